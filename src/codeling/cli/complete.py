@@ -1,0 +1,157 @@
+"""``codeling complete``: go on with a prompt, or fill in the middle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codeling.generation.engine import Completion
+
+SAMPLING_TEMPERATURE = 0.8
+"""Where several completions are asked for and no temperature is given."""
+
+
+def complete(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A run folder, a Hugging Face folder, or hf://owner/name."
+        ),
+    ],
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE | -]", help="The prompt; - is standard input."),
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt, instead of FILE.")] = None,
+    suffix: Annotated[
+        str | None, typer.Option(help="What comes after the gap: fill in what stands between.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="So many completions.")] = 1,
+    max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 128,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="0: always the likeliest token; 1: the model's own distribution.",
+            show_default=f"0; {SAMPLING_TEMPERATURE} with -n above 1",
+        ),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Only the K likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest tokens that together have P.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End before this text. May be given again.")
+    ] = None,
+    block: Annotated[
+        bool, typer.Option("--block", help="End where the function body ends.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+) -> None:
+    """Complete Python: what comes after a prompt, or between it and a suffix.
+
+    Standard output holds the completion alone, as it is written.
+
+    Example:  codeling complete runs/demo --prompt "def mean(xs):" --block
+    """
+    import json
+    import sys
+    from dataclasses import asdict
+
+    from codeling.errors import UsageError
+
+    if (prompt is None) == (file is None):
+        raise UsageError('give either --prompt TEXT or a FILE (or "-" for standard input)')
+    text = _read(file) if file is not None else prompt or ""
+
+    from codeling.generation.engine import Engine, Options
+
+    if temperature is None:
+        temperature = SAMPLING_TEMPERATURE if n > 1 else 0.0
+    options = Options(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        stop=stop or (),
+        stop_at_block_end=block,
+        seed=seed,
+    )
+    engine = Engine.load(model)
+    if as_json:
+        completions = engine.complete_batch([text], [suffix], n=n, **options)[0]
+        answer = {
+            "model": model,
+            "prompt": text,
+            "suffix": suffix,
+            "completions": [asdict(completion) for completion in completions],
+        }
+        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        return
+    if n == 1:
+        _show_prompt(prompt)
+        last = ""
+        for piece in engine.stream(text, suffix, **options):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+            last = piece
+        if sys.stdout.isatty():
+            _end_line(last)
+    else:
+        from codeling.cli.screen import Screen
+
+        _show_all(engine.complete_batch([text], [suffix], n=n, progress=Screen(), **options)[0])
+    if sys.stderr.isatty() and (Path(model) / "provenance").is_dir():
+        place = f'--prompt "{prompt}"' if prompt and "\n" not in prompt else file or "-"
+        command = f"codeling complete {model} {place} | codeling trace {model}"
+        typer.secho(f"next: {command}   (where it may come from)", err=True, dim=True)
+
+
+def _read(file: str) -> str:
+    """The text of a file, or of standard input for ``-``, decoded as Python is (PEP 263).
+
+    :raises InputError: it cannot be read, or is no text in the encoding it declares.
+    """
+    import io
+    import sys
+    import tokenize
+
+    from codeling.errors import InputError
+
+    name = "standard input" if file == "-" else file
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror})") from error
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        return data.decode(encoding)
+    except (SyntaxError, ValueError, LookupError) as error:
+        raise InputError(f"{name}: not Python text ({error})") from error
+
+
+def _show_prompt(prompt: str | None) -> None:
+    """On a terminal, the prompt that the completion goes on with; elsewhere nothing."""
+    import sys
+
+    if prompt and sys.stdout.isatty():
+        typer.secho(prompt, nl=False, dim=True)
+
+
+def _show_all(completions: "Sequence[Completion]") -> None:
+    import sys
+
+    for number, completion in enumerate(completions, start=1):
+        title = f"# completion {number} of {len(completions)} ({completion.finish_reason})"
+        sys.stdout.write(f"{title}\n{completion.text}")
+        _end_line(completion.text)
+
+
+def _end_line(text: str) -> None:
+    import sys
+
+    if not text.endswith("\n"):
+        sys.stdout.write("\n")

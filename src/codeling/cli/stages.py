@@ -1,0 +1,66 @@
+"""What the verbs that build a run folder share: their options, and the call."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from codeling.recipe import Recipe
+
+RecipeFile = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A recipe, as recipes/demo.toml.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value of the recipe."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="The run folder.", show_default="runs/ and the recipe's name")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
+
+
+def read(recipe: Path, overrides: list[str] | None) -> "Recipe":
+    """The recipe with its overrides. :raises RecipeError: it is none."""
+    from codeling.recipe import read_recipe
+
+    return read_recipe(recipe, overrides or [])
+
+
+def default_folder(recipe: Path, out: Path | None) -> Path:
+    """Where the run goes: ``--out``, or ``runs/`` and the recipe's name."""
+    return out or Path("runs") / recipe.stem
+
+
+def execute(recipe: "Recipe", folder: Path, until: str) -> dict[str, Any]:
+    """Run the stages up to ``until`` with a screen and signals.
+
+    :raises CodelingError: whatever the stages raise, or that it was interrupted.
+    """
+    from codeling.cli.screen import Screen
+    from codeling.cli.signals import stop_on_signals
+    from codeling.errors import CodelingError
+    from codeling.run import run
+
+    with stop_on_signals() as stop:
+        try:
+            return run(recipe, folder, until=until, progress=Screen(), stop=stop)
+        except KeyboardInterrupt:
+            raise CodelingError(
+                "stopped; what had finished is kept, and the same command goes on from there"
+            ) from None
+
+
+def finish(summary: dict[str, Any], as_json: bool, next_commands: list[str]) -> None:
+    """Print a run's summary: one JSON object, or where it is and what to try next."""
+    import json
+
+    if as_json:
+        typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    typer.echo(f"done: {summary['folder']}")
+    if next_commands:
+        typer.echo("next:")
+        for command in next_commands:
+            typer.echo(f"  {command}")

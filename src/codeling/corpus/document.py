@@ -1,0 +1,243 @@
+"""The corpus on disk: two Parquet tables a split, their schemas, writing and reading them.
+
+Files follow the columns of codeparrot's dataset (``repo_name, path, copies, size, content,
+license``, all strings, as published), functions those of CodeSearchNet on the Hub
+(``repository_name, func_path_in_repository, …``, as published); columns of ours come after
+theirs. This module must not know where documents come from or why one is kept.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from codeling.errors import CorpusError, storage_errors
+from codeling.manifest import replacing
+
+Table = Literal["files", "functions"]
+SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {"train": "train", "validation": "valid", "test": "test"}
+"""Folder of a split → the value CodeSearchNet's ``split_name`` (once ``partition``) has for it."""
+
+FILES_SCHEMA = pa.schema(
+    [
+        ("repo_name", pa.string()),
+        ("path", pa.string()),
+        ("copies", pa.string()),
+        ("size", pa.string()),
+        ("content", pa.string()),
+        ("license", pa.string()),
+        # Ours, after the published columns:
+        ("url", pa.string()),
+        ("python3", pa.bool_()),
+    ]
+)
+"""One row a file."""
+
+FUNCTIONS_SCHEMA = pa.schema(
+    [
+        ("repository_name", pa.string()),
+        ("func_path_in_repository", pa.string()),
+        ("func_name", pa.string()),
+        ("whole_func_string", pa.string()),
+        ("language", pa.string()),
+        ("func_code_string", pa.string()),
+        ("func_code_tokens", pa.list_(pa.string())),
+        ("func_documentation_string", pa.string()),
+        ("func_documentation_string_tokens", pa.list_(pa.string())),
+        ("split_name", pa.string()),
+        ("func_code_url", pa.string()),
+        # Ours, after the published columns:
+        ("license", pa.string()),
+        ("start_line", pa.int32()),
+        ("end_line", pa.int32()),
+        ("python3", pa.bool_()),
+    ]
+)
+"""One row a function or method."""
+
+SCHEMAS: Mapping[Table, pa.Schema] = {"files": FILES_SCHEMA, "functions": FUNCTIONS_SCHEMA}
+PART_BYTES = 256_000_000
+"""A part is closed once its rows hold this much text."""
+ROW_GROUP_ROWS = 1_000
+ROW_GROUP_BYTES = 32_000_000
+"""A row group is closed at this many rows or bytes of text, whichever comes first."""
+
+_TEXT_COLUMN = {"files": "content", "functions": "whole_func_string"}
+_REPEATING = {
+    "files": ["repo_name", "copies", "license"],
+    "functions": [
+        "repository_name", "func_path_in_repository", "language", "split_name", "license",
+        "func_code_tokens.list.element", "func_documentation_string_tokens.list.element",
+    ],
+}  # fmt: skip
+_READ = {
+    "files": ("repo_name", "path", "content", "license", "url"),
+    "functions": (
+        "repository_name", "func_path_in_repository", "whole_func_string", "license",
+        "func_code_url", "start_line",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text to train on, and where it comes from."""
+
+    repository: str
+    path: str
+    """POSIX, relative to the repository."""
+    text: str
+    license: str
+    url: str
+    """Where the text can be looked up, or empty."""
+    start_line: int
+    """Of the text in its file, from 1."""
+
+
+class PartWriter:
+    """Writes the rows of one table of one split, a part after the other, and counts them.
+
+    Rows are cut into row groups and parts by their number and bytes alone, so the same rows
+    give the same files however they arrive. A part is written beside its place and renamed
+    when it is whole; at least one part is written, be it without rows.
+
+    :raises StorageError: nothing can be written there.
+    """
+
+    def __init__(self, folder: Path, table: Table) -> None:
+        self._folder, self._table = folder, table
+        self._schema = SCHEMAS[table]
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = self._pending_bytes = 0
+        self._part = self._part_bytes = 0
+        self._stack = ExitStack()
+        self._writer: pq.ParquetWriter | None = None
+        self.num_rows = 0
+
+    def __enter__(self) -> "PartWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._flush()
+            self._open()
+            self._close()
+        else:
+            self._stack.__exit__(kind, error, trace)
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Append ``rows``, whose columns are those of the table's schema."""
+        lengths = pc.binary_length(rows.column(_TEXT_COLUMN[self._table])).to_pylist()
+        start = 0
+        for end, num_bytes in enumerate(lengths, start=1):
+            self._pending_rows += 1
+            self._pending_bytes += num_bytes
+            full = self._pending_bytes >= ROW_GROUP_BYTES or self._pending_rows >= ROW_GROUP_ROWS
+            if full or end == len(lengths):
+                self._pending.append(rows.slice(start, end - start))
+                start = end
+            if full:
+                self._flush()
+        self.num_rows += len(lengths)
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        table = pa.Table.from_batches(self._pending, schema=self._schema)
+        with storage_errors(self._folder):
+            self._open().write_table(table, row_group_size=ROW_GROUP_ROWS)
+        self._part_bytes += self._pending_bytes
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+        if self._part_bytes >= PART_BYTES:
+            self._close()
+
+    def _open(self) -> pq.ParquetWriter:
+        if self._writer is None and (self._part == 0 or self._pending):
+            path = self._folder / f"{self._table}-{self._part:05d}.parquet"
+            partial = self._stack.enter_context(replacing(path))
+            self._writer = self._stack.enter_context(
+                pq.ParquetWriter(
+                    partial,
+                    self._schema,
+                    compression="zstd",
+                    compression_level=1,
+                    use_dictionary=_REPEATING[self._table],
+                    write_statistics=False,
+                )
+            )
+        return self._writer
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._stack.close()
+            self._writer = None
+            self._part += 1
+            self._part_bytes = 0
+
+
+def clear(folder: Path) -> None:
+    """Remove the parts, partial parts and report that an earlier attempt left in ``folder``.
+
+    :raises StorageError: the folder cannot be changed.
+    """
+    with storage_errors(folder):
+        (folder / "report.json").unlink(missing_ok=True)
+        for split in SPLITS:
+            for table in SCHEMAS:
+                for path in sorted((folder / split).glob(f"{table}-*.parquet*")):
+                    path.unlink()
+
+
+def parts(folder: Path, split: str, table: Table) -> list[Path]:
+    """The Parquet parts of one table of one split, in order.
+
+    :raises CorpusError: there is none.
+    """
+    found = sorted((folder / split).glob(f"{table}-*.parquet"))
+    if not found:
+        raise CorpusError(f"{folder / split}: no {table}-*.parquet there; build the corpus first")
+    return found
+
+
+def iterate(folder: Path, split: str, table: Table) -> Iterator[Document]:
+    """Every document of a split in the corpus's order, a few rows in memory at a time.
+
+    For ``files`` the text is the content, for ``functions`` the whole function.
+
+    :raises CorpusError: there is no such table, or a part of it is not readable.
+    """
+    for path in parts(folder, split, table):
+        for batch in _batches(path, list(_READ[table])):
+            yield from _documents(batch, _READ[table])
+
+
+def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in names if name not in file.schema_arrow.names]
+            if missing:
+                raise CorpusError(f"{path}: not a part of a corpus (no column {missing[0]})")
+            yield from file.iter_batches(batch_size=256, columns=names)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CorpusError(f"{path}: not a part of a corpus ({reason})") from error
+
+
+def _documents(batch: pa.RecordBatch, names: tuple[str, ...]) -> Iterator[Document]:
+    columns: list[list[Any]] = [batch.column(name).to_pylist() for name in names]
+    if len(names) == 5:
+        columns.append([1] * batch.num_rows)
+    for row in zip(*columns, strict=True):
+        yield Document(*row)

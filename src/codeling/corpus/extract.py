@@ -1,0 +1,190 @@
+"""A file's text → its functions and methods, in the terms of CodeSearchNet.
+
+Parsing is tree-sitter's, so Python 2 and broken files give what can be told apart in them.
+Tokens are cut by one regular expression (a node object for each would cost more than the
+parse); where a replacement field of an f-string holds a quote, tree-sitter says where that
+string ends. This module must not read files and knows nothing of repositories.
+
+Rules: CodeSearchNet's ``function_parser`` (Husain et al. 2019), checked against its published
+rows: functions at the top level of a module and methods of its top-level classes; decorators
+are not part of the text; ``code`` is the whole text, docstring included; ``code_tokens``
+leave the docstring out and keep comments; documentation tokens are those of the first
+paragraph. Deviations: classes may be decorated (theirs may not).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import tree_sitter_python
+from tree_sitter import Language, Node, Parser, Query, QueryCursor
+
+LANGUAGE = Language(tree_sitter_python.language())
+_FIELDS = Query(LANGUAGE, "(interpolation) @field")
+
+_NUMBER = (
+    r"0[xX][0-9a-fA-F_]+[lL]?|0[oObB][0-7_]+[lL]?"
+    r"|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d[\d_]*)?[jJlL]?"
+)
+_STRING = (
+    r"[rRbBuUfFtT]{0,2}(?:"
+    r"'''[^'\\]*(?:(?:\\[\s\S]|'(?!''))[^'\\]*)*'''"
+    r'|"""[^"\\]*(?:(?:\\[\s\S]|"(?!""))[^"\\]*)*"""'
+    r"|'[^'\\\n]*(?:\\[\s\S][^'\\\n]*)*'"
+    r'|"[^"\\\n]*(?:\\[\s\S][^"\\\n]*)*")'
+)
+_OPERATOR = (
+    r"\*\*=|//=|>>=|<<=|\.\.\.|->|:=|[-+*/%&|^@<>=!]=|<>|//|\*\*|<<|>>"
+    r"|[-+*/%&|^~@<>=()\[\]{},:.;`?!$]"
+)
+_TOKENS = re.compile("|".join((r"#[^\n]*", _STRING, _NUMBER, r"\w+", _OPERATOR)))
+_QUOTED_FIELD = re.compile(r"""[fFtT][rR]?["'][^\n]*\{|[fFtT][rR]?(?:\"\"\"|''')""")
+_UNPACKS_AFTER = frozenset("(,{[") | {"lambda"}
+_DOC_TOKENS = re.compile(
+    r"[^\s,'\"`.():\[\]=*;>{}+\-/\\]+"
+    r"|\\+|\.+|\(\)|\{\}|\[\]|\(+|\)+|:+|\[+|\]+|\{+|\}+|=+|\*+|;+|>+|\++|-+|/+"
+)
+"""The token classes of CodeSearchNet's ``tokenize_docstring``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function or method."""
+
+    name: str
+    """``name`` or ``Class.name``."""
+    text: str
+    tokens: list[str]
+    docstring: str
+    docstring_tokens: list[str]
+    start_line: int
+    """From 1."""
+    end_line: int
+    """The last line, inclusive."""
+    is_empty: bool
+    """The body begins with ``pass`` or ``raise``: CodeSearchNet leaves it out."""
+
+
+def extract(text: str) -> list[Function]:
+    """The functions of a module in the order of their place, empty where there are none."""
+    source = text.encode()
+    root = Parser(LANGUAGE).parse(source).root_node
+    return [_function(node, scope, source) for node, scope in _definitions(root)]
+
+
+def tokenize_docstring(docstring: str) -> list[str]:
+    """CodeSearchNet's tokens of a docstring: those of its first paragraph or before an ``@``."""
+    return _DOC_TOKENS.findall(summary(docstring))
+
+
+def summary(docstring: str) -> str:
+    """The part before the first empty line; without one, the part before the first ``@``."""
+    paragraph, gap, _ = docstring.partition("\n\n")
+    return paragraph if gap else docstring.partition("@")[0]
+
+
+def _definitions(root: Node) -> Iterator[tuple[Node, str]]:
+    """Functions at the top and methods of classes at the top, with the class's name."""
+    for node in root.named_children:
+        definition = _undecorated(node)
+        if definition.type == "function_definition":
+            yield definition, ""
+        elif definition.type == "class_definition":
+            name = definition.child_by_field_name("name")
+            body = definition.child_by_field_name("body")
+            for child in body.named_children if body is not None else ():
+                method = _undecorated(child)
+                if method.type == "function_definition":
+                    yield method, f"{_text(name)}."
+
+
+def _undecorated(node: Node) -> Node:
+    if node.type != "decorated_definition":
+        return node
+    return node.child_by_field_name("definition") or node
+
+
+def _function(node: Node, scope: str, source: bytes) -> Function:
+    name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
+    statements = body.named_children if body is not None else []
+    documentation = _docstring_node(statements)
+    text = _decode(source[node.start_byte : node.end_byte])
+    docstring = ""
+    if documentation is not None:
+        docstring = _text(documentation).strip().strip('"').strip("'").strip()
+    code = next((s for s in statements if s.type != "comment"), None)
+    return Function(
+        name=scope + _text(name),
+        text=text.strip(),
+        tokens=_tokens(node, documentation, text, source),
+        docstring=docstring,
+        docstring_tokens=tokenize_docstring(docstring),
+        start_line=node.start_point.row + 1,
+        end_line=node.end_point.row + 1,
+        is_empty=code is None or code.type in {"pass_statement", "raise_statement"},
+    )
+
+
+def _docstring_node(statements: list[Node]) -> Node | None:
+    """The first statement that is nothing but a string, wherever it stands in the body.
+
+    That it need not be the body's first statement is CodeSearchNet's rule, not Python's.
+    """
+    for statement in statements:
+        if statement.type == "expression_statement":
+            first = statement.child(0)
+            if first is not None and first.type == "string":
+                return first
+    return None
+
+
+def _tokens(node: Node, documentation: Node | None, text: str, source: bytes) -> list[str]:
+    spans = [(s.start_byte, s.end_byte, True) for s in _strings_with_quoted_fields(node, text)]
+    if documentation is not None:
+        spans.append((documentation.start_byte, documentation.end_byte, False))
+    if not spans:
+        return _split_unpacking(_TOKENS.findall(text))
+    tokens: list[str] = []
+    position = node.start_byte
+    for start, end, kept in sorted(spans):
+        if start < position:
+            continue
+        tokens += _TOKENS.findall(_decode(source[position:start]))
+        if kept:
+            tokens.append(_decode(source[start:end]))
+        position = end
+    tokens += _TOKENS.findall(_decode(source[position : node.end_byte]))
+    return _split_unpacking(tokens)
+
+
+def _strings_with_quoted_fields(node: Node, text: str) -> list[Node]:
+    """The strings whose replacement fields hold a quote: their end is beyond an expression."""
+    if not _QUOTED_FIELD.search(text):
+        return []
+    fields = QueryCursor(_FIELDS).captures(node).get("field", [])
+    holders = (f.parent for f in fields if "'" in (inner := _text(f)) or '"' in inner)
+    return [holder for holder in holders if holder is not None and holder.type == "string"]
+
+
+def _split_unpacking(tokens: list[str]) -> list[str]:
+    """``**`` before an argument is two tokens in CodeSearchNet, as an operator one."""
+    if "**" not in tokens:
+        return tokens
+    result: list[str] = []
+    before = ""
+    for piece in tokens:
+        if piece == "**" and before in _UNPACKS_AFTER:
+            result += ("*", "*")
+        else:
+            result.append(piece)
+        if not piece.startswith("#"):
+            before = piece
+    return result
+
+
+def _text(node: Node | None) -> str:
+    return _decode(node.text or b"") if node is not None else ""
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

@@ -1,0 +1,55 @@
+"""Fill in the middle: a piece of a document, cut in three and put in another order.
+
+PSM: ``<fim_prefix> prefix <fim_suffix> suffix <fim_middle> middle``; SPM, suffix first:
+``<fim_prefix> <fim_suffix> suffix <fim_middle> prefix middle``. The cuts fall between any two
+characters, tokens or not, because an editor's cursor does. What is decided is a function of
+the seed and the position alone. This module must not know how pieces are packed.
+Source: Bavarian et al. 2022, "Efficient Training of Language Models to Fill in the Middle"
+(character-level cuts, the joint PSM and SPM mixture, SPM's variant 2).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeling.tokenizer.tokenizer import Tokenizer
+
+NUM_MARKERS = 3
+"""Special tokens that a rearranged piece has more than a plain one."""
+
+
+@dataclass(frozen=True)
+class Infilling:
+    """How often, and from which seed."""
+
+    rate: float
+    """Share of documents whose pieces are rearranged."""
+    suffix_first_rate: float
+    """Share of rearranged pieces in SPM order."""
+    seed: int
+
+    def chooses(self, epoch: int, document: int) -> bool:
+        """Whether the pieces of this document are rearranged in this epoch."""
+        return bool(_generator(self.seed, epoch, document).random() < self.rate)
+
+    def rearrange(
+        self, text: str, tokenizer: Tokenizer, position: tuple[int, int, int]
+    ) -> list[int]:
+        """Ids of ``text`` in three parts with their markers.
+
+        ``position`` is (epoch, document, offset of the piece in its document, in tokens).
+        """
+        generator = _generator(self.seed, *position, 1)
+        first, second = sorted(generator.integers(0, len(text) + 1, size=2).tolist())
+        prefix, middle, suffix = text[:first], text[first:second], text[second:]
+        if generator.random() < self.suffix_first_rate:
+            head = [tokenizer.fim_prefix, tokenizer.fim_suffix, *tokenizer.encode(suffix)]
+            return [*head, tokenizer.fim_middle, *tokenizer.encode(prefix + middle)]
+        head = [tokenizer.fim_prefix, *tokenizer.encode(prefix)]
+        tail = [tokenizer.fim_suffix, *tokenizer.encode(suffix)]
+        return [*head, *tail, tokenizer.fim_middle, *tokenizer.encode(middle)]
+
+
+def _generator(*position: int) -> np.random.Generator:
+    """Random numbers that depend on ``position`` alone."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(position)))

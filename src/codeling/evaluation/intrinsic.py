@@ -1,0 +1,280 @@
+"""What a model is worth on text it has not seen: bits per byte, and all of ``evaluation.json``.
+
+Bits per byte is the negative log-likelihood of whole documents over their UTF-8 bytes, so it
+compares models whatever their tokenizers. A document starts after ``<|endoftext|>``, which is
+context and not scored. One longer than the context is read in windows that advance by half a
+context: every token is scored exactly once, and once the first context is full, with at least
+half a context before it. The interval is a percentile bootstrap over documents (Efron and
+Tibshirani 1993).
+
+This module must not write files.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from codeling.errors import InputError
+from codeling.evaluation.draw import Located, draw
+from codeling.evaluation.parse_rate import parse_rate
+from codeling.generation.engine import Engine
+from codeling.manifest import sha256_file
+from codeling.model.gpt2 import GPT2
+from codeling.model.weights import WEIGHTS
+from codeling.progress import SILENT, Progress
+from codeling.recipe import EvaluationRecipe
+from codeling.tokenizer.tokenizer import Tokenizer
+
+Precision = Literal["fp32", "bf16"]
+
+RESAMPLES = 2000
+"""Of the bootstrap; Efron and Tibshirani take 1000 for the ends of an interval of 95 %."""
+_GROUP = 64
+"""Batches whose windows are sorted by length together, so that little is padded."""
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class BitsPerByte:
+    """Negative log-likelihood of some documents."""
+
+    document_nats: tuple[float, ...]
+    """Of each document."""
+    document_bytes: tuple[int, ...]
+    """UTF-8 bytes of each document."""
+    num_tokens: int
+    """Tokens scored."""
+
+    @property
+    def nats(self) -> float:
+        """Of all documents."""
+        return math.fsum(self.document_nats)
+
+    @property
+    def num_bytes(self) -> int:
+        """UTF-8 bytes of all documents."""
+        return sum(self.document_bytes)
+
+    @property
+    def num_documents(self) -> int:
+        """Documents scored; those without text do not count."""
+        return len(self.document_bytes)
+
+    @property
+    def value(self) -> float:
+        """Bits per byte."""
+        return self.nats / math.log(2) / self.num_bytes
+
+    def interval(self, seed: int, resamples: int = RESAMPLES) -> tuple[float, float] | None:
+        """Ends of the 95 % interval of :attr:`value`, had other documents like these been drawn.
+
+        None for a single document, which says nothing about others.
+        """
+        if self.num_documents < 2:
+            return None
+        nats, num_bytes = np.array(self.document_nats), np.array(self.document_bytes)
+        generator = np.random.Generator(np.random.PCG64(seed))
+        values = np.empty(resamples)
+        for number in range(resamples):
+            drawn = generator.integers(len(nats), size=len(nats))
+            values[number] = nats[drawn].sum() / math.log(2) / num_bytes[drawn].sum()
+        low, high = np.quantile(values, [0.025, 0.975]).tolist()
+        return low, high
+
+
+def evaluate(
+    engine: Engine,
+    model_folder: Path,
+    documents: Iterable[Located],
+    functions: Iterable[Located],
+    settings: EvaluationRecipe,
+    progress: Progress = SILENT,
+    *,
+    precision: Precision = "fp32",
+    batch_size: int = 16,
+) -> dict[str, Any]:
+    """Everything ``evaluation.json`` says, of the test split's ``documents`` and ``functions``.
+
+    ``engine`` was loaded from ``model_folder``, whose weights' SHA-256 is noted. ``precision``
+    holds for the bits per byte and is written down beside them; completions are made in the
+    engine's own.
+
+    :raises InputError: there is no text in ``documents``.
+    """
+    drawn = draw(documents, seed=settings.seed, max_bytes=settings.max_bytes)
+    bits = bits_per_byte(
+        engine.model,
+        engine.tokenizer,
+        (document.text for document in drawn),
+        max_bytes=settings.max_bytes,
+        batch_size=batch_size,
+        precision=precision,
+        progress=progress,
+    )
+    result: dict[str, Any] = {
+        "format": 1,
+        "model_sha256": sha256_file(model_folder / WEIGHTS),
+        "settings": settings.model_dump(mode="json"),
+        "bits_per_byte": {
+            "value": bits.value,
+            "interval_95": bits.interval(settings.seed),
+            "nats": bits.nats,
+            "nats_per_token": bits.nats / bits.num_tokens,
+            "num_bytes": bits.num_bytes,
+            "num_tokens": bits.num_tokens,
+            "num_documents": bits.num_documents,
+            "num_repositories": len({document.repository for document in drawn}),
+            "precision": precision,
+        },
+        "parse_rate": None,
+    }
+    if settings.completions:
+        rate = parse_rate(
+            engine,
+            functions,
+            completions=settings.completions,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            seed=settings.seed,
+            progress=progress,
+        )
+        if rate.samples:
+            result["parse_rate"] = {
+                "value": rate.value,
+                "interval_95": rate.interval(),
+                "num_completions": len(rate.samples),
+                "num_parsed": rate.count("parsed"),
+                "num_broken": rate.count("broken"),
+                "num_empty": rate.count("empty"),
+                "num_out_of_tokens": sum(s.finish_reason == "length" for s in rate.samples),
+                "samples": [asdict(sample) for sample in rate.samples],
+            }
+    return result
+
+
+def windows(num_tokens: int, context_length: int) -> Iterator[tuple[int, int, int]]:
+    """How a document of ``num_tokens`` is read: ``(begin, end, first)`` for each window.
+
+    With ``<|endoftext|>`` put before the document, the window reads positions ``begin`` to
+    before ``end`` and predicts the tokens of those numbers; it scores them from ``first`` on.
+    """
+    begin, end = 0, min(num_tokens, context_length)
+    first = 0
+    while first < num_tokens:
+        yield begin, end, first
+        begin, first = begin + max(1, context_length // 2), end
+        end = min(num_tokens, begin + context_length)
+
+
+@dataclass(frozen=True)
+class _Window:
+    document: int
+    inputs: Sequence[int]
+    targets: Sequence[int]
+    num_context: int
+    """Targets at its beginning that are not scored."""
+
+
+def bits_per_byte(
+    model: GPT2,
+    tokenizer: Tokenizer,
+    documents: Iterable[str],
+    *,
+    max_bytes: int | None = None,
+    batch_size: int = 16,
+    precision: Precision = "fp32",
+    progress: Progress = SILENT,
+) -> BitsPerByte:
+    """Score ``documents`` in their order, at most ``max_bytes`` of UTF-8.
+
+    The document that goes over ``max_bytes`` is cut before the character that does. Log
+    probabilities are fp32 in either ``precision``, that of the passes before them. The batch
+    size changes speed and memory alone.
+
+    :raises InputError: there is no text.
+    """
+    nats: list[float] = []
+    sizes: list[int] = []
+    num_tokens = 0
+    with (
+        _precision(model, precision),
+        progress.task("bits per byte", total=max_bytes, unit="bytes") as advance,
+    ):
+        reading = _windows_of(tokenizer, documents, max_bytes, model.config.context_length, sizes)
+        done = 0
+        while group := list(itertools.islice(reading, _GROUP * batch_size)):
+            nats.extend([0.0] * (len(sizes) - len(nats)))
+            group.sort(key=lambda window: len(window.inputs))
+            for start in range(0, len(group), batch_size):
+                batch = group[start : start + batch_size]
+                for window, of_window in zip(batch, _score(model, batch), strict=True):
+                    nats[window.document] += of_window
+                    num_tokens += len(window.targets) - window.num_context
+            advance(sum(sizes) - done)
+            done = sum(sizes)
+    if not sizes:
+        raise InputError("bits per byte: there is no text in the split to measure on")
+    return BitsPerByte(tuple(nats), tuple(sizes), num_tokens)
+
+
+def _windows_of(
+    tokenizer: Tokenizer,
+    documents: Iterable[str],
+    max_bytes: int | None,
+    context_length: int,
+    sizes: list[int],
+) -> Iterator[_Window]:
+    """The windows of all documents; ``sizes`` gets the bytes of each document as it is begun."""
+    left = max_bytes
+    for text in documents:
+        data = _utf8(text)
+        if left is not None:
+            data = data[:left].decode("utf-8", "ignore").encode() if len(data) > left else data
+            left -= len(data)
+        if data:
+            number = len(sizes)
+            sizes.append(len(data))
+            ids = tokenizer.encode(data.decode())
+            sequence = [tokenizer.end_of_text, *ids]
+            for begin, end, first in windows(len(ids), context_length):
+                yield _Window(number, sequence[begin:end], ids[begin:end], first - begin)
+        if left is not None and len(_utf8(text)) > len(data):
+            return
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _score(model: GPT2, batch: Sequence[_Window]) -> list[float]:
+    """Nats of the scored targets of each window, padded on the right to one length."""
+    device = model.wte.weight.device
+    longest = max(len(window.inputs) for window in batch)
+    ids = torch.zeros(2, len(batch), longest, dtype=torch.int64)
+    scored = torch.zeros(len(batch), longest, dtype=torch.bool)
+    for row, window in enumerate(batch):
+        length = len(window.inputs)
+        ids[0, row, :length] = torch.tensor(window.inputs)
+        ids[1, row, :length] = torch.tensor(window.targets)
+        scored[row, window.num_context : length] = True
+    inputs, targets = ids.to(device)
+    nats = model.token_nats(inputs, targets).cpu().double()
+    return nats.masked_fill(~scored, 0.0).sum(dim=1).tolist()
+
+
+@contextmanager
+def _precision(model: GPT2, precision: Precision) -> Iterator[None]:
+    """Compute in ``precision`` inside, as before outside."""
+    before = model.compute_dtype
+    model.compute_dtype = _TYPES[precision]
+    try:
+        yield
+    finally:
+        model.compute_dtype = before

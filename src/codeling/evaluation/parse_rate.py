@@ -1,0 +1,179 @@
+"""How often a model's function bodies are Python.
+
+The prompt is a held-out function up to where its body begins (signature, docstring); the
+completion ends at the block's end; the two together go through ``ast.parse``. A completion that
+ran out of ``max_new_tokens`` is cut after its last whole line. A blank completion counts as a
+failure, also where the docstring alone would parse. The interval is Wilson's (1927).
+"""
+
+import ast
+import itertools
+import math
+import textwrap
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from codeling.evaluation.draw import Located, place_hash
+from codeling.generation.engine import Engine
+from codeling.progress import SILENT, Progress
+
+Outcome = Literal["parsed", "broken", "empty"]
+_PROMPTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completed function body."""
+
+    repository: str
+    path: str
+    start_line: int
+    prompt: str
+    completion: str
+    """As it was parsed: cut as the module's docstring says."""
+    finish_reason: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class ParseRate:
+    """How many completed bodies are Python."""
+
+    samples: tuple[Sample, ...] = field(repr=False)
+
+    def count(self, outcome: Outcome) -> int:
+        """Samples with this outcome."""
+        return sum(sample.outcome == outcome for sample in self.samples)
+
+    @property
+    def value(self) -> float:
+        """Share of all samples that parsed, 0 to 1."""
+        return self.count("parsed") / len(self.samples)
+
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % interval of :attr:`value` (Wilson 1927)."""
+        z, n, p = 1.959964, len(self.samples), self.value
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def function_prompt(text: str) -> str | None:
+    """``text``, one function, up to where its body begins: signature and docstring.
+
+    Indented text moves to the margin. The prompt ends with a line feed unless the body stands
+    on the line of the signature. None where ``text`` is no single Python 3 function, or has a body
+    that is its docstring alone.
+    """
+    text = textwrap.dedent(text.replace("\r\n", "\n").replace("\r", "\n"))
+    tree = _parse(text)
+    if tree is None or len(tree.body) != 1:
+        return None
+    function = tree.body[0]
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    body = function.body[ast.get_docstring(function, clean=False) is not None :]
+    if not body:
+        return None
+    first = body[0]
+    line = min([first.lineno, *(d.lineno for d in _decorators(first))])
+    lines = text.split("\n")
+    before = lines[line - 1].encode()[: first.col_offset].decode()
+    prompt = "".join(f"{above}\n" for above in lines[: line - 1]) + before.rstrip()
+    return prompt if line == function.lineno else _at_margin(prompt, first.col_offset)
+
+
+def _decorators(statement: ast.stmt) -> list[ast.expr]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return statement.decorator_list
+    return []
+
+
+def _at_margin(prompt: str, body_column: int) -> str:
+    """``prompt`` as a function at the margin has it.
+
+    A corpus cuts a method out from its ``def`` on, so its body stays indented by eight and more;
+    here all lines below the first move left until it is indented by four, where all can.
+    """
+    margin = " " * (body_column - 4)
+    head, *below = prompt.split("\n")
+    if any(line.strip() and not line.startswith(margin) for line in below):
+        return prompt
+    return "\n".join([head, *(line[len(margin) :] for line in below)])
+
+
+def parse_rate(
+    engine: Engine,
+    functions: Iterable[Located],
+    *,
+    completions: int,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    progress: Progress = SILENT,
+) -> ParseRate:
+    """Complete bodies of held-out ``functions`` and see which parse.
+
+    Functions come in the drawn order of ``seed``. Where there are fewer than ``completions``,
+    each is completed several times; where there is none, there are no samples.
+    """
+    in_order = sorted(functions, key=lambda function: (place_hash(function, seed), function.text))
+    prompted = ((function, function_prompt(function.text)) for function in in_order)
+    usable = ((function, prompt) for function, prompt in prompted if prompt)
+    chosen = list(itertools.islice(usable, completions))
+    if not chosen:
+        return ParseRate(())
+    per_function = math.ceil(completions / len(chosen))
+    samples: list[Sample] = []
+    with progress.task("parse rate", total=completions, unit="completions") as advance:
+        for start in range(0, len(chosen), _PROMPTS_AT_ONCE):
+            part = chosen[start : start + _PROMPTS_AT_ONCE]
+            answers = engine.complete_batch(
+                [prompt for _, prompt in part],
+                n=per_function,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                seed=seed,
+                stop_at_block_end=True,
+            )
+            for (function, prompt), of_prompt in zip(part, answers, strict=True):
+                for answer in of_prompt[: completions - len(samples)]:
+                    text = cut_last_line(answer.text, answer.finish_reason)
+                    samples.append(
+                        Sample(
+                            repository=function.repository,
+                            path=function.path,
+                            start_line=function.start_line,
+                            prompt=prompt,
+                            completion=text,
+                            finish_reason=answer.finish_reason,
+                            outcome=outcome(prompt, text),
+                        )
+                    )
+                    advance(1)
+    return ParseRate(tuple(samples))
+
+
+def cut_last_line(completion: str, finish_reason: str) -> str:
+    """``completion``, without its last, unfinished line where it ran out of tokens."""
+    if finish_reason == "length":
+        return completion[: completion.rfind("\n") + 1]
+    return completion
+
+
+def outcome(prompt: str, completion: str) -> Outcome:
+    """Whether ``prompt`` with ``completion`` is Python."""
+    if not completion.strip():
+        return "empty"
+    return "broken" if _parse(prompt + completion) is None else "parsed"
+
+
+def _parse(text: str) -> ast.Module | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes and the like are Python still
+        try:
+            return ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None

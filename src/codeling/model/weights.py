@@ -1,0 +1,251 @@
+"""A model folder: a plain Hugging Face GPT-2 of JSON and safetensors, both ways.
+
+:func:`save` writes what ``GPT2LMHeadModel.save_pretrained`` writes, :func:`load` reads that and
+what other writers make of it: with or without the prefix ``transformer.``, in shards, in half
+precision, with the tied head spelled out, with the mask buffers of old versions. Nothing is
+ever unpickled. This module must not know about tokenizers or training.
+
+Format: https://github.com/huggingface/safetensors (a JSON header, then the numbers).
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codeling.errors import ModelError, UsageError
+from codeling.manifest import replacing, write_json
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+GENERATION_CONFIG = "generation_config.json"
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
+HUB_SCHEME = "hf://"
+MODEL_FOLDER = "model"
+"""Where a run folder keeps its model."""
+
+_PREFIX = "transformer."
+_HEAD = "lm_head.weight"
+_EMBEDDING = "wte.weight"
+_OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+_FLOAT_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_DOWNLOADED = (
+    CONFIG, GENERATION_CONFIG, INDEX, "model.safetensors", "model-*.safetensors",
+    "tokenizer.json", "tokenizer_config.json",
+)  # fmt: skip
+
+
+def save(
+    folder: Path,
+    model: GPT2,
+    *,
+    end_of_text_id: int,
+    pad_id: int | None = None,
+    suppressed_ids: Sequence[int] = (),
+) -> None:
+    """Write ``config.json``, ``generation_config.json`` and ``model.safetensors`` (fp32).
+
+    ``suppressed_ids`` are ids that ``generate`` should never pick, as our own engine never
+    does. Each file is replaced in one step, the weights last. The same weights give the same
+    bytes.
+
+    :raises StorageError: something cannot be written.
+    """
+    special: dict[str, Any] = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id}
+    if pad_id is not None:
+        special["pad_token_id"] = pad_id
+    write_json(
+        folder / CONFIG, {**model.config.to_hugging_face(), **special, "torch_dtype": "float32"}
+    )
+    generation = (
+        {**special, "suppress_tokens": sorted(suppressed_ids)} if suppressed_ids else special
+    )
+    write_json(folder / GENERATION_CONFIG, generation)
+    tensors = {
+        _PREFIX + name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    with replacing(folder / WEIGHTS) as partial:
+        save_file(tensors, partial, metadata={"format": "pt"})
+
+
+def load(folder: Path) -> tuple[GPT2, GPT2Config]:
+    """Read a model folder; the weights become fp32 on the processor.
+
+    :raises ModelError: a file is missing, truncated or no safetensors; a tensor is missing,
+        unknown, of another shape than the configuration says or holds no finite numbers; the
+        head is not tied; the architecture is another; there are pickled weights alone.
+    """
+    config = _read_config(folder / CONFIG)
+    with torch.device("meta"):
+        model = GPT2(config)
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    head: Tensor | None = None
+    for path in _weight_files(folder):
+        for name, tensor in _read_tensors(path, expected):
+            if name == _HEAD:
+                head = tensor
+            elif name in tensors:
+                raise ModelError(f"{path}: {name} is there twice")
+            else:
+                tensors[name] = tensor
+    missing = sorted(expected.keys() - tensors.keys())
+    if missing:
+        raise ModelError(f"{folder}: {_some(missing)} missing from the weights")
+    if head is not None and not torch.equal(head, tensors[_EMBEDDING]):
+        raise ModelError(
+            f"{folder}: {_HEAD} differs from {_EMBEDDING}; only a tied head can be read"
+        )
+    model.load_state_dict(tensors, assign=True)
+    return model, config
+
+
+def resolve(model: str) -> Path:
+    """The model folder that MODEL names: of a run folder, a Hugging Face folder, or from the Hub.
+
+    ``hf://owner/name`` (or ``hf://owner/name@revision``) is downloaded once, JSON and
+    safetensors only, and found in the cache after that.
+
+    :raises UsageError: there is no such folder, or it holds no model.
+    :raises ModelError: the download failed.
+    """
+    if model.startswith(HUB_SCHEME):
+        return _download(model)
+    folder = Path(model).expanduser()
+    for candidate in (folder / MODEL_FOLDER, folder):
+        if (candidate / CONFIG).is_file():
+            return candidate
+    if not folder.exists():
+        reason = "there is no such folder"
+    elif not folder.is_dir():
+        reason = "it is a file"
+    elif (folder / "recipe.toml").is_file():
+        reason = "this run has no finished model yet; go on with `codeling run`"
+    else:
+        reason = f"it holds neither {MODEL_FOLDER}/{CONFIG} nor {CONFIG}"
+    raise UsageError(
+        f"{model} is no model ({reason}); give a run folder, a Hugging Face folder or hf://owner/name"
+    )
+
+
+def _read_config(path: Path) -> GPT2Config:
+    values = _read_json(path)
+    try:
+        return GPT2Config.from_hugging_face(values)
+    except ModelError as error:
+        raise ModelError(f"{path.parent}: {error}") from error
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return values
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a folder, in order: one, or the shards that the index names."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    index = folder / INDEX
+    if not index.is_file():
+        pickled = [name for name in PICKLED if (folder / name).exists()]
+        raise ModelError(
+            f"{folder}: no {WEIGHTS}"
+            + (f"; {pickled[0]} is pickled and never opened" if pickled else "")
+            + "; pickled weights can be converted with transformers: "
+            "AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)"
+        )
+    shards = _read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(v, str) for v in shards.values()):
+        raise ModelError(f"{index}: has no weight_map from names to files")
+    names = sorted(set(shards.values()))
+    for name in names:
+        if Path(name).name != name:
+            raise ModelError(f"{index}: {name!r} is not the name of a file in this folder")
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: {name} is missing, which {INDEX} names")
+    return [folder / name for name in names]
+
+
+def _read_tensors(path: Path, expected: Mapping[str, torch.Size]) -> list[tuple[str, Tensor]]:
+    """The tensors of one file under our names, as fp32, each checked against ``expected``."""
+    found = []
+    try:
+        with safe_open(path, framework="pt") as file:
+            for stored in sorted(file.keys()):
+                name = stored.removeprefix(_PREFIX)
+                if _OLD_BUFFER.fullmatch(name):
+                    continue
+                shape = expected.get(_EMBEDDING if name == _HEAD else name)
+                if shape is None:
+                    raise ModelError(f"{path}: {stored} is no tensor of a GPT-2 of this size")
+                actual = file.get_slice(stored).get_shape()
+                if list(actual) != list(shape):
+                    raise ModelError(
+                        f"{path}: {stored} has shape {_shape(actual)}, "
+                        f"but {CONFIG} asks for {_shape(shape)}"
+                    )
+                found.append((name, _to_fp32(path, stored, file.get_tensor(stored))))
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path}: truncated or damaged, or no safetensors file ({_one_line(error)})"
+        ) from error
+    return found
+
+
+def _to_fp32(path: Path, stored: str, tensor: Tensor) -> Tensor:
+    if tensor.dtype not in _FLOAT_TYPES:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ModelError(f"{path}: {stored} is {kind}; quantised weights cannot be read")
+    tensor = tensor.to(torch.float32, copy=True)  # not a view of the mapped file
+    if not bool(torch.isfinite(tensor).all()):
+        raise ModelError(f"{path}: {stored} holds numbers that are not finite")
+    return tensor
+
+
+def _download(model: str) -> Path:
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+
+    name, _, revision = model.removeprefix(HUB_SCHEME).partition("@")
+    if not re.fullmatch(r"[^/\s]+/[^/\s]+", name):
+        raise UsageError(f"{model} is no model: write it as hf://owner/name")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name, revision=revision or None, allow_patterns=list(_DOWNLOADED)
+        )
+    except HFValidationError as error:
+        raise UsageError(f"{model} is no model: {_one_line(error)}") from error
+    except Exception as error:  # whatever the network, the Hub or the cache may say
+        raise ModelError(f"{model}: cannot be downloaded ({_one_line(error)})") from error
+    return Path(folder)
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return f"({', '.join(str(size) for size in sizes)})"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of ``names`` and how many more there are."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

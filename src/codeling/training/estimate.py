@@ -1,0 +1,94 @@
+"""What a run will take, before it is started: parameters, memory, tokens, operations, time.
+
+Memory is counted from what this network keeps, not measured. Time takes the rate of a matrix
+product measured on this machine and :data:`EXPECTED_UTILISATION` of it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import LOSS_CHUNK_ROWS
+from codeling.recipe import Recipe
+from codeling.training.machine import matrix_rate, set_up
+
+EXPECTED_UTILISATION = 0.5
+"""Of the matrix rate, by the whole training step; ``docs/results.md`` lists what was measured."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What ``codeling run --dry-run`` prints."""
+
+    num_parameters: int
+    num_block_parameters: int
+    memory_bytes: int
+    """Weights, gradients, optimizer state and activations of one micro-batch."""
+    num_tokens: int
+    tokens_per_step: int
+    num_steps: int
+    flops: int
+    """Floating-point operations of the whole training."""
+    matrix_flops_per_second: float
+    """Measured now."""
+    seconds: float
+    device: str
+    precision: str
+
+
+def estimate(recipe: Recipe) -> Estimate:
+    """Of a resolved recipe, for this machine.
+
+    :raises UsageError: the device that it asks for is not there.
+    """
+    training, shape = recipe.training, recipe.model.model_dump(exclude={"size"})
+    assert recipe.tokenizer.vocab_size is not None
+    assert training.tokens_per_step is not None
+    config = GPT2Config(vocab_size=recipe.tokenizer.vocab_size, **shape)
+    machine = set_up(training.device, training.precision, training.threads)
+    rate = matrix_rate(machine)
+    rows = training.tokens_per_step // config.context_length
+    at_once = min(rows, training.micro_batch_size or (rows if machine.device.type == "cpu" else 16))
+    tokens_per_second = rate * EXPECTED_UTILISATION / config.train_flops_per_token
+    if training.steps:
+        num_steps = training.steps
+    elif training.tokens:
+        num_steps = max(1, training.tokens // training.tokens_per_step)
+    else:
+        assert training.minutes is not None
+        num_steps = max(
+            1, int(training.minutes * 60 * tokens_per_second / training.tokens_per_step)
+        )
+    num_tokens = num_steps * training.tokens_per_step
+    return Estimate(
+        num_parameters=config.num_parameters,
+        num_block_parameters=config.num_block_parameters,
+        memory_bytes=_memory(config, at_once, machine.dtype),
+        num_tokens=num_tokens,
+        tokens_per_step=training.tokens_per_step,
+        num_steps=num_steps,
+        flops=num_tokens * config.train_flops_per_token,
+        matrix_flops_per_second=rate,
+        seconds=num_tokens / tokens_per_second,
+        device=str(machine.device),
+        precision="bf16" if machine.dtype == torch.bfloat16 else "fp32",
+    )
+
+
+def _memory(config: GPT2Config, rows: int, dtype: torch.dtype) -> int:
+    """Bytes at the height of a step.
+
+    fp32 weights and gradients; two buffers a parameter for AdamW, one for Muon (the blocks'
+    matrices). A block keeps 20 numbers a token and channel (two norms, the fused projection and
+    its copies by head, attention's result, two residuals, the MLP's inner layer before and
+    after GELU) and half of the attention probabilities.
+    """
+    matrices = 12 * config.n_layer * config.n_embd**2
+    others = config.num_parameters - matrices
+    fixed = 4 * (2 * config.num_parameters + matrices + 2 * others)
+    tokens = rows * config.context_length
+    probabilities = config.n_head * config.context_length // 2
+    block = tokens * (20 * config.n_embd + probabilities) * dtype.itemsize
+    head = min(tokens, LOSS_CHUNK_ROWS) * config.vocab_size * (4 + dtype.itemsize)
+    return fixed + config.n_layer * block + head + 4 * config.vocab_size * config.n_embd

@@ -1,0 +1,119 @@
+"""What this machine can do for training, and how it is set up for it.
+
+Device and precision, the memory allocator, the rate of a matrix product. Nothing in here
+depends on a model.
+"""
+
+import ctypes
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from codeling.errors import UsageError
+
+_KEEP_FREED_MEMORY = {-3: 1 << 25, -1: (1 << 31) - 1, -2: 1 << 28, -4: 0}
+"""glibc's ``mallopt``: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX. A training step
+frees and asks for the same large buffers again and again; by default glibc gives them back to
+the kernel each time and pays for every page anew, a quarter of the step."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run computes."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """Of the forward and backward pass."""
+    threads: int
+
+
+def set_up(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Machine:
+    """Choose and prepare the device for training in this process.
+
+    :raises UsageError: the device asked for is not there.
+    """
+    chosen = choose_device(device)
+    count = threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(count)
+    torch.set_flush_denormal(True)
+    if chosen.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    elif sys.platform == "linux":
+        _keep_freed_memory()
+    wants_bf16 = precision == "bf16" or (precision == "auto" and multiplies_bf16(chosen))
+    return Machine(chosen, torch.bfloat16 if wants_bf16 else torch.float32, count)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``name``; ``auto`` is the first CUDA device, or the processor.
+
+    :raises UsageError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r}: write auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r}: write auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"device {name!r}: {torch.cuda.device_count()} CUDA devices here; try --set "
+            "training.device=auto"
+        )
+    return device
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether bf16 matrix products run natively there: faster than fp32, not emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(processor_features() & {"amx_bf16", "avx512_bf16"})
+
+
+def processor_features() -> frozenset[str]:
+    """The processor's instruction sets as Linux names them; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
+    """Floating-point operations per second of a large square matrix product, measured now."""
+    size = 2048 if machine.device.type == "cpu" else 8192
+    a = torch.randn(size, size, device=machine.device).to(machine.dtype)
+    for _ in range(2):
+        a @ a
+    _wait(machine.device)
+    best, deadline = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        start = time.perf_counter()
+        a @ a
+        _wait(machine.device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _keep_freed_memory() -> None:
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library: nothing to set
+        return
+    for parameter, value in _KEEP_FREED_MEMORY.items():
+        mallopt(parameter, value)

@@ -1,0 +1,81 @@
+"""What a run says of itself: lines of JSON, one a step, and the validation measure.
+
+``metrics.jsonl`` has lines of kind ``step`` and ``validation``; ``docs/formats.md`` lists their
+keys. A line is written whole or, by a killed process, torn at the very end, where
+:func:`keep_until` cuts it off.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codeling.dataset.loader import Loader
+from codeling.errors import storage_errors
+from codeling.manifest import write_bytes
+from codeling.model.gpt2 import GPT2
+from codeling.tokenizer.tokenizer import Tokenizer
+
+
+def append(path: Path, values: Mapping[str, Any]) -> None:
+    """Add one line to ``path``. :raises StorageError: it cannot be written."""
+    with storage_errors(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values, ensure_ascii=False) + "\n")
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of ``path``; a torn one is left out, a missing file is empty."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with suppress(ValueError):
+                yield json.loads(line)
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Drop every line after ``step``, and a torn one: what is done again is said again."""
+    kept = [values for values in read(path) if values["step"] <= step]
+    text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in kept)
+    write_bytes(path, text.encode())
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The measure on held-out documents."""
+
+    loss: float
+    """Nats per token."""
+    bits_per_byte: float
+    """Bits per UTF-8 byte of text, whatever the tokenizer."""
+
+
+def validate(
+    model: GPT2, loader: Loader, tokenizer: Tokenizer, num_tokens: int, rows_at_once: int
+) -> Validation:
+    """Measure ``model`` on the first ``num_tokens`` of ``loader``, always the same ones.
+
+    ``<|endoftext|>`` counts as a token of the loss; it has no bytes, and its nats are left out
+    of the bits per byte.
+    """
+    bytes_of = torch.from_numpy(np.array([len(b) for b in tokenizer.token_bytes], dtype=np.int64))
+    device = model.wte.weight.device
+    nats = text_nats = 0.0
+    tokens = num_bytes = 0
+    for batch, _ in loader.batches(loader.start(), rows_at_once):
+        ids = torch.from_numpy(batch)
+        of_tokens = model.token_nats(ids[:, :-1].to(device), ids[:, 1:].to(device)).cpu().double()
+        lengths = bytes_of[ids[:, 1:]]
+        nats += float(of_tokens.sum())
+        text_nats += float(of_tokens[lengths > 0].sum())
+        num_bytes += int(lengths.sum())
+        tokens += of_tokens.numel()
+        if tokens >= num_tokens:
+            break
+    return Validation(nats / tokens, text_nats / math.log(2) / max(1, num_bytes))

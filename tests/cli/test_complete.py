@@ -1,0 +1,132 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from codeling import cli
+from codeling.errors import CodelingError, InputError, ModelError, UsageError
+from codeling.generation.engine import Engine
+from codeling.model import weights
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.train import train
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a tiny model of random weights."""
+    tokenizer = train([Path(__file__).read_text()], TokenizerRecipe(vocab_size=300, seed=0))
+    model = GPT2(GPT2Config(300, 64, 1, 2, 16))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+    run = tmp_path_factory.mktemp("run")
+    weights.save(run / "model", model, end_of_text_id=tokenizer.end_of_text)
+    tokenizer.save_for_hugging_face(run / "model", 64)
+    return run
+
+
+def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
+    result = CliRunner().invoke(cli.app, ["complete", *map(str, arguments)], input=stdin)
+    if isinstance(result.exception, CodelingError):
+        raise result.exception
+    return result
+
+
+def test_standard_output_is_the_completion(folder: Path, tmp_path: Path) -> None:
+    expected = Engine.load(folder).complete("import os\n", max_new_tokens=20).text
+    file = tmp_path / "prompt.py"
+    file.write_text("import os\n")
+    for result in (
+        run(folder, "--prompt", "import os\n", "--max-new-tokens", "20"),
+        run(folder, file, "--max-new-tokens", "20"),
+        run(folder / "model", "-", "--max-new-tokens", "20", stdin=b"import os\n"),
+    ):
+        assert result.exit_code == 0
+        assert result.stdout == expected
+
+
+def test_json_has_every_completion(folder: Path) -> None:
+    result = run(
+        folder, "--prompt", "def f():", "--suffix", "\nx = 1\n", "-n", "3", "--temperature", "1.5",
+        "--top-k", "40", "--top-p", "0.9", "--stop", "e", "--stop", "(", "--block", "--seed", "7",
+        "--max-new-tokens", "9", "--json",
+    )  # fmt: skip
+    answer = json.loads(result.stdout)
+    expected = Engine.load(folder).complete_many(
+        "def f():", 3, "\nx = 1\n", temperature=1.5, top_k=40, top_p=0.9, stop=["e", "("],
+        stop_at_block_end=True, seed=7, max_new_tokens=9,
+    )  # fmt: skip
+    assert (answer["prompt"], answer["suffix"]) == ("def f():", "\nx = 1\n")
+    assert [c["text"] for c in answer["completions"]] == [c.text for c in expected]
+    assert [tuple(c["ids"]) for c in answer["completions"]] == [c.ids for c in expected]
+    assert [c["finish_reason"] for c in answer["completions"]] == [
+        c.finish_reason for c in expected
+    ]
+
+
+def test_several_are_sampled_and_told_apart(folder: Path) -> None:
+    out = run(folder, "--prompt", "x", "-n", "3", "--max-new-tokens", "12").stdout
+    titles = [line for line in out.splitlines() if line.startswith("# completion ")]
+    assert [title[:19] for title in titles] == [f"# completion {k} of 3"[:19] for k in (1, 2, 3)]
+    texts = [
+        c.text
+        for c in Engine.load(folder).complete_many("x", 3, temperature=0.8, max_new_tokens=12)
+    ]
+    assert len(set(texts)) == 3
+    assert all(text in out for text in texts)
+
+
+def test_a_file_is_decoded_by_its_declared_encoding(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "latin.py"
+    file.write_bytes("# coding: latin-1\nx = 'é'\n".encode("latin-1"))
+    answer = json.loads(run(folder, file, "--max-new-tokens", "1", "--json").stdout)
+    assert answer["prompt"] == "# coding: latin-1\nx = 'é'\n"
+
+
+def test_wrong_use_and_bad_input_are_one_line(folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_bytes(b"x = '\xff'\n")
+    broken = tmp_path / "broken"
+    weights.save(broken, GPT2(GPT2Config(300, 64, 1, 2, 16)), end_of_text_id=0)
+    (broken / "tokenizer.json").write_bytes((folder / "model" / "tokenizer.json").read_bytes())
+    (broken / "model.safetensors").write_bytes(b"\0" * 99)
+    cases: list[tuple[type[CodelingError], str, list[str | Path]]] = [
+        (UsageError, "give either --prompt", [folder]),
+        (UsageError, "give either --prompt", [folder, bad, "--prompt", "x"]),
+        (UsageError, "is no model", [tmp_path / "nowhere", "--prompt", "x"]),
+        (UsageError, "is no model", [bad, "--prompt", "x"]),
+        (UsageError, "temperature must be", [folder, "--prompt", "x", "--temperature", "-1"]),
+        (UsageError, "max_new_tokens must be", [folder, "--prompt", "x", "--max-new-tokens", "0"]),
+        (UsageError, "lone surrogate", [folder, "--prompt", "x\udcff"]),
+        (InputError, "bad.py: not Python text", [folder, bad]),
+        (InputError, "No such file", [folder, tmp_path / "missing.py"]),
+        (ModelError, "truncated or damaged", [broken, "--prompt", "x"]),
+    ]
+    for error, message, arguments in cases:
+        with pytest.raises(error, match=message) as caught:
+            run(*arguments)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == (2 if error is UsageError else 1)
+
+
+def test_main_prints_one_line_and_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["codeling", "complete", "nowhere", "--prompt", "x"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "codeling: nowhere is no model (there is no such folder); give a run folder, "
+        "a Hugging Face folder or hf://owner/name"
+    ]
+
+
+def test_help_has_an_example() -> None:
+    assert "codeling complete runs/demo" in run("--help").stdout

@@ -1,0 +1,125 @@
+"""``codeling trace``: files, standard input, JSON, and what can be wrong with them."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from codeling.cli.trace import trace
+from codeling.errors import InputError
+from codeling.provenance.index import build
+
+TEXT = """\
+def merge(left, right, key=None):
+    result, i, j = [], 0, 0
+    while i < len(left) and j < len(right):
+        if key(left[i]) <= key(right[j]):
+            result.append(left[i])
+            i += 1
+        else:
+            result.append(right[j])
+            j += 1
+    return result + left[i:] + right[j:]
+"""
+
+
+@dataclass(frozen=True)
+class Document:
+    repository: str = "algorithms-1.0"
+    path: str = "algorithms/[sort].py"
+    text: str = "import math\n\n\n" + TEXT
+    license: str = "BSD-3-Clause"
+    url: str = "https://example.org/algorithms"
+    start_line: int = 1
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(trace)
+    return app
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    build([Document()], tmp_path / "provenance")
+    (tmp_path / "model").mkdir()
+    return tmp_path
+
+
+def test_a_file_as_a_table(app: typer.Typer, run_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "completion.py"
+    file.write_text("\n" + TEXT)
+    result = CliRunner().invoke(app, [str(run_folder), str(file)], env={"COLUMNS": "120"})
+    assert result.exit_code == 0, result.output
+    for expected in (
+        "algorithms-1.0: algorithms/[sort].py:4-13",
+        "2-11",
+        "100 %",
+        "BSD-3-Clause",
+        "https://example.org/algorithms",
+    ):
+        assert expected in result.output
+
+
+def test_standard_input_as_json(app: typer.Typer, run_folder: Path) -> None:
+    for model in (run_folder, run_folder / "model", run_folder / "provenance"):
+        result = CliRunner().invoke(app, [str(model), "--json"], input=TEXT)
+        assert result.exit_code == 0, result.output
+        (match,) = json.loads(result.stdout)["matches"]
+        assert match["repository"] == "algorithms-1.0"
+        assert (match["start_line"], match["end_line"]) == (4, 13)
+        assert match["share"] == 1.0
+
+
+def test_nothing_found(app: typer.Typer, run_folder: Path) -> None:
+    result = CliRunner().invoke(app, [str(run_folder), "-"], input="x = 1\n")
+    assert result.exit_code == 0
+    assert result.output.startswith("No passage")
+    result = CliRunner().invoke(app, [str(run_folder), "-", "--json"], input="x = 1\n")
+    assert json.loads(result.stdout) == {"text": "standard input", "matches": []}
+
+
+def test_bytes_that_are_no_utf_8(app: typer.Typer, run_folder: Path) -> None:
+    result = CliRunner().invoke(app, [str(run_folder), "--json"], input=b"\xff\xfe" + TEXT.encode())
+    assert json.loads(result.stdout)["matches"]
+
+
+def test_wrong_paths_are_one_clear_line(app: typer.Typer, run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    for arguments, expected in (
+        (["nowhere", "-"], "nowhere: no such folder"),
+        ([str(tmp_path / "bare" / "model"), "-"], "no such folder"),
+        ([str(run_folder), "missing.py"], "missing.py: cannot be read"),
+        ([str(run_folder), str(run_folder)], "cannot be read"),
+    ):
+        result = CliRunner().invoke(app, arguments, input="")
+        assert isinstance(result.exception, InputError)
+        assert expected in str(result.exception)
+        assert "\n" not in str(result.exception)
+
+
+def test_a_run_without_an_index(app: typer.Typer, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "model").mkdir(parents=True)
+    result = CliRunner().invoke(app, [str(folder), "-"], input="")
+    assert isinstance(result.exception, InputError)
+    assert "no provenance index" in str(result.exception)
+
+
+def test_the_module_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, codeling.cli.trace\n"
+        "heavy = {'numpy', 'torch', 'daft', 'pyarrow', 'rich.table'} & set(sys.modules)\n"
+        "print(*heavy)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}
+    )
+    assert not answer.stdout.strip()

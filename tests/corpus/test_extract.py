@@ -1,0 +1,99 @@
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from codeling.corpus.extract import extract, tokenize_docstring
+
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "codesearchnet"
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no published rows beside the project")
+def test_equals_every_published_row_of_codesearchnet() -> None:
+    rows = [
+        json.loads(line)
+        for path in sorted(PUBLISHED.glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert len(rows) > 1000
+    for row in rows:
+        (found,) = extract(row["original_string"])
+        assert found.text == row["code"]
+        assert found.docstring == row["docstring"]
+        assert found.tokens == row["code_tokens"]
+        assert found.docstring_tokens == row["docstring_tokens"]
+        assert found.name == row["func_name"].rpartition(".")[2]
+
+
+def test_functions_agree_with_ast_on_this_packages_own_code() -> None:
+    for path in sorted((Path(__file__).parents[2] / "src").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        lines = text.split("\n")
+        expected = []
+        for node in ast.parse(text).body:
+            scope = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+            for child in node.body if isinstance(node, ast.ClassDef) else [node]:
+                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                    assert child.end_lineno is not None
+                    body = "\n".join(lines[child.lineno - 1 : child.end_lineno]).strip()
+                    expected.append((scope + child.name, child.lineno, child.end_lineno, body))
+        found = [(f.name, f.start_line, f.end_line, f.text) for f in extract(text)]
+        assert found == expected, path
+
+
+def test_names_decorators_and_what_is_left_out() -> None:
+    text = (
+        "@cache\ndef a():\n    def inner(): return 1\n    return inner\n\n"
+        "@dataclass\nclass B:\n    @property\n    def c(self): return 1\n"
+        "    class D:\n        def e(self): pass\n\n"
+        "if True:\n    def f(): pass\n\nasync def g(): await h()\n"
+    )
+    found = extract(text)
+    assert [f.name for f in found] == ["a", "B.c", "g"]
+    assert found[0].text.startswith("def a():")
+    assert (found[1].start_line, found[1].end_line) == (9, 9)
+    assert found[2].text.startswith("async def")
+
+
+def tokens(text: str) -> list[str]:
+    return extract(text)[0].tokens
+
+
+def test_tokens() -> None:
+    assert tokens("def f(*a, **k): return a ** 2\n") == [
+        "def", "f", "(", "*", "a", ",", "*", "*", "k", ")", ":", "return", "a", "**", "2",
+    ]  # fmt: skip
+    assert tokens("def f():\n    # why\n    return x not in y\n")[5:] == [
+        "# why", "return", "x", "not", "in", "y",
+    ]  # fmt: skip
+    nested = 'f"a {d["k"]} {f\'{b["c"]}\'} z"'
+    assert tokens(f"def f():\n    return g({nested}, 'é', 1_0.5e-3)\n")[-9:] == [
+        "return", "g", "(", nested, ",", "'é'", ",", "1_0.5e-3", ")",
+    ]  # fmt: skip
+
+
+def test_docstring_is_not_among_the_tokens() -> None:
+    (found,) = extract('def f(x):\n    """Say é.\n\n    :param x: it\n    """\n    return x\n')
+    assert found.docstring == "Say é.\n\n    :param x: it"
+    assert found.docstring_tokens == ["Say", "é", "."]
+    assert found.tokens == ["def", "f", "(", "x", ")", ":", "return", "x"]
+
+
+@pytest.mark.parametrize("body", ["pass", "raise NotImplementedError", "# only\n    pass"])
+def test_empty_bodies_are_known(body: str) -> None:
+    assert extract(f"def f():\n    {body}\n")[0].is_empty
+
+
+def test_python2_and_broken_files_give_what_can_be_told_apart() -> None:
+    old = "def f(x):\n    print 'a', x\n    exec 'b'\n    raise E, 'm'\n"
+    assert [f.name for f in extract(old + "\ndef g(): return 1\n")] == ["f", "g"]
+    broken = "def f(x):\n    return (x\n\n\ndef g():\n    return 2\n"
+    assert extract(broken) is not None
+    for hostile in ("", "'" * 50_001, "def f(:", "(" * 20_000, "é\x0c\x1a", "def f():\n  x = '''"):
+        extract(hostile)
+
+
+def test_docstring_tokens_stop_at_the_first_paragraph_or_at_sign() -> None:
+    assert tokenize_docstring("One two.\n\nThree") == ["One", "two", "."]
+    assert tokenize_docstring("One @param x") == ["One"]

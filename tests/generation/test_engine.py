@@ -1,0 +1,320 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from codeling.errors import ModelError, TokenizerError, UsageError
+from codeling.generation import engine as engine_module
+from codeling.generation.blocks import cut_at_block_end
+from codeling.generation.engine import Engine, window_start
+from codeling.model import weights
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.tokenizer.train import train
+
+CONTEXT = 32
+PROMPTS = ["", "def f(x):\n    return ", "import os", "é" * 50, "x = 1\n" * 40, "class A:\n"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Matrices this small only wait for each other on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    source = Path(__file__).read_text()
+    return train([source], TokenizerRecipe(vocab_size=320, seed=0))
+
+
+def random_model(config: GPT2Config, seed: int = 0) -> GPT2:
+    model = GPT2(config)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+    return model
+
+
+@pytest.fixture(scope="module")
+def engine(tokenizer: Tokenizer) -> Engine:
+    # More entries than the tokenizer has: a vocabulary is often rounded up.
+    return Engine(random_model(GPT2Config(330, CONTEXT, 2, 2, 32)), tokenizer)
+
+
+def preferring(engine: Engine, token: int, after: int | None = None) -> Engine:
+    """The same engine, whose model puts ``token`` first, everywhere or right behind ``after``."""
+    model = GPT2(engine.model.config)
+    model.load_state_dict(engine.model.state_dict())
+
+    class Preferring(torch.nn.Module):
+        config, compute_dtype, wte, hidden = model.config, torch.float32, model.wte, model.hidden
+
+        def forward(self, ids: torch.Tensor, cache: Any = None) -> torch.Tensor:
+            logits: torch.Tensor = model(ids, cache)
+            here = torch.ones_like(ids, dtype=torch.bool) if after is None else ids == after
+            logits[..., token] = torch.where(here, 1e4, logits[..., token])
+            return logits
+
+    return Engine(Preferring(), engine.tokenizer)  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def slowly(engine: Engine, prompt: str, suffix: str | None, max_new_tokens: int) -> list[int]:
+    """Greedy ids by a full pass over the window for each: the twin of the cached path."""
+    tokens = engine.prompt_ids(prompt, suffix, max_new_tokens)
+    special = engine.tokenizer.special_ids - {engine.tokenizer.end_of_text}
+    new: list[int] = []
+    while len(new) < max_new_tokens and (suffix is None or len(tokens) <= CONTEXT):
+        window = tokens[window_start(len(tokens), CONTEXT) :]
+        logits = engine.model(torch.tensor([window]))[0, -1]
+        logits[engine.tokenizer.vocab_size :] = -torch.inf
+        logits[list(special)] = -torch.inf
+        picked = int(logits.argmax())
+        if picked == engine.tokenizer.end_of_text:
+            break
+        new.append(picked)
+        tokens.append(picked)
+    return new
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_cached_decoding_equals_full_passes_past_the_contexts_end(
+    engine: Engine, prompt: str
+) -> None:
+    completion = engine.complete(prompt, max_new_tokens=3 * CONTEXT)
+    assert list(completion.ids) == slowly(engine, prompt, None, 3 * CONTEXT)
+    assert completion.finish_reason in ("length", "end_of_text")
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("suffix", ["", "\n    return x\n", "y = 2\n" * 40])
+def test_infilling_equals_full_passes_and_ends_where_the_context_is_full(
+    engine: Engine, prompt: str, suffix: str
+) -> None:
+    completion = engine.complete(prompt, suffix, max_new_tokens=3 * CONTEXT)
+    assert list(completion.ids) == slowly(engine, prompt, suffix, 3 * CONTEXT)
+    assert len(engine.prompt_ids(prompt, suffix, 3 * CONTEXT)) <= CONTEXT - CONTEXT // 2
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 1.0, "seed": 3},
+    {"temperature": 0.8, "top_k": 20, "top_p": 0.9, "stop": ["e", "\n"]},
+    {"temperature": 2.0, "stop_at_block_end": True},
+]
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("batch_size", [4, 100])
+def test_batched_equals_alone(engine: Engine, options: dict[str, Any], batch_size: int) -> None:
+    suffixes = [None, "\n", None, None, "é", None]
+    together = engine.complete_batch(
+        PROMPTS, suffixes, n=3, batch_size=batch_size, max_new_tokens=50, **options
+    )
+    for prompt, suffix, samples in zip(PROMPTS, suffixes, together, strict=True):
+        alone = engine.complete_many(prompt, 3, suffix, max_new_tokens=50, **options)
+        assert samples == alone
+        assert samples[0] == engine.complete(prompt, suffix, max_new_tokens=50, **options)
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_streamed_equals_completed(engine: Engine, options: dict[str, Any], prompt: str) -> None:
+    pieces = list(engine.stream(prompt, max_new_tokens=50, **options))
+    assert "".join(pieces) == engine.complete(prompt, max_new_tokens=50, **options).text
+    assert all(pieces)
+
+
+def test_samples_differ_from_each_other_and_by_seed(engine: Engine) -> None:
+    first = engine.complete_many("x", 4, temperature=1.0, max_new_tokens=20)
+    second = engine.complete_many("x", 4, temperature=1.0, max_new_tokens=20, seed=1)
+    assert len({sample.ids for sample in first + second}) == 8
+
+
+def test_the_text_is_that_of_the_ids(engine: Engine) -> None:
+    for completion in engine.complete_many("def", 10, temperature=1.0, max_new_tokens=40):
+        whole = engine.tokenizer.decode(completion.ids)
+        assert whole.startswith(completion.text)
+        assert whole[len(completion.text) :] in ("", "\ufffd")
+        assert str(completion) == completion.text
+
+
+def test_stop_strings_and_blocks_cut_the_same_ids(engine: Engine) -> None:
+    options: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 60}
+    plain = engine.complete("def f():\n    x", **options).text
+    stop = plain[20:22]
+    stopped = engine.complete("def f():\n    x", stop=stop, **options)
+    assert stopped.text == plain[: plain.index(stop)]
+    assert stopped.finish_reason == "stop"
+    block = engine.complete("def f():\n    x", stop_at_block_end=True, **options)
+    assert block.text == cut_at_block_end("def f():\n    x", plain)
+
+
+def test_end_of_text_ends_and_is_no_part(engine: Engine) -> None:
+    completion = preferring(engine, engine.tokenizer.end_of_text).complete("x = 1")
+    assert (completion.text, completion.ids, completion.finish_reason) == ("", (), "end_of_text")
+
+
+def test_special_and_unknown_ids_are_never_picked(engine: Engine) -> None:
+    for token in (engine.tokenizer.fim_prefix, engine.tokenizer.fim_pad, 325):
+        stubborn = preferring(engine, token)
+        for temperature in (0.0, 5.0):
+            ids = stubborn.complete("x", temperature=temperature, max_new_tokens=20).ids
+            assert token not in ids
+
+
+def test_a_prompt_is_read_once_for_all_its_samples(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    original = Engine._read
+
+    def counting(self: Engine, windows: list[list[int]], capacity: int) -> Any:
+        read.append(len(windows))
+        return original(self, windows, capacity)
+
+    monkeypatch.setattr(engine_module.Engine, "_read", counting)
+    engine.complete_many("import os\n", 8, temperature=1.0, max_new_tokens=5)
+    assert read == [1]
+
+
+def test_window_start_keeps_between_half_and_all_of_the_context() -> None:
+    for context in (1, 2, 3, 16, 33):
+        before = 0
+        for num_tokens in range(1, 5 * context):
+            start = window_start(num_tokens, context)
+            seen = num_tokens - start
+            assert seen == num_tokens or context - max(1, context // 2) < seen <= context
+            assert start >= before
+            before = start
+
+
+def test_prompts_become_ids_as_documents_do_in_training(engine: Engine) -> None:
+    t = engine.tokenizer
+    assert engine.prompt_ids("", None, 1) == [t.end_of_text]
+    assert engine.prompt_ids("x<|endoftext|>", None, 1) == [
+        t.end_of_text,
+        *t.encode("x<|endoftext|>"),
+    ]
+    assert engine.prompt_ids("x = ", "\ny", 1) == [
+        t.end_of_text,
+        t.fim_prefix,
+        *t.encode("x = "),
+        t.fim_suffix,
+        *t.encode("\ny"),
+        t.fim_middle,
+    ]
+
+
+def test_a_long_infilling_keeps_what_is_near_the_cursor(engine: Engine) -> None:
+    t, prefix, suffix = engine.tokenizer, "a = 1\n" * 50, "b = 2\n" * 50
+    ids = engine.prompt_ids(prefix, suffix, 8)
+    assert len(ids) == CONTEXT - 8
+    middle = ids.index(t.fim_suffix)
+    before, after = ids[2:middle], ids[middle + 1 : -1]
+    assert t.encode(prefix)[-len(before) :] == before
+    assert t.encode(suffix)[: len(after)] == after
+    assert len(after) == (CONTEXT - 8 - 4) // 4
+    short = engine.prompt_ids("a", suffix, 8)
+    assert len(short) == CONTEXT - 8
+
+
+@pytest.fixture(scope="module")
+def folder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder, by our own writers."""
+    path = tmp_path_factory.mktemp("model")
+    t = engine.tokenizer
+    weights.save(
+        path,
+        engine.model,
+        end_of_text_id=t.end_of_text,
+        pad_id=t.fim_pad,
+        suppressed_ids=sorted({*t.special_ids, *range(t.vocab_size, 330)} - {t.end_of_text}),
+    )
+    t.save_for_hugging_face(path, CONTEXT)
+    return path
+
+
+def test_loaded_engine_completes_the_same(engine: Engine, folder: Path) -> None:
+    assert Engine.load(folder, "cpu").complete("def f") == engine.complete("def f")
+
+
+def test_hugging_faces_pipeline_generates_our_ids(folder: Path, engine: Engine) -> None:
+    pipe = transformers.pipeline("text-generation", model=str(folder))
+    for prompt in ("import os", "def f(x):\n", "class A"):
+        ids = engine.prompt_ids(prompt, None, 1)
+        room = CONTEXT - len(ids)
+        theirs = pipe.model.generate(torch.tensor([ids]), max_new_tokens=room, do_sample=False)
+        new = theirs[0, len(ids) :].tolist()
+        new = new[: new.index(engine.tokenizer.end_of_text)] if 0 in new else new
+        assert list(engine.complete(prompt, max_new_tokens=room).ids) == new
+    answer = pipe("import os", max_new_tokens=5, do_sample=False)
+    assert answer[0]["generated_text"].startswith("import os")
+
+
+def test_a_tokenizer_of_another_model_is_refused(folder: Path, tokenizer: Tokenizer) -> None:
+    small = random_model(GPT2Config(300, CONTEXT, 1, 2, 8))
+    with pytest.raises(TokenizerError, match="320 entries, the model 300"):
+        Engine(small, tokenizer)
+
+
+@pytest.mark.parametrize(
+    "damage, error, message",
+    [
+        (lambda f: (f / "tokenizer.json").unlink(), TokenizerError, "tokenizer.json: cannot be"),
+        (lambda f: (f / "tokenizer.json").write_text("{}"), TokenizerError, "tokenizer.json: not"),
+        (lambda f: (f / "model.safetensors").write_bytes(b""), ModelError, "model.safetensors: tr"),
+    ],
+)
+def test_a_broken_folder_is_one_line(
+    folder: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    error: type[Exception],
+    message: str,
+) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    damage(tmp_path)
+    with pytest.raises(error) as caught:
+        Engine.load(tmp_path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens must be 1 or more"),
+        ({"stop": ["a", ""]}, "a stop string must not be empty"),
+        ({"stop": ""}, "a stop string must not be empty"),
+        ({"temperature": -1.0}, "temperature must be 0 or more"),
+        ({"n": 0}, "n and batch_size must be 1 or more"),
+        ({"suffixes": ["a", "b"]}, "1 prompts, but 2 suffixes"),
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(
+    engine: Engine, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        engine.complete_batch(["x"], **options)
+
+
+def test_an_unknown_keyword_is_an_error(engine: Engine) -> None:
+    with pytest.raises(TypeError, match="max_tokens"):
+        engine.stream("x", max_tokens=3)  # type: ignore[call-arg]
+
+
+def test_no_prompts_no_completions(engine: Engine) -> None:
+    assert engine.complete_batch([]) == []

@@ -1,0 +1,357 @@
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from codeling.errors import ModelError, UsageError
+from codeling.model import weights
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+
+CONFIG = GPT2Config(vocab_size=61, context_length=32, n_layer=3, n_head=4, n_embd=32)
+
+
+def random_model(seed: int = 0) -> GPT2:
+    model = GPT2(CONFIG)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2, generator=generator)
+    return model
+
+
+def random_hugging_face_model(seed: int = 0) -> transformers.GPT2LMHeadModel:
+    torch.manual_seed(seed)
+    values = CONFIG.to_hugging_face() | {"initializer_range": 0.2, "bos_token_id": 0}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(**values)).eval()
+
+
+def batches() -> list[torch.Tensor]:
+    """20 random batches."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randint(61, (1 + i % 4, 1 + (i * 7) % 32), generator=generator) for i in range(20)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    weights.save(tmp_path / "saved", random_model(), end_of_text_id=0, pad_id=4)
+    return tmp_path / "saved"
+
+
+@torch.inference_mode()
+def test_hugging_face_computes_our_logits(folder: Path) -> None:
+    ours = random_model()
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+    for ids in batches():
+        assert (ours(ids) - theirs(ids).logits).abs().max() <= 1e-4
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shard", ["50GB", "40KB"])
+def test_we_compute_hugging_faces_logits(tmp_path: Path, shard: str) -> None:
+    theirs = random_hugging_face_model()
+    theirs.save_pretrained(tmp_path, max_shard_size=shard)
+    assert (tmp_path / weights.INDEX).exists() == (shard == "40KB")
+    ours, config = weights.load(tmp_path)
+    assert config == CONFIG
+    for ids in batches():
+        assert (ours(ids) - theirs(ids).logits).abs().max() <= 1e-4
+
+
+def test_saved_and_loaded_is_the_same_to_the_bit(folder: Path, tmp_path: Path) -> None:
+    before = random_model().state_dict()
+    model, config = weights.load(folder)
+    assert config == CONFIG
+    after = model.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    weights.save(tmp_path / "again", model, end_of_text_id=0, pad_id=4)
+    for name in (weights.CONFIG, weights.WEIGHTS, weights.GENERATION_CONFIG):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json", "generation_config.json", "model.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_loaded_model_can_be_trained(folder: Path) -> None:
+    model, _ = weights.load(folder)
+    ids = torch.arange(12).view(2, 6)
+    model.loss(ids, ids).backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@torch.inference_mode()
+def test_generation_config_keeps_generate_from_our_forbidden_ids(tmp_path: Path) -> None:
+    model = random_model()
+    prompt = torch.tensor([[5, 6, 7]])
+    favourite = int(model(prompt)[0, -1].argmax())
+    weights.save(tmp_path, model, end_of_text_id=0, pad_id=4, suppressed_ids=[favourite])
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path)
+    assert favourite not in theirs.generate(prompt, max_new_tokens=12, do_sample=False)[0, 3:]
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    tensors = {
+        name: tensor.clone() for name, tensor in load_file(folder / "model.safetensors").items()
+    }
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def strip_prefix(tensors: dict[str, torch.Tensor]) -> None:
+    for name in list(tensors):
+        tensors[name.removeprefix("transformer.")] = tensors.pop(name)
+
+
+def add_head(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["lm_head.weight"] = tensors["transformer.wte.weight"].clone()
+
+
+def add_buffers(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["transformer.h.0.attn.bias"] = torch.ones(1, 1, 32, 32, dtype=torch.uint8)
+    tensors["transformer.h.2.attn.masked_bias"] = torch.tensor(-1e4)
+
+
+def widen(tensors: dict[str, torch.Tensor]) -> None:
+    for name in tensors:
+        tensors[name] = tensors[name].double()
+
+
+@pytest.mark.parametrize("change", [strip_prefix, add_head, add_buffers, widen])
+def test_what_other_writers_make_of_it_loads_the_same(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
+) -> None:
+    rewrite(folder, change)
+    after = weights.load(folder)[0].state_dict()
+    assert all(torch.equal(after[name], t) for name, t in random_model().state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_as_fp32(folder: Path, dtype: torch.dtype) -> None:
+    rewrite(folder, lambda tensors: tensors.update({k: v.to(dtype) for k, v in tensors.items()}))
+    for name, tensor in weights.load(folder)[0].state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, random_model().state_dict()[name].to(dtype).float())
+
+
+def truncated(folder: Path) -> None:
+    os.truncate(folder / "model.safetensors", 5000)
+
+
+def truncated_by_one(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def empty(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def text_instead(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("version https://git-lfs\noid sha256:0\n")
+
+
+def huge_header(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\xff" * 8 + b"{}")
+
+
+def tensor_missing(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors.pop("transformer.h.1.ln_1.bias"))
+
+
+def tensor_unknown(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors.update({"transformer.h.3.x": torch.ones(1)}))
+
+
+def tensor_of_other_shape(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors.update({"transformer.wpe.weight": torch.ones(31, 32)}))
+
+
+def tensor_twice(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors.update({"wpe.weight": torch.ones(32, 32)}))
+
+
+def quantised(folder: Path) -> None:
+    ones = torch.ones(32, 32, dtype=torch.int8)
+    rewrite(folder, lambda tensors: tensors.update({"transformer.wpe.weight": ones}))
+
+
+def not_finite(folder: Path) -> None:
+    nan = torch.full((32, 32), torch.nan)
+    rewrite(folder, lambda tensors: tensors.update({"transformer.wpe.weight": nan}))
+
+
+def other_head(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors.update({"lm_head.weight": torch.ones(61, 32)}))
+
+
+def other_architecture(folder: Path) -> None:
+    edit(folder / "config.json", model_type="llama")
+
+
+def other_size(folder: Path) -> None:
+    edit(folder / "config.json", n_layer=4)
+
+
+def config_missing(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def config_broken(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def config_a_list(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def pickled_alone(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cposix\nsystem\n")
+
+
+def no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def shard_missing(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def shard_elsewhere(folder: Path) -> None:
+    shutil.move(folder / "model.safetensors", folder.parent / "secret.safetensors")
+    index = {"weight_map": {"wte.weight": "../secret.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def index_broken(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": 3}')
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (truncated, "model.safetensors: truncated or damaged"),
+        (truncated_by_one, "model.safetensors: truncated or damaged"),
+        (empty, "model.safetensors: truncated or damaged"),
+        (text_instead, "model.safetensors: truncated or damaged"),
+        (huge_header, "model.safetensors: truncated or damaged"),
+        (tensor_missing, "h.1.ln_1.bias missing from the weights"),
+        (tensor_unknown, "transformer.h.3.x is no tensor of a GPT-2 of this size"),
+        (tensor_of_other_shape, "transformer.wpe.weight has shape (31, 32), but config.json asks"),
+        (tensor_twice, "wpe.weight is there twice"),
+        (quantised, "transformer.wpe.weight is int8; quantised"),
+        (not_finite, "transformer.wpe.weight holds numbers that are not finite"),
+        (other_head, "lm_head.weight differs from wte.weight"),
+        (other_architecture, "config.json: model_type is 'llama'"),
+        (other_size, "h.3.attn.c_attn.bias and 11 more missing from the weights"),
+        (config_missing, "config.json: cannot be read (No such file or directory)"),
+        (config_broken, "config.json: not JSON"),
+        (config_a_list, "config.json: not a JSON object"),
+        (pickled_alone, "pytorch_model.bin is pickled and never opened"),
+        (no_weights, "no model.safetensors; pickled weights can be converted"),
+        (shard_missing, "model-00001-of-00002.safetensors is missing"),
+        (shard_elsewhere, "'../secret.safetensors' is not the name of a file in this folder"),
+        (index_broken, "has no weight_map"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_broken_folder_is_refused_in_one_line(
+    folder: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(folder)
+    with pytest.raises(ModelError) as caught:
+        weights.load(folder)
+    assert message in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_anywhere_is_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    for size in [*range(64), *range(64, len(data), len(data) // 40)]:
+        path.write_bytes(data[:size])
+        with pytest.raises(ModelError, match="truncated or damaged"):
+            weights.load(folder)
+
+
+def test_model_names_a_run_folder_or_a_hugging_face_folder(folder: Path, tmp_path: Path) -> None:
+    assert weights.resolve(str(folder)) == folder
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.toml").touch()
+    with pytest.raises(UsageError, match="no finished model yet"):
+        weights.resolve(str(run))
+    folder.rename(run / "model")
+    assert weights.resolve(str(run)) == run / "model"
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("nowhere", "there is no such folder"),
+        ("file", "it is a file"),
+        ("empty", "it holds neither model/config.json nor config.json"),
+    ],
+)
+def test_model_that_is_none_is_wrong_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("empty").mkdir()
+    with pytest.raises(UsageError) as caught:
+        weights.resolve(name)
+    assert str(caught.value) == (
+        f"{name} is no model ({reason}); give a run folder, a Hugging Face folder "
+        "or hf://owner/name"
+    )
+    assert caught.value.exit_code == 2
+
+
+def test_the_hub_is_asked_for_safetensors_and_json_alone(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def snapshot_download(name: str, **values: Any) -> str:
+        asked.update(values, name=name)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert weights.resolve("hf://owner/name@v1.0") == folder
+    assert (asked["name"], asked["revision"]) == ("owner/name", "v1.0")
+    assert all(p.endswith((".safetensors", ".json")) for p in asked["allow_patterns"])
+
+
+@pytest.mark.parametrize("name", ["hf://", "hf://name", "hf://a/b/c", "hf://a/--b..c"])
+def test_a_hub_name_that_is_none_is_wrong_use(name: str) -> None:
+    with pytest.raises(UsageError, match="is no model"):
+        weights.resolve(name)
+
+
+def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(name: str, **values: Any) -> str:
+        raise ConnectionError("no route to host\nand a long explanation")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(ModelError) as caught:
+        weights.resolve("hf://owner/name")
+    assert str(caught.value) == "hf://owner/name: cannot be downloaded (no route to host)"

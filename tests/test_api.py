@@ -1,0 +1,30 @@
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import codeling
+from codeling.errors import UsageError
+
+
+def test_public_names() -> None:
+    assert codeling.__all__ == ["__version__", "load"]
+    assert codeling.__version__ == metadata.version("codeling")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = codeling.nothing
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'daft', 'numpy', 'tokenizers', 'transformers', 'pydantic', 'rich'}"
+    program = f"import sys, codeling; print(sorted({heavy} & set(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_loading_what_is_no_model_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no model"):
+        codeling.load(tmp_path)
