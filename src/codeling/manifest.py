@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -162,12 +163,31 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + _PARTIAL_SUFFIX)
         try:
+            partial.unlink(missing_ok=True)
+            partial.touch()
+            mode = partial.stat().st_mode  # as the user's umask has it; safetensors' is 0600
             yield partial
+            partial.chmod(mode)
             sync_file(partial)
             partial.replace(path)
             sync_folder(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what a killed process had half written anywhere below ``folder``.
+
+    Only for the one who holds ``folder``, see :func:`locked`.
+
+    :raises StorageError: something cannot be removed.
+    """
+    with storage_errors(folder):
+        for partial in sorted(folder.rglob("*" + _PARTIAL_SUFFIX)):
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
 
 
 def sync_file(path: Path) -> None:
@@ -227,15 +247,27 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, or None outside of one."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+    """The commit of the checkout that this package runs from, or None outside of one.
+
+    Installed into an environment inside of somebody else's checkout, it is not of that one: git
+    has to know this file. ``-dirty`` at the end says that tracked files were changed since.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    commit = ""
+    for command in (
+        ["ls-files", "--error-unmatch", Path(__file__).name],
+        ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+    ):
+        try:
+            answer = subprocess.run(
+                ["git", "-C", str(Path(__file__).parent), *command],
+                capture_output=True,
+                text=True,
+                timeout=5,
+                check=True,
+                env=environment,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        commit = answer.stdout.strip()
+    return commit

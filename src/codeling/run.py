@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codeling.errors import UsageError
-from codeling.manifest import Manifest, locked, write_bytes, write_json
+from codeling.errors import CodelingError, UsageError
+from codeling.manifest import Manifest, locked, remove_partials, write_bytes, write_json
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
 
@@ -70,6 +70,7 @@ def run(
     :raises UsageError: ``until`` is no stage, or the recipe contradicts itself.
     :raises BusyError: another process works in ``folder``.
     :raises StorageError: ``folder`` cannot be written.
+    :raises CodelingError: ``stop`` asks for it; what had finished is kept.
     """
     recipe = recipe.resolved()
     names = [stage.name for stage in STAGES]
@@ -78,8 +79,11 @@ def run(
     summary: dict[str, Any] = {"folder": str(folder), "stages": {}}
     with locked(folder):
         context = Context(recipe, folder, progress, Manifest(folder), stop or StopRequest())
+        remove_partials(folder)
         write_bytes(folder / "recipe.toml", recipe.to_toml().encode())
         for stage in STAGES[: names.index(until) + 1]:
+            if context.stop.requested:  # while a stage was at work that saw it too late
+                raise CodelingError("stopped between two stages; the same command goes on from here")
             summary["stages"][stage.name] = _do(stage, context)
     return summary
 

@@ -4,18 +4,21 @@ Verbs import what they need when they are called, so that ``codeling --help`` an
 Exit codes: 0 done, 1 failed, 2 wrong use.
 """
 
+import io
 import sys
+from collections.abc import Callable
 
 import typer
 
 from codeling.cli import complete, corpus, demo, doctor, run, tokenizer, trace, train
+from codeling.cli.signals import LISTENER, Interrupted
 from codeling.errors import CodelingError
 
 app = typer.Typer(
     name="codeling",
     help="Grow a Python code model from nothing: corpus, tokenizer, GPT-2, completions.",
     epilog="Begin with:  codeling demo",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -40,17 +43,41 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
     """Grow a Python code model from nothing: corpus, tokenizer, GPT-2, completions."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
+        raise typer.Exit(2)
 
 
 def main() -> None:
     """Run the command line; an error raised on purpose is one line and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that knows no UTF-8
+    complaint, code = _run()
+    if complaint:
+        sys.stderr.write(f"codeling: {' '.join(complaint.split())}\n")
+    sys.exit(code)
+
+
+def _run() -> tuple[str, int]:
+    """What went wrong in one line, or nothing, and the exit code."""
     try:
-        app()
+        with LISTENER.listening():
+            result = app(standalone_mode=False)
     except CodelingError as error:
-        sys.stderr.write(f"codeling: {' '.join(str(error).split())}\n")
-        sys.exit(error.exit_code)
+        return str(error), error.exit_code
+    except Interrupted:
+        return "stopped; what had finished is kept, and the same command goes on from there", 1
+    except Exception as error:
+        message: Callable[[], str] | None = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        context: typer.Context | None = getattr(error, "ctx", None)  # typer's own complaint
+        command = context.command_path if context else "codeling"
+        return f"{message().rstrip('.')}; {command} --help says more", 2
+    return "", result if isinstance(result, int) else 0

@@ -6,14 +6,12 @@ from codeling.cli.stages import AsJson, Out, Overrides, RecipeFile
 def corpus(
     recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False
 ) -> None:
-    """Build the corpus alone
+    """Build the corpus alone: read, filter, deduplicate, split, write Parquet.
 
-    Example:   read, filter, deduplicate, split, write Parquet.
+    Example:  codeling corpus recipes/demo.toml --out runs/demo
     """
     from codeling.cli import stages
 
     folder = stages.default_folder(recipe, out)
     summary = stages.execute(stages.read(recipe, overrides), folder, until="corpus")
-    stages.finish(
-        summary, as_json, [f"codeling corpus recipes/demo.toml:codeling tokenizer {recipe}"]
-    )
+    stages.finish(summary, as_json, [f"codeling tokenizer {recipe}"])

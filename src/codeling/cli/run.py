@@ -22,7 +22,7 @@ def run(
 ) -> None:
     """Do every stage of a recipe; what is done and unchanged is not done again.
 
-    Example:  codeling run recipes/demo.toml --set training.minutes=20 --out runs/longer
+    Example:  codeling run recipes/demo.toml --set model.size=mini --out runs/mini
     """
     from codeling.cli import stages
 

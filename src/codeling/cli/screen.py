@@ -1,28 +1,25 @@
-"""What a person sees while something runs: bars with rate and time left, and lines that stay.
+"""What a person sees while something runs: a bar with rate and time left, and lines that stay.
 
 Everything goes to standard error, so that standard output holds results alone. Where it is no
-terminal, bars are left out and lines are plain.
+terminal, bars are left out and lines are plain. A bar is one line of the terminal, whatever its
+width: what does not fit is left out, the time left last of all.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+from rich.table import Column
 from rich.text import Text
 
 from codeling.progress import Advance
+
+_MIN_BAR, _MAX_BAR = 8, 40
+_CONTROL = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
 
 class Screen:
@@ -38,16 +35,7 @@ class Screen:
             self.note(f"{label} …")
             yield lambda amount, detail="": None
             return
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            _AmountColumn(unit),
-            TextColumn("{task.fields[detail]}", style="dim"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
+        columns = (SpinnerColumn(), _Line(self._console, unit))
         with Progress(*columns, console=self._console, transient=True) as bars:
             bar = bars.add_task(label, total=total, detail="")
 
@@ -58,26 +46,84 @@ class Screen:
             yield advance
 
     def note(self, line: str) -> None:
-        """Print ``line`` as it is, above any bar."""
-        self._console.print(Text(line))
+        """Print ``line`` above any bar; control characters of it appear as ``\\x1b``."""
+        shown = _CONTROL.sub(lambda match: repr(match[0])[1:-1], line)
+        self._console.print(Text(shown), soft_wrap=not self._console.is_terminal)
 
 
-class _AmountColumn(ProgressColumn):
-    """How much of how much, and how much a second."""
+class _Line(ProgressColumn):
+    """All of a task but the spinner."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
+    max_refresh = 0.2
+
+    def __init__(self, console: Console, unit: str) -> None:
+        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
+        self._console = console
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        amount = self._show(task.completed)
-        if task.total is not None:
-            amount += f" of {self._show(task.total)}"
-        rate = task.finished_speed or task.speed
-        speed = f"  {self._show(rate)}/s" if rate else ""
-        return Text(amount + speed, style="progress.data.speed")
+        return line(
+            task.description,
+            task.completed,
+            task.total,
+            self._unit,
+            rate=task.finished_speed or task.speed,
+            elapsed=task.elapsed or 0.0,
+            detail=task.fields["detail"],
+            width=self._console.width - 3,  # the spinner, a space, and the terminal's last column
+        )
 
-    def _show(self, value: float) -> str:
-        if self._unit == "bytes":
-            return decimal(int(value))
-        return f"{value:,.0f} {self._unit}"
+
+def line(
+    label: str,
+    completed: float,
+    total: float | None,
+    unit: str,
+    *,
+    rate: float | None,
+    elapsed: float,
+    detail: str,
+    width: int,
+) -> Text:
+    """One line of at most ``width`` cells: label, bar, amount, rate, detail, time.
+
+    ``rate`` is in ``unit`` per second, ``elapsed`` in seconds. The time is what is left, where
+    that is known, or else what has passed. Where not all fits, the bar goes first, then the
+    amount, the detail, the rate.
+    """
+    of = "" if total is None else f" of {_amount(total, unit)}"
+    amount = (_amount(completed, "") if total and unit != "bytes" else _amount(completed, unit)) + of
+    speed = f"{_amount(rate, unit)}/s" if rate else ""
+    if total is not None and rate:
+        time = f"{_clock(max(0.0, total - completed) / rate)} left"
+    else:
+        time = _clock(elapsed)
+    parts = {"amount": amount, "rate": speed, "detail": detail, "time": time}
+    tail = "  ".join(part for part in parts.values() if part)
+    for name in ("amount", "detail", "rate", "time"):
+        if len(label) + 2 + len(tail) <= width:
+            break
+        parts[name] = ""
+        tail = "  ".join(part for part in parts.values() if part)
+    text = Text(label, no_wrap=True, overflow="ellipsis")
+    room = width - len(label) - len(tail) - 3
+    if total and room >= _MIN_BAR:
+        length = min(room, _MAX_BAR)
+        filled = min(length, int(length * completed / total))
+        text.append(" ").append("━" * filled, "bar.complete")
+        text.append("━" * (length - filled), "bar.back")
+    text.append("  " if tail else "").append(tail, "progress.data.speed")
+    text.truncate(max(1, width), overflow="ellipsis")
+    return text
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return decimal(int(value))
+    return f"{value:,.0f} {unit}".rstrip()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -1,35 +1,94 @@
-"""Ctrl-C and SIGTERM, turned into a request to stop.
+"""Ctrl-C and SIGTERM: the command leaves, with one line, and soon.
 
-Training looks at the request between two steps, saves, and leaves. Any other stage is left at
-once: what it had not finished is done again, and nothing half-written is taken for whole.
+Training looks at a request to stop between two steps, saves, and leaves; a second signal does
+not wait for that. Everything else is left at once by :class:`Interrupted`: what it had not
+finished is done again, and nothing half-written is taken for whole. Python runs a signal's
+handler only between two of its own instructions; where the main thread is held up elsewhere
+for :data:`GRACE_SECONDS`, a watching thread ends the process.
 """
 
+import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from codeling.run import StopRequest
+if TYPE_CHECKING:
+    from codeling.run import StopRequest
 
+GRACE_SECONDS = 10.0
+"""Between a signal that is to be obeyed at once and the end of the process."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """A request that the signals set; where nobody looks at it, ``KeyboardInterrupt`` is raised.
+class Interrupted(BaseException):
+    """Raised in the main thread, out of whatever it is at. No library takes it for its own."""
 
-    A second signal always raises.
-    """
-    stop = StopRequest()
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.requested or not stop.patient:
-            raise KeyboardInterrupt
-        stop.requested = True
+class Listener:
+    """What this process does when it is asked to leave."""
 
-    before = {number: signal.signal(number, ask) for number in _SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def __init__(self) -> None:
+        self._request: StopRequest | None = None
+        self._leaving = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle the signals of this process, from its main thread.
+
+        Once it is leaving, further signals are ignored to its end, so that it leaves tidily.
+        """
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
+        try:
+            yield
+        finally:
+            if not self._leaving:
+                signal.set_wakeup_fd(former)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                os.close(writer)
+
+    @contextmanager
+    def heeding(self, request: "StopRequest") -> Iterator[None]:
+        """While ``request`` is patient, set it at the first signal and let the work go on."""
+        self._request = request
+        try:
+            yield
+        finally:
+            self._request = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        request = self._request
+        if request is not None and request.patient and not request.requested:
+            request.requested = True
+        elif not self._leaving:
+            self._leaving = True
+            raise Interrupted
+
+    def _watch(self, reader: int) -> None:
+        """End the process where the main thread does not; a request is given all its time."""
+        asked = False
+        while received := os.read(reader, 1):
+            if received[0] not in _SIGNALS:
+                continue
+            request = self._request
+            if request is not None and request.patient and not asked:
+                asked = True
+                continue
+            time.sleep(GRACE_SECONDS)
+            sys.stderr.write("codeling: stopped; the same command goes on from what had finished\n")
+            sys.stderr.flush()
+            os._exit(1)
+        os.close(reader)
+
+
+LISTENER = Listener()
+"""Of this process; :func:`codeling.cli.main` makes it listen."""

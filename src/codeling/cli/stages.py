@@ -36,20 +36,15 @@ def default_folder(recipe: Path, out: Path | None) -> Path:
 def execute(recipe: "Recipe", folder: Path, until: str) -> dict[str, Any]:
     """Run the stages up to ``until`` with a screen and signals.
 
-    :raises CodelingError: whatever the stages raise, or that it was interrupted.
+    :raises CodelingError: whatever the stages raise.
     """
     from codeling.cli.screen import Screen
-    from codeling.cli.signals import stop_on_signals
-    from codeling.errors import CodelingError
-    from codeling.run import run
+    from codeling.cli.signals import LISTENER
+    from codeling.run import StopRequest, run
 
-    with stop_on_signals() as stop:
-        try:
-            return run(recipe, folder, until=until, progress=Screen(), stop=stop)
-        except KeyboardInterrupt:
-            raise CodelingError(
-                "stopped; what had finished is kept, and the same command goes on from there"
-            ) from None
+    stop = StopRequest()
+    with LISTENER.heeding(stop):
+        return run(recipe, folder, until=until, progress=Screen(), stop=stop)
 
 
 def finish(summary: dict[str, Any], as_json: bool, next_commands: list[str]) -> None:

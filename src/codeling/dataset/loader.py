@@ -1,18 +1,24 @@
 """Documents to rows: which tokens the model sees, in which order.
 
-A row has T + 1 ids, T to read and T to predict. Rows continue one another: the first id of a
-row is the last of the row before, so every id is predicted exactly once in an epoch, documents
-run over the ends of rows, and each ends in ``<|endoftext|>``. The documents of an epoch come in
-an order drawn from the seed and the epoch. A document chosen for infilling is cut into pieces
-that fit into what is left of the row; each piece is rearranged and ends in ``<|endoftext|>``.
+A long document is taken in sections of four contexts, so that a short run sees a little of
+many files and not all of a few. The sections of an epoch come in an order drawn from the seed
+and the epoch, and each ends in ``<|endoftext|>``. A row has T + 1 ids, T to read and T to
+predict. Rows continue one another: the first id of a row is the last of the row before, so
+every id is predicted exactly once in an epoch, and sections run over the ends of rows. A
+document chosen for infilling is cut into pieces that fit into what is left of the row; each
+piece is rearranged and ends in ``<|endoftext|>``.
 
-Where the next row starts is a :class:`Position`, three numbers and an id, so that a run goes on
-exactly where it stopped. This module must not know about torch.
+The rows of one section stand together, and a batch of them would be a batch of one file. So
+training takes the rows of a window of :data:`WINDOW_ROWS` in an order drawn for that window.
+
+Where the next row comes from is a :class:`Position`, four numbers and an id, so that a run goes
+on exactly where it stopped. This module must not know about torch.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +28,30 @@ from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
 
+SECTION_CONTEXTS = 4
+"""Contexts that a section of a document is long."""
+
 _MIN_INFILLING_ROOM = 32
 """Ids that must be left in a row for a piece to be rearranged in it."""
+
+WINDOW_ROWS = 2048
+"""Rows that are shuffled among one another."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where the next row starts."""
+    """Where the next row comes from."""
 
     epoch: int
     """Times that the whole split has been read."""
     rank: int
-    """Place in the epoch's order of the document that comes next."""
+    """Place in the epoch's order of the section that comes next."""
     offset: int
-    """Ids of that document already given; its length when only ``<|endoftext|>`` is left."""
+    """Ids of that section already given; its length when only ``<|endoftext|>`` is left."""
     carried: int
     """The last id of the row before."""
+    drawn: int = 0
+    """Rows already given of the shuffled window that starts here."""
 
     def to_json(self) -> dict[str, int]:
         """As plain numbers."""
@@ -63,25 +77,47 @@ class Loader:
         self._context_length = context_length
         self._seed = seed
         self._infilling = infilling
+        self._section_length = SECTION_CONTEXTS * context_length
+        lengths = np.diff(tokens.offsets.astype(np.int64))
+        counts = np.maximum(1, -(-lengths // self._section_length))
+        self._first_sections = np.concatenate([[0], np.cumsum(counts)])
+        """Number of each document's first section, and of all sections."""
 
     def start(self) -> Position:
         """The beginning of the first epoch."""
         return Position(epoch=0, rank=0, offset=0, carried=self._tokenizer.end_of_text)
 
     def rows(self, position: Position) -> Iterator[tuple[NDArray[np.int64], Position]]:
-        """Rows of shape (T + 1,) without end, each with the position after it."""
+        """Rows of shape (T + 1,) without end, in the order of their documents, each with the
+        position after it.
+        """
         while True:
             row, position = self._row(position)
             yield row, position
 
-    def batches(
-        self, position: Position, num_rows: int
-    ) -> Iterator[tuple[NDArray[np.int64], Position]]:
-        """``num_rows`` rows at a time, shape (num_rows, T + 1), each with the position after."""
-        rows = self.rows(position)
+    def shuffled_rows(self, position: Position) -> Iterator[tuple[NDArray[np.int64], Position]]:
+        """The same rows, a window of :data:`WINDOW_ROWS` after another, each in its own order.
+
+        Going on within a window packs it anew first.
+        """
+        start, drawn = replace(position, drawn=0), position.drawn
         while True:
-            taken = [next(rows) for _ in range(num_rows)]
-            yield np.stack([row for row, _ in taken]), taken[-1][1]
+            rows, following = self._window(start)
+            for number in range(drawn, WINDOW_ROWS):
+                last = number + 1 == WINDOW_ROWS
+                yield rows[number], following if last else replace(start, drawn=number + 1)
+            start, drawn = following, 0
+
+    def _window(self, start: Position) -> tuple[NDArray[np.int64], Position]:
+        """The rows of the window from ``start`` on, shuffled, and the position after them."""
+        packed = list(islice(self.rows(start), WINDOW_ROWS))
+        generator = np.random.Generator(
+            np.random.Philox(
+                np.random.SeedSequence([self._seed, start.epoch, start.rank, start.offset])
+            )
+        )
+        rows = np.stack([row for row, _ in packed])
+        return rows[generator.permutation(WINDOW_ROWS)], packed[-1][1]
 
     def _row(self, position: Position) -> tuple[NDArray[np.int64], Position]:
         row = [position.carried]
@@ -94,52 +130,62 @@ class Loader:
     def _piece(self, position: Position, room: int) -> tuple[list[int], Position]:
         """What comes next, at most ``room`` ids of it, and the position after it."""
         epoch, rank, offset = position.epoch, position.rank, position.offset
-        number = int(_order(self._seed, epoch, self._tokens.num_documents)[rank])
-        document = self._tokens.document(number)
+        num_sections = int(self._first_sections[-1])
+        number, begin, section = self._section(int(_order(self._seed, epoch, num_sections)[rank]))
         piece: list[int] | None = None
         if self._infilling and self._infilling.chooses(epoch, number):
             piece, taken = self._rearranged(
-                self._infilling, (epoch, number, offset), document, room
+                self._infilling, (epoch, number, begin), section, offset, room
             )
             offset += taken
         if not piece:
-            piece = document[offset : offset + room].tolist()
+            piece = section[offset : offset + room].tolist()
             offset += len(piece)
             if len(piece) < room:
                 piece.append(self._tokenizer.end_of_text)
                 offset += 1
-        elif offset == len(document):
+        elif offset == len(section):
             offset += 1
-        if offset > len(document):
+        if offset > len(section):
             offset, rank = 0, rank + 1
-        if rank == self._tokens.num_documents:
+        if rank == num_sections:
             epoch, rank = epoch + 1, 0
         return piece, Position(epoch, rank, offset, position.carried)
+
+    def _section(self, number: int) -> tuple[int, int, NDArray[np.unsignedinteger]]:
+        """The document of a section, where in it the section begins, and the section's ids."""
+        document = int(np.searchsorted(self._first_sections, number, side="right")) - 1
+        begin = (number - int(self._first_sections[document])) * self._section_length
+        ids = self._tokens.document(document)[begin : begin + self._section_length]
+        return document, begin, ids
 
     def _rearranged(
         self,
         infilling: Infilling,
         at: tuple[int, int, int],
-        document: NDArray[np.unsignedinteger],
+        section: NDArray[np.unsignedinteger],
+        offset: int,
         room: int,
     ) -> tuple[list[int], int]:
-        """The rearranged piece that starts at ``at``, and how many ids of the document it took.
+        """The rearranged piece from ``offset`` on, and how many ids of the section it took.
 
-        Encoding the three parts anew may take a few ids more than the piece had, so less is
-        taken until it fits. Nothing is returned where it cannot: too little room or document,
-        or a piece that begins or ends within a character.
+        ``at`` is (epoch, document, where the section begins in it). Encoding the three parts
+        anew may take a few ids more than the piece had, so less is taken until it fits.
+        Nothing is returned where it cannot: too little room or section, or a piece that begins
+        or ends within a character.
         """
-        left = len(document) - at[2]
+        epoch, document, begin = at
+        left = len(section) - offset
         room -= 1  # <|endoftext|>
         taken = min(left, room - NUM_MARKERS)
         while taken >= min(left, _MIN_INFILLING_ROOM - NUM_MARKERS) > 1:
-            data = self._tokenizer.decode_bytes(document[at[2] : at[2] + taken].tolist())
+            data = self._tokenizer.decode_bytes(section[offset : offset + taken].tolist())
             try:
                 text = data.decode()
             except UnicodeDecodeError:
                 taken -= 1
                 continue
-            ids = infilling.rearrange(text, self._tokenizer, at)
+            ids = infilling.rearrange(text, self._tokenizer, (epoch, document, begin + offset))
             if len(ids) <= room:
                 return [*ids, self._tokenizer.end_of_text], taken
             taken -= len(ids) - room
@@ -147,7 +193,7 @@ class Loader:
 
 
 @lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, num_documents: int) -> NDArray[np.int64]:
-    """The documents of one epoch in the order drawn for it."""
+def _order(seed: int, epoch: int, num_sections: int) -> NDArray[np.int64]:
+    """The sections of one epoch in the order drawn for it."""
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
-    return generator.permutation(num_documents)
+    return generator.permutation(num_sections)

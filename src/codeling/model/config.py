@@ -5,6 +5,7 @@ Source of the shape: Radford et al. 2019, "Language Models are Unsupervised Mult
 Learners"; of the FLOP count: Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,11 @@ class GPT2Config:
             value = getattr(self, name)
             if not isinstance(value, int) or value <= 0:
                 raise ModelError(f"model config: {name} must be a positive integer, not {value!r}")
+        epsilon = self.layer_norm_epsilon
+        if not isinstance(epsilon, int | float) or not 0 < epsilon < math.inf:
+            raise ModelError(
+                f"model config: layer_norm_epsilon must be a positive number, not {epsilon!r}"
+            )
         if self.n_embd % self.n_head:
             raise ModelError(
                 f"model config: n_embd {self.n_embd} is not divisible by n_head {self.n_head}"
@@ -105,11 +111,18 @@ class GPT2Config:
         ]
         if missing:
             raise ModelError(f"config.json: {', '.join(missing)} missing")
-        inner = values.get("n_inner")
+        config = cls(
+            vocab_size=values["vocab_size"],
+            context_length=values["n_positions"],
+            n_layer=values["n_layer"],
+            n_head=values["n_head"],
+            n_embd=values["n_embd"],
+            layer_norm_epsilon=values.get("layer_norm_epsilon", 1e-5),
+        )
         unsupported = {
             "activation_function": values.get("activation_function", "gelu_new")
             in ("gelu_new", "gelu_pytorch_tanh"),
-            "n_inner": inner is None or inner == 4 * values["n_embd"],
+            "n_inner": values.get("n_inner") in (None, 4 * config.n_embd),
             "scale_attn_weights": values.get("scale_attn_weights", True) is True,
             "scale_attn_by_inverse_layer_idx": not values.get("scale_attn_by_inverse_layer_idx"),
             "tie_word_embeddings": values.get("tie_word_embeddings", True) is True,
@@ -118,11 +131,4 @@ class GPT2Config:
         for name, supported in unsupported.items():
             if not supported:
                 raise ModelError(f"config.json: {name} {values[name]!r} is not supported")
-        return cls(
-            vocab_size=values["vocab_size"],
-            context_length=values["n_positions"],
-            n_layer=values["n_layer"],
-            n_head=values["n_head"],
-            n_embd=values["n_embd"],
-            layer_norm_epsilon=values.get("layer_norm_epsilon", 1e-5),
-        )
+        return config

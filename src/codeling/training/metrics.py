@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,13 @@ def validate(
     device = model.wte.weight.device
     nats = text_nats = 0.0
     tokens = num_bytes = 0
-    for batch, _ in loader.batches(loader.start(), rows_at_once):
-        ids = torch.from_numpy(batch)
+    rows = loader.rows(loader.start())
+    while tokens < num_tokens:
+        ids = torch.from_numpy(np.stack([row for row, _ in islice(rows, rows_at_once)]))
         of_tokens = model.token_nats(ids[:, :-1].to(device), ids[:, 1:].to(device)).cpu().double()
         lengths = bytes_of[ids[:, 1:]]
         nats += float(of_tokens.sum())
         text_nats += float(of_tokens[lengths > 0].sum())
         num_bytes += int(lengths.sum())
         tokens += of_tokens.numel()
-        if tokens >= num_tokens:
-            break
     return Validation(nats / tokens, text_nats / math.log(2) / max(1, num_bytes))

@@ -13,8 +13,10 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from codeling.dataset.infilling import Infilling
@@ -124,7 +126,7 @@ class _Run:
         self.validation = Loader(inputs.validation, tokenizer, context, seed=0)
         self.step = 0
         self.seconds = 0.0
-        self.position = self.loader.start()
+        self.go_to(self.loader.start())
         self.bad_steps = 0
         self.plan: Plan
         self._build()
@@ -148,6 +150,11 @@ class _Run:
             weight_decay=self.recipe.weight_decay,
         )
 
+    def go_to(self, position: Position) -> None:
+        """Take the next row from ``position``."""
+        self.position = position
+        self.rows = self.loader.shuffled_rows(position)
+
     def restore(self) -> None:
         """Go on from the newest whole checkpoint of this run, or plan a new one."""
         newest, complaints = state.newest_whole(self.checkpoints)
@@ -163,7 +170,8 @@ class _Run:
             self.model.load_state_dict(dict(found.model))
             self.optimizer.load_state(found.optimizer)
             self.step, self.seconds = found.step, found.seconds
-            self.position, self.plan = found.position, found.plan
+            self.plan = found.plan
+            self.go_to(found.position)
             self.progress.note(f"going on from step {self.step:,} of {self.plan.num_steps:,}")
         for name in ("metrics.jsonl", "samples.jsonl"):
             metrics.keep_until(self.folder / name, self.step)
@@ -200,7 +208,7 @@ class _Run:
         began = time.perf_counter()
         self._validate(num_tokens=self.recipe.validation_tokens // 4)
         validating = 4 * (time.perf_counter() - began)
-        self.position = self.loader.start()
+        self.go_to(self.loader.start())
         self._build()
         assert self.recipe.minutes is not None
         left = self.recipe.minutes * 60 - (time.perf_counter() - start)
@@ -287,8 +295,10 @@ class _Run:
         position: Position = self.position
         while done < rows:
             count = min(at_once, rows - done)
-            batch, position = next(self.loader.batches(position, count))
-            ids = torch.from_numpy(batch).to(self.machine.device, non_blocking=True)
+            taken = list(islice(self.rows, count))
+            position = taken[-1][1]
+            ids = torch.from_numpy(np.stack([row for row, _ in taken]))
+            ids = ids.to(self.machine.device, non_blocking=True)
             part = self.model.loss(ids[:, :-1], ids[:, 1:]) * (count / rows)
             part.backward()  # type: ignore[no-untyped-call]
             loss += float(part.detach())

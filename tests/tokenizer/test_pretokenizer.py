@@ -1,0 +1,127 @@
+import json
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+
+from codeling.tokenizer.pretokenizer import byte_decoder, cut, python_pre_tokenizer
+from codeling.tokenizer.tokenizer import SPECIAL_TOKENS
+
+ODD = " \t\n\r\f\v\x00\x1c\x85\u00a0\u2028\u3000aB1_=<|(\u00e9e\u0301\u4e2d\u0660\U0001f600\u200d"
+TEXT = st.one_of(st.text(), st.text(alphabet=ODD), st.text(alphabet=" \t\n\rx=("))
+
+
+@given(TEXT)
+@example("")
+@example("\x00\r\n\t x\r\r\n")
+@example("\U0001f469\u200d\U0001f4bb e\u0301 \u0300")
+def test_the_pieces_joined_are_the_text(text: str) -> None:
+    pieces = cut(text)
+    assert "".join(pieces) == text
+    assert all(pieces)
+
+
+def test_real_files_joined_are_the_files(python_files: list[str]) -> None:
+    for text in python_files:
+        assert "".join(cut(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text, pieces",
+    [
+        ("import os\n", ["import", " os", "\n"]),
+        ("    return x", ["    ", "return", " x"]),
+        ("\tif x:\n\t\ty", ["\t", "if", " x", ":\n", "\t\t", "y"]),
+        ("def f(x):\n\n    y", ["def", " f", "(", "x", "):\n\n", "    ", "y"]),
+        ("snake_case_2", ["snake", "_", "case", "_", "2"]),
+        ("x == 12345.0\n", ["x", " ==", " ", "123", "45", ".", "0", "\n"]),
+        ("a  \n  b", ["a", "  ", "\n", "  ", "b"]),
+        ("a \r\n b", ["a", " \r\n", " b"]),
+        ("a,  # b", ["a", ",", "  ", "#", " b"]),
+        ("<|endoftext|>", ["<|", "endoftext", "|>"]),
+        ("é e\u0301 中文", ["é", " e", "\u0301", " 中文"]),
+    ],
+)
+def test_the_cut_of_some_python(text: str, pieces: list[str]) -> None:
+    assert cut(text) == pieces
+
+
+def code_starts(text: str) -> list[int]:
+    """Where the code of each line begins: behind its indentation of blanks and tabs."""
+    return [match.end() for match in re.finditer(r"(?m)^[ \t]*(?=[^\s])", text)]
+
+
+def line_starts(text: str) -> list[int]:
+    """Where each line begins that is not blank."""
+    return [match.start() for match in re.finditer(r"(?m)^(?=[ \t]*[^\s])", text)]
+
+
+def assert_prompts_are_cut_as_the_file(text: str, ends: list[int]) -> None:
+    """A prompt that ends at each of ``ends`` has the first pieces of the whole."""
+    pieces = cut(text)
+    for end in ends:
+        prompt = cut(text[:end])
+        assert prompt == pieces[: len(prompt)], (text[max(0, end - 40) : end + 40], end)
+
+
+def test_a_prompt_after_a_newline_or_an_indentation_is_cut_as_the_file(
+    python_files: list[str],
+) -> None:
+    # Of every line of code: a prompt that ends before the line, and one that ends behind its
+    # indentation where that is none, or of two blanks or tabs or more.
+    seen = 0
+    for text in python_files:
+        if len(text) > 40_000:
+            text = text[: text.index("\n", 40_000)]
+        starts, codes = line_starts(text), code_starts(text)
+        assert len(starts) == len(codes) > 0
+        ends = [code for start, code in zip(starts, codes, strict=True) if code - start != 1]
+        seen += len(ends)
+        # Each prompt by itself costs a cut of everything before: the lines just before decide.
+        for at in range(0, len(starts), 50):
+            begin = starts[at]
+            chunk = text[begin : starts[at + 50] if at + 50 < len(starts) else None]
+            here = [e - begin for e in (*starts, *ends) if begin <= e <= begin + len(chunk)]
+            assert_prompts_are_cut_as_the_file(chunk, here)
+        some = [*starts[:: len(starts) // 5], *ends[:: len(ends) // 5]]
+        assert_prompts_are_cut_as_the_file(text, some)
+    assert seen > 4_000
+
+
+LINE = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "  ", "    ", "\t\t", " \t"]),
+    st.text(alphabet="xé1_=(:#\t ", max_size=8).map(lambda s: "x" + s),
+    st.sampled_from(["\n", "\r\n", "\n\n", "\n   \n", " \n", ":\n"]),
+)
+
+
+@given(st.lists(LINE, min_size=1, max_size=6).map("".join))
+def test_any_prompt_after_a_newline_or_an_indentation_is_cut_as_the_whole(text: str) -> None:
+    assert_prompts_are_cut_as_the_file(text, line_starts(text) + code_starts(text))
+
+
+def test_what_the_law_leaves_out() -> None:
+    # A line end before a blank line is one piece with it, and one blank is the next word's.
+    assert cut("x:\n\ny")[:2] == ["x", ":\n\n"]
+    assert cut("x\n y") == ["x", "\n", " y"]
+
+
+@given(st.text(alphabet="<|>fim_prefxsuddlao\n ", max_size=20), st.sampled_from(SPECIAL_TOKENS))
+def test_no_piece_holds_the_text_of_a_special_token(text: str, token: str) -> None:
+    # So no merge can ever make one, whatever the text it is learned from.
+    assert not any(special in piece for piece in cut(text + token + text) for special in (token,))
+
+
+@given(TEXT)
+def test_the_cut_is_what_a_standard_file_says(text: str) -> None:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = python_pre_tokenizer()
+    core.decoder = byte_decoder()
+    kinds = [step["type"] for step in json.loads(core.to_str())["pre_tokenizer"]["pretokenizers"]]
+    assert kinds == ["Split", "ByteLevel"]
+    again = Tokenizer.from_str(core.to_str())
+    pieces = [piece for piece, _ in again.pre_tokenizer.pre_tokenize_str(text)]
+    assert [again.decoder.decode([piece]) for piece in pieces] == cut(text)

@@ -1,0 +1,129 @@
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codeling.errors import CorpusError, TokenizerError
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
+from codeling.tokenizer.train import train
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.train import train
+
+texts = Path(sys.argv[1]).read_text(encoding="utf-8").split("\\f")
+train(texts, TokenizerRecipe(vocab_size=700)).save(Path(sys.argv[2]))
+"""
+
+
+def test_the_same_texts_give_the_same_file_on_any_number_of_threads(
+    python_files: list[str], tmp_path: Path
+) -> None:
+    texts = tmp_path / "texts"
+    texts.write_text("\f".join(text.replace("\f", "") for text in python_files), encoding="utf-8")
+    made = []
+    for threads, hash_seed in (("1", "1"), ("2", "2")):
+        path = tmp_path / f"{threads}.json"
+        settings = {
+            "RAYON_NUM_THREADS": threads,
+            "PYTHONHASHSEED": hash_seed,
+            "TOKENIZERS_PARALLELISM": "true",
+        }
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(texts), str(path)],
+            env={**os.environ, **settings},
+            check=True,
+            timeout=60,
+        )
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
+
+
+def test_special_tokens_come_first_then_all_bytes(tokenizer: Tokenizer) -> None:
+    assert tokenizer.vocab_size == 512
+    assert [tokenizer.special_id(token) for token in SPECIAL_TOKENS] == [0, 1, 2, 3, 4]
+    assert {table for table in tokenizer.token_bytes[5:261]} == {bytes([b]) for b in range(256)}
+    assert all(len(entry) > 1 for entry in tokenizer.token_bytes[261:])
+    assert len(set(tokenizer.token_bytes[5:])) == 507
+
+
+def test_the_merges_are_those_of_plain_byte_pair_encoding() -> None:
+    words = random.Random(0).choices(["aab", "aabc", "bca", "abcab", "xyz", "xy"], k=300)
+    text = "\n".join(words)
+    learned = train([text], TokenizerRecipe(vocab_size=266)).token_bytes[261:]
+
+    pieces = [list(word) for word in words]
+    expected: list[str] = []
+    while len(expected) < 5:
+        counts: dict[tuple[str, str], int] = {}
+        for piece in pieces:
+            for pair in zip(piece, piece[1:], strict=False):
+                counts[pair] = counts.get(pair, 0) + 1
+        best = max(counts.values())
+        ties = [pair for pair, count in counts.items() if count == best]
+        assert len(ties) == 1, "the example must leave no choice"
+        (first, second) = ties[0]
+        expected.append(first + second)
+        for piece in pieces:
+            at = 0
+            while at < len(piece) - 1:
+                if (piece[at], piece[at + 1]) == (first, second):
+                    piece[at : at + 2] = [first + second]
+                at += 1
+    assert [entry.decode() for entry in learned] == expected
+
+
+def test_the_text_of_special_tokens_is_never_learned_as_one() -> None:
+    text = "".join(f"x = '{token}'\n" for token in SPECIAL_TOKENS) * 200
+    learned = train([text], TokenizerRecipe(vocab_size=300, max_document_bytes=1_000_000))
+    for token in SPECIAL_TOKENS:
+        ids = learned.encode(token)
+        assert not learned.special_ids & set(ids)
+        assert learned.decode(ids) == token
+
+
+def test_of_a_long_document_only_its_beginning_counts() -> None:
+    recipe = TokenizerRecipe(vocab_size=263, max_document_bytes=9)
+    long = "abcabcabc" + "xyz" * 1000
+    assert train([long], recipe).to_json() == train(["abcabcabc"], recipe).to_json()
+    # The cut falls within a character, which then does not count.
+    cut = train(["abcabcab" + "é" * 100], recipe)
+    assert cut.to_json() == train(["abcabcab"], recipe).to_json()
+
+
+def test_no_more_text_counts_than_was_asked_for() -> None:
+    recipe = TokenizerRecipe(vocab_size=263, max_training_bytes=18)
+    some, more = ["abcabc"] * 3, ["xyxyxyxyxyxyxyxy"] * 50
+    assert train(some + more, recipe).to_json() == train(some, recipe).to_json()
+    # Not even the rest of the document in which the limit falls.
+    whole = train(["abcabc", "abcabcabcabc" + "xy" * 500], recipe)
+    assert whole.to_json() == train(["abcabc", "abcabcabcabc"], recipe).to_json()
+
+
+def test_texts_beyond_the_limit_are_not_read() -> None:
+    def texts() -> object:
+        yield "abcabcabc"
+        yield "abcabcabc"
+        raise AssertionError("read too far")
+
+    train(texts(), TokenizerRecipe(vocab_size=263, max_training_bytes=18))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", ""]])
+def test_no_text_is_an_empty_corpus(texts: list[str]) -> None:
+    with pytest.raises(CorpusError, match="train split is empty"):
+        train(texts, TokenizerRecipe(vocab_size=300))
+
+
+def test_too_little_text_says_what_to_lower() -> None:
+    with pytest.raises(TokenizerError) as caught:
+        train(["import os\n"], TokenizerRecipe(vocab_size=300))
+    assert "10 bytes of text give only" in str(caught.value)
+    assert "lower [tokenizer] vocab_size (now 300)" in str(caught.value)
+    assert "\n" not in str(caught.value)
