@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from codeling.errors import RecipeError
 
@@ -67,7 +67,12 @@ class Folder(Section):
 
     kind: Literal["folder"]
     path: Path
-    """Absolute, or relative to the folder the command is run in."""
+    """Absolute, relative to the folder the command is run in, or beginning with ``~``."""
+
+    @field_validator("path")
+    @classmethod
+    def _at_home(cls, path: Path) -> Path:
+        return path.expanduser()
 
 
 Source = Annotated[Installed | Folder, Field(discriminator="kind")]
@@ -117,7 +122,7 @@ class TokenizerRecipe(Section):
     vocab_size: int | None = Field(None, ge=261)
     """Entries, the 256 bytes and the five special tokens among them."""
     max_training_bytes: Positive = 200_000_000
-    """Text read to learn the merges; documents are taken in an order drawn from ``seed``."""
+    """Text that counts in learning the merges; of a larger corpus so many documents are drawn."""
     max_document_bytes: Positive = 20_000
     """Of one document only this much counts, so that no single large table of data decides."""
     seed: int = Field(0, ge=0)
@@ -202,7 +207,7 @@ class TrainingRecipe(Section):
 class EvaluationRecipe(Section):
     """What is measured on the test split once the model is trained."""
 
-    max_bytes: Positive = 2_000_000
+    max_bytes: Positive = 1_000_000
     """Text of the test split scored for bits per byte, in an order drawn from ``seed``."""
     completions: int = Field(200, ge=0)
     """Function bodies completed for the parse rate."""

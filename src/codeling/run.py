@@ -5,6 +5,7 @@ again; another is, with everything that depends on it, and the reason is said. T
 module that knows all floors below the command line; the stages themselves live there.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -83,7 +84,9 @@ def run(
         write_bytes(folder / "recipe.toml", recipe.to_toml().encode())
         for stage in STAGES[: names.index(until) + 1]:
             if context.stop.requested:  # while a stage was at work that saw it too late
-                raise CodelingError("stopped between two stages; the same command goes on from here")
+                raise CodelingError(
+                    "stopped between two stages; the same command goes on from here"
+                )
             summary["stages"][stage.name] = _do(stage, context)
     return summary
 
@@ -147,7 +150,10 @@ def _tokenizer(context: Context) -> Iterable[Path]:
     recipe = context.recipe.tokenizer
     texts = (document.text for document in _documents(context, "train"))
     path = context.folder / "tokenizer" / "tokenizer.json"
-    train(texts, recipe, context.progress).save(path)
+    report = json.loads((context.folder / "corpus" / "report.json").read_bytes())
+    of_table = "bytes" if context.recipe.corpus.train_on == "files" else "function_bytes"
+    total_bytes = report["splits"]["train"][of_table]
+    train(texts, recipe, context.progress, total_bytes=total_bytes).save(path)
     return [path]
 
 
@@ -271,6 +277,7 @@ STAGES: Sequence[Stage] = (
     Stage("model", "model folder", (), ("corpus", "tokenizer", "training"), _model),
     Stage("provenance", "provenance index", ("corpus.train_on",), ("corpus",), _provenance),
     Stage("evaluation", "evaluation", ("evaluation",), ("corpus", "model"), _evaluation),
-    Stage("report", "report", (), ("corpus", "training", "evaluation"), _report),
+    Stage("report", "report", ("corpus", "tokenizer", "model", "training", "evaluation"),
+          ("corpus", "training", "evaluation"), _report),
 )  # fmt: skip
-"""In the order in which they are done; ``--until`` and the one-stage verbs stop after one."""
+"""In the order in which they are done; the one-stage verbs stop after theirs."""

@@ -16,7 +16,8 @@ def plain(fused: Tensor, n_head: int) -> Tensor:
     scores = query @ key.transpose(2, 3) / query.size(-1) ** 0.5
     future = torch.ones(length, length, dtype=torch.bool).triu(1)
     weights = scores.masked_fill(future, -torch.inf).softmax(-1)
-    return (weights @ value).transpose(1, 2).reshape(rows, length, width // 3)
+    heads: Tensor = weights @ value
+    return heads.transpose(1, 2).reshape(rows, length, width // 3)
 
 
 def library(fused: Tensor, n_head: int) -> Tensor:

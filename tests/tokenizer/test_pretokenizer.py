@@ -73,21 +73,20 @@ def test_a_prompt_after_a_newline_or_an_indentation_is_cut_as_the_file(
     # indentation where that is none, or of two blanks or tabs or more.
     seen = 0
     for text in python_files:
-        if len(text) > 40_000:
-            text = text[: text.index("\n", 40_000)]
+        text = text[: 20_000 + text[20_000:].find("\n")]
         starts, codes = line_starts(text), code_starts(text)
         assert len(starts) == len(codes) > 0
         ends = [code for start, code in zip(starts, codes, strict=True) if code - start != 1]
         seen += len(ends)
         # Each prompt by itself costs a cut of everything before: the lines just before decide.
-        for at in range(0, len(starts), 50):
+        for at in range(0, len(starts), 10):
             begin = starts[at]
-            chunk = text[begin : starts[at + 50] if at + 50 < len(starts) else None]
+            chunk = text[begin : starts[at + 10] if at + 10 < len(starts) else None]
             here = [e - begin for e in (*starts, *ends) if begin <= e <= begin + len(chunk)]
             assert_prompts_are_cut_as_the_file(chunk, here)
-        some = [*starts[:: len(starts) // 5], *ends[:: len(ends) // 5]]
+        some = [starts[len(starts) // 2], ends[-1]]
         assert_prompts_are_cut_as_the_file(text, some)
-    assert seen > 4_000
+    assert seen > 3_000
 
 
 LINE = st.builds(

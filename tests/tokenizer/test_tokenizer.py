@@ -141,7 +141,7 @@ def without_end_of_text(values: dict[str, Any]) -> None:
         (lambda p: p.write_bytes(b"{}"), "not a tokenizer.json ("),
         (lambda p: p.write_bytes(b"\xff\x00\xfe"), "not a tokenizer.json ("),
         (lambda p: p.write_bytes(p.read_bytes()[:-2000]), "not a tokenizer.json ("),
-        (lambda p: (p.unlink(), p.mkdir()), "cannot be read (Is a directory"),
+        (lambda p: (p.unlink(), (p / "tokenizer.json").mkdir(parents=True)), "(Is a directory"),
         (lambda p: changed(p, without_end_of_text), "has no <|endoftext|> token"),
     ],
 )
@@ -180,7 +180,7 @@ def test_without_infilling_tokens_only_infilling_is_refused(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     def change(values: dict[str, Any]) -> None:
-        values["added_tokens"] = values["added_tokens"][:1]
+        del values["added_tokens"][1:]
         for token in SPECIAL_TOKENS[1:]:
             values["model"]["vocab"][token.replace("_", "")] = values["model"]["vocab"].pop(token)
 
@@ -192,6 +192,15 @@ def test_without_infilling_tokens_only_infilling_is_refused(
     for name in ("fim_prefix", "fim_middle", "fim_suffix", "fim_pad"):
         with pytest.raises(TokenizerError, match=f"no <{name}> token: it cannot fill"):
             getattr(plain, name)
+
+
+def test_added_tokens_that_are_not_special_are_their_text(tokenizer: Tokenizer) -> None:
+    core = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    core.add_tokens(["    \n\t é"])
+    grown, text = Tokenizer(core), "x = 1    \n\t ézz"
+    assert grown.encode(text) == [*grown.encode("x = 1"), 512, *grown.encode("zz")]
+    assert grown.decode(grown.encode(text)) == text
+    assert 512 not in grown.special_ids
 
 
 def test_what_another_program_switched_on_is_off(tokenizer: Tokenizer) -> None:

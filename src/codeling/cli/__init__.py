@@ -67,8 +67,8 @@ def main() -> None:
 def _run() -> tuple[str, int]:
     """What went wrong in one line, or nothing, and the exit code."""
     try:
-        with LISTENER.listening():
-            result = app(standalone_mode=False)
+        LISTENER.listen()
+        result = app(standalone_mode=False)
     except CodelingError as error:
         return str(error), error.exit_code
     except Interrupted:
@@ -80,4 +80,6 @@ def _run() -> tuple[str, int]:
         context: typer.Context | None = getattr(error, "ctx", None)  # typer's own complaint
         command = context.command_path if context else "codeling"
         return f"{message().rstrip('.')}; {command} --help says more", 2
+    finally:
+        LISTENER.leave()
     return "", result if isinstance(result, int) else 0

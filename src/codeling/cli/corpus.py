@@ -14,4 +14,5 @@ def corpus(
 
     folder = stages.default_folder(recipe, out)
     summary = stages.execute(stages.read(recipe, overrides), folder, until="corpus")
-    stages.finish(summary, as_json, [f"codeling tokenizer {recipe}"])
+    following = stages.command("tokenizer", recipe, overrides, out)
+    stages.finish(summary, as_json, [following])

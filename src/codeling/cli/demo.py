@@ -40,7 +40,9 @@ def demo(
         typer.secho(completion["prompt"], nl=False, dim=True)
         typer.echo(completion["text"])
     typer.echo("─" * 72)
-    typer.echo(f"test bits per byte  {result['bits_per_byte']:.3f}  (packages not trained on)")
+    typer.echo(
+        f"test bits per byte  {result['bits_per_byte']:.3f}  (test split: none of it trained on)"
+    )
     if result["parse_rate"] is not None:
         typer.echo(f"parse rate          {result['parse_rate']:.0%}  of completed function bodies")
     typer.echo(f"report              {out / 'report.html'}")
@@ -69,13 +71,6 @@ def _finale(folder: Path) -> dict[str, Any]:
             {"prompt": prompt, "text": completions[0].text}
             for prompt, completions in zip(PROMPTS, written, strict=True)
         ],
-        **_figures(evaluation),
-    }
-
-
-def _figures(evaluation: dict[str, Any]) -> dict[str, Any]:
-    results = evaluation["results"]
-    return {
-        "bits_per_byte": results["bits_per_byte"]["value"],
-        "parse_rate": results["parse_rate"]["value"] if results.get("parse_rate") else None,
+        "bits_per_byte": evaluation["bits_per_byte"]["value"],
+        "parse_rate": evaluation["parse_rate"] and evaluation["parse_rate"]["value"],
     }

@@ -92,7 +92,9 @@ def line(
     amount, the detail, the rate.
     """
     of = "" if total is None else f" of {_amount(total, unit)}"
-    amount = (_amount(completed, "") if total and unit != "bytes" else _amount(completed, unit)) + of
+    amount = (
+        _amount(completed, "") if total and unit != "bytes" else _amount(completed, unit)
+    ) + of
     speed = f"{_amount(rate, unit)}/s" if rate else ""
     if total is not None and rate:
         time = f"{_clock(max(0.0, total - completed) / rate)} left"

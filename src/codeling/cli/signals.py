@@ -35,26 +35,23 @@ class Listener:
     def __init__(self) -> None:
         self._request: StopRequest | None = None
         self._leaving = False
+        self._watching = False
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Handle the signals of this process, from its main thread.
+    def listen(self) -> None:
+        """Handle the signals of this process from now on; to be called by its main thread."""
+        self._leaving = False
+        if not self._watching:
+            reader, writer = os.pipe()
+            os.set_blocking(writer, False)
+            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+            threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
+            self._watching = True
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
 
-        Once it is leaving, further signals are ignored to its end, so that it leaves tidily.
-        """
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
-        former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
-        try:
-            yield
-        finally:
-            if not self._leaving:
-                signal.set_wakeup_fd(former)
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-                os.close(writer)
+    def leave(self) -> None:
+        """Ignore further signals: the process is about to end, and does so tidily."""
+        self._leaving = True
 
     @contextmanager
     def heeding(self, request: "StopRequest") -> Iterator[None]:
@@ -76,8 +73,8 @@ class Listener:
     def _watch(self, reader: int) -> None:
         """End the process where the main thread does not; a request is given all its time."""
         asked = False
-        while received := os.read(reader, 1):
-            if received[0] not in _SIGNALS:
+        while True:
+            if os.read(reader, 1)[0] not in _SIGNALS:
                 continue
             request = self._request
             if request is not None and request.patient and not asked:
@@ -87,7 +84,6 @@ class Listener:
             sys.stderr.write("codeling: stopped; the same command goes on from what had finished\n")
             sys.stderr.flush()
             os._exit(1)
-        os.close(reader)
 
 
 LISTENER = Listener()

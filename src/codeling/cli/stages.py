@@ -1,5 +1,6 @@
 """What the verbs that build a run folder share: their options, and the call."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,13 @@ def read(recipe: Path, overrides: list[str] | None) -> "Recipe":
 def default_folder(recipe: Path, out: Path | None) -> Path:
     """Where the run goes: ``--out``, or ``runs/`` and the recipe's name."""
     return out or Path("runs") / recipe.stem
+
+
+def command(verb: str, recipe: Path, overrides: list[str] | None, out: Path | None) -> str:
+    """The next verb on the same recipe, as a line for the shell."""
+    changes = [word for override in overrides or [] for word in ("--set", override)]
+    folder = ["--out", str(out)] if out else []
+    return shlex.join(["codeling", verb, str(recipe), *changes, *folder])
 
 
 def execute(recipe: "Recipe", folder: Path, until: str) -> dict[str, Any]:

@@ -14,4 +14,5 @@ def tokenizer(
 
     folder = stages.default_folder(recipe, out)
     summary = stages.execute(stages.read(recipe, overrides), folder, until="tokens")
-    stages.finish(summary, as_json, [f"codeling train {recipe}"])
+    following = stages.command("train", recipe, overrides, out)
+    stages.finish(summary, as_json, [following])

@@ -14,4 +14,5 @@ def train(
 
     folder = stages.default_folder(recipe, out)
     summary = stages.execute(stages.read(recipe, overrides), folder, until="model")
-    stages.finish(summary, as_json, [f"codeling run {recipe}"])
+    following = stages.command("run", recipe, overrides, out)
+    stages.finish(summary, as_json, [following])

@@ -105,14 +105,15 @@ def open_tokens(path: Path) -> TokenFile:
     if data_bytes != num_ids * id_bytes:
         raise InputError(f"{path}: {data_bytes:,} bytes, its index says {num_ids * id_bytes:,}")
     numbers = np.frombuffer(index, "<u8", offset=_HEADER.size)
+    offsets = numbers[: num_documents + 1]
+    if offsets[0] != 0 or offsets[-1] != num_ids or (offsets[1:] < offsets[:-1]).any():
+        raise InputError(f"{index_path}: damaged, its documents do not follow one another")
     ids = (
         np.memmap(path, f"<u{id_bytes}", mode="r")
         if num_ids
         else np.empty(0, np.dtype(f"<u{id_bytes}"))
     )
-    return TokenFile(
-        ids=ids, offsets=numbers[: num_documents + 1], num_bytes=numbers[num_documents + 1 :]
-    )
+    return TokenFile(ids=ids, offsets=offsets, num_bytes=numbers[num_documents + 1 :])
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

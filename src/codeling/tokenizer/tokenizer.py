@@ -49,7 +49,7 @@ class Tokenizer:
     def load(cls, path: Path) -> "Tokenizer":
         """Read a ``tokenizer.json``, or the one in a folder.
 
-        :raises TokenizerError: it is missing, or is not one.
+        :raises TokenizerError: it is missing, is not one, or is not byte-level.
         """
         file = path / FILE_NAME if path.is_dir() else path
         try:
@@ -58,7 +58,12 @@ class Tokenizer:
             raise TokenizerError(f"{file}: cannot be read ({error.strerror})") from error
         except Exception as error:  # the library raises bare Exception for a broken file
             raise TokenizerError(f"{file}: not a tokenizer.json ({error})") from error
-        return cls(core)
+        try:
+            tokenizer = cls(core)
+            tokenizer.token_bytes  # noqa: B018 - made now, so that what is not byte-level fails here
+        except TokenizerError as error:
+            raise TokenizerError(f"{file}: {error}") from error
+        return tokenizer
 
     def save(self, path: Path) -> None:
         """Write ``tokenizer.json`` to ``path``. :raises StorageError: it cannot be written."""
@@ -146,16 +151,20 @@ class Tokenizer:
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...]:
-        """The bytes of every id; a special token has none.
+        """The bytes of every id; a special token has none, another added one those of its text.
 
         :raises TokenizerError: a token is not written in ByteLevel's alphabet.
         """
         to_byte = _byte_level_alphabet()
+        added = self._core.get_added_tokens_decoder()
         table = []
         for i in range(self.vocab_size):
             token = self._core.id_to_token(i)
             if token is None or i in self.special_ids:
                 table.append(b"")
+                continue
+            if i in added:
+                table.append(added[i].content.encode())
                 continue
             try:
                 table.append(bytes(to_byte[character] for character in token))

@@ -6,6 +6,7 @@ every byte string can be written. It must not know where texts come from.
 Source of BPE on bytes: Radford et al. 2019, section 2.2.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 
 import tokenizers
@@ -20,12 +21,19 @@ from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 _BATCH_DOCUMENTS = 256
 
 
-def train(texts: Iterable[str], recipe: TokenizerRecipe, progress: Progress = SILENT) -> Tokenizer:
+def train(
+    texts: Iterable[str],
+    recipe: TokenizerRecipe,
+    progress: Progress = SILENT,
+    *,
+    total_bytes: int = 0,
+) -> Tokenizer:
     """Learn ``recipe.vocab_size`` entries from ``texts``, read once and in the order given.
 
     At most ``recipe.max_document_bytes`` of each text count, and of all of them at most
-    ``recipe.max_training_bytes``. The same texts give the same vocabulary, whatever the
-    number of threads.
+    ``recipe.max_training_bytes``: of texts that have ``total_bytes`` and more than that, so many
+    are drawn, from all over the corpus, by ``recipe.seed``. The same texts give the same
+    vocabulary, whatever the number of threads.
 
     :raises CorpusError: there is no text.
     :raises TokenizerError: the texts are too few for that many entries.
@@ -42,7 +50,7 @@ def train(texts: Iterable[str], recipe: TokenizerRecipe, progress: Progress = SI
         show_progress=False,
     )
     with progress.task("reading text for the vocabulary", unit="bytes") as advance:
-        counted = _Counted(texts, recipe, advance)
+        counted = _Counted(texts, recipe, total_bytes, advance)
         core.train_from_iterator(counted.batches(), trainer)
     if not counted.num_bytes:
         raise CorpusError("no text to learn a vocabulary from: the train split is empty")
@@ -57,8 +65,13 @@ def train(texts: Iterable[str], recipe: TokenizerRecipe, progress: Progress = SI
 class _Counted:
     """The texts, cut to what the recipe lets count, and how many bytes that was."""
 
-    def __init__(self, texts: Iterable[str], recipe: TokenizerRecipe, advance: Advance) -> None:
-        self._texts = texts
+    def __init__(
+        self, texts: Iterable[str], recipe: TokenizerRecipe, total_bytes: int, advance: Advance
+    ) -> None:
+        share = min(1.0, recipe.max_training_bytes / max(1, total_bytes))
+        self._texts = (
+            text for number, text in enumerate(texts) if _place(recipe.seed, number) < share
+        )
         self._recipe = recipe
         self._advance = advance
         self.num_bytes = 0
@@ -66,9 +79,9 @@ class _Counted:
     def batches(self) -> Iterator[list[str]]:
         batch: list[str] = []
         for text in self._texts:
-            data = text.encode()[: self._recipe.max_document_bytes]
-            piece = data.decode(errors="ignore")
-            batch.append(piece)
+            left = self._recipe.max_training_bytes - self.num_bytes
+            data = text.encode()[: min(left, self._recipe.max_document_bytes)]
+            batch.append(data.decode(errors="ignore"))
             self.num_bytes += len(data)
             if len(batch) == _BATCH_DOCUMENTS:
                 yield batch
@@ -77,3 +90,9 @@ class _Counted:
             if self.num_bytes >= self._recipe.max_training_bytes:
                 break
         yield batch
+
+
+def _place(seed: int, number: int) -> float:
+    """Where between 0 and 1 the text of this number falls, drawn for it alone."""
+    digest = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64

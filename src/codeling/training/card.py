@@ -13,6 +13,7 @@ from codeling.recipe import Recipe
 from codeling.training import metrics
 
 _LARGEST = 20
+_HELD_OUT = {"repository": "repositories", "file": "files"}
 
 
 def model_card(run_folder: Path, recipe: Recipe, config: GPT2Config) -> str:
@@ -42,7 +43,7 @@ def model_card(run_folder: Path, recipe: Recipe, config: GPT2Config) -> str:
         _table(trained_on[:_LARGEST]),
         _rest(trained_on[_LARGEST:]),
         "## How it was trained\n",
-        _training(recipe, steps, validations),
+        _training(recipe, steps, validations, _HELD_OUT[report["split_by"]]),
         "The run folder's `corpus/report.json`, `recipe.toml`, `manifest.json` and "
         "`evaluation.json` hold every source, setting, version and result.\n",
     ]
@@ -69,10 +70,15 @@ def _usage() -> str:
 
 def _table(sources: list[dict[str, Any]]) -> str:
     rows = [
-        f"| {source['repository']} | {source['license']} | {source['bytes']:,} |"
+        f"| {_cell(source['repository'])} | {_cell(source['license'])} | {source['bytes']:,} |"
         for source in sources
     ]
     return "\n".join(["| repository | licence | bytes |", "|---|---|---:|", *rows, ""])
+
+
+def _cell(text: str) -> str:
+    """``text`` as it may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _rest(sources: list[dict[str, Any]]) -> str:
@@ -84,7 +90,10 @@ def _rest(sources: list[dict[str, Any]]) -> str:
 
 
 def _training(
-    recipe: Recipe, steps: list[dict[str, Any]], validations: list[dict[str, Any]]
+    recipe: Recipe,
+    steps: list[dict[str, Any]],
+    validations: list[dict[str, Any]],
+    held_out: str,
 ) -> str:
     training = recipe.training
     text = (
@@ -100,5 +109,5 @@ def _training(
         )
     if validations:
         text += f" Validation: {validations[-1]['bits_per_byte']:.3f} bits per byte"
-        text += " on repositories it was not trained on."
+        text += f" on {held_out} it was not trained on."
     return text + "\n"

@@ -96,12 +96,13 @@ def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
     for _ in range(2):
         a @ a
     _wait(machine.device)
-    best, deadline = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < deadline:
+    best, deadline, now = float("inf"), time.perf_counter() + seconds, 0.0
+    while now < deadline:
         start = time.perf_counter()
         a @ a
         _wait(machine.device)
-        best = min(best, time.perf_counter() - start)
+        now = time.perf_counter()
+        best = min(best, now - start)
     return 2 * size**3 / best
 
 

@@ -31,13 +31,15 @@ def append(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of ``path``; a torn one is left out, a missing file is empty."""
+    """The whole lines of ``path``; what is none is left out, a missing file is empty."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             with suppress(ValueError):
-                yield json.loads(line)
+                values = json.loads(line)
+                if isinstance(values, dict) and "step" in values:
+                    yield values
 
 
 def keep_until(path: Path, step: int) -> None:

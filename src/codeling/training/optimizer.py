@@ -102,11 +102,18 @@ class Optimizer:
 
         :raises TrainingError: it is the state of another network.
         """
+        owners = {
+            f"{kind}/{name}": (optimizer, parameter)
+            for kind, (optimizer, named) in self._named.items()
+            for name, parameter in named.items()
+        }
+        odd = owners.keys() ^ {key.rpartition("/")[0] for key in state} if state else None
+        if odd:
+            raise TrainingError(f"the optimizer's state does not fit the model: {min(odd)}")
         for key, value in state.items():
-            kind, name, buffer = key.split("/")
-            optimizer, named = self._named[kind]
-            parameter = named.get(name)
-            if parameter is None or (value.ndim and value.shape != parameter.shape):
+            owner, _, buffer = key.rpartition("/")
+            optimizer, parameter = owners[owner]
+            if value.ndim and value.shape != parameter.shape:
                 raise TrainingError(f"the optimizer's state does not fit the model: {key}")
             device = parameter.device if value.ndim else "cpu"
             optimizer.state[parameter][buffer] = value.to(device)

@@ -229,7 +229,7 @@ def _results(evaluation: Values) -> str:
     if bits := evaluation.get("bits_per_byte"):
         of = (
             f"{short_bytes(bits['num_bytes'])}, {bits['num_documents']:,} files of "
-            f"{bits['num_repositories']:,} repositories not trained on; {bits['precision']}"
+            f"{bits['num_repositories']:,} repositories, none of it trained on; {bits['precision']}"
         )
         rows.append(["Bits per byte", f"{bits['value']:.4f}", _interval(bits, 4), of])
         rows.append(["Nats per token", f"{bits['nats_per_token']:.4f}", "", "the same text"])

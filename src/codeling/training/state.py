@@ -10,6 +10,7 @@ choice of a run is a function of the seed and a position, and the positions are 
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,26 +59,45 @@ class TrainingState:
 def save(folder: Path, state: TrainingState, keep_last: int) -> Path:
     """Write ``state`` as a new checkpoint below ``folder``, then remove all but the newest.
 
+    Those of later steps are removed too: the run went on from before them.
+
     :raises StorageError: it cannot be written; earlier checkpoints stay as they are.
     """
-    target = folder / f"step-{state.step:08d}"
+    target = folder / folder_name(state.step)
     partial = folder / (target.name + _PARTIAL)
     with storage_errors(target):
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in folder.glob(f"step-*{_PARTIAL}"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
             safetensors.torch.save_file(dict(state.model), partial / MODEL_FILE)
             safetensors.torch.save_file(dict(state.optimizer), partial / OPTIMIZER_FILE)
             _write_state(partial, state)
-            shutil.rmtree(target, ignore_errors=True)
+            if target.exists():
+                _remove(target)
             partial.rename(target)
             sync_folder(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-    for old in checkpoints(folder)[:-keep_last]:
-        shutil.rmtree(old, ignore_errors=True)
+    found = checkpoints(folder)
+    place = found.index(target) + 1  # what follows is damaged, and was passed over
+    for old in [*found[:place][:-keep_last], *found[place:]]:
+        _remove(old)
     return target
+
+
+def _remove(checkpoint: Path) -> None:
+    """Under another name first: what is called like a checkpoint is a whole one."""
+    doomed = checkpoint.with_name(f"{checkpoint.name}.old{_PARTIAL}")
+    with suppress(OSError):
+        checkpoint.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def folder_name(step: int) -> str:
+    """What the checkpoint after ``step`` updates is called."""
+    return f"step-{step:08d}"
 
 
 def _write_state(folder: Path, state: TrainingState) -> None:

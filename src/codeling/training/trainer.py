@@ -39,6 +39,8 @@ SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."
 _SAMPLE_TOKENS = 64
 _CALIBRATION_STEPS = 4
 _MAX_BAD_STEPS = 3
+_ORDER_FORMAT = 1
+"""Raised with every change to what a step computes, so that no older state is gone on from."""
 
 
 class StoppedError(TrainingError):
@@ -97,7 +99,7 @@ def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str])
     settings = recipe.model_dump(
         mode="json", exclude={"checkpoint_minutes", "keep_last", "sample_interval"}
     )
-    text = json.dumps([settings, asdict(config), inputs], sort_keys=True)
+    text = json.dumps([_ORDER_FORMAT, settings, asdict(config), inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -128,6 +130,7 @@ class _Run:
         self.seconds = 0.0
         self.go_to(self.loader.start())
         self.bad_steps = 0
+        self.restored: Path | None = None
         self.plan: Plan
         self._build()
 
@@ -170,7 +173,7 @@ class _Run:
             self.model.load_state_dict(dict(found.model))
             self.optimizer.load_state(found.optimizer)
             self.step, self.seconds = found.step, found.seconds
-            self.plan = found.plan
+            self.plan, self.restored = found.plan, newest
             self.go_to(found.position)
             self.progress.note(f"going on from step {self.step:,} of {self.plan.num_steps:,}")
         for name in ("metrics.jsonl", "samples.jsonl"):
@@ -219,10 +222,10 @@ class _Run:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
         plan = self.plan
         began = time.perf_counter() - self.seconds
-        saved = time.perf_counter()
         bits_per_byte = math.nan
-        if self.step == 0:
-            self._save()
+        # The plan is part of the state: kept from the start, it is not measured a second time.
+        checkpoint = self.restored or self._save()
+        saved = time.perf_counter()
         total = plan.num_steps * plan.tokens_per_step
         with self.progress.task("training", total, "tokens") as advance:
             advance(self.step * plan.tokens_per_step)
@@ -232,14 +235,15 @@ class _Run:
                 minutes_since = (time.perf_counter() - saved) / 60
                 stopping = should_stop() and self.step < plan.num_steps
                 if stopping or minutes_since >= self.recipe.checkpoint_minutes:
-                    self._save()
+                    checkpoint = self._save()
                     saved = time.perf_counter()
                 if stopping:
                     raise StoppedError(
                         f"stopped at step {self.step:,} of {plan.num_steps:,}; the state is saved, "
                         "the same command goes on from here"
                     )
-        checkpoint = self._save()
+        if checkpoint.name != state.folder_name(self.step):
+            checkpoint = self._save()
         if math.isnan(bits_per_byte):
             bits_per_byte = self._validate(self.recipe.validation_tokens).bits_per_byte
         return Result(checkpoint, plan.num_steps, total, bits_per_byte, self.seconds)

@@ -1,0 +1,128 @@
+"""What the tests of the command line share: a recipe that does the whole way in seconds, a
+run of it, and two ways to call ``codeling``: in this process, and as a process of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from codeling import cli
+
+RECIPE = """
+[corpus]
+sources = [{sources}]
+validation_share = 0.2
+test_share = 0.2
+[tokenizer]
+vocab_size = 600
+[model]
+n_layer = 2
+n_head = 2
+n_embd = 64
+context_length = 64
+[training]
+steps = 30
+tokens_per_step = 512
+validation_tokens = 2048
+validation_interval = 0.25
+sample_interval = 0.5
+checkpoint_minutes = 0.005
+threads = 1
+device = "cpu"
+[evaluation]
+completions = 4
+max_bytes = 20000
+max_new_tokens = 16
+"""
+COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """``main`` takes the signals for its process to the end; here they are given back."""
+    monkeypatch.setattr("codeling.cli.signals.GRACE_SECONDS", 1e6)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call of ``codeling`` did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Answer]
+
+
+def write_recipe(path: Path, *sources: Path) -> Path:
+    """A tiny recipe over ``sources``, which stand in it as they are given."""
+    tables = ", ".join(f'{{kind = "folder", path = "{source}"}}' for source in sources)
+    path.write_text(RECIPE.replace("{sources}", tables))
+    return path
+
+
+@pytest.fixture(scope="session")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny recipe over three small packages of the standard library."""
+    root = tmp_path_factory.mktemp("tiny")
+    library = Path(sysconfig.get_paths()["stdlib"])
+    names = ("asyncio", "email", "json")
+    for name in names:
+        shutil.copytree(library / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return write_recipe(root / "tiny.toml", *(root / name for name in names))
+
+
+@pytest.fixture(scope="session")
+def command() -> Call:
+    """``codeling`` as a process of its own."""
+
+    def call(*arguments: str | Path, timeout: float = 120, **variables: str) -> Answer:
+        done = subprocess.run(
+            [sys.executable, str(COMMAND), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **variables},
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def finished(recipe_file: Path, command: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the tiny recipe, made once by ``codeling run``; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    answer = command("run", recipe_file, "--out", folder)
+    assert answer.code == 0, answer.err
+    return folder
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """``codeling`` in this process: faster."""
+
+    def call(*arguments: str | Path) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["codeling", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert isinstance(caught.value.code, int)
+        return Answer(caught.value.code, out, err)
+
+    return call

@@ -1,0 +1,70 @@
+import io
+import json
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeling import cli
+from codeling.cli.demo import PROMPTS
+
+Main = Callable[..., Any]
+
+
+@pytest.fixture
+def arguments(finished: Path, recipe_file: Path, tmp_path: Path) -> list[str]:
+    """A demo that is nearly done: the tiny recipe's values, in a copy of its run folder."""
+    values = tomllib.loads(recipe_file.read_text())
+    overrides = [
+        ["--set", f"{table}.{key}={json.dumps(value).replace('{', '{ ').replace(': ', ' = ')}"]
+        for table, section in values.items()
+        for key, value in section.items()
+    ]
+    folder = shutil.copytree(finished, tmp_path / "demo")
+    sources = ", ".join(
+        f'{{ kind = "folder", path = "{source["path"]}" }}'
+        for source in values["corpus"]["sources"]
+    )
+    chosen = [pair for pair in overrides if "corpus.sources" not in pair[1]]
+    flat = [word for pair in chosen for word in pair]
+    return ["demo", "--out", str(folder), "--set", f"corpus.sources=[{sources}]", *flat]
+
+
+def test_the_end_on_screen(main: Main, arguments: list[str]) -> None:
+    answer = main(*arguments)
+    assert answer.code == 0, answer.err
+    for prompt in PROMPTS:
+        assert prompt in answer.out
+    assert "test bits per byte" in answer.out
+    assert "parse rate" in answer.out
+    assert "report.html" in answer.out
+    commands = answer.out.partition("next:\n")[2].splitlines()
+    assert len(commands) == 3
+    assert all(command.startswith("  codeling ") for command in commands)
+    assert answer.err.count("unchanged, not done again") == 8
+
+
+def test_json(main: Main, arguments: list[str]) -> None:
+    answer = main(*arguments, "--json")
+    assert answer.out.count("\n") == 1
+    values = json.loads(answer.out)
+    assert [completion["prompt"] for completion in values["completions"]] == list(PROMPTS)
+    assert values["bits_per_byte"] > 0
+    assert values["stages"].keys() >= {"corpus", "training", "report"}
+
+
+def test_a_terminal_that_knows_no_utf8(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "argv", ["codeling", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    out.flush()
+    assert b"\\u2500" in out.buffer.getvalue()  # type: ignore[attr-defined]

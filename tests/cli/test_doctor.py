@@ -1,0 +1,21 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+Main = Callable[..., Any]
+
+
+def test_json(main: Main) -> None:
+    answer = main("doctor", "--json")
+    facts = json.loads(answer.out)
+    assert (answer.code, len(answer.out.splitlines())) == (0, 1)
+    assert facts["threads"] >= 1
+    assert facts["matrix_gflops"] > 0
+    assert isinstance(facts["bf16"], bool)
+
+
+def test_text(main: Main) -> None:
+    answer = main("doctor")
+    assert answer.code == 0
+    assert "memory gib" in answer.out
+    assert answer.out.splitlines()[-1].startswith("→ ")

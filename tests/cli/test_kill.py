@@ -1,0 +1,212 @@
+"""Killed at any moment of any stage and started again, a run ends whole, and nothing is done twice."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import codeling
+
+Main = Callable[..., Any]
+COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
+MARK = "CODELING_TEST_MARK"
+SAME = ("corpus", "tokenizer", "tokens", "model", "provenance")
+"""What has to come out the same, byte for byte, as of a run that was not killed."""
+
+
+class Run:
+    """One start of ``codeling run``, and all its descendants known by a mark."""
+
+    def __init__(self, recipe: Path, folder: Path) -> None:
+        self.mark = uuid.uuid4().hex
+        self.shared = shared_memory()
+        self.before = stages(folder)
+        self.folder = folder
+        self.log = folder.with_suffix(".log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(COMMAND), "run", str(recipe), "--out", str(folder)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                env={**os.environ, MARK: self.mark}, start_new_session=True,
+            )  # fmt: skip
+
+    def wait_for(self, text: str) -> None:
+        """Until the run has said ``text``, or has ended."""
+        deadline = time.monotonic() + 120
+        while text not in self.log.read_text() and self.process.poll() is None:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.005)
+
+    def kill(self, number: signal.Signals) -> bool:
+        """Send the signal and check how the run leaves; whether it had ended by itself."""
+        sent = time.monotonic()
+        with suppress(ProcessLookupError):
+            # Ctrl-C reaches every process of the terminal's group, the others one process
+            (os.killpg if number == signal.SIGINT else os.kill)(self.process.pid, number)
+        code = self.process.wait(30)
+        assert time.monotonic() - sent < 30
+        err = self.log.read_text()
+        assert "Traceback" not in err, err
+        assert "Exception ignored" not in err, err
+        complaints = [line for line in err.splitlines() if line.startswith("codeling: ")]
+        if code == 0:
+            assert complaints == []
+        elif number == signal.SIGKILL:
+            assert (code, complaints) == (-signal.SIGKILL, [])
+        else:
+            assert code == 1, err
+            assert len(complaints) == 1, err
+            assert "the same command goes on from" in complaints[0]
+            assert err.endswith(complaints[0] + "\n")
+        self.check_nothing_left()
+        self.check_nothing_twice()
+        return code == 0
+
+    def finish(self) -> None:
+        assert self.process.wait(300) == 0, self.log.read_text()
+        self.check_nothing_left()
+        self.check_nothing_twice()
+
+    def check_nothing_left(self) -> None:
+        """No process of this run and no shared memory outlives it by more than a moment."""
+        deadline = time.monotonic() + 5
+        while left := (marked(self.mark), sorted(shared_memory() - self.shared)):
+            if left == ([], []):
+                break
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+
+    def check_nothing_twice(self) -> None:
+        """What had finished before this start stands in the manifest as it stood."""
+        after = stages(self.folder)
+        assert {name: after.get(name) for name in self.before} == self.before
+        for name in self.before:
+            title = {"model": "model folder", "provenance": "provenance index"}.get(name, name)
+            assert f"{title} (again" not in self.log.read_text()
+
+
+def stages(folder: Path) -> dict[str, Any]:
+    manifest = folder / "manifest.json"
+    return dict(json.loads(manifest.read_bytes())["stages"]) if manifest.exists() else {}
+
+
+def shared_memory() -> set[str]:
+    root = Path("/dev/shm")
+    return {path.name for path in root.glob("cdl*")} if root.is_dir() else set()
+
+
+def marked(mark: str) -> list[int]:
+    """Processes whose environment holds the mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+def check_whole(folder: Path, reference: Path) -> None:
+    """All stages done, no half-written file, the model loads, the bytes are the reference's."""
+    assert stages(folder).keys() == stages(reference).keys()
+    assert list(folder.rglob("*.partial")) == []
+    for room in SAME:
+        ours, theirs = (
+            {path.relative_to(f): path.read_bytes() for path in (f / room).rglob("*.*")}
+            for f in (folder, reference)
+        )
+        if room == "model":  # the card tells how long the training took
+            ours.pop(Path("model/README.md"))
+            theirs.pop(Path("model/README.md"))
+        assert ours.keys() == theirs.keys()
+        assert [name for name in ours if ours[name] != theirs[name]] == []
+    steps = [
+        values["step"]
+        for values in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        if values["kind"] == "step"
+    ]
+    assert steps == list(range(1, len(steps) + 1))
+    assert codeling.load(folder).complete("def f():\n", max_new_tokens=4).ids
+
+
+MOMENTS = [
+    ("reading Python", signal.SIGKILL),
+    ("extracting functions", signal.SIGINT),
+    ("reading text for the vocabulary", signal.SIGTERM),
+    ("training …", signal.SIGTERM),
+    ("step 8 of 30", signal.SIGKILL),
+    ("step 15 of 30", signal.SIGINT),
+    ("model folder", signal.SIGTERM),
+    ("parse rate", signal.SIGKILL),
+]
+"""What a run has said when it is killed → by what."""
+
+
+def test_killed_at_every_stage_it_ends_whole(
+    finished: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    ended = False
+    for text, number in MOMENTS:
+        run = Run(recipe_file, folder)
+        run.wait_for(text)
+        ended = run.kill(number)
+        if ended:
+            break
+    if not ended:
+        run = Run(recipe_file, folder)
+        run.finish()
+    assert (
+        "going on from step" in run.log.read_text() or "training: unchanged" in run.log.read_text()
+    )
+    check_whole(folder, finished)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_killed_at_forty_random_moments_it_ends_whole(recipe_file: Path, tmp_path: Path) -> None:
+    """Over a corpus large enough for worker processes; a signal in the first 0.3 s, while the
+    interpreter itself is starting, is Python's own affair."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    names = ("asyncio", "ctypes", "email", "encodings", "http", "idlelib", "importlib", "json",
+             "multiprocessing", "tkinter", "unittest", "xml")  # fmt: skip
+    for name in names:
+        shutil.copytree(library / name, tmp_path / name, dirs_exist_ok=True)
+    text = recipe_file.read_text()
+    tables = ", ".join(f'{{kind = "folder", path = "{tmp_path / name}"}}' for name in names)
+    begin, end = text.index("sources = "), text.index("\nvalidation_share")
+    recipe = tmp_path / "large.toml"
+    recipe.write_text(text[:begin] + f"sources = [{tables}]" + text[end:])
+
+    reference = tmp_path / "reference"
+    began = time.monotonic()
+    Run(recipe, reference).finish()
+    seconds = time.monotonic() - began
+    drawn = random.Random(0)
+    folder, kills, whole = tmp_path / "run", 0, 0
+    while kills < 40:
+        run = Run(recipe, folder)
+        with suppress(subprocess.TimeoutExpired):
+            run.process.wait(drawn.uniform(0.3, seconds))
+        number = drawn.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+        if run.process.poll() is None and not run.kill(number):
+            kills += 1
+            continue
+        run.finish()
+        check_whole(folder, reference)
+        whole += 1
+        shutil.rmtree(folder)
+    Run(recipe, folder).finish()
+    check_whole(folder, reference)
+    assert whole

@@ -1,0 +1,101 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeling import cli
+
+Main = Callable[..., Any]
+VERBS = ["demo", "run", "corpus", "tokenizer", "train", "complete", "trace", "doctor"]
+
+
+def test_help_names_every_verb(main: Main) -> None:
+    answer = main("--help")
+    assert answer.code == 0
+    assert all(f"│ {verb} " in answer.out for verb in VERBS)
+    assert [command.name for command in cli.app.registered_commands] == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_an_example_on_a_line_of_its_own(
+    main: Main, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    answer = main(verb, "--help")
+    (line,) = (line for line in answer.out.splitlines() if "Example:" in line)
+    assert line.strip().startswith(f"Example:  codeling {'complete' if verb == 'trace' else verb}")
+    assert "--json" in answer.out
+    assert "--help" in answer.out
+
+
+def test_no_verb_shows_the_help(main: Main) -> None:
+    answer = main()
+    assert answer.code == 2
+    assert answer.out.split() == main("-h").out.split()
+
+
+def test_version(main: Main) -> None:
+    answer = main("--version")
+    assert (answer.code, answer.out.split()[0]) == (0, "codeling")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runn"], "'run'"),
+        (["run"], "'RECIPE'; codeling run --help says more"),
+        (["run", "a.toml", "--sett", "x"], "--set"),
+        (["demo", "--minutes", "many"], "--minutes"),
+        (["demo", "--minutes", "0"], "--minutes"),
+        (["demo", "more"], "more"),
+    ],
+)
+def test_wrong_use_is_one_line(main: Main, arguments: list[str], words: str) -> None:
+    answer = main(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    (line,) = answer.err.splitlines()
+    assert line.startswith("codeling: ")
+    assert words in line
+
+
+def test_help_is_there_at_once() -> None:
+    """In under 0.3 s, by processor time, for this machine may be busy."""
+    program = f"import sys; sys.argv = ['codeling', '--help']; import codeling.cli; {_CALL}"
+    seconds = []
+    for _ in range(5):
+        before = os.times()
+        answer = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        after = os.times()
+        used = (after.children_user, after.children_system)
+        seconds.append(sum(used) - before.children_user - before.children_system)
+        heavy = json.loads(answer.stdout.splitlines()[-1])
+        assert heavy == []
+    assert min(seconds) < 0.3
+
+
+_CALL = """
+try:
+    codeling.cli.main()
+except SystemExit:
+    pass
+import json
+heavy = ("torch", "daft", "pydantic", "numpy", "pyarrow", "tokenizers", "matplotlib")
+print(); print(json.dumps([name for name in heavy if name in sys.modules]))
+"""
+
+
+def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()

@@ -1,0 +1,128 @@
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codeling.cli.screen import Screen, line
+
+PROGRAM = """
+import time
+from codeling.cli.screen import Screen
+screen = Screen()
+with screen.task("training", 100_000, "tokens") as advance:
+    for k in range(20):
+        advance(5_000, f"loss {3 - k / 10:.3f}")
+        time.sleep(0.05)
+        if k == 10:
+            screen.note("a line that stays \\x1b[31m")
+screen.note("the end")
+"""
+
+
+def shown(width: int, **changes: object) -> str:
+    values: dict[str, object] = {
+        "rate": 25_536.0, "elapsed": 65.0, "detail": "loss 3.638  MFU 10%", "width": width
+    }  # fmt: skip
+    return line("training", 92_160, 153_600, "tokens", **{**values, **changes}).plain  # type: ignore[arg-type]
+
+
+def test_all_of_it_where_there_is_room() -> None:
+    assert shown(120, rate=1024.0).endswith(
+        "  92,160 of 153,600 tokens  1,024 tokens/s  loss 3.638  MFU 10%  0:01:00 left"
+    )
+    assert re.match(r"training ━{8,40}  ", shown(120))
+
+
+def test_what_is_left_out_first() -> None:
+    order = ["of 153,600", "loss", "tokens/s", "left"]
+    for width in range(150, 10, -1):
+        there = [part in shown(width) for part in order]
+        assert there == sorted(there), shown(width)
+    assert shown(77).endswith("25,536 tokens/s  loss 3.638  MFU 10%  0:00:02 left")
+    assert "left" in shown(24)
+
+
+def test_where_the_end_is_not_known_the_time_passed_is_shown() -> None:
+    assert (
+        line("reading", 2_000_000, None, "bytes", rate=1e6, elapsed=2.0, detail="", width=77).plain
+        == "reading  2.0 MB  1.0 MB/s  0:00:02"
+    )
+    assert shown(120, rate=None).endswith("0:01:05")
+
+
+@given(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30),
+    st.floats(0, 1e12),
+    st.none() | st.floats(1, 1e12),
+    st.sampled_from(["bytes", "files"]),
+    st.none() | st.floats(1e-3, 1e9),
+    st.floats(0, 1e6),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
+    st.integers(1, 200),
+)
+def test_it_is_never_wider_than_the_terminal(
+    label: str, done: float, total: float | None, unit: str, rate: float | None, elapsed: float,
+    detail: str, width: int,
+) -> None:  # fmt: skip
+    text = line(label, done, total, unit, rate=rate, elapsed=elapsed, detail=detail, width=width)
+    assert text.cell_len <= width
+
+
+def on_terminal(columns: int, then: int | None = None) -> str:
+    """What a terminal of so many columns is sent; it is resized to ``then`` on the way."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    child = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdin=slave, stdout=slave, stderr=slave, env={**environment, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(slave)
+    sent, began = b"", time.monotonic()
+    try:
+        while piece := os.read(master, 65536):
+            sent += piece
+            if then is not None and time.monotonic() - began > 0.8:
+                fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, then, 0, 0))
+    except OSError:  # the other side is closed
+        pass
+    os.close(master)
+    assert child.wait(20) == 0
+    return sent.decode()
+
+
+@pytest.mark.parametrize(("columns", "then"), [(80, None), (40, None), (100, 60)])
+def test_on_a_terminal_every_bar_is_one_line(columns: int, then: int | None) -> None:
+    sent = on_terminal(columns, then)
+    frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent))
+    bars = [frame for frame in frames if "training" in frame]
+    assert bars
+    assert max(map(len, frames)) <= columns
+    assert any(re.search(r"\d tokens/s", bar) for bar in bars) or columns < 60
+    assert any(re.search(r"\d:\d\d:\d\d left", bar) for bar in bars)
+    assert [frame for frame in frames if "stays" in frame] == ["a line that stays \\x1b[31m"]
+    assert frames[-2:] == ["the end", ""]
+    moves = re.findall(r"\x1b\[\d*A", sent)
+    assert len(moves) <= 2, "a bar of more than one line is drawn by moving up"
+
+
+def test_in_a_pipe_there_are_lines_alone() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == ""
+    assert answer.stderr.splitlines() == ["training …", "a line that stays \\x1b[31m", "the end"]
+
+
+def test_a_long_note_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().note("word " * 100)
+    assert capsys.readouterr().err == "word " * 100 + "\n"

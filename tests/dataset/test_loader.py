@@ -1,0 +1,256 @@
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate, islice, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codeling.dataset import loader as loader_module
+from codeling.dataset.infilling import Infilling
+from codeling.dataset.loader import SECTION_CONTEXTS, Loader, Position
+from codeling.dataset.tokens import TokenFile
+from codeling.errors import CorpusError
+from codeling.tokenizer.tokenizer import Tokenizer
+
+WINDOW = 7
+DOCUMENTS = st.lists(st.lists(st.integers(5, 400), max_size=40), min_size=1, max_size=8).filter(any)
+few = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "WINDOW_ROWS", WINDOW)
+
+
+def tokens_of(documents: list[list[int]]) -> TokenFile:
+    ids = np.array([i for document in documents for i in document], dtype=np.uint16)
+    ends = np.cumsum([0, *map(len, documents)]).astype(np.uint64)
+    return TokenFile(ids, ends, np.zeros(len(documents), dtype=np.uint64))
+
+
+def sections(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
+    """Every document in stretches of four contexts; an empty one is one empty stretch."""
+    size = SECTION_CONTEXTS * context
+    return [
+        tuple(document[at : at + size])
+        for document in documents
+        for at in range(0, max(1, len(document)), size)
+    ]
+
+
+def targets(loader: Loader) -> Iterator[int]:
+    """Every id that is predicted, one row after another."""
+    for row, _ in loader.rows(loader.start()):
+        yield from row[1:].tolist()
+
+
+def split(ids: list[int], end: int) -> list[tuple[int, ...]]:
+    """What stands between one ``end`` and the next; nothing may stand behind the last."""
+    found: list[list[int]] = [[]]
+    for i in ids:
+        if i == end:
+            found.append([])
+        else:
+            found[-1].append(i)
+    assert found.pop() == []
+    return [tuple(piece) for piece in found]
+
+
+@few
+@given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 5))
+def test_an_epoch_predicts_every_id_once_and_the_end_of_each_section(
+    tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
+) -> None:
+    # Nothing is dropped, as the remainder of every thousand documents is elsewhere, and every
+    # section has its <|endoftext|>, which is a target like any other.
+    expected = Counter(sections(documents, context))
+    length = sum(len(section) + 1 for section in expected.elements())
+    stream = targets(Loader(tokens_of(documents), tokenizer, context, seed))
+    orders = []
+    for _ in range(3):
+        found = split(list(islice(stream, length)), tokenizer.end_of_text)
+        assert Counter(found) == expected
+        orders.append(found)
+    again = targets(Loader(tokens_of(documents), tokenizer, context, seed))
+    assert split(list(islice(again, length)), tokenizer.end_of_text) == orders[0]
+
+
+@few
+@given(documents=DOCUMENTS, context=st.integers(1, 9))
+def test_rows_overlap_by_one_id_and_have_one_more_than_the_context(
+    tokenizer: Tokenizer, documents: list[list[int]], context: int
+) -> None:
+    infilling = Infilling(0.5, 0.5, 0)
+    loader = Loader(tokens_of(documents), tokenizer, context, 0, infilling)
+    rows = list(islice(loader.rows(loader.start()), 20))
+    assert rows[0][0][0] == tokenizer.end_of_text
+    for (row, position), (following, _) in pairwise(rows):
+        assert row.shape == (context + 1,)
+        assert row.dtype == np.int64
+        assert row[-1] == following[0] == position.carried
+
+
+@pytest.mark.parametrize(
+    "documents", [[[5] * 3], [[], [7], []], [[5, 6]] * 1001, [[*range(5, 505)] * 9]], ids=len
+)
+def test_tiny_and_huge_documents_are_whole(
+    tokenizer: Tokenizer, documents: list[list[int]]
+) -> None:
+    expected = Counter(sections(documents, 16))
+    length = sum(len(section) + 1 for section in expected.elements())
+    stream = targets(Loader(tokens_of(documents), tokenizer, 16, seed=0))
+    assert Counter(split(list(islice(stream, length)), tokenizer.end_of_text)) == expected
+
+
+def test_seeds_and_epochs_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
+    documents = [[5 + number] for number in range(30)]
+    orders = set()
+    for seed in range(4):
+        stream = targets(Loader(tokens_of(documents), tokenizer, 8, seed))
+        for _ in range(4):
+            orders.add(tuple(split(list(islice(stream, 60)), tokenizer.end_of_text)))
+    assert len(orders) == 16
+    assert all(order != tuple((5 + number,) for number in range(30)) for order in orders)
+
+
+def undone(ids: tuple[int, ...], t: Tokenizer) -> bytes:
+    """The text of a piece: ids as they stand, then perhaps a stretch that was rearranged."""
+    if t.fim_prefix not in ids:
+        return t.decode_bytes(ids)
+    start, suffix, middle = (ids.index(i) for i in (t.fim_prefix, t.fim_suffix, t.fim_middle))
+    assert start < suffix < middle
+    assert sum(i in t.special_ids for i in ids) == 3
+    parts = ids[:start], ids[start + 1 : suffix], ids[middle + 1 :], ids[suffix + 1 : middle]
+    return b"".join(t.decode_bytes(part) for part in parts)
+
+
+def pieces(
+    documents: list[list[int]], t: Tokenizer, context: int, rate: float, num_rows: int
+) -> list[tuple[int, ...]]:
+    """The whole pieces in the first rows."""
+    loader = Loader(tokens_of(documents), t, context, 0, Infilling(rate, 0.5, 0))
+    ids = list(islice(targets(loader), num_rows * context))
+    return split(ids[: len(ids) - ids[::-1].index(t.end_of_text)], t.end_of_text)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+@pytest.mark.parametrize("context", [40, 64, 150])
+def test_undoing_the_infilling_gives_every_byte_once(
+    tokenizer: Tokenizer, python_files: list[str], context: int, rate: float
+) -> None:
+    texts = [*python_files[:3], "", "x", "é中\U0001f600" * 200, "import os\n", "\U0001f600"]
+    documents = tokenizer.encode_batch(texts)
+    num_tokens = sum(map(len, documents))
+    num_rows = 2 * num_tokens // context  # well into the second epoch
+    longer = pieces(documents, tokenizer, context, 0.0, num_rows + 4 * SECTION_CONTEXTS)
+    plain = [undone(piece, tokenizer) for piece in longer]
+    rearranged = pieces(documents, tokenizer, context, rate, num_rows)
+    restored = [undone(piece, tokenizer) for piece in rearranged]
+    text = b"".join(restored)
+    assert num_tokens > 3000
+    assert len(text) > 1.2 * len("".join(texts).encode())
+    assert b"".join(plain).startswith(text)
+
+    # Every section still ends in <|endoftext|>, whatever pieces it was cut into.
+    def ends(found: list[bytes]) -> Counter[int]:
+        return Counter(accumulate(map(len, found)))
+
+    for end, count in ends(plain).items():
+        assert end >= len(text) or ends(restored)[end] >= count
+    share = sum(tokenizer.fim_prefix in piece for piece in rearranged) / len(rearranged)
+    assert share > (0.6 if rate == 1.0 else 0.05)
+
+
+def test_a_rearranged_piece_stands_within_one_row(
+    tokenizer: Tokenizer, python_files: list[str]
+) -> None:
+    # A marker whose partners are in another row teaches nothing.
+    documents = tokenizer.encode_batch(python_files[:4])
+    loader = Loader(tokens_of(documents), tokenizer, 64, 0, Infilling(1.0, 0.5, 0))
+    markers = (tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle)
+    seen = 0
+    for row, _ in islice(loader.rows(loader.start()), 100):
+        ids = row[1:].tolist()
+        counts = [ids.count(marker) for marker in markers]
+        assert counts[0] == counts[1] == counts[2]
+        seen += counts[0]
+        if counts[0]:
+            assert tokenizer.end_of_text in ids[ids.index(tokenizer.fim_middle) :]
+    assert seen >= 80
+
+
+def test_a_rate_of_zero_is_no_infilling(tokenizer: Tokenizer, python_files: list[str]) -> None:
+    tokens = tokens_of(tokenizer.encode_batch(python_files[:3]))
+    plain = targets(Loader(tokens, tokenizer, 32, 4))
+    without = targets(Loader(tokens, tokenizer, 32, 4, Infilling(0.0, 0.5, 4)))
+    assert list(islice(plain, 2000)) == list(islice(without, 2000))
+
+
+# Going on from a position.
+
+
+@pytest.mark.parametrize("kind", ["rows", "shuffled_rows"])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
+def test_from_any_saved_position_on_the_rows_are_those_not_interrupted(
+    tokenizer: Tokenizer, python_files: list[str], kind: str, rate: float
+) -> None:
+    texts = [*python_files[:2], "", "é" * 300, "x"]
+    tokens = tokens_of(tokenizer.encode_batch(texts))
+
+    def new() -> Loader:
+        return Loader(tokens, tokenizer, 48, 9, Infilling(rate, 0.5, 9))
+
+    num_rows = 2 * tokens.num_tokens // 48
+    whole = list(islice(getattr(new(), kind)(new().start()), num_rows))
+    assert whole[-1][1].epoch >= 1
+    for stop in random.Random(0).sample(range(num_rows - 20), 25):
+        position = Position(**json.loads(json.dumps(whole[stop][1].to_json())))
+        assert position == whole[stop][1]
+        rest = islice(getattr(new(), kind)(position), 20)
+        for (row, after), (expected, expected_after) in zip(rest, whole[stop + 1 :], strict=False):
+            assert np.array_equal(row, expected)
+            assert after == expected_after
+
+
+@few
+@given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 3))
+def test_shuffled_rows_are_the_rows_of_their_window(
+    tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
+) -> None:
+    loader = Loader(tokens_of(documents), tokenizer, context, seed)
+    plain = list(islice(loader.rows(loader.start()), 3 * WINDOW))
+    shuffled = list(islice(loader.shuffled_rows(loader.start()), 3 * WINDOW))
+    for begin in range(0, 3 * WINDOW, WINDOW):
+        window = slice(begin, begin + WINDOW)
+        assert sorted(row.tolist() for row, _ in shuffled[window]) == sorted(
+            row.tolist() for row, _ in plain[window]
+        )
+        assert shuffled[window][-1][1] == plain[window][-1][1]
+
+
+def test_windows_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
+    tokens = tokens_of([[5 + number % 400] * 8 for number in range(300)])
+    orders = set()
+    for seed in range(3):
+        loader = Loader(tokens, tokenizer, 9, seed)
+        plain = list(islice(loader.rows(loader.start()), 10 * WINDOW))
+        shuffled = list(islice(loader.shuffled_rows(loader.start()), 10 * WINDOW))
+        for begin in range(0, 10 * WINDOW, WINDOW):
+            place = {
+                row.tobytes(): number for number, (row, _) in enumerate(plain[begin:][:WINDOW])
+            }
+            assert len(place) == WINDOW
+            orders.add(tuple(place[row.tobytes()] for row, _ in shuffled[begin:][:WINDOW]))
+    assert len(orders) >= 28
+
+
+@pytest.mark.parametrize("documents", [[], [[]], [[], [], []]])
+def test_nothing_to_read_is_an_empty_corpus(
+    tokenizer: Tokenizer, documents: list[list[int]]
+) -> None:
+    with pytest.raises(CorpusError, match="the split is empty"):
+        Loader(tokens_of(documents), tokenizer, 8, 0)

@@ -1,0 +1,392 @@
+"""The documents say what is so: run on a real run folder, and compared with the code.
+
+``docs/formats.md`` is run piece by piece, and each key, column and tensor of a real run has to be
+named in it. ``docs/tour.md`` has to lead to every room, every path and link has to exist.
+"""
+
+import ast
+import fnmatch
+import importlib
+import json
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from safetensors import safe_open
+
+from codeling.recipe import PRESETS, Recipe, parse_recipe
+from codeling.run import STAGES, run
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "codeling"
+DOCUMENTS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
+FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS: list[str] = [code for language, code in FENCED.findall(FORMATS) if language == "python"]
+
+RECIPE = """
+[corpus]
+require_docstring = true
+[tokenizer]
+vocab_size = 600
+[model]
+n_layer = 2
+n_head = 2
+n_embd = 64
+context_length = 64
+[training]
+steps = 20
+tokens_per_step = 512
+threads = 1
+validation_tokens = 2048
+[evaluation]
+max_bytes = 20_000
+completions = 6
+max_new_tokens = 16
+"""
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from end to end on three packages and one file for every drop reason."""
+    top = tmp_path_factory.mktemp("docs")
+    library = Path(sysconfig.get_paths()["stdlib"])
+    for name in ("json", "email", "asyncio"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(library / name, top / name, ignore=ignored)
+    _write_one_file_for_every_drop_reason(top / "odd")
+    sources = [
+        f'{{kind="folder", path="{top / name}"}}' for name in ("json", "email", "asyncio", "odd")
+    ]
+    recipe = parse_recipe(RECIPE, [f"corpus.sources=[{', '.join(sources)}]"])
+    run(recipe, top / "run")
+    return top / "run"
+
+
+def _write_one_file_for_every_drop_reason(folder: Path) -> None:
+    (folder / "_vendor").mkdir(parents=True)
+    value = "value = 'something that is long enough to be kept'\n"
+    for name, data in {
+        "_vendor/excluded": value.encode(),
+        "nul_bytes": value.encode("utf-16"),
+        "wrong_encoding": b"# coding: ascii\n" + value.encode() + b"'\xe4'\n",
+        "empty": b"\n" * 99,
+        "too_small": b"x = 1\n",
+        "too_large": value.encode() * 30_000,
+        "long_line": b"x = '" + b"y" * 1_001 + b"'\n",
+        "long_mean_line": (b"x = '" + b"y" * 150 + b"'\n") * 9,
+        "few_alphanumerics": b"# " + b"-" * 70 + b"\n",
+        "not_python3": b"print 'this is not Python 3, whoever reads it'\n",
+        "kept": value.encode(),
+        "duplicate": value.encode() + b"\n",
+    }.items():
+        (folder / f"{name}.py").write_bytes(data)
+    (folder / "unreadable.py").symlink_to("nowhere")
+    (folder / "symlinked_folder").symlink_to(folder)
+
+
+def spans(text: str) -> set[str]:
+    """What stands in backticks outside of fenced code."""
+    return set(re.findall(r"`([^`\n]+)`", FENCED.sub("", text)))
+
+
+def section(title: str) -> str:
+    """The part of ``docs/formats.md`` under a heading, up to the next heading of its rank."""
+    start = re.search(rf"^(#+) `{re.escape(title)}`$", FORMATS, re.MULTILINE)
+    assert start is not None, f"docs/formats.md has no section `{title}`"
+    rest = FORMATS[start.end() :]
+    end = re.search(rf"^#{{2,{len(start[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def table_after(text: str, before: str) -> list[list[str]]:
+    """The cells of the rows of the first table after ``before``, its head left out."""
+    rows = re.search(r"((?:^\|.*\n)+)", text[text.index(before) :], re.MULTILINE)
+    assert rows is not None
+    lines = rows[1].splitlines()[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every key of every object in ``value``."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner)
+
+
+def run_block(code: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Any]:
+    """Run a piece of the document in a run folder; the names it leaves."""
+    monkeypatch.chdir(folder)
+    if sys.version_info < (3, 11):
+        monkeypatch.setitem(sys.modules, "tomllib", importlib.import_module("tomli"))
+    names: dict[str, Any] = {"__name__": "formats"}
+    exec(compile(code, "docs/formats.md", "exec"), names)
+    return names
+
+
+def block_with(text: str) -> str:
+    found = [block for block in BLOCKS if text in block]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_every_piece_of_the_formats_runs(
+    number: int, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_block(BLOCKS[number], monkeypatch, run_folder)
+
+
+def test_every_section_of_the_formats_has_a_piece() -> None:
+    parts = re.split(r"^## (?=`)", FORMATS, flags=re.MULTILINE)[1:]
+    assert len(parts) == 13
+    assert [part.partition("\n")[0] for part in parts if "```python" not in part] == []
+
+
+def test_the_pieces_need_none_of_our_code() -> None:
+    allowed = {*sys.stdlib_module_names, "tomllib", "numpy", "pyarrow", "safetensors"}
+    for block in BLOCKS:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Import):
+                assert {alias.name.partition(".")[0] for alias in node.names} <= allowed
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").partition(".")[0] in allowed
+
+
+def test_the_piece_that_encodes_agrees_with_the_tokenizer(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codeling.tokenizer.pretokenizer import cut
+    from codeling.tokenizer.tokenizer import Tokenizer
+
+    names = run_block(block_with("def encode_piece"), monkeypatch, run_folder)
+    tokenizer = Tokenizer.load(run_folder / "tokenizer")
+    text = Path(__file__).read_text(encoding="utf-8") + "naïve <|endoftext|>\t\r\n  €"
+    ids = [i for piece in cut(text) for i in names["encode_piece"](piece)]
+    assert ids == tokenizer.encode(text)
+    assert names["decode"](ids) == text
+
+
+def test_the_piece_that_is_the_network_gives_its_logits(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from codeling.model.weights import load
+
+    names = run_block(block_with("def logits"), monkeypatch, run_folder)
+    network, config = load(run_folder / "model")
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=config.context_length)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(ids)[None])[0].numpy()
+    assert np.abs(names["logits"](ids) - expected).max() < 1e-4
+
+
+def test_the_piece_that_looks_a_text_up_finds_what_trace_finds(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codeling.provenance.index import Index
+
+    names = run_block(block_with("def look_up"), monkeypatch, run_folder)
+    rare = 0
+    for row in parquet.read_table(run_folder / "corpus/train/files-00000.parquet").to_pylist()[::9]:
+        passage = "\n".join(row["content"].split("\n")[60:80])
+        for match in Index.load(run_folder / "provenance").trace(passage, limit=1):
+            length, repository, path, line, license_name = names["look_up"](passage)
+            assert length <= match.num_marks
+            if match.num_places == 1:
+                rare += 1
+                assert (repository, path) == (match.repository, match.path)
+                assert match.start_line <= line <= match.end_line
+                assert license_name == match.license
+    assert rare
+
+
+def test_every_file_of_a_run_is_named(run_folder: Path) -> None:
+    patterns = [re.sub(r"NNNNN|NAME", "*", span) for span in spans(FORMATS)]
+    files = [path for path in run_folder.rglob("*") if path.is_file()]
+    names = {path.relative_to(run_folder).as_posix() for path in files}
+    assert {n for n in names if not any(fnmatch.fnmatchcase(n, p) for p in patterns)} == set()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.jsonl"])
+def test_every_key_of_a_log_is_named(name: str, run_folder: Path) -> None:
+    lines = (run_folder / name).read_text(encoding="utf-8").splitlines()
+    assert {key for line in lines for key in json.loads(line)} <= spans(section(name))
+
+
+@pytest.mark.parametrize("name", ["corpus/report.json", "evaluation.json"])
+def test_every_key_of_a_json_file_is_named(name: str, run_folder: Path) -> None:
+    found = set(keys(json.loads((run_folder / name).read_bytes())))
+    assert found - spans(section(name)) == set()
+
+
+def test_every_key_of_the_tokenizer_is_named(run_folder: Path) -> None:
+    stored = json.loads((run_folder / "tokenizer" / "tokenizer.json").read_bytes())
+    found = {*stored, *stored["model"], *keys(stored["added_tokens"])}
+    text = section("tokenizer/tokenizer.json")
+    assert found - spans(text) == set()
+    rows = table_after(text, "| id | token |")
+    assert [(int(row[0]), row[1].strip("`").replace("\\", "")) for row in rows] == [
+        (token["id"], token["content"]) for token in stored["added_tokens"]
+    ]
+
+
+def test_every_key_of_a_checkpoint_is_named(run_folder: Path) -> None:
+    for folder in (run_folder / "checkpoints").iterdir():
+        state = json.loads((folder / "state.json").read_bytes())
+        assert set(keys(state)) - spans(section("checkpoints/*/state.json")) == set()
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        assert set(manifest) == spans(section("checkpoints/*/manifest.json"))
+
+
+def test_every_key_of_the_manifest_is_named(run_folder: Path) -> None:
+    manifest = json.loads((run_folder / "manifest.json").read_bytes())
+    named = spans(section("manifest.json"))
+    assert {*manifest, *manifest["stages"]} <= named
+    assert set(manifest["stages"]) == {stage.name for stage in STAGES}
+    for stage in manifest["stages"].values():
+        assert set(stage) <= named
+        inputs = {re.sub(r"^the (\w+) stage$", "the NAME stage", name) for name in stage["inputs"]}
+        assert inputs <= named
+        assert {key for record in stage["outputs"].values() for key in record} <= named
+
+
+@pytest.mark.parametrize("table", ["files", "functions"])
+def test_every_column_has_its_row_its_type_and_its_place(table: str, run_folder: Path) -> None:
+    text = section(f"corpus/*/{table}-NNNNN.parquet")
+    described = [
+        (name, row[1])
+        for row in table_after(text, "| column |")
+        for name in re.findall(r"`(\w+)`", row[0])
+    ]
+    types = {"list<element: string>": "list of string"}
+    for split in ("train", "validation", "test"):
+        schema = parquet.read_schema(run_folder / "corpus" / split / f"{table}-00000.parquet")
+        columns = [(field.name, str(field.type)) for field in schema]
+        assert described == [(name, types.get(kind, kind)) for name, kind in columns]
+
+
+@pytest.mark.parametrize("what", ["files", "functions"])
+def test_the_drop_reasons_are_those_there_are(what: str, run_folder: Path) -> None:
+    report = json.loads((run_folder / "corpus" / "report.json").read_bytes())
+    heading = {
+        "files": "| reason a file is dropped",
+        "functions": "| reason a function is left out",
+    }
+    rows = table_after(section("corpus/report.json"), heading[what])
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert named == set(report[f"{what}_dropped"])
+
+
+def test_every_tensor_is_named(run_folder: Path) -> None:
+    newest = sorted((run_folder / "checkpoints").iterdir())[-1]
+    with safe_open(newest / "model.safetensors", framework="numpy") as file:
+        tensors = set(file.keys())
+    text = section("checkpoints/*/model.safetensors")
+    names = {re.sub(r"^h\.\d+", "h.n", name) for name in tensors}
+    assert names == {span for span in spans(text) if span.endswith((".weight", ".bias"))}
+    with safe_open(newest / "optimizer.safetensors", framework="numpy") as file:
+        buffers = {re.sub("/.*/", "/PARAMETER/", name) for name in file.keys()}  # noqa: SIM118
+    text = section("checkpoints/*/optimizer.safetensors")
+    assert buffers == {span for span in spans(text) if re.match(r"(adamw|muon)/", span)}
+    with safe_open(run_folder / "model" / "model.safetensors", framework="numpy") as file:
+        assert {name.removeprefix("transformer.") for name in file.keys()} == tensors  # noqa: SIM118
+
+
+def test_every_table_of_the_index_is_named_with_its_type(run_folder: Path) -> None:
+    path = run_folder / "provenance" / "index.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        found = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    text = section("provenance/index.safetensors")
+    rows = table_after(text, "| tensor |")
+    assert {row[0].strip("`"): row[1] for row in rows} == found
+    settings = json.loads(metadata["codeling.provenance"])
+    for key, value in settings.items():
+        assert re.search(rf"`{key}`\s=\s{value}\b", text)
+
+
+@pytest.mark.parametrize("table", Recipe.model_fields)
+def test_every_key_of_the_recipe_has_its_row_and_its_default(table: str) -> None:
+    values = getattr(Recipe(), table).model_dump(mode="json")
+    rows = table_after(section("recipe.toml"), f"**`[{table}]`**")
+    described = {row[0].strip("`"): row[1] for row in rows}
+    assert list(described) == list(values)
+    for key, default in values.items():
+        if default is not None and key != "sources":
+            assert described[key] == f"`{json.dumps(default)}`"
+        elif key != "sources":
+            sized = any(key in preset.get(table, {}) for preset in PRESETS.values())
+            assert described[key] == ("by `model.size`" if sized else "none")
+
+
+def test_the_sizes_are_those_of_the_recipe() -> None:
+    text = section("recipe.toml")
+    head = re.findall(r"`(\w+)`", text[text.index("| `model.size` |") :].partition("\n")[0])
+    rows = table_after(text, "| `model.size` |")
+    assert [row[0].strip("`") for row in rows] == list(PRESETS)
+    for row in rows:
+        preset = PRESETS[row[0].strip("`")]
+        values = {key: value for table in preset.values() for key, value in table.items()}
+        assert dict(zip(head, map(float, row[1:]), strict=True)) == values
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_named_exists(document: Path) -> None:
+    # A word in capitals stands for any name, as in tests/FLOOR/test_ROOM.py.
+    for span in spans(document.read_text(encoding="utf-8")):
+        if re.fullmatch(r"(src|tests|docs|recipes|benchmarks)/[\w./*-]*", span):
+            pattern = re.sub(r"[A-Z]{2,}", "*", span).rstrip("/")
+            assert list(ROOT.glob(pattern)), f"{document.name} names {span}, which is not there"
+        elif re.fullmatch(r"[a-z_]+/\w+\.py", span):
+            assert (SOURCE / span).is_file(), f"{document.name} names {span}, which is not there"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    text = FENCED.sub("", document.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), f"{document.name} links to {link}, which is not there"
+        if anchor:
+            assert anchor in _anchors(target), f"{document.name} links to {link}: no such heading"
+
+
+def _anchors(document: Path) -> set[str]:
+    """The anchors that a code host makes of a document's headings."""
+    text = FENCED.sub("", document.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+ROOMS = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+
+
+def test_the_tour_leads_to_every_room() -> None:
+    named = spans((ROOT / "docs" / "tour.md").read_text(encoding="utf-8"))
+    rooms = {room for room in ROOMS if not room.endswith("__init__.py")}
+    assert len(rooms) > 40
+    assert rooms - named == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_is_small_and_says_what_it_is(room: str) -> None:
+    text = (SOURCE / room).read_text(encoding="utf-8")
+    assert text.count("\n") <= 420, f"{room} is too long: divide it"
+    if text:
+        assert ast.get_docstring(ast.parse(text)), f"{room} has no docstring"

@@ -1,0 +1,255 @@
+import hashlib
+import json
+import re
+import shutil
+import sysconfig
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import codeling
+from codeling.errors import BusyError, CodelingError, UsageError
+from codeling.manifest import locked
+from codeling.progress import SILENT
+from codeling.recipe import Recipe, read_recipe
+from codeling.run import STAGES, StopRequest, run
+
+NAMES = [stage.name for stage in STAGES]
+WRITTEN = """
+recipe.toml manifest.json corpus/report.json tokenizer/tokenizer.json
+corpus/train/files-00000.parquet corpus/train/functions-00000.parquet
+corpus/validation/files-00000.parquet corpus/validation/functions-00000.parquet
+corpus/test/files-00000.parquet corpus/test/functions-00000.parquet
+tokens/train.bin tokens/train.idx tokens/validation.bin tokens/validation.idx
+checkpoints/step-00000012/model.safetensors checkpoints/step-00000012/optimizer.safetensors
+checkpoints/step-00000012/state.json checkpoints/step-00000012/manifest.json
+model/config.json model/generation_config.json model/model.safetensors model/tokenizer.json
+model/tokenizer_config.json model/README.md
+provenance/index.safetensors metrics.jsonl samples.jsonl evaluation.json report.html
+""".split()
+
+
+class Notes:
+    """A progress that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def task(self, label: str, total: int | None = None, unit: str = "items") -> Any:
+        return SILENT.task(label, total, unit)
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def tiny(sources: Path, tables: Mapping[str, Mapping[str, Any]] | None = None) -> Recipe:
+    """The whole way in a few seconds; ``tables`` changes values of it."""
+    values: dict[str, dict[str, Any]] = {
+        "corpus": {
+            "sources": [{"kind": "folder", "path": str(p)} for p in sorted(sources.iterdir())],
+            "validation_share": 0.2,
+            "test_share": 0.2,
+        },
+        "tokenizer": {"vocab_size": 600},
+        "model": {"n_layer": 2, "n_head": 2, "n_embd": 64, "context_length": 64},
+        "training": {
+            "steps": 12, "tokens_per_step": 512, "validation_tokens": 1024, "threads": 1,
+            "device": "cpu", "validation_interval": 0.5, "sample_interval": 0.5,
+        },
+        "evaluation": {"completions": 4, "max_bytes": 20_000, "max_new_tokens": 16},
+    }  # fmt: skip
+    for table, changes in (tables or {}).items():
+        values[table] |= changes
+    return Recipe.model_validate(values)
+
+
+def done(summary: dict[str, Any]) -> dict[str, str]:
+    """The stages that were done now → why."""
+    return {name: stage["reason"] for name, stage in summary["stages"].items() if stage["done"]}
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small packages of the standard library, each its own repository."""
+    root = tmp_path_factory.mktemp("sources")
+    library = Path(sysconfig.get_paths()["stdlib"])
+    for name in ("json", "logging", "concurrent"):
+        shutil.copytree(library / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder after one whole run; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    summary = run(tiny(sources), folder)
+    assert done(summary) == dict.fromkeys(NAMES, "not done yet")
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def test_the_folder_is_whole(finished: Path, sources: Path) -> None:
+    files = files_of(finished)
+    assert set(WRITTEN) <= files.keys()
+    others = {name for name in files.keys() - set(WRITTEN) if not name.startswith("checkpoints/")}
+    assert others == {".lock"}
+    assert read_recipe(finished / "recipe.toml") == tiny(sources).resolved()
+    for name, path in files.items():
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+        if path.suffix == ".jsonl":
+            assert [json.loads(line) for line in path.read_bytes().splitlines()], name
+    completion = codeling.load(finished).complete("def mean(xs):\n", max_new_tokens=4)
+    assert completion.finish_reason in ("length", "end_of_text", "stop", "block")
+
+
+def test_the_manifest_lists_every_output_with_its_digest(finished: Path) -> None:
+    stages = json.loads((finished / "manifest.json").read_bytes())["stages"]
+    assert list(stages) == sorted(NAMES)
+    listed = {name: file for stage in stages.values() for name, file in stage["outputs"].items()}
+    assert set(WRITTEN) - listed.keys() == {"recipe.toml", "manifest.json"}
+    for name, file in listed.items():
+        data = (finished / name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file["num_bytes"], file["sha256"])
+    for stage in stages.values():
+        assert {"torch", "daft", "codeling"} <= stage["versions"].keys()
+
+
+def test_nothing_is_pickled_and_everybody_may_read(finished: Path) -> None:
+    known = {".json", ".jsonl", ".toml", ".html", ".md", ".safetensors", ".parquet", ".bin", ".idx"}
+    for name, path in files_of(finished).items():
+        start = path.read_bytes()[:2]
+        assert path.suffix in known or name == ".lock", name
+        assert not start.startswith((b"\x80", b"PK")), name
+        if name.startswith("checkpoints/"):
+            assert path.suffix in {".safetensors", ".json"}, name
+        else:
+            assert path.stat().st_mode & 0o777 == (finished / "recipe.toml").stat().st_mode & 0o777
+
+
+def test_the_report_fetches_nothing(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    found: list[tuple[str, str | None]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.extend(attributes)  # type: ignore[method-assign]
+    parser.feed(page)
+    names = {"src", "href", "xlink:href", "srcset", "action", "data", "poster"}
+    targets = [value or "" for name, value in found if name in names]
+    assert targets
+    assert all(target.startswith(("#", "data:")) for target in targets), targets
+    assert not re.search(r"""@import|url\(\s*["']?(?!data:|#)""", page)
+
+
+def test_unchanged_is_not_done_again(folder: Path, sources: Path) -> None:
+    before = {name: path.stat().st_mtime_ns for name, path in files_of(folder).items()}
+    notes = Notes()
+    assert done(run(tiny(sources), folder, progress=notes)) == {}
+    assert [line.endswith("unchanged, not done again") for line in notes.lines] == [True] * 8
+    after = {name: path.stat().st_mtime_ns for name, path in files_of(folder).items()}
+    del before["recipe.toml"], after["recipe.toml"], before[".lock"], after[".lock"]
+    assert before == after
+
+
+def test_a_changed_setting_redoes_what_depends_on_it(folder: Path, sources: Path) -> None:
+    notes = Notes()
+    summary = run(tiny(sources, {"training": {"steps": 3}}), folder, progress=notes)
+    assert done(summary) == {
+        "training": "training.steps changed from 12 to 3",
+        "model": "the training stage changed",
+        "evaluation": "the model stage changed",
+        "report": "the evaluation stage changed",
+    }
+    assert "training (again: training.steps changed from 12 to 3)" in notes.lines
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())][-1] == "step-00000003"
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "stages"),
+    [
+        ("evaluation", "seed", 1, {"evaluation", "report"}),
+        ("training", "checkpoint_minutes", 2.0, set()),
+        ("training", "keep_last", 5, set()),
+    ],
+)
+def test_settings_of_the_end(
+    folder: Path, sources: Path, table: str, key: str, value: object, stages: set[str]
+) -> None:
+    reasons = done(run(tiny(sources, {table: {key: value}}), folder))
+    assert reasons.keys() == stages
+    if stages:
+        assert reasons[table] == f"{table}.{key} changed from 0 to {value}"
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("tokenizer/tokenizer.json", "tokenizer"),
+        ("tokens/validation.idx", "tokens"),
+        ("provenance/index.safetensors", "provenance"),
+    ],
+)
+def test_a_damaged_output_is_made_again(folder: Path, sources: Path, name: str, stage: str) -> None:
+    whole = (folder / name).read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    (folder / name).write_bytes(damaged)
+    notes = Notes()
+    assert done(run(tiny(sources), folder, progress=notes)) == {stage: f"{name} is damaged"}
+    assert any(line.endswith(f"(again: {name} is damaged)") for line in notes.lines)
+    assert (folder / name).read_bytes() == whole
+
+
+def test_a_missing_output_is_made_again(folder: Path, sources: Path) -> None:
+    (folder / "model" / "config.json").unlink()
+    reasons = done(run(tiny(sources), folder))
+    assert reasons == {"model": "model/config.json is missing"}
+
+
+def test_a_changed_source_redoes_the_corpus(folder: Path, sources: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(sources, tmp_path / "changed"))
+    recipe = tiny(changed)
+    assert "corpus" in done(run(recipe, folder, until="corpus"))
+    assert done(run(recipe, folder, until="corpus")) == {}
+    with (changed / "json" / "decoder.py").open("a") as file:
+        file.write("\n\ndef added():\n    return 1\n")
+    assert done(run(recipe, folder, until="corpus")) == {"corpus": "the source files changed"}
+
+
+def test_one_process_at_a_time(folder: Path, sources: Path) -> None:
+    with locked(folder), pytest.raises(BusyError, match="another codeling works in this run"):
+        run(tiny(sources), folder)
+    assert done(run(tiny(sources), folder)) == {}
+
+
+def test_what_a_killed_process_left_half_written_is_removed(folder: Path, sources: Path) -> None:
+    (folder / "checkpoints" / "step-00000007.partial").mkdir()
+    (folder / "checkpoints" / "step-00000007.partial" / "model.safetensors").write_bytes(b"half")
+    (folder / "tokens" / "train.bin.partial").write_bytes(b"half")
+    run(tiny(sources), folder, until="corpus")
+    assert [name for name in files_of(folder) if "partial" in name] == []
+
+
+def test_a_stop_that_no_stage_saw_is_obeyed_between_two(tmp_path: Path, sources: Path) -> None:
+    with pytest.raises(CodelingError, match="the same command goes on"):
+        run(tiny(sources), tmp_path, stop=StopRequest(requested=True))
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_wrong_use(tmp_path: Path, sources: Path) -> None:
+    with pytest.raises(UsageError, match="no stage 'coffee'; the stages are corpus, tokenizer"):
+        run(tiny(sources), tmp_path, until="coffee")
+    with pytest.raises(UsageError, match="is not a multiple of"):
+        run(tiny(sources, {"training": {"tokens_per_step": 100}}), tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from codeling.errors import UsageError
+from codeling.training import machine
+from codeling.training.machine import (
+    Machine,
+    choose_device,
+    matrix_rate,
+    multiplies_bf16,
+    processor_features,
+    set_up,
+)
+
+
+@pytest.mark.parametrize("name", ["tpu0", "mps", "", "cuda:x", "cpu,cuda", "meta", "xla"])
+def test_a_device_that_is_none_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(UsageError, match="write auto, cpu, cuda or cuda:N") as caught:
+        choose_device(name)
+    assert "\n" not in str(caught.value)
+    assert repr(name) in str(caught.value)
+
+
+def test_a_cuda_device_that_is_not_there_says_how_many_are() -> None:
+    with pytest.raises(UsageError, match="CUDA devices here; try --set training"):
+        choose_device("cuda:99")
+
+
+def test_auto_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, kind in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert choose_device("auto").type == kind
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "features, native",
+    [
+        ("fpu sse avx2", False),
+        ("fpu avx512f avx512_bf16", True),
+        ("fpu amx_bf16 amx_tile", True),
+        ("", False),
+    ],
+)
+def test_bfloat16_is_taken_where_the_processor_multiplies_it(
+    features: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "processor_features", lambda: frozenset(features.split()))
+    assert multiplies_bf16(torch.device("cpu")) is native
+    expected = torch.bfloat16 if native else torch.float32
+    assert set_up("cpu", "auto", 1).dtype == expected
+    assert set_up("cpu", "bf16", 1).dtype == torch.bfloat16
+    assert set_up("cpu", "fp32", 1).dtype == torch.float32
+
+
+def test_the_processors_features_are_words(tmp_path: Path) -> None:
+    assert all(word and not word.isspace() for word in processor_features())
+
+
+def test_threads_are_those_asked_for() -> None:
+    assert set_up("cpu", "fp32", 3) == Machine(torch.device("cpu"), torch.float32, 3)
+    assert torch.get_num_threads() == 3
+    everything = set_up("cpu", "fp32")
+    assert everything.threads == torch.get_num_threads() >= 1
+
+
+def test_the_matrix_rate_is_that_of_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The clock moves by half a second at each look: 2 * 2048**3 operations in that.
+    ticks = iter(range(1000))
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(ticks) / 2)
+    narrow = Machine(torch.device("cpu"), torch.bfloat16, 1)
+    monkeypatch.setattr(torch, "randn", lambda *size, device: torch.zeros(1, 1))
+    assert matrix_rate(narrow) == 2 * 2048**3 / 0.5
