@@ -79,7 +79,7 @@ def test_what_is_no_manifest_is_one_line(tmp_path: Path, text: str) -> None:
 def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     write_bytes(path, b"old")
-    with pytest.raises(KeyError), replacing(path) as partial:
+    with pytest.raises(KeyError), replacing(path) as partial:  # noqa: PT012
         partial.write_bytes(b"half")
         assert path.read_bytes() == b"old"
         raise KeyError
@@ -117,7 +117,7 @@ def test_json_is_the_same_for_the_same_value(tmp_path: Path) -> None:
 
 def test_partials_are_removed_wherever_they_are(tmp_path: Path) -> None:
     (tmp_path / "a" / "b.partial").mkdir(parents=True)
-    for name in ("a/b.partial/c", "a/d.partial", "a/kept", "partial"):
+    for name in ("a/b.partial/c.partial", "a/d.partial", "a/.tmpPFZPxV", "a/kept", "partial"):
         (tmp_path / name).touch()
     remove_partials(tmp_path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "kept", "partial"]

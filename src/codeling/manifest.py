@@ -25,6 +25,8 @@ from codeling.errors import BusyError, InputError, storage_errors
 MANIFEST_NAME = "manifest.json"
 _LOCK_NAME = ".lock"
 _PARTIAL_SUFFIX = ".partial"
+_HALF_WRITTEN = ("*" + _PARTIAL_SUFFIX, ".tmp??????")
+"""Ours, and what safetensors writes to before it renames."""
 _RECORDED_PACKAGES = (
     "codeling", "daft", "numpy", "pyarrow", "safetensors", "tokenizers", "torch",
     "tree-sitter", "tree-sitter-python",
@@ -183,11 +185,12 @@ def remove_partials(folder: Path) -> None:
     :raises StorageError: something cannot be removed.
     """
     with storage_errors(folder):
-        for partial in sorted(folder.rglob("*" + _PARTIAL_SUFFIX)):
+        found = [path for pattern in _HALF_WRITTEN for path in folder.rglob(pattern)]
+        for partial in found:
             if partial.is_dir():
-                shutil.rmtree(partial)
+                shutil.rmtree(partial, ignore_errors=True)
             else:
-                partial.unlink()
+                partial.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:

@@ -25,6 +25,8 @@ class StopRequest:
     requested: bool = False
     patient: bool = False
     """Whether the stage at work looks at ``requested`` itself and saves what it has."""
+    at_once: bool = False
+    """The stage was interrupted in the middle; whatever it says, it has not finished."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ def _do(stage: Stage, context: Context) -> dict[str, Any]:
     manifest.forget(stage.name)
     began = time.perf_counter()
     outputs = list(stage.work(context))
+    if context.stop.at_once:
+        raise CodelingError(
+            "stopped; what had finished is kept, the same command goes on from there"
+        )
     seconds = time.perf_counter() - began
     manifest.record(stage.name, settings, inputs, outputs, seconds)
     return {"done": True, "reason": reason, "seconds": round(seconds, 3)}

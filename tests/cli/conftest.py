@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from codeling import cli
+from codeling.cli.signals import Listener
 
 RECIPE = """
 [corpus]
@@ -46,8 +47,12 @@ COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """``main`` takes the signals for its process to the end; here they are given back."""
-    monkeypatch.setattr("codeling.cli.signals.GRACE_SECONDS", 1e6)
+    """``main`` takes the signals for its process to the end; here they are given back.
+
+    Nor does the watching thread end this process.
+    """
+    monkeypatch.setattr(Listener, "_watch", lambda self, reader: None)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():

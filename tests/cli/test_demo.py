@@ -2,7 +2,6 @@ import io
 import json
 import shutil
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from codeling import cli
 from codeling.cli.demo import PROMPTS
+from codeling.recipe import read_recipe
 
 Main = Callable[..., Any]
 
@@ -18,7 +18,7 @@ Main = Callable[..., Any]
 @pytest.fixture
 def arguments(finished: Path, recipe_file: Path, tmp_path: Path) -> list[str]:
     """A demo that is nearly done: the tiny recipe's values, in a copy of its run folder."""
-    values = tomllib.loads(recipe_file.read_text())
+    values = read_recipe(recipe_file).model_dump(mode="json", exclude_unset=True)
     overrides = [
         ["--set", f"{table}.{key}={json.dumps(value).replace('{', '{ ').replace(': ', ' = ')}"]
         for table, section in values.items()
@@ -60,11 +60,11 @@ def test_json(main: Main, arguments: list[str]) -> None:
 def test_a_terminal_that_knows_no_utf8(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "argv", ["codeling", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 0
     out.flush()
-    assert b"\\u2500" in out.buffer.getvalue()  # type: ignore[attr-defined]
+    assert b"\\u2500" in out.buffer.getvalue()

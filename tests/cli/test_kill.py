@@ -1,4 +1,4 @@
-"""Killed at any moment of any stage and started again, a run ends whole, and nothing is done twice."""
+"""Killed at any moment of any stage and started again, a run ends whole; nothing is done twice."""
 
 import json
 import os
@@ -145,8 +145,8 @@ MOMENTS = [
     ("extracting functions", signal.SIGINT),
     ("reading text for the vocabulary", signal.SIGTERM),
     ("training …", signal.SIGTERM),
-    ("step 8 of 30", signal.SIGKILL),
-    ("step 15 of 30", signal.SIGINT),
+    (": validation ", signal.SIGKILL),
+    (": validation ", signal.SIGINT),
     ("model folder", signal.SIGTERM),
     ("parse rate", signal.SIGKILL),
 ]
@@ -162,8 +162,6 @@ def test_killed_at_every_stage_it_ends_whole(
         run = Run(recipe_file, folder)
         run.wait_for(text)
         ended = run.kill(number)
-        if ended:
-            break
     if not ended:
         run = Run(recipe_file, folder)
         run.finish()

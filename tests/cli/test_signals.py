@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from codeling import cli
 from codeling.cli.signals import Interrupted, Listener
+from codeling.errors import CodelingError
 from codeling.run import StopRequest
 
 
@@ -27,6 +29,7 @@ def test_what_nobody_heeds_leaves_at_once_and_once(
 ) -> None:
     with pytest.raises(Interrupted):
         send(number)
+    assert listener.interrupted
     send(number)  # it is leaving
 
 
@@ -35,6 +38,8 @@ def test_an_impatient_request_is_not_set(listener: Listener) -> None:
     with listener.heeding(request), pytest.raises(Interrupted):
         send(signal.SIGTERM)
     assert not request.requested
+    assert request.at_once
+    assert listener.interrupted
 
 
 def test_a_patient_request_is_set_first(listener: Listener) -> None:
@@ -79,3 +84,22 @@ def test_a_main_thread_held_up_in_foreign_code_does_not_hold_up_the_end() -> Non
     assert child.returncode == 1
     assert complaint.startswith(b"codeling: stopped; ")
     assert complaint.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), CodelingError("odd"), None])
+def test_a_library_that_takes_it_for_an_error_of_its_own(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app(standalone_mode: bool) -> None:
+        try:
+            send(signal.SIGTERM)
+        except Interrupted:
+            if error is not None:
+                raise error from None
+            raise
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith("codeling: stopped; ")

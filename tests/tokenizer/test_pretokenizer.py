@@ -72,8 +72,8 @@ def test_a_prompt_after_a_newline_or_an_indentation_is_cut_as_the_file(
     # Of every line of code: a prompt that ends before the line, and one that ends behind its
     # indentation where that is none, or of two blanks or tabs or more.
     seen = 0
-    for text in python_files:
-        text = text[: 20_000 + text[20_000:].find("\n")]
+    for text in python_files[2::2]:
+        text = text[: 15_000 + text[15_000:].find("\n")]
         starts, codes = line_starts(text), code_starts(text)
         assert len(starts) == len(codes) > 0
         ends = [code for start, code in zip(starts, codes, strict=True) if code - start != 1]
@@ -86,7 +86,7 @@ def test_a_prompt_after_a_newline_or_an_indentation_is_cut_as_the_file(
             assert_prompts_are_cut_as_the_file(chunk, here)
         some = [starts[len(starts) // 2], ends[-1]]
         assert_prompts_are_cut_as_the_file(text, some)
-    assert seen > 3_000
+    assert seen > 1_500
 
 
 LINE = st.builds(

@@ -17,9 +17,15 @@ def source(name: str, num_bytes: int, splits: list[str], license_: str = "MIT") 
     return {"repository": name, "license": license_, "bytes": num_bytes, "splits": splits}
 
 
-def run_folder(folder: Path, sources: list[dict[str, Any]], lines: list[dict[str, Any]]) -> Path:
+def run_folder(
+    folder: Path,
+    sources: list[dict[str, Any]],
+    lines: list[dict[str, Any]],
+    split_by: str = "repository",
+) -> Path:
     (folder / "corpus").mkdir()
-    report = {"sources": sources, "splits": {"train": {"files": 1234, "bytes": 5_678_901}}}
+    splits = {"train": {"files": 1234, "bytes": 5_678_901}}
+    report = {"sources": sources, "splits": splits, "split_by": split_by}
     (folder / "corpus" / "report.json").write_text(json.dumps(report))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
@@ -53,8 +59,14 @@ def test_it_says_how(card: str) -> None:
     assert f"{RECIPE.training.infilling_rate:.0%} of the documents" in card
 
 
+@pytest.mark.parametrize("split_by, words", [("repository", "repositories"), ("file", "files")])
+def test_it_says_what_was_held_out(tmp_path: Path, split_by: str, words: str) -> None:
+    folder = run_folder(tmp_path, [], [STEP, VALIDATION], split_by)
+    assert f"on {words} it was not trained on" in model_card(folder, RECIPE, CONFIG)
+
+
 def test_model_hubs_read_it(card: str) -> None:
-    data = huggingface_hub.ModelCard(card).data.to_dict()
+    data = huggingface_hub.ModelCard(card).data.to_dict()  # type: ignore[no-untyped-call]
     assert data["library_name"] == "transformers"
     assert data["pipeline_tag"] == "text-generation"
     assert {"gpt2", "python"} <= set(data["tags"])

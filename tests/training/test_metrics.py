@@ -27,7 +27,10 @@ LINES = [json.dumps({"kind": "step", "step": n, "text": "é\n"}) + "\n" for n in
 def test_lines_come_back_as_they_were_added(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert list(metrics.read(path)) == []
-    added = [{"step": 1, "loss": 2.5, "text": "é\n\u2028中"}, {"step": 2, "loss": None}]
+    added: list[dict[str, object]] = [
+        {"step": 1, "loss": 2.5, "text": "é\n\u2028中"},
+        {"step": 2, "loss": None},
+    ]
     for values in added:
         metrics.append(path, values)
     assert list(metrics.read(path)) == added

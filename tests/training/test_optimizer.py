@@ -101,7 +101,9 @@ def test_a_fused_projection_is_updated_as_three_matrices() -> None:
         optimizer.step(1.0)
         separate.step()
         as_one.step()
-    torch.testing.assert_close(fused.detach(), torch.cat(three, 1).detach(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        fused.detach(), torch.cat([part.detach() for part in three], 1), rtol=0, atol=1e-6
+    )
     assert (fused - whole).abs().max() > 1e-3
 
 

@@ -105,13 +105,18 @@ def flipped(path: Path) -> None:
     path.write_bytes(data)
 
 
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "a byte flipped": flipped,
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "emptied": lambda path: path.write_bytes(b""),
     "removed": Path.unlink,
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a folder": made_a_folder,
 }
 
 
@@ -224,7 +229,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     whole = state.save(small_disk, state_at(1), 1)
-    for numbers in (5_000, 12_000, 40_000):  # full at the optimizer, or at the model
+    for numbers in (12_000, 40_000):  # full at the optimizer, or at the model
         with pytest.raises(StorageError, match="no space left on the disk"):
             state.save(small_disk, state_at(2, numbers), 1)
         assert list(small_disk.iterdir()) == [whole]

@@ -64,16 +64,21 @@ def main() -> None:
     sys.exit(code)
 
 
+_STOPPED = "stopped; what had finished is kept, and the same command goes on from there"
+
+
 def _run() -> tuple[str, int]:
     """What went wrong in one line, or nothing, and the exit code."""
     try:
         LISTENER.listen()
         result = app(standalone_mode=False)
-    except CodelingError as error:
-        return str(error), error.exit_code
     except Interrupted:
-        return "stopped; what had finished is kept, and the same command goes on from there", 1
+        return _STOPPED, 1
     except Exception as error:
+        if LISTENER.interrupted:
+            return _STOPPED, 1
+        if isinstance(error, CodelingError):
+            return str(error), error.exit_code
         message: Callable[[], str] | None = getattr(error, "format_message", None)
         if message is None:
             raise

@@ -26,7 +26,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """Raised in the main thread, out of whatever it is at. No library takes it for its own."""
+    """Raised in the main thread, out of whatever it is at.
+
+    Foreign code may swallow it, or raise an error of its own instead (torch does, in the middle
+    of asking an object what it is); :attr:`Listener.interrupted` and ``StopRequest.at_once``
+    tell that it was raised.
+    """
 
 
 class Listener:
@@ -36,10 +41,12 @@ class Listener:
         self._request: StopRequest | None = None
         self._leaving = False
         self._watching = False
+        self.interrupted = False
+        """Whether :class:`Interrupted` was raised; what goes wrong after that is its doing."""
 
     def listen(self) -> None:
         """Handle the signals of this process from now on; to be called by its main thread."""
-        self._leaving = False
+        self._leaving = self.interrupted = False
         if not self._watching:
             reader, writer = os.pipe()
             os.set_blocking(writer, False)
@@ -50,8 +57,13 @@ class Listener:
             signal.signal(number, self._handle)
 
     def leave(self) -> None:
-        """Ignore further signals: the process is about to end, and does so tidily."""
+        """Ignore further signals: the process is about to end, and does so tidily.
+
+        A handler of ours would not do: Python puts the default back while it ends.
+        """
         self._leaving = True
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
     def heeding(self, request: "StopRequest") -> Iterator[None]:
@@ -67,7 +79,10 @@ class Listener:
         if request is not None and request.patient and not request.requested:
             request.requested = True
         elif not self._leaving:
-            self._leaving = True
+            self._leaving = self.interrupted = True
+            if request is not None:
+                request.at_once = True
+            sys.unraisablehook = lambda unraisable: None  # where it cannot pass, it says nothing
             raise Interrupted
 
     def _watch(self, reader: int) -> None:

@@ -10,8 +10,7 @@ Source: Bavarian et al. 2022, "Efficient Training of Language Models to Fill in 
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from codeling.dataset.draws import Purpose, generator
 from codeling.tokenizer.tokenizer import Tokenizer
 
 NUM_MARKERS = 3
@@ -30,7 +29,8 @@ class Infilling:
 
     def chooses(self, epoch: int, document: int) -> bool:
         """Whether the pieces of this document are rearranged in this epoch."""
-        return bool(_generator(self.seed, epoch, document).random() < self.rate)
+        draws = generator(Purpose.INFILLING_CHOICE, self.seed, epoch, document)
+        return bool(draws.random() < self.rate)
 
     def rearrange(
         self, text: str, tokenizer: Tokenizer, position: tuple[int, int, int]
@@ -39,17 +39,12 @@ class Infilling:
 
         ``position`` is (epoch, document, offset of the piece in its document, in tokens).
         """
-        generator = _generator(self.seed, *position, 1)
-        first, second = sorted(generator.integers(0, len(text) + 1, size=2).tolist())
+        draws = generator(Purpose.INFILLING_CUTS, self.seed, *position)
+        first, second = sorted(draws.integers(0, len(text) + 1, size=2).tolist())
         prefix, middle, suffix = text[:first], text[first:second], text[second:]
-        if generator.random() < self.suffix_first_rate:
+        if draws.random() < self.suffix_first_rate:
             head = [tokenizer.fim_prefix, tokenizer.fim_suffix, *tokenizer.encode(suffix)]
             return [*head, tokenizer.fim_middle, *tokenizer.encode(prefix + middle)]
         head = [tokenizer.fim_prefix, *tokenizer.encode(prefix)]
         tail = [tokenizer.fim_suffix, *tokenizer.encode(suffix)]
         return [*head, *tail, tokenizer.fim_middle, *tokenizer.encode(middle)]
-
-
-def _generator(*position: int) -> np.random.Generator:
-    """Random numbers that depend on ``position`` alone."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(position)))

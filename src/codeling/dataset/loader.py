@@ -23,6 +23,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling.dataset.draws import Purpose, generator
 from codeling.dataset.infilling import NUM_MARKERS, Infilling
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
@@ -111,13 +112,10 @@ class Loader:
     def _window(self, start: Position) -> tuple[NDArray[np.int64], Position]:
         """The rows of the window from ``start`` on, shuffled, and the position after them."""
         packed = list(islice(self.rows(start), WINDOW_ROWS))
-        generator = np.random.Generator(
-            np.random.Philox(
-                np.random.SeedSequence([self._seed, start.epoch, start.rank, start.offset])
-            )
-        )
+        position = (self._seed, start.epoch, start.rank, start.offset)
+        order = generator(Purpose.WINDOW_ORDER, *position).permutation(WINDOW_ROWS)
         rows = np.stack([row for row, _ in packed])
-        return rows[generator.permutation(WINDOW_ROWS)], packed[-1][1]
+        return rows[order], packed[-1][1]
 
     def _row(self, position: Position) -> tuple[NDArray[np.int64], Position]:
         row = [position.carried]
@@ -195,5 +193,4 @@ class Loader:
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, num_sections: int) -> NDArray[np.int64]:
     """The sections of one epoch in the order drawn for it."""
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
-    return generator.permutation(num_sections)
+    return generator(Purpose.SECTION_ORDER, seed, epoch).permutation(num_sections)

@@ -228,5 +228,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         (scale,) = outputs
-        narrow_scale = scale.to(hidden_gradient.dtype)
-        return hidden_gradient * narrow_scale, weight_gradient * scale, None, None
+        return hidden_gradient * scale, weight_gradient * scale, None, None

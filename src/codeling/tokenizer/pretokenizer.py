@@ -9,8 +9,9 @@ merges are learned.
 from tokenizers import Regex, decoders, pre_tokenizers
 
 INDENTATION = r"[ \t]{2,}"
-"""A whole run of blanks. It never leaves its last blank to the next word, so a prompt that ends
-after its indentation is cut exactly as the finished file is."""
+"""A whole run of two blanks or more. It never leaves its last blank to the next word, so a prompt
+that ends after such an indentation, or after the newline before a line that is not blank, is
+cut exactly as the finished file is."""
 
 WORD = r" ?\p{L}+"
 """Letters, with one blank glued in front: ``import`` at a line's start and `` import`` within it.
