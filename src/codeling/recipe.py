@@ -26,24 +26,24 @@ Positive = Annotated[int, Field(gt=0)]
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nano": {
-        "model": {"n_layer": 6, "n_head": 4, "n_embd": 256, "context_length": 512},
+        "model": {"n_layer": 4, "n_head": 3, "n_embd": 192, "context_length": 512},
         "tokenizer": {"vocab_size": 4096},
-        "training": {"tokens_per_step": 8192, "adamw_lr": 6e-3, "muon_lr": 2e-2},
+        "training": {"tokens_per_step": 4096, "adamw_lr": 6e-3, "muon_lr": 6e-3},
     },
     "mini": {
         "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 1024},
         "tokenizer": {"vocab_size": 16384},
-        "training": {"tokens_per_step": 65536, "adamw_lr": 3e-3, "muon_lr": 1e-2},
+        "training": {"tokens_per_step": 32768, "adamw_lr": 4e-3, "muon_lr": 4e-3},
     },
     "small": {
         "model": {"n_layer": 12, "n_head": 12, "n_embd": 768, "context_length": 1024},
         "tokenizer": {"vocab_size": 32768},
-        "training": {"tokens_per_step": 524288, "adamw_lr": 1e-3, "muon_lr": 5e-3},
+        "training": {"tokens_per_step": 524288, "adamw_lr": 2e-3, "muon_lr": 2e-3},
     },
     "medium": {
         "model": {"n_layer": 24, "n_head": 16, "n_embd": 1024, "context_length": 1024},
         "tokenizer": {"vocab_size": 32768},
-        "training": {"tokens_per_step": 524288, "adamw_lr": 6e-4, "muon_lr": 3e-3},
+        "training": {"tokens_per_step": 524288, "adamw_lr": 1.5e-3, "muon_lr": 1.5e-3},
     },
 }
 """What ``model.size`` sets. ``small`` and ``medium`` are GPT-2's 124M and 350M shapes
@@ -179,7 +179,7 @@ class TrainingRecipe(Section):
     """Of those, the share whose suffix comes before the prefix (SPM)."""
     validation_interval: float = Field(0.1, gt=0, le=1)
     """Share of the run between two measurements on the validation split."""
-    validation_tokens: Positive = 131_072
+    validation_tokens: Positive = 32_768
     """Tokens of one such measurement."""
     sample_interval: float = Field(0.2, gt=0, le=1)
     """Share of the run between two sample completions."""

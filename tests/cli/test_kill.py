@@ -144,7 +144,6 @@ MOMENTS = [
     ("reading Python", signal.SIGKILL),
     ("extracting functions", signal.SIGINT),
     ("reading text for the vocabulary", signal.SIGTERM),
-    ("training …", signal.SIGTERM),
     (": validation ", signal.SIGKILL),
     (": validation ", signal.SIGINT),
     ("model folder", signal.SIGTERM),
