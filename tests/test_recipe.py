@@ -113,7 +113,7 @@ def test_a_length_that_is_set_replaces_the_recipes() -> None:
         ("[training]\nstep = 5", '[training] unknown key "step"; did you mean "steps"?'),
         ("[trainin]\nsteps = 5", 'unknown key "trainin"; did you mean "training"?'),
         ("[model]\nn_layers = 5", 'did you mean "n_layer"?'),
-        ('[corpus]\nsources = [{kind = "folder", pth = "x"}]', "[corpus] sources.0"),
+        ('[corpus]\nsources = [{kind = "folder", pth = "x"}]', 'did you mean "path"'),
         ('[corpus]\nsources = [{kind = "folder", path = "x", pat = 1}]', 'did you mean "path"?'),
         ("[model]\nqwertyuiop = 5", '[model] unknown key "qwertyuiop"'),
         ("[training]\nsteps = 0", "[training] steps: input should be greater than 0 (got 0)"),

@@ -28,7 +28,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nano": {
         "model": {"n_layer": 4, "n_head": 3, "n_embd": 192, "context_length": 512},
         "tokenizer": {"vocab_size": 4096},
-        "training": {"tokens_per_step": 4096, "adamw_lr": 6e-3, "muon_lr": 6e-3},
+        "training": {"tokens_per_step": 4096, "adamw_lr": 1e-2, "muon_lr": 1.2e-2},
     },
     "mini": {
         "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 1024},
@@ -299,7 +299,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _explain(error: ValidationError) -> str:
     """The first complaint of pydantic as one line: which key, what is wrong, what is near."""
-    first = error.errors()[0]
+    complaints = error.errors()
+    unknown = (each for each in complaints if each["type"] == "extra_forbidden")
+    first = next(unknown, complaints[0])
     where = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         *tables, key = where

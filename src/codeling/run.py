@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from codeling.errors import CodelingError, UsageError
 from codeling.manifest import Manifest, locked, remove_partials, write_bytes, write_json
@@ -136,6 +136,21 @@ def _documents(context: Context, split: str) -> Iterator[Any]:
     return iterate(context.folder / "corpus", split, context.recipe.corpus.train_on)
 
 
+class _Size(NamedTuple):
+    """How much of a split is trained on."""
+
+    num_documents: int
+    num_bytes: int
+
+
+def _size(context: Context, split: str) -> _Size:
+    report = json.loads((context.folder / "corpus" / "report.json").read_bytes())
+    counts = report["splits"][split]
+    if context.recipe.corpus.train_on == "files":
+        return _Size(counts["files"], counts["bytes"])
+    return _Size(counts["functions"], counts["function_bytes"])
+
+
 def _corpus(context: Context) -> Iterable[Path]:
     from codeling.corpus.pipeline import build
 
@@ -156,9 +171,7 @@ def _tokenizer(context: Context) -> Iterable[Path]:
     recipe = context.recipe.tokenizer
     texts = (document.text for document in _documents(context, "train"))
     path = context.folder / "tokenizer" / "tokenizer.json"
-    report = json.loads((context.folder / "corpus" / "report.json").read_bytes())
-    of_table = "bytes" if context.recipe.corpus.train_on == "files" else "function_bytes"
-    total_bytes = report["splits"]["train"][of_table]
+    total_bytes = _size(context, "train").num_bytes
     train(texts, recipe, context.progress, total_bytes=total_bytes).save(path)
     return [path]
 
@@ -172,7 +185,8 @@ def _tokens(context: Context) -> Iterable[Path]:
     for split in ("train", "validation"):
         path = context.folder / "tokens" / f"{split}.bin"
         texts = (document.text for document in _documents(context, split))
-        write_tokens(texts, tokenizer, path, context.progress)
+        num_bytes = _size(context, split).num_bytes
+        write_tokens(texts, tokenizer, path, context.progress, total_bytes=num_bytes)
         written += [path, path.with_suffix(".idx")]
     return written
 
@@ -234,6 +248,7 @@ def _model(context: Context) -> Iterable[Path]:
         end_of_text_id=tokenizer.end_of_text,
         pad_id=tokenizer.fim_pad,
         suppressed_ids=sorted(tokenizer.special_ids - {tokenizer.end_of_text}),
+        tokenizer_digest=tokenizer.digest,
     )
     return [path for path in folder.iterdir() if path.is_file()]
 
@@ -242,7 +257,8 @@ def _provenance(context: Context) -> Iterable[Path]:
     from codeling.provenance.index import build
 
     folder = context.folder / "provenance"
-    build(_documents(context, "train"), folder, context.progress)
+    num_documents = _size(context, "train").num_documents
+    build(_documents(context, "train"), folder, context.progress, total=num_documents)
     return [path for path in folder.iterdir() if path.is_file()]
 
 

@@ -87,11 +87,10 @@ def test_truncated_weights(main: Main, finished: Path, tmp_path: Path) -> None:
 def test_a_tokenizer_of_another_model(main: Main, finished: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(finished / "model", tmp_path / "model"))
     text = "\n".join(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
-    for vocab_size in (700,):
+    for vocab_size in (700, 600, 500):  # more entries than the model, as many others, fewer
         train([text], TokenizerRecipe(vocab_size=vocab_size)).save(model / "tokenizer.json")
         line = complaint(main("complete", model, "--prompt", "x"), 1)
-        assert "tokenizer" in line
-        assert str(vocab_size) in line
+        assert "not the tokenizer that the model was trained with" in line
     (model / "tokenizer.json").write_text("{}")
     assert "tokenizer.json" in complaint(main("complete", model, "--prompt", "x"), 1)
     (model / "tokenizer.json").unlink()

@@ -18,7 +18,7 @@ def trace(
 ) -> None:
     """Name the training files that a text has passages of about three lines or more from.
 
-    Example:  codeling complete runs/demo --prompt "def mean(xs):" | codeling trace runs/demo
+    Example:  codeling trace runs/demo my_file.py
     """
     import json
     import sys

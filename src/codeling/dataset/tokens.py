@@ -53,11 +53,17 @@ class TokenFile:
 
 
 def write_tokens(
-    texts: Iterable[str], tokenizer: Tokenizer, path: Path, progress: Progress = SILENT
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    path: Path,
+    progress: Progress = SILENT,
+    *,
+    total_bytes: int | None = None,
 ) -> TokenFile:
     """Encode ``texts`` into ``path`` (``….bin``) and the ``.idx`` beside it; read them back.
 
-    Reads ``texts`` once, in batches of about 4 MB; only the index is held in memory. Each file
+    Reads ``texts`` once, in batches of about 4 MB; only the index is held in memory.
+    ``total_bytes`` is how much there is, where it is known. Each file
     appears whole or not at all, the index last.
 
     :raises StorageError: they cannot be written.
@@ -68,7 +74,7 @@ def write_tokens(
     with (
         replacing(path) as partial,
         partial.open("wb") as file,
-        progress.task(f"encoding {path.stem}", unit="bytes") as advance,
+        progress.task(f"encoding {path.stem}", total_bytes, "bytes") as advance,
     ):
         for batch in _batches(texts):
             encoded = tokenizer.encode_batch(batch)

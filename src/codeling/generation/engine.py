@@ -129,6 +129,10 @@ class Engine:
         folder = weights.resolve(str(model))
         tokenizer = Tokenizer.load(folder)
         network, _ = weights.load(folder)
+        if weights.tokenizer_digest(folder) not in (None, tokenizer.digest):
+            raise TokenizerError(
+                f"{folder}: tokenizer.json is not the tokenizer that the model was trained with"
+            )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:

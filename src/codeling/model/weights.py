@@ -34,6 +34,8 @@ MODEL_FOLDER = "model"
 """Where a run folder keeps its model."""
 
 _PREFIX = "transformer."
+_TOKENIZER = "tokenizer_sha256"
+"""Key of ``config.json`` that names the tokenizer; others ignore it."""
 _HEAD = "lm_head.weight"
 _EMBEDDING = "wte.weight"
 _OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -51,11 +53,13 @@ def save(
     end_of_text_id: int,
     pad_id: int | None = None,
     suppressed_ids: Sequence[int] = (),
+    tokenizer_digest: str | None = None,
 ) -> None:
     """Write ``config.json``, ``generation_config.json`` and ``model.safetensors`` (fp32).
 
     ``suppressed_ids`` are ids that ``generate`` should never pick, as our own engine never
-    does. Each file is replaced in one step, the weights last. The same weights give the same
+    does. ``tokenizer_digest`` goes into ``config.json``, so that the two cannot be parted
+    unnoticed. Each file is replaced in one step, the weights last. The same weights give the same
     bytes.
 
     :raises StorageError: something cannot be written.
@@ -63,9 +67,10 @@ def save(
     special: dict[str, Any] = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id}
     if pad_id is not None:
         special["pad_token_id"] = pad_id
-    write_json(
-        folder / CONFIG, {**model.config.to_hugging_face(), **special, "torch_dtype": "float32"}
-    )
+    config = {**model.config.to_hugging_face(), **special, "torch_dtype": "float32"}
+    if tokenizer_digest is not None:
+        config[_TOKENIZER] = tokenizer_digest
+    write_json(folder / CONFIG, config)
     generation = (
         {**special, "suppress_tokens": sorted(suppressed_ids)} if suppressed_ids else special
     )
@@ -76,6 +81,14 @@ def save(
     }
     with replacing(folder / WEIGHTS) as partial:
         save_file(tensors, partial, metadata={"format": "pt"})
+
+
+def tokenizer_digest(folder: Path) -> str | None:
+    """What :func:`save` noted of the tokenizer, in a folder that :func:`load` has read.
+
+    None where the weights were written by others.
+    """
+    return _read_json(folder / CONFIG).get(_TOKENIZER)
 
 
 def load(folder: Path) -> tuple[GPT2, GPT2Config]:

@@ -102,10 +102,17 @@ class Match:
     """At most so many places of the corpus hold the rarest part of it; 1 = nowhere else."""
 
 
-def build(documents: Iterable[Source], folder: Path, progress: Progress = SILENT) -> None:
+def build(
+    documents: Iterable[Source],
+    folder: Path,
+    progress: Progress = SILENT,
+    *,
+    total: int | None = None,
+) -> None:
     """Write ``folder/index.safetensors`` over ``documents``, in their order.
 
-    The same documents give the same bytes. Fingerprints (8 bytes each, one in eleven marks)
+    ``total`` is how many there are, where it is known. The same documents give the same bytes.
+    Fingerprints (8 bytes each, one in eleven marks)
     are held in memory until they are sorted; everything else goes to the disk as it comes.
 
     :raises CorpusError: more than 2³² marks (about 12 GB of Python).
@@ -115,7 +122,7 @@ def build(documents: Iterable[Source], folder: Path, progress: Progress = SILENT
     with (
         replacing(path) as partial,
         partial.open("wb") as file,
-        progress.task("provenance", unit="documents") as advance,
+        progress.task("provenance", total, "documents") as advance,
     ):
         file.write(b" " * _HEADER_BYTES)
         fingerprints: list[U64] = []

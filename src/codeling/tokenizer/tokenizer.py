@@ -6,6 +6,7 @@ one names its id. The file is a standard ``tokenizer.json``. This module must no
 vocabulary is learned.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -142,6 +143,15 @@ class Tokenizer:
     def fim_pad(self) -> int:
         """Id of ``<fim_pad>``: nothing; fills rows of a batch."""
         return self.special_id(FIM_PAD)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what every id stands for; the same however ``tokenizer.json`` is laid out."""
+        entries = [
+            f"special {self._core.id_to_token(i)}" if i in self.special_ids else token.hex()
+            for i, token in enumerate(self.token_bytes)
+        ]
+        return hashlib.sha256("\n".join(entries).encode()).hexdigest()
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

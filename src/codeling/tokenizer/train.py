@@ -49,7 +49,8 @@ def train(
         min_frequency=2,
         show_progress=False,
     )
-    with progress.task("reading text for the vocabulary", unit="bytes") as advance:
+    total = min(total_bytes, recipe.max_training_bytes) or None
+    with progress.task("reading text for the vocabulary", total, "bytes") as advance:
         counted = _Counted(texts, recipe, total_bytes, advance)
         core.train_from_iterator(counted.batches(), trainer)
     if not counted.num_bytes:

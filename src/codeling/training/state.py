@@ -21,7 +21,7 @@ from torch import Tensor
 
 from codeling.dataset.loader import Position
 from codeling.errors import storage_errors
-from codeling.manifest import MANIFEST_NAME, sha256_file, sync_file, sync_folder, write_json
+from codeling.manifest import MANIFEST_NAME, replacing, sha256_file, sync_folder, write_json
 
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -70,8 +70,9 @@ def save(folder: Path, state: TrainingState, keep_last: int) -> Path:
             shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            safetensors.torch.save_file(dict(state.model), partial / MODEL_FILE)
-            safetensors.torch.save_file(dict(state.optimizer), partial / OPTIMIZER_FILE)
+            for name, tensors in ((MODEL_FILE, state.model), (OPTIMIZER_FILE, state.optimizer)):
+                with replacing(partial / name) as file:
+                    safetensors.torch.save_file(dict(tensors), file)
             _write_state(partial, state)
             if target.exists():
                 _remove(target)
@@ -111,8 +112,6 @@ def _write_state(folder: Path, state: TrainingState) -> None:
     }
     write_json(folder / STATE_FILE, values)
     names = (MODEL_FILE, OPTIMIZER_FILE, STATE_FILE)
-    for name in names:
-        sync_file(folder / name)
     write_json(folder / MANIFEST_NAME, {name: sha256_file(folder / name) for name in names})
 
 
