@@ -97,6 +97,9 @@ class CorpusRecipe(Section):
     """Files whose mean line is longer are dropped (``long_mean_line``); CodeParrot's threshold."""
     min_alphanumeric_fraction: float = Field(0.25, ge=0.0, le=1.0)
     """Files with a smaller fraction are dropped (``few_alphanumerics``); CodeParrot's threshold."""
+    min_letter_fraction: float = Field(0.25, ge=0.0, le=1.0)
+    """Files with a smaller fraction, tables of numbers mostly, are dropped (``few_letters``);
+    StarCoder 2's threshold."""
     require_python3: bool = True
     """Files that ``ast.parse`` refuses are dropped (``not_python3``: Python 2, syntax errors)."""
     min_function_lines: Positive = 3

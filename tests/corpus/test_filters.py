@@ -72,6 +72,8 @@ def test_alphanumerics_are_those_of_str(text: str) -> None:
         (("x" * 101 + "\n") * 20, "long_mean_line"),
         (("x" * 100 + "\n") * 20, None),
         ("# ----------------------------------------\n" * 3 + "a", "few_alphanumerics"),
+        ("TABLE = [\n" + "    (0x41, 97),\n" * 40 + "]\n", "few_letters"),
+        ("ÀÉÎ = " + "1, " * 5 + "ÄÖÜ" * 3 + "\n", None),
         ("def mean(xs):\n    return sum(xs) / len(xs)\n", None),
     ],
 )

@@ -57,6 +57,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "empty.py": b"",
         "blank.py": b"\n   \n\t\n" * 20,
         "tiny.py": b"x = 1\n",
+        "table.py": b"TABLE = [\n" + b"    (0.25, 0.5, 1.0),\n" * 20 + b"]\n",
         "lines.py": b"# ===============================\n" * 20,
         "notes.txt": b"no Python",
     }
@@ -89,6 +90,7 @@ def test_everything_odd_is_counted_under_its_reason(built: Path) -> None:
         "duplicate": 1,
         "empty": 2,
         "few_alphanumerics": 1,
+        "few_letters": 1,
         "long_line": 1,
         "not_python3": 3,
         "nul_bytes": 1,

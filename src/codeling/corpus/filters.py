@@ -5,8 +5,8 @@ source stands beside each rule. This module must not read files, and knows nothi
 repositories, splits or other documents.
 
 Sources: CodeParrot, ``examples/research_projects/codeparrot/scripts/preprocessing.py`` of
-Hugging Face transformers, after Chen et al. 2021 (Codex, section 3.1); Python's own rules
-for source encodings, PEP 263.
+Hugging Face transformers, after Chen et al. 2021 (Codex, section 3.1); StarCoder 2's "alpha
+filter", Lozhkov et al. 2024; Python's own rules for source encodings, PEP 263.
 """
 
 import ast
@@ -23,6 +23,7 @@ from codeling.recipe import CorpusRecipe
 
 _PARSING = threading.Lock()
 _ASCII_NOT_ALPHANUMERIC = bytes(c for c in range(128) if not chr(c).isalnum())
+_ASCII_NOT_LETTER = bytes(c for c in range(128) if not chr(c).isalpha())
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -83,12 +84,26 @@ def few_alphanumerics(text: str, recipe: CorpusRecipe) -> str | None:
     return "few_alphanumerics" if found < recipe.min_alphanumeric_fraction * len(text) else None
 
 
+def few_letters(text: str, recipe: CorpusRecipe) -> str | None:
+    """``few_letters``: letters among all characters, StarCoder 2's 0.25; tables of numbers."""
+    return "few_letters" if letters(text) < recipe.min_letter_fraction * len(text) else None
+
+
 def alphanumerics(text: str) -> int:
     """How many characters of ``text`` are letters or digits (``str.isalnum``)."""
-    others = "".join(_NOT_ASCII.findall(text)) if not text.isascii() else ""
-    ascii_bytes = text.encode("ascii", "ignore")
-    found = len(ascii_bytes.translate(None, _ASCII_NOT_ALPHANUMERIC))
-    return found + sum(character.isalnum() for character in others)
+    return _count(text, _ASCII_NOT_ALPHANUMERIC, str.isalnum)
+
+
+def letters(text: str) -> int:
+    """How many characters of ``text`` are letters (``str.isalpha``)."""
+    return _count(text, _ASCII_NOT_LETTER, str.isalpha)
+
+
+def _count(text: str, ascii_others: bytes, counts: Callable[[str], bool]) -> int:
+    """Characters that count: the ASCII ones that are not in ``ascii_others``, the rest asked."""
+    beyond = "".join(_NOT_ASCII.findall(text)) if not text.isascii() else ""
+    found = len(text.encode("ascii", "ignore").translate(None, ascii_others))
+    return found + sum(map(counts, beyond))
 
 
 FILTERS: tuple[Callable[[str, CorpusRecipe], str | None], ...] = (
@@ -96,6 +111,7 @@ FILTERS: tuple[Callable[[str, CorpusRecipe], str | None], ...] = (
     small_or_large,
     long_lines,
     few_alphanumerics,
+    few_letters,
 )
 """In the order they are asked; the first to object names the drop reason."""
 
