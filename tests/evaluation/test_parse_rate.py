@@ -64,12 +64,13 @@ def rate(engine: Scripted, functions: list[Function], completions: int) -> Any:
         ("@cache\ndef f():\n    return 1\n", "@cache\ndef f():\n"),
         ("def f():\n    @g\n    def h(): ...\n    return h\n", "def f():\n"),
         ("    def f(self):\n        return 1\n", "def f(self):\n"),
-        ("def f(self):\n        'é'\n        return 1\n", "def f(self):\n    'é'\n"),
+        ("def f(self):\n        'é'\n        return 1\n", "    def f(self):\n        'é'\n"),
         ("def f(self, 変=1):\r\n\treturn 1\r\n", "def f(self, 変=1):\n"),
         (
             'def f():\n        """Doc.\n  odd"""\n        x\n',
-            'def f():\n        """Doc.\n  odd"""\n',
+            '    def f():\n        """Doc.\n  odd"""\n',
         ),
+        ("def f():\n            x\n            y\n", "        def f():\n"),
         ("def f():\n    'a\\x0cb\x0cc'\n    return '\\d'\n", "def f():\n    'a\\x0cb\x0cc'\n"),
         ('def f():\n    """Doc."""\n', None),
         ("class A:\n    pass\n", None),
@@ -83,9 +84,9 @@ def rate(engine: Scripted, functions: list[Function], completions: int) -> Any:
 def test_the_prompt_ends_where_the_body_begins(text: str, prompt: str | None) -> None:
     assert function_prompt(text) == prompt
     if prompt is not None:
-        body = "\n    pass\n" if not prompt.endswith("\n") else "    pass\n"
-        margin = "        " if "odd" in prompt else "    "
-        assert ast.parse(prompt.rstrip(";") + body.replace("    ", margin))
+        margin = " " * (len(prompt) - len(prompt.lstrip()) + 4)
+        body = f"{margin}pass\n" if prompt.endswith("\n") else f"\n{margin}pass\n"
+        assert ast.parse("if True:\n" * margin.startswith("     ") + prompt.rstrip(";") + body)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,11 @@ def test_the_prompt_ends_where_the_body_begins(text: str, prompt: str | None) ->
 )
 def test_outcomes(completion: str, expected: str) -> None:
     assert outcome('def f(x):\n    """Doc."""\n', completion) == expected
+
+
+def test_a_method_is_parsed_within_a_block() -> None:
+    assert outcome("    def f(self):\n", "        return 1\n") == "parsed"
+    assert outcome("    def f(self):\n", "    return 1\n") == "broken"
 
 
 def test_an_unfinished_line_is_cut_only_where_tokens_ran_out() -> None:

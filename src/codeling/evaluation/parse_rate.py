@@ -63,7 +63,8 @@ class ParseRate:
 def function_prompt(text: str) -> str | None:
     """``text``, one function, up to where its body begins: signature and docstring.
 
-    Indented text moves to the margin. The prompt ends with a line feed unless the body stands
+    A method that was cut out at its ``def`` gets the indentation of its body's class back. The
+    prompt ends with a line feed unless the body stands
     on the line of the signature. None where ``text`` is no single Python 3 function, or has a body
     that is its docstring alone.
     """
@@ -82,7 +83,8 @@ def function_prompt(text: str) -> str | None:
     lines = text.split("\n")
     before = lines[line - 1].encode()[: first.col_offset].decode()
     prompt = "".join(f"{above}\n" for above in lines[: line - 1]) + before.rstrip()
-    return prompt if line == function.lineno else _at_margin(prompt, first.col_offset)
+    column = function.body[0].col_offset
+    return prompt if line == function.lineno else _as_in_its_file(prompt, column)
 
 
 def _decorators(statement: ast.stmt) -> list[ast.expr]:
@@ -91,17 +93,13 @@ def _decorators(statement: ast.stmt) -> list[ast.expr]:
     return []
 
 
-def _at_margin(prompt: str, body_column: int) -> str:
-    """``prompt`` as a function at the margin has it.
+def _as_in_its_file(prompt: str, body_column: int) -> str:
+    """``prompt`` with its first line moved to where it stood.
 
-    A corpus cuts a method out from its ``def`` on, so its body stays indented by eight and more;
-    here all lines below the first move left until it is indented by four, where all can.
+    A corpus cuts a method out from its ``def`` on, so its body stays indented by eight and more.
+    With the ``def`` at its own indentation the method ends where the next one begins.
     """
-    margin = " " * (body_column - 4)
-    head, *below = prompt.split("\n")
-    if any(line.strip() and not line.startswith(margin) for line in below):
-        return prompt
-    return "\n".join([head, *(line[len(margin) :] for line in below)])
+    return " " * (body_column - 4) + prompt
 
 
 def parse_rate(
@@ -164,10 +162,11 @@ def cut_last_line(completion: str, finish_reason: str) -> str:
 
 
 def outcome(prompt: str, completion: str) -> Outcome:
-    """Whether ``prompt`` with ``completion`` is Python."""
+    """Whether ``prompt`` with ``completion`` is Python; indented, it is so within a block."""
     if not completion.strip():
         return "empty"
-    return "broken" if _parse(prompt + completion) is None else "parsed"
+    within = "if True:\n" if prompt.startswith(" ") else ""
+    return "broken" if _parse(within + prompt + completion) is None else "parsed"
 
 
 def _parse(text: str) -> ast.Module | None:
