@@ -26,9 +26,9 @@ Positive = Annotated[int, Field(gt=0)]
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nano": {
-        "model": {"n_layer": 4, "n_head": 3, "n_embd": 192, "context_length": 512},
+        "model": {"n_layer": 4, "n_head": 3, "n_embd": 192, "context_length": 256},
         "tokenizer": {"vocab_size": 4096},
-        "training": {"tokens_per_step": 4096, "adamw_lr": 1e-2, "muon_lr": 1.2e-2},
+        "training": {"tokens_per_step": 2048, "adamw_lr": 6e-3, "muon_lr": 6e-3},
     },
     "mini": {
         "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 1024},
@@ -47,7 +47,8 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """What ``model.size`` sets. ``small`` and ``medium`` are GPT-2's 124M and 350M shapes
-(Radford et al. 2019, table 2); ``nano`` and ``mini`` are for processors."""
+(Radford et al. 2019, table 2); ``nano`` and ``mini`` are for processors. What ``nano``'s
+values were chosen against is in ``docs/results.md``; the rates of the others are not tuned."""
 
 
 class Section(BaseModel):
