@@ -6,7 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from codeling.evaluation.parse_rate import cut_last_line, function_prompt, outcome, parse_rate
+from codeling.evaluation.parse_rate import (
+    MAX_PROMPT_BYTES,
+    cut_last_line,
+    function_prompt,
+    outcome,
+    parse_rate,
+)
 from codeling.generation.engine import Completion, Engine
 
 
@@ -151,6 +157,13 @@ def test_few_functions_are_completed_several_times() -> None:
     engine = Scripted(("    pass\n", "block"))
     assert len(rate(engine, functions, 10).samples) == 10
     assert len(engine.prompts) == 3
+
+
+def test_a_prompt_too_long_for_the_smallest_model_is_left_out() -> None:
+    texts = [f'def f(x):\n    """{"a" * n}"""\n    return x\n' for n in (480, 500)]
+    engine = Scripted(("    return x\n", "block"))
+    rate(engine, [Function(text) for text in texts], 2)
+    assert [len(prompt) <= MAX_PROMPT_BYTES for prompt in engine.prompts] == [True]
 
 
 def test_no_functions() -> None:

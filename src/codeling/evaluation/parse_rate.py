@@ -20,6 +20,9 @@ from codeling.generation.engine import Engine
 from codeling.progress import SILENT, Progress
 
 Outcome = Literal["parsed", "broken", "empty"]
+MAX_PROMPT_BYTES = 512
+"""Functions with longer prompts are left out, so that the smallest model sees the same ones as
+the largest, and sees them whole."""
 _PROMPTS_AT_ONCE = 32
 
 
@@ -114,12 +117,17 @@ def parse_rate(
 ) -> ParseRate:
     """Complete bodies of held-out ``functions`` and see which parse.
 
-    Functions come in the drawn order of ``seed``. Where there are fewer than ``completions``,
+    Functions come in the drawn order of ``seed``, without those whose prompt is longer than
+    :data:`MAX_PROMPT_BYTES`. Where there are fewer than ``completions``,
     each is completed several times; where there is none, there are no samples.
     """
     in_order = sorted(functions, key=lambda function: (place_hash(function, seed), function.text))
     prompted = ((function, function_prompt(function.text)) for function in in_order)
-    usable = ((function, prompt) for function, prompt in prompted if prompt)
+    usable = (
+        (function, prompt)
+        for function, prompt in prompted
+        if prompt and len(prompt.encode()) <= MAX_PROMPT_BYTES
+    )
     chosen = list(itertools.islice(usable, completions))
     if not chosen:
         return ParseRate(())

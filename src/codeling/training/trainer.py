@@ -38,6 +38,9 @@ from codeling.training.state import Plan, TrainingState
 SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
 _SAMPLE_TOKENS = 64
 _CALIBRATION_STEPS = 4
+"""At least so many are measured for the plan."""
+_CALIBRATION_SHARE = 0.03
+"""Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
 _MAX_BAD_STEPS = 3
 _ORDER_FORMAT = 1
 """Raised with every change to what a step computes, so that no older state is gone on from."""
@@ -202,21 +205,22 @@ class _Run:
         """
         self.plan = plan
         self.progress.note("measuring this machine's rate for the plan")
-        times = []
-        for number in range(_CALIBRATION_STEPS):
-            began = time.perf_counter()
+        assert self.recipe.minutes is not None
+        self._update(fraction=0.0)  # allocates; not measured
+        num_steps, began = 0, time.perf_counter()
+        enough = _CALIBRATION_SHARE * 60 * self.recipe.minutes
+        while num_steps < _CALIBRATION_STEPS or time.perf_counter() - began < enough:
             self._update(fraction=0.0)
-            if number:  # the first one allocates
-                times.append(time.perf_counter() - began)
+            num_steps += 1
+        of_step = (time.perf_counter() - began) / num_steps
         began = time.perf_counter()
         self._validate(num_tokens=self.recipe.validation_tokens // 4)
         validating = 4 * (time.perf_counter() - began)
         self.go_to(self.loader.start())
         self._build()
-        assert self.recipe.minutes is not None
         left = self.recipe.minutes * 60 - (time.perf_counter() - start)
         left -= validating / self.recipe.validation_interval
-        return max(1, int(left / sorted(times)[len(times) // 2]))
+        return max(1, int(left / of_step))
 
     def finish(self, should_stop: Callable[[], bool]) -> Result:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
