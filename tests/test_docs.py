@@ -83,7 +83,7 @@ def _write_one_file_for_every_drop_reason(folder: Path) -> None:
         "long_line": b"x = '" + b"y" * 1_001 + b"'\n",
         "long_mean_line": (b"x = '" + b"y" * 150 + b"'\n") * 9,
         "few_alphanumerics": b"# " + b"-" * 70 + b"\n",
-        "few_letters": b"x = [" + b"1, " * 70 + b"]\n",
+        "few_letters": b"x = [\n" + b"1,\n" * 70 + b"]\n",
         "not_python3": b"print 'this is not Python 3, whoever reads it'\n",
         "kept": value.encode(),
         "duplicate": value.encode() + b"\n",

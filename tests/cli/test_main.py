@@ -28,7 +28,7 @@ def test_every_verb_has_an_example_on_a_line_of_its_own(
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
     answer = main(verb, "--help")
     (line,) = (line for line in answer.out.splitlines() if "Example:" in line)
-    assert line.strip().startswith(f"Example:  codeling {'complete' if verb == 'trace' else verb}")
+    assert line.strip().startswith(f"Example:  codeling {verb}")
     assert "--json" in answer.out
     assert "--help" in answer.out
 

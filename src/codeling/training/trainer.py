@@ -207,12 +207,12 @@ class _Run:
         self.progress.note("measuring this machine's rate for the plan")
         assert self.recipe.minutes is not None
         self._update(fraction=0.0)  # allocates; not measured
-        num_steps, began = 0, time.perf_counter()
+        num_steps, elapsed, began = 0, 0.0, time.perf_counter()
         enough = _CALIBRATION_SHARE * 60 * self.recipe.minutes
-        while num_steps < _CALIBRATION_STEPS or time.perf_counter() - began < enough:
+        while num_steps < _CALIBRATION_STEPS or elapsed < enough:
             self._update(fraction=0.0)
             num_steps += 1
-        of_step = (time.perf_counter() - began) / num_steps
+            elapsed = time.perf_counter() - began
         began = time.perf_counter()
         self._validate(num_tokens=self.recipe.validation_tokens // 4)
         validating = 4 * (time.perf_counter() - began)
@@ -220,7 +220,7 @@ class _Run:
         self._build()
         left = self.recipe.minutes * 60 - (time.perf_counter() - start)
         left -= validating / self.recipe.validation_interval
-        return max(1, int(left / of_step))
+        return max(1, int(left * num_steps / elapsed))
 
     def finish(self, should_stop: Callable[[], bool]) -> Result:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
