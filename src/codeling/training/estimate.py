@@ -11,7 +11,8 @@ import torch
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import LOSS_CHUNK_ROWS
 from codeling.recipe import Recipe
-from codeling.training.machine import matrix_rate, set_up
+from codeling.training.machine import matrix_rate, rows_at_once, set_up
+from codeling.training.schedule import steps_asked
 
 EXPECTED_UTILISATION = 0.5
 """Of the matrix rate, by the whole training step; ``docs/results.md`` lists what was measured."""
@@ -49,17 +50,13 @@ def estimate(recipe: Recipe) -> Estimate:
     machine = set_up(training.device, training.precision, training.threads)
     rate = matrix_rate(machine)
     rows = training.tokens_per_step // config.context_length
-    at_once = min(rows, training.micro_batch_size or (rows if machine.device.type == "cpu" else 16))
+    at_once = rows_at_once(training.micro_batch_size, rows, machine.device)
     tokens_per_second = rate * EXPECTED_UTILISATION / config.train_flops_per_token
-    if training.steps:
-        num_steps = training.steps
-    elif training.tokens:
-        num_steps = max(1, training.tokens // training.tokens_per_step)
-    else:
+    num_steps = steps_asked(training, training.tokens_per_step)
+    if num_steps is None:
         assert training.minutes is not None
-        num_steps = max(
-            1, int(training.minutes * 60 * tokens_per_second / training.tokens_per_step)
-        )
+        seconds = training.minutes * 60
+        num_steps = max(1, int(seconds * tokens_per_second / training.tokens_per_step))
     num_tokens = num_steps * training.tokens_per_step
     return Estimate(
         num_parameters=config.num_parameters,

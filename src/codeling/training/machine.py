@@ -89,6 +89,14 @@ def processor_features() -> frozenset[str]:
     return frozenset()
 
 
+def rows_at_once(asked: int | None, rows: int, device: torch.device) -> int:
+    """Rows of one forward and backward pass, of the ``rows`` of a step.
+
+    As many as ``asked``; else all of them on a processor, 16 on an accelerator.
+    """
+    return min(rows, asked or (rows if device.type == "cpu" else 16))
+
+
 def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
     """Floating-point operations per second of a large square matrix product, measured now."""
     size = 2048 if machine.device.type == "cpu" else 8192

@@ -4,6 +4,8 @@ One step is one optimizer update, however many micro-batches it takes. Linear de
 over a horizon known in advance: Defazio et al. 2023, "When, Why and How Much?".
 """
 
+from codeling.recipe import TrainingRecipe
+
 
 def learning_rate(step: int, num_steps: int, warmup_fraction: float) -> float:
     """The rate of update ``step`` (0 … num_steps - 1) as a fraction of its peak.
@@ -26,3 +28,10 @@ def is_due(step: int, num_steps: int, interval: float) -> bool:
         return False
     every = max(1, round(num_steps * interval))
     return step == num_steps or step % every == 0
+
+
+def steps_asked(recipe: TrainingRecipe, tokens_per_step: int) -> int | None:
+    """Updates of a run whose length is given in steps or tokens; None where it is in minutes."""
+    if recipe.steps:
+        return recipe.steps
+    return max(1, recipe.tokens // tokens_per_step) if recipe.tokens else None

@@ -30,9 +30,9 @@ from codeling.progress import SILENT, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics, state
-from codeling.training.machine import Machine, matrix_rate, set_up
+from codeling.training.machine import Machine, matrix_rate, rows_at_once, set_up
 from codeling.training.optimizer import Optimizer
-from codeling.training.schedule import is_due, learning_rate
+from codeling.training.schedule import is_due, learning_rate, steps_asked
 from codeling.training.state import Plan, TrainingState
 
 SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
@@ -186,15 +186,10 @@ class _Run:
         tokens_per_step = self.recipe.tokens_per_step
         assert tokens_per_step is not None, "train() takes a resolved recipe"
         rows = tokens_per_step // self.config.context_length
-        at_once = self.recipe.micro_batch_size or (
-            rows if self.machine.device.type == "cpu" else 16
-        )
-        plan = Plan(0, tokens_per_step, min(rows, at_once), matrix_rate(self.machine))
-        if self.recipe.steps:
-            num_steps = self.recipe.steps
-        elif self.recipe.tokens:
-            num_steps = max(1, self.recipe.tokens // tokens_per_step)
-        else:
+        at_once = rows_at_once(self.recipe.micro_batch_size, rows, self.machine.device)
+        plan = Plan(0, tokens_per_step, at_once, matrix_rate(self.machine))
+        num_steps = steps_asked(self.recipe, tokens_per_step)
+        if num_steps is None:
             num_steps = self._steps_that_fit(plan, time.perf_counter())
         return Plan(num_steps, plan.tokens_per_step, plan.micro_batch_size, plan.matrix_flops)
 
