@@ -1,0 +1,27 @@
+"""What a run is made from: one TOML file, read into frozen models that refuse unknown keys.
+
+One file a table; ``reading`` puts them together. One dial, ``model.size``, sets every value that
+the recipe leaves out (:data:`PRESETS`); :meth:`Recipe.resolved` fills them in. This package must
+not import torch, daft or any other room but :mod:`codeling.errors`.
+"""
+
+from codeling.recipe.corpus import CorpusRecipe, Folder, Installed
+from codeling.recipe.evaluation import EvaluationRecipe
+from codeling.recipe.reading import Recipe, parse_recipe, read_recipe
+from codeling.recipe.section import Section
+from codeling.recipe.training import PRESETS, ModelRecipe, TokenizerRecipe, TrainingRecipe
+
+__all__ = [
+    "PRESETS",
+    "CorpusRecipe",
+    "EvaluationRecipe",
+    "Folder",
+    "Installed",
+    "ModelRecipe",
+    "Recipe",
+    "Section",
+    "TokenizerRecipe",
+    "TrainingRecipe",
+    "parse_recipe",
+    "read_recipe",
+]

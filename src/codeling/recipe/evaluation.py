@@ -1,0 +1,19 @@
+"""``[evaluation]``: what is measured on the test split once the model is trained."""
+
+from pydantic import Field
+
+from codeling.recipe.section import Positive, Section
+
+
+class EvaluationRecipe(Section):
+    """What is measured on the test split once the model is trained."""
+
+    max_bytes: Positive = 1_000_000
+    """Text of the test split scored for bits per byte, in an order drawn from ``seed``."""
+    completions: int = Field(200, ge=0)
+    """Function bodies completed for the parse rate."""
+    max_new_tokens: Positive = 192
+    """Of each completion."""
+    temperature: float = Field(0.2, ge=0)
+    """Of each completion."""
+    seed: int = Field(0, ge=0)

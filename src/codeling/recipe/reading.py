@@ -1,0 +1,131 @@
+"""A whole recipe: read from TOML, overridden from the command line, resolved, written back."""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from codeling.errors import RecipeError
+from codeling.recipe.corpus import SOURCE_KINDS, CorpusRecipe
+from codeling.recipe.evaluation import EvaluationRecipe
+from codeling.recipe.section import Section
+from codeling.recipe.training import PRESETS, ModelRecipe, TokenizerRecipe, TrainingRecipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+
+class Recipe(Section):
+    """A complete run."""
+
+    corpus: CorpusRecipe = CorpusRecipe()
+    tokenizer: TokenizerRecipe = TokenizerRecipe()
+    model: ModelRecipe = ModelRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+
+    def resolved(self) -> "Recipe":
+        """The same recipe with every value that ``model.size`` sets filled in.
+
+        :raises RecipeError: where filled-in values contradict given ones.
+        """
+        values = self.model_dump(mode="json", exclude_none=True)
+        for table, defaults in PRESETS[self.model.size].items():
+            values[table] = {**defaults, **values[table]}
+        if not {"minutes", "tokens", "steps"} & values["training"].keys():
+            values["training"]["minutes"] = 6.0
+        training, context = values["training"], values["model"]["context_length"]
+        if training["tokens_per_step"] % context:
+            raise RecipeError(
+                f"[training] tokens_per_step {training['tokens_per_step']} is not a multiple of "
+                f"[model] context_length {context}"
+            )
+        return Recipe.model_validate(values)
+
+    def to_toml(self) -> str:
+        """The recipe as TOML that :func:`read_recipe` reads back to an equal one."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read ``path`` and apply ``overrides`` of the form ``table.key=value``.
+
+    :raises RecipeError: the file is missing or no TOML, a key is unknown (the nearest known
+        one is named), a value is out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise RecipeError(f"recipe {path}: cannot be read ({reason})") from error
+    return parse_recipe(text, overrides, name=f"recipe {path}")
+
+
+def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:
+    """Like :func:`read_recipe`, from a text; ``name`` begins every error's line."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{name}: not TOML: {error}") from error
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {_explain(error)}") from error
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one ``table.key=value`` in ``values``; the value is TOML, or else a plain string."""
+    target, equals, value = override.partition("=")
+    table, dot, key = target.strip().partition(".")
+    if not (equals and dot and table and key):
+        raise RecipeError(f"--set {override}: write it as table.key=value, as training.steps=100")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    section = values.setdefault(table, {})
+    if not isinstance(section, dict):
+        raise RecipeError(f"--set {override}: {table} is not a table")
+    if key in {"minutes", "tokens", "steps"} and table == "training":
+        for other in ("minutes", "tokens", "steps"):
+            section.pop(other, None)
+    section[key] = parsed
+
+
+def _explain(error: ValidationError) -> str:
+    """The first complaint of pydantic as one line: which key, what is wrong, what is near."""
+    complaints = error.errors()
+    unknown = (each for each in complaints if each["type"] == "extra_forbidden")
+    first = next(unknown, complaints[0])
+    where = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        *tables, key = where
+        near = difflib.get_close_matches(key, _known_keys(tables), n=1, cutoff=0.5)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        place = f"[{'.'.join(tables)}] " if tables else ""
+        return f'{place}unknown key "{key}"{hint}'
+    place = f"[{where[0]}] {'.'.join(where[1:])}: " if where else ""
+    message = first["msg"].removeprefix("Value error, ")
+    got = first.get("input")
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    return f"{place}{message[:1].lower()}{message[1:]}{shown}"
+
+
+def _known_keys(tables: Sequence[str]) -> list[str]:
+    """The keys that a table of a recipe knows; those of a source's kind for its entry."""
+    section: type[BaseModel] = Recipe
+    for table in tables:
+        field = section.model_fields.get(table)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return sorted({key for kind in SOURCE_KINDS for key in kind.model_fields})
+        section = annotation
+    return list(section.model_fields)

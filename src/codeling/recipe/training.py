@@ -1,0 +1,122 @@
+"""``[tokenizer]``, ``[model]`` and ``[training]``, and what ``model.size`` sets of them."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from codeling.recipe.section import Positive, Section, Share
+
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "nano": {
+        "model": {"n_layer": 4, "n_head": 3, "n_embd": 192, "context_length": 256},
+        "tokenizer": {"vocab_size": 4096},
+        "training": {"tokens_per_step": 2048, "adamw_lr": 6e-3, "muon_lr": 6e-3},
+    },
+    "mini": {
+        "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 1024},
+        "tokenizer": {"vocab_size": 16384},
+        "training": {"tokens_per_step": 32768, "adamw_lr": 4e-3, "muon_lr": 4e-3},
+    },
+    "small": {
+        "model": {"n_layer": 12, "n_head": 12, "n_embd": 768, "context_length": 1024},
+        "tokenizer": {"vocab_size": 32768},
+        "training": {"tokens_per_step": 524288, "adamw_lr": 2e-3, "muon_lr": 2e-3},
+    },
+    "medium": {
+        "model": {"n_layer": 24, "n_head": 16, "n_embd": 1024, "context_length": 1024},
+        "tokenizer": {"vocab_size": 32768},
+        "training": {"tokens_per_step": 524288, "adamw_lr": 1.5e-3, "muon_lr": 1.5e-3},
+    },
+}
+"""What ``model.size`` sets. ``small`` and ``medium`` are GPT-2's 124M and 350M shapes
+(Radford et al. 2019, table 2); ``nano`` and ``mini`` are for processors. What ``nano``'s
+values were chosen against is in ``docs/results.md``; the rates of the others are not tuned."""
+
+
+class TokenizerRecipe(Section):
+    """The byte-level BPE that is learned on the train split."""
+
+    vocab_size: int | None = Field(None, ge=261)
+    """Entries, the 256 bytes and the five special tokens among them."""
+    max_training_bytes: Positive = 200_000_000
+    """Text that counts in learning the merges; of a larger corpus so many documents are drawn."""
+    max_document_bytes: Positive = 20_000
+    """Of one document only this much counts, so that no single large table of data decides."""
+    seed: int = Field(0, ge=0)
+
+
+class ModelRecipe(Section):
+    """The shape of the GPT-2."""
+
+    size: Literal["nano", "mini", "small", "medium"] = "nano"
+    n_layer: Positive | None = None
+    n_head: Positive | None = None
+    n_embd: Positive | None = None
+    context_length: int | None = Field(None, ge=16)
+    """Positions; GPT-2's ``n_positions``."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "ModelRecipe":
+        shape = {**PRESETS[self.size]["model"], **self.model_dump(exclude_none=True)}
+        if shape["n_embd"] % shape["n_head"]:
+            raise ValueError(
+                f"n_embd {shape['n_embd']} is not divisible by n_head {shape['n_head']}"
+            )
+        return self
+
+
+class TrainingRecipe(Section):
+    """How long, how fast, and how it survives."""
+
+    minutes: float | None = Field(None, gt=0)
+    """Length by the clock: the rate is measured first, the schedule planned from it. The
+    default where neither ``tokens`` nor ``steps`` is given: 6."""
+    tokens: Positive | None = None
+    """Length in tokens."""
+    steps: Positive | None = None
+    """Length in optimizer updates."""
+    tokens_per_step: Positive | None = None
+    """Tokens of one optimizer update, a multiple of the model's ``context_length``."""
+    micro_batch_size: Positive | None = None
+    """Rows of one forward and backward pass; ``tokens_per_step`` is reached by gradient
+    accumulation. Default: all rows of a step on a processor, 16 on an accelerator."""
+    adamw_lr: float | None = Field(None, gt=0)
+    """Peak rate of AdamW (embeddings, norms, biases)."""
+    muon_lr: float | None = Field(None, gt=0)
+    """Peak rate of Muon (matrices of the blocks), scaled to match AdamW's update size."""
+    weight_decay: float = Field(0.1, ge=0)
+    """On matrices alone; norms and biases never decay."""
+    warmup_fraction: Share = 0.05
+    """Of all steps; then the rate falls linearly to zero."""
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest global norm of the gradient."""
+    infilling_rate: float = Field(0.5, ge=0, le=1)
+    """Share of documents turned into fill-in-the-middle (Bavarian et al. 2022)."""
+    suffix_first_rate: float = Field(0.5, ge=0, le=1)
+    """Of those, the share whose suffix comes before the prefix (SPM)."""
+    validation_interval: float = Field(0.1, gt=0, le=1)
+    """Share of the run between two measurements on the validation split."""
+    validation_tokens: Positive = 32_768
+    """Tokens of one such measurement."""
+    sample_interval: float = Field(0.2, gt=0, le=1)
+    """Share of the run between two sample completions."""
+    checkpoint_minutes: float = Field(1.0, gt=0)
+    """Time between two checkpoints."""
+    keep_last: Positive = 2
+    """Checkpoints kept."""
+    threads: Positive | None = None
+    """Processor threads; default: all."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the forward and backward pass; ``auto`` takes bf16 where the hardware multiplies it
+    natively. Weights are kept and updated in fp32 either way."""
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainingRecipe":
+        given = [k for k in ("minutes", "tokens", "steps") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of minutes, tokens, steps; this gives {', '.join(given)}")
+        return self
