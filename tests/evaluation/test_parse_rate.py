@@ -8,7 +8,6 @@ import pytest
 
 from codeling.evaluation.parse_rate import (
     MAX_PROMPT_BYTES,
-    cut_last_line,
     function_prompt,
     outcome,
     parse_rate,
@@ -117,11 +116,16 @@ def test_a_method_is_parsed_within_a_block() -> None:
     assert outcome("    def f(self):\n", "    return 1\n") == "broken"
 
 
-def test_an_unfinished_line_is_cut_only_where_tokens_ran_out() -> None:
-    assert cut_last_line("    a = 1\n    b = (", "length") == "    a = 1\n"
-    assert cut_last_line("    a = (", "length") == ""
-    assert cut_last_line("    a = (", "block") == "    a = ("
-    assert cut_last_line("    a = (", "end_of_text") == "    a = ("
+@pytest.mark.parametrize(
+    "reason, expected",
+    [("length", "    a = 1\n"), ("block", None), ("end_of_text", None)],
+)
+def test_an_unfinished_line_is_cut_only_where_tokens_ran_out(
+    reason: str, expected: str | None
+) -> None:
+    answer = "    a = 1\n    b = (\n        2,\n"
+    result = rate(Scripted((answer, reason)), [Function("def f(x):\n    return x\n")], 1)
+    assert result.samples[0].completion == (answer if expected is None else expected)
 
 
 def test_the_rate_counts_every_completion() -> None:

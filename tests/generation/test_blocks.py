@@ -1,14 +1,16 @@
 import ast
 import inspect
+import io
 import itertools
 import textwrap
+import tokenize
 import types
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeling.generation.blocks import BlockEnd, cut_at_block_end
+from codeling.generation.blocks import BlockEnd, cut_at_block_end, cut_unfinished
 
 DEF = "def mean(xs):\n"
 
@@ -210,3 +212,30 @@ def test_real_functions_end_where_ast_says(module: types.ModuleType) -> None:
         rest = got.removeprefix("".join(lines[first:end]))
         assert len(rest) < len(got)
         assert all(not line.strip() or line.strip()[0] == "#" for line in rest.splitlines())
+
+
+@pytest.mark.parametrize(
+    "prompt, completion, expected",
+    [
+        ("def f():\n", "    a = 1\n    b = (1,\n  2", "    a = 1\n"),
+        ("def f():\n", '    """Never\n    ended.\n', ""),
+        ("def f():\n", "    a = 1\n    if a:\n", "    a = 1\n"),
+        ("def f():\n", "    a = 1\n    # why\n\n    re", "    a = 1\n    # why\n\n"),
+        ("x = [1,\n", "2]\ny", "2]\n"),
+        ('s = """a', 'b"""\nc = \\\n1\nd = \\\n', 'b"""\nc = \\\n1\n'),
+        ("def f():", " return 1", ""),
+    ],
+)
+def test_only_whole_logical_lines_are_left(prompt: str, completion: str, expected: str) -> None:
+    assert cut_unfinished(prompt, completion) == expected
+
+
+@pytest.mark.parametrize("module", [ast, textwrap])
+def test_what_is_left_of_real_code_is_whole_for_pythons_own_tokenizer(
+    module: types.ModuleType,
+) -> None:
+    text = inspect.getsource(module)
+    for end in range(0, len(text), 211):
+        left = cut_unfinished("", text[:end])
+        assert text.startswith(left)
+        list(tokenize.generate_tokens(io.StringIO(left).readline))  # raises within a bracket

@@ -2,8 +2,8 @@
 
 The prompt is a held-out function up to where its body begins (signature, docstring); the
 completion ends at the block's end; the two together go through ``ast.parse``. A completion that
-ran out of ``max_new_tokens`` is cut after its last whole line. A blank completion counts as a
-failure, also where the docstring alone would parse. The interval is Wilson's (1927).
+ran out of ``max_new_tokens`` is cut after its last whole logical line. A blank completion counts
+as a failure, also where the docstring alone would parse. The interval is Wilson's (1927).
 """
 
 import ast
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from codeling.evaluation.draw import Located, place_hash
+from codeling.generation.blocks import cut_unfinished
 from codeling.generation.engine import Engine
 from codeling.progress import SILENT, Progress
 
@@ -146,7 +147,9 @@ def parse_rate(
             )
             for (function, prompt), of_prompt in zip(part, answers, strict=True):
                 for answer in of_prompt[: completions - len(samples)]:
-                    text = cut_last_line(answer.text, answer.finish_reason)
+                    text = answer.text
+                    if answer.finish_reason == "length":
+                        text = cut_unfinished(prompt, text)
                     samples.append(
                         Sample(
                             repository=function.repository,
@@ -160,13 +163,6 @@ def parse_rate(
                     )
                     advance(1)
     return ParseRate(tuple(samples))
-
-
-def cut_last_line(completion: str, finish_reason: str) -> str:
-    """``completion``, without its last, unfinished line where it ran out of tokens."""
-    if finish_reason == "length":
-        return completion[: completion.rfind("\n") + 1]
-    return completion
 
 
 def outcome(prompt: str, completion: str) -> Outcome:

@@ -283,6 +283,21 @@ def _kind(line: _Line) -> Literal["definition", "compound"]:
     return "definition" if _DEFINITION.match(line.head) else "compound"
 
 
+def cut_unfinished(prompt: str, completion: str) -> str:
+    """``completion`` up to where its last whole logical line ends; for one that ran out of tokens.
+
+    A line within open brackets or an open string is not whole, nor is a header (``if x:``) whose
+    body has not begun.
+    """
+    line, end = _Line(), 0
+    for position, character in enumerate(prompt + completion, 1 - len(prompt)):
+        if line.feed(character):
+            if position > 0 and line.last != ":":
+                end = position
+            line.restart()
+    return completion[:end]
+
+
 def cut_at_block_end(prompt: str, completion: str) -> str:
     """The part of ``completion`` that belongs to the block that ``prompt`` stands in."""
     return BlockEnd(prompt).feed(completion)

@@ -37,9 +37,14 @@ class CorpusRecipe(Section):
     sources: tuple[Source, ...] = (Installed(),)
     train_on: Literal["files", "functions"] = "files"
     """Which of the two tables the tokenizer and the model see."""
-    exclude: tuple[str, ...] = ("**/_vendor/**", "**/vendored/**", "**/_vendored/**")
+    exclude: tuple[str, ...] = (
+        *("**/_vendor/**", "**/vendored/**", "**/_vendored/**"),
+        *("**/test/**", "**/tests/**", "**/testing/**"),
+        *("**/test_*.py", "**/*_test.py", "**/conftest.py"),
+    )
     """Path patterns left out (drop reason ``excluded``): by default vendored copies of other
-    distributions, whose repository and licence would be wrong."""
+    distributions, whose repository and licence would be wrong, and tests, whose asserts a small
+    model repeats everywhere (``docs/results.md``)."""
     min_bytes: int = Field(32, ge=0)
     """Smaller files are dropped (``too_small``)."""
     max_bytes: Positive = 1_000_000

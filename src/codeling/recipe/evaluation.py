@@ -14,6 +14,6 @@ class EvaluationRecipe(Section):
     """Function bodies completed for the parse rate."""
     max_new_tokens: Positive = 192
     """Of each completion."""
-    temperature: float = Field(0.2, ge=0)
+    temperature: float = Field(0.5, ge=0)
     """Of each completion."""
     seed: int = Field(0, ge=0)
