@@ -1,10 +1,11 @@
 import ast
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from codeling.corpus.extract import extract, tokenize_docstring
+from codeling.corpus.extract import Switches, extract, tokenize_docstring
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "codesearchnet"
 
@@ -97,3 +98,20 @@ def test_python2_and_broken_files_give_what_can_be_told_apart() -> None:
 def test_docstring_tokens_stop_at_the_first_paragraph_or_at_sign() -> None:
     assert tokenize_docstring("One two.\n\nThree") == ["One", "two", "."]
     assert tokenize_docstring("One @param x") == ["One"]
+
+
+def test_each_switch_changes_what_it_says_and_nothing_else() -> None:
+    text = (
+        'def f(x):\n    """One two.\n\n    Three @four.\n    """\n'
+        "    # why\n    return x  # so\n\n\n"
+        "class A:\n    def g(self): return '# not a comment'\n"
+    )
+    f, g = extract(text)
+    assert [found.name for found in extract(text, Switches(methods=False))] == ["f"]
+    assert extract(text, Switches(methods=False)) == [f]
+    short = extract(text, Switches(docstring_summary=True))
+    assert short == [dataclasses.replace(f, docstring="One two."), g]
+    bare = extract(text, Switches(comment_tokens=False))
+    assert bare == [dataclasses.replace(f, tokens=[t for t in f.tokens if "#" not in t]), g]
+    assert g.tokens[-1] == "'# not a comment'"
+    assert len(f.tokens) - len(bare[0].tokens) == 2

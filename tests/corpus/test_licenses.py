@@ -5,7 +5,14 @@ from typing import cast
 
 import pytest
 
-from codeling.corpus.licenses import license_of_folder, license_of_metadata, license_of_text
+from codeling.corpus.licenses import (
+    PERMISSIVE,
+    allow_list,
+    is_allowed,
+    license_of_folder,
+    license_of_metadata,
+    license_of_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,38 @@ def test_folder(tmp_path: Path) -> None:
     assert license_of_folder(tmp_path) == "unknown"
     (tmp_path / "LICENSE.txt").write_bytes(b"\xff\xfe SPDX-License-Identifier: ISC\n")
     assert license_of_folder(tmp_path) == "ISC"
+
+
+@pytest.mark.parametrize(
+    ("expression", "allowed"),
+    [
+        ("MIT", True),
+        ("mit", True),
+        ("GPL-3.0-only", False),
+        ("MIT OR GPL-3.0-only", True),
+        ("MIT AND GPL-3.0-only", False),
+        ("MIT AND (Apache-2.0 OR GPL-2.0)", True),
+        ("(GPL-2.0 OR GPL-3.0) AND MIT", False),
+        ("GPL-2.0 OR MIT AND Apache-2.0", True),
+        ("Apache-2.0 WITH LLVM-exception", True),
+        ("GPL-2.0 WITH Classpath-exception-2.0 OR MIT", True),
+        ("Apache-2.0+", True),
+        ("MIT OR", False),
+        ("(MIT", False),
+        ("MIT)", False),
+        ("MIT Apache-2.0", False),
+        ("see the file", False),
+        ("unknown", False),
+        ("", False),
+    ],
+)
+def test_an_expression_is_answered_as_it_is_meant(expression: str, allowed: bool) -> None:
+    assert is_allowed(expression, allow_list(["permissive"])) is allowed
+
+
+def test_the_allow_list_takes_names_and_their_kind() -> None:
+    assert allow_list(["GPL-3.0"]) == {"gpl-3.0"}
+    assert is_allowed("GPL-3.0-or-later", allow_list(["GPL-3.0"]))
+    assert is_allowed("GPL-3.0-or-later", allow_list(["GPL-3.0-or-later"]))
+    assert allow_list(["Permissive"]) > PERMISSIVE
+    assert not {name for name in PERMISSIVE if "gpl" in name or name.startswith(("mpl", "epl"))}

@@ -31,8 +31,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from codeling.corpus import dedup, filters
-from codeling.corpus.extract import Function, extract
+from codeling.corpus import dedup, filters, language
+from codeling.corpus.extract import Function, Switches, extract
 from codeling.errors import CorpusError
 from codeling.recipe import CorpusRecipe
 
@@ -255,7 +255,7 @@ def _verdict(location: bytes, recipe: CorpusRecipe) -> dict[str, Any]:
     verdict["num_bytes"] = len(text.encode())
     verdict["reason"] = filters.drop_reason(text, recipe)
     if verdict["reason"] is None:
-        verdict["python3"] = filters.parses_as_python3(text)
+        verdict["python3"] = language.parses_as_python3(text)
         if recipe.require_python3 and not verdict["python3"]:
             verdict["reason"] = "not_python3"
         verdict["digest"] = dedup.digest(text)
@@ -264,6 +264,7 @@ def _verdict(location: bytes, recipe: CorpusRecipe) -> dict[str, Any]:
 
 def _extraction(locations: Any, settings: str) -> pa.Array:
     recipe = CorpusRecipe.model_validate_json(settings)
+    switches = Switches(recipe.methods, recipe.docstring_summary, recipe.comment_tokens)
     texts: list[str | None] = []
     kept: list[list[Function]] = []
     dropped = []
@@ -273,7 +274,7 @@ def _extraction(locations: Any, settings: str) -> pa.Array:
             texts.append(filters.decode(Path(os.fsdecode(location)).read_bytes()))
         except (OSError, filters.UndecodableError):
             texts.append(None)
-        for function in extract(texts[-1] or ""):
+        for function in extract(texts[-1] or "", switches):
             reason = filters.function_drop_reason(function, recipe)
             if reason is None:
                 functions.append(function)

@@ -9,7 +9,8 @@ Rules: CodeSearchNet's ``function_parser`` (Husain et al. 2019), checked against
 rows: functions at the top level of a module and methods of its top-level classes; decorators
 are not part of the text; ``code`` is the whole text, docstring included; ``code_tokens``
 leave the docstring out and keep comments; documentation tokens are those of the first
-paragraph. Deviations: classes may be decorated (theirs may not).
+paragraph. Deviations: classes may be decorated (theirs may not). Which functions are left out
+afterwards is :func:`codeling.corpus.filters.function_drop_reason`.
 """
 
 import re
@@ -48,6 +49,21 @@ _DOC_TOKENS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Switches:
+    """What the rows hold; as they are, CodeSearchNet's published ones."""
+
+    methods: bool = True
+    """Methods of top-level classes, beside top-level functions."""
+    docstring_summary: bool = False
+    """``docstring`` is its first paragraph alone, their ``docstring_summary``."""
+    comment_tokens: bool = True
+    """Comments are among the tokens of the code."""
+
+
+PUBLISHED = Switches()
+
+
+@dataclass(frozen=True, slots=True)
 class Function:
     """One function or method."""
 
@@ -65,11 +81,14 @@ class Function:
     """The body begins with ``pass`` or ``raise``: CodeSearchNet leaves it out."""
 
 
-def extract(text: str) -> list[Function]:
+def extract(text: str, switches: Switches = PUBLISHED) -> list[Function]:
     """The functions of a module in the order of their place, empty where there are none."""
     source = text.encode()
     root = Parser(LANGUAGE).parse(source).root_node
-    return [_function(node, scope, source) for node, scope in _definitions(root)]
+    return [
+        _function(node, scope, source, switches)
+        for node, scope in _definitions(root, switches.methods)
+    ]
 
 
 def tokenize_docstring(docstring: str) -> list[str]:
@@ -83,13 +102,13 @@ def summary(docstring: str) -> str:
     return paragraph if gap else docstring.partition("@")[0]
 
 
-def _definitions(root: Node) -> Iterator[tuple[Node, str]]:
+def _definitions(root: Node, methods: bool) -> Iterator[tuple[Node, str]]:
     """Functions at the top and methods of classes at the top, with the class's name."""
     for node in root.named_children:
         definition = _undecorated(node)
         if definition.type == "function_definition":
             yield definition, ""
-        elif definition.type == "class_definition":
+        elif methods and definition.type == "class_definition":
             name = definition.child_by_field_name("name")
             body = definition.child_by_field_name("body")
             for child in body.named_children if body is not None else ():
@@ -104,7 +123,7 @@ def _undecorated(node: Node) -> Node:
     return node.child_by_field_name("definition") or node
 
 
-def _function(node: Node, scope: str, source: bytes) -> Function:
+def _function(node: Node, scope: str, source: bytes, switches: Switches) -> Function:
     name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
     statements = body.named_children if body is not None else []
     documentation = _docstring_node(statements)
@@ -112,12 +131,13 @@ def _function(node: Node, scope: str, source: bytes) -> Function:
     docstring = ""
     if documentation is not None:
         docstring = _text(documentation).strip().strip('"').strip("'").strip()
+    tokens = _tokens(node, documentation, text, source)
     code = next((s for s in statements if s.type != "comment"), None)
     return Function(
         name=scope + _text(name),
         text=text.strip(),
-        tokens=_tokens(node, documentation, text, source),
-        docstring=docstring,
+        tokens=tokens if switches.comment_tokens else [t for t in tokens if t[0] != "#"],
+        docstring=summary(docstring).strip() if switches.docstring_summary else docstring,
         docstring_tokens=tokenize_docstring(docstring),
         start_line=node.start_point.row + 1,
         end_line=node.end_point.row + 1,
@@ -159,7 +179,7 @@ def _tokens(node: Node, documentation: Node | None, text: str, source: bytes) ->
 
 def _strings_with_quoted_fields(node: Node, text: str) -> list[Node]:
     """The strings whose replacement fields hold a quote: their end is beyond an expression."""
-    if not _QUOTED_FIELD.search(text):
+    if "{" not in text or not _QUOTED_FIELD.search(text):
         return []
     fields = QueryCursor(_FIELDS).captures(node).get("field", [])
     holders = (f.parent for f in fields if "'" in (inner := _text(f)) or '"' in inner)

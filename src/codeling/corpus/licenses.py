@@ -9,10 +9,26 @@ licence list.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageMetadata
 from pathlib import Path
 
 UNKNOWN = "unknown"
+PERMISSIVE = frozenset(
+    """
+    0BSD AFL-2.1 AFL-3.0 Apache-1.1 Apache-2.0 Artistic-2.0 BSD BSD-1-Clause BSD-2-Clause
+    BSD-2-Clause-Patent BSD-2-Clause-Views BSD-3-Clause BSD-3-Clause-Clear BSD-3-Clause-LBNL
+    BSD-4-Clause BSD-Source-Code BSL-1.0 BlueOak-1.0.0 CC-BY-4.0 CC0-1.0 CNRI-Python ECL-2.0 FTL
+    HPND ICU ISC MIT MIT-0 MIT-CMU MIT-Modern-Variant MS-PL MulanPSL-2.0 NCSA OLDAP-2.8 PSF-2.0
+    PostgreSQL Python-2.0 Ruby UPL-1.0 Unicode-DFS-2016 Unlicense W3C WTFPL X11 ZPL-2.0 ZPL-2.1
+    Zlib
+    """.lower().split()
+)
+"""What ``permissive`` stands for. The Stack's rule (Kocetkov et al. 2022, from its version 1.1 on,
+and Lozhkov et al. 2024): a licence that asks for little more than to be named, by the Blue Oak
+Council's list; of that list the identifiers that are met with Python. ``BSD`` is what a classifier
+of a distribution says without a number."""
+_EXPRESSION = re.compile(r"[()]|[^\s()]+")
 _CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD",
@@ -94,3 +110,54 @@ def license_of_text(text: str) -> str:
         if re.search(wording, plain):
             return identifier
     return UNKNOWN
+
+
+def is_allowed(expression: str, allowed: frozenset[str]) -> bool:
+    """Whether a licence may be used under ``allowed``, identifiers in lower case.
+
+    An expression of SPDX is answered as it is meant: of ``A OR B`` one is enough, of ``A AND B``
+    both are needed, and an exception (``WITH``) only allows more. ``A+`` is ``A``; so are
+    ``A-only`` and ``A-or-later``. Words that are no expression are taken whole.
+    """
+    whole = expression.strip().lower()
+    if whole in allowed:
+        return True
+    pieces = _EXPRESSION.findall(whole)
+    try:
+        answer, end = _either(pieces, 0, allowed)
+    except IndexError:
+        return False
+    return answer and end == len(pieces)
+
+
+def allow_list(names: Iterable[str]) -> frozenset[str]:
+    """The identifiers that ``names`` stand for, in lower case; ``permissive`` is many."""
+    lowered = {name.strip().lower() for name in names}
+    return frozenset(lowered | PERMISSIVE if "permissive" in lowered else lowered)
+
+
+def _either(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
+    answer, end = _both(pieces, start, allowed)
+    while end < len(pieces) and pieces[end] == "or":
+        other, end = _both(pieces, end + 1, allowed)
+        answer = answer or other
+    return answer, end
+
+
+def _both(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
+    answer, end = _one(pieces, start, allowed)
+    while end < len(pieces) and pieces[end] == "and":
+        other, end = _one(pieces, end + 1, allowed)
+        answer = answer and other
+    return answer, end
+
+
+def _one(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
+    if pieces[start] == "(":
+        answer, end = _either(pieces, start + 1, allowed)
+        return answer and pieces[end] == ")", end + 1
+    name = pieces[start].removesuffix("+").removesuffix("-only").removesuffix("-or-later")
+    answer, end = pieces[start] in allowed or name in allowed, start + 1
+    if end < len(pieces) and pieces[end] == "with":
+        end += 2
+    return answer, end
