@@ -17,6 +17,7 @@ TREE = {
     "ModelError": ("InputError", 1),
     "StorageError": ("CodelingError", 1),
     "BusyError": ("CodelingError", 1),
+    "SandboxError": ("CodelingError", 1),
     "TrainingError": ("CodelingError", 1),
 }
 

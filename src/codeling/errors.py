@@ -14,6 +14,7 @@ escapes is a bug of ours. This module imports nothing of the package.
     │   └── ModelError            a model folder that is broken or lies about itself
     ├── StorageError              the disk is full, a folder cannot be written
     ├── BusyError                 another process works in the same run folder
+    ├── SandboxError              nothing can be run safely here; what to install
     └── TrainingError             the loss left the numbers, the state cannot be gone on from
 """
 
@@ -61,6 +62,10 @@ class StorageError(CodelingError, OSError):
 
 class BusyError(CodelingError):
     """Another process works in the same run folder."""
+
+
+class SandboxError(CodelingError):
+    """Generated code cannot be run safely on this machine, so it is not run."""
 
 
 class TrainingError(CodelingError):

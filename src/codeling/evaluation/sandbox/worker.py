@@ -1,0 +1,190 @@
+"""One sandbox from outside: starts it, hands it a job, takes the verdict, ends it.
+
+A verdict counts only with the nonce that was drawn for the job: it is known to this process and
+to the check's, inside. The sandbox keeps the wall clock itself; this process has one of its own
+behind it, and ends the whole sandbox when that runs out.
+"""
+
+import hmac
+import json
+import os
+import secrets
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from codeling.errors import SandboxError
+from codeling.evaluation.sandbox import seccomp, walls
+from codeling.evaluation.sandbox.jobs import Job, Limits, Verdict
+
+_LENGTH = struct.Struct("<I")
+_START_SECONDS = 120.0
+_SLACK_SECONDS = 5.0
+_FEWEST_TASKS = 3
+"""The first process, the check's and the program's own count as tasks of the sandbox."""
+_MAX_REPLY_BYTES = 1 << 20
+_PROBE = Job("probe", "def six_times(x): return 6 * x\n", "assert six_times(7) == 42\n")
+
+
+class EndedError(Exception):
+    """The sandbox has ended, or does not answer."""
+
+
+class Worker:
+    """A sandbox that judges one job after another.
+
+    :raises SandboxError: when it cannot start.
+    """
+
+    def __init__(self, packages: Sequence[str], limits: Limits) -> None:
+        self._limits = limits
+        self._control, theirs = socket.socketpair()
+        info_read, info_write = os.pipe()
+        try:
+            arguments = walls.command(packages, theirs.fileno(), info_write)
+            self._process = _start(arguments, [theirs.fileno(), info_write])
+        finally:
+            theirs.close()
+            os.close(info_write)
+        try:
+            self._greet(info_read, packages)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(info_read)
+
+    def _greet(self, info: int, packages: Sequence[str]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        settings = {
+            "packages": list(packages),
+            "filter": seccomp.program().hex(),
+            "tmp_files": 10_000,
+            "tasks": self._limits.processes + _FEWEST_TASKS - 1 if _counts_by_namespace() else None,
+            **asdict(self._limits),
+        }
+        try:
+            self._send(settings)
+            self._receive(deadline)
+            pid = json.loads(os.read(info, 1 << 12))["child-pid"]
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+            base = pages * os.sysconf("SC_PAGE_SIZE")
+            self._send({"address_space": base + self._limits.memory_bytes})
+            verdict = self._judge(_PROBE)
+        except (EndedError, OSError, ValueError, KeyError) as error:
+            self._process.kill()
+            said = (self._process.communicate()[1] or b"").decode(errors="replace").split("\n")
+            last = next((line for line in reversed(said) if line.strip()), str(error))
+            raise SandboxError(walls.why_not(f"the sandbox cannot start: {last.strip()}")) from None
+        if not verdict.passed:
+            raise SandboxError(f"the sandbox does not work: {verdict.outcome} ({verdict.detail})")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another job."""
+        return self._process.poll() is None and self._control.fileno() >= 0
+
+    def judge(self, job: Job) -> Verdict:
+        """Run ``job``. A sandbox that does not survive it is closed."""
+        try:
+            return self._judge(job)
+        except (EndedError, OSError) as error:
+            self.close()
+            return Verdict(job.identifier, "crashed", f"the sandbox ended: {error}")
+
+    def _judge(self, job: Job) -> Verdict:
+        nonce = secrets.token_hex(32)
+        deadline = time.monotonic() + self._limits.wall_seconds + _SLACK_SECONDS
+        self._control.sendall(b"J")
+        self._send(
+            {
+                "nonce": nonce,
+                "program": job.program,
+                "check": job.check,
+                "entry_point": job.entry_point,
+            }
+        )
+        verdict: Verdict | None = None
+        while True:
+            message = self._receive(deadline)
+            if "error" in message:
+                raise EndedError(message["error"])
+            if "ended" in message:
+                break
+            if hmac.compare_digest(message["nonce"].encode(), nonce.encode()):
+                verdict = Verdict(job.identifier, message["outcome"], message["detail"])
+        if message["ended"] != 0 or verdict is None:
+            self.close()
+            return Verdict(job.identifier, *_without_verdict(message, self._limits))
+        return verdict
+
+    def close(self) -> None:
+        """End the sandbox and all that runs in it."""
+        self._process.kill()
+        self._process.wait()
+        self._control.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _send(self, message: Any) -> None:
+        data = json.dumps(message).encode()
+        self._control.settimeout(_SLACK_SECONDS + self._limits.wall_seconds)
+        self._control.sendall(_LENGTH.pack(len(data)) + data)
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        (size,) = _LENGTH.unpack(self._exactly(4, deadline))
+        if size > _MAX_REPLY_BYTES:
+            raise EndedError("it answers too much")
+        message: dict[str, Any] = json.loads(self._exactly(size, deadline))
+        return message
+
+    def _exactly(self, count: int, deadline: float) -> bytes:
+        data = b""
+        while len(data) < count:
+            self._control.settimeout(max(deadline - time.monotonic(), 0.001))
+            try:
+                part = self._control.recv(count - len(data))
+            except TimeoutError:
+                raise EndedError("it does not answer") from None
+            if not part:
+                raise EndedError("it has closed the connection")
+            data += part
+        return data
+
+
+def _without_verdict(message: dict[str, Any], limits: Limits) -> tuple[Any, str]:
+    """The outcome where the check's own process was ended."""
+    if message["killed"]:
+        return "timeout", f"the check hung for {limits.wall_seconds:g} seconds"
+    if message["ended"] == -9 and message["cpu_seconds"] >= 0.9 * limits.cpu_seconds:
+        return "timeout", f"the check used up {limits.cpu_seconds} seconds of CPU time"
+    if message["ended"] == -9:
+        return "out_of_memory", "the check was killed for its memory"
+    return "crashed", f"the check's process ended with {message['ended']}"
+
+
+def _start(arguments: list[str], opened: list[int]) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=opened,
+            cwd="/",
+            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+    except OSError as error:
+        raise SandboxError(f"the sandbox cannot start: {error}") from None
+
+
+def _counts_by_namespace() -> bool:
+    """Whether the kernel counts a user's processes in each user namespace apart (Linux 5.14)."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (5, 14)

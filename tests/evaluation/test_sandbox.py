@@ -1,0 +1,67 @@
+"""What the sandbox judges, in which order, and what it says."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from codeling.errors import SandboxError
+from codeling.evaluation.sandbox import Job, Limits, Sandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """Two warm sandboxes, short limits."""
+    try:
+        opened = Sandbox(workers=2, limits=Limits(cpu_seconds=1, wall_seconds=8)).__enter__()
+    except SandboxError as error:
+        pytest.skip(str(error))
+    yield opened
+    opened.close()
+
+
+CASES = {
+    "right": ("def f(x): return x + 1", "assert f(1) == 2", "passed", ""),
+    "wrong": ("def f(x): return x", "assert f(1) == 2", "failed", "AssertionError"),
+    "raises": ("def f(x): return 1 / 0", "f(1)", "failed", "ZeroDivisionError"),
+    "no Python": ("def f(x) return", "f(1)", "failed", "SyntaxError"),
+    "nothing": ("", "f(1)", "failed", "name 'f' is not defined"),
+    "loops": ("while True: pass", "f(1)", "timeout", "CPU time"),
+    "check loops": ("def f(x): pass", "while True: pass", "timeout", "the check"),
+    "check is broken": ("def f(x): pass", "assert f(", "broken", "no Python"),
+    "segmentation fault": (
+        "import ctypes\ndef f(x): ctypes.string_at(0)",
+        "f(1)",
+        "crashed",
+        "SIGSEGV",
+    ),
+    "leaves": ("import os\ndef f(x): os._exit(0)", "f(1)", "crashed", "exit code 0"),
+    "too much memory": ("def f(x): return bytes(10**10)", "f(1)", "out_of_memory", "MemoryError"),
+    "answers too much": ("def f(x): return bytes(10**8)", "f(1)", "refused", "100000"),
+    "in place": ("def f(x): x.sort()", "x = [2, 1]\nf(x)\nassert x == [1, 2]", "passed", ""),
+    "calls back": ("def f(g): return g(4)", "assert f(lambda x: x + 1) == 5", "passed", ""),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_said(name: str, sandbox: Sandbox) -> None:
+    program, check, outcome, words = CASES[name]
+    [verdict] = sandbox.judge([Job(name, program, check)])
+    assert (verdict.identifier, verdict.outcome) == (name, outcome), verdict
+    assert words in verdict.detail
+    assert "\n" not in verdict.detail
+
+
+def test_verdicts_come_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
+    slow = "import time\ntime.sleep(0.3)\ndef f(): return 1"
+    jobs = [
+        Job(str(i), slow if i % 5 == 0 else "def f(): return 1", "assert f() == 1")
+        for i in range(12)
+    ]
+    verdicts = list(sandbox.judge(jobs))
+    assert [verdict.identifier for verdict in verdicts] == [job.identifier for job in jobs]
+    assert all(verdict.passed for verdict in verdicts)
+
+
+def test_limits_are_positive() -> None:
+    with pytest.raises(ValueError, match="cpu_seconds = 0 is not positive"):
+        Limits(cpu_seconds=0)
