@@ -160,7 +160,7 @@ def _corpus(context: Context) -> Iterable[Path]:
 
 
 def _corpus_fingerprint(recipe: Recipe) -> dict[str, str]:
-    from codeling.corpus.sources import fingerprint
+    from codeling.corpus.listing import fingerprint
 
     return {"the source files": fingerprint(recipe.corpus)}
 

@@ -1,7 +1,16 @@
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeling.corpus.dedup import digest, first_copies
+from codeling.corpus.dedup import Digests, Seen, digest, first_copies, to_array
+
+# Halves that agree alone have to be told apart too.
+VALUES = st.tuples(st.sampled_from([0, 1, 2**64 - 1]), st.integers(0, 3))
+DIGESTS = st.lists(VALUES, max_size=60)
+
+
+def array(values: list[tuple[int, int]]) -> Digests:
+    return np.array(values, np.uint64).reshape(-1, 2)
 
 
 def test_white_space_alone_makes_no_difference() -> None:
@@ -9,9 +18,26 @@ def test_white_space_alone_makes_no_difference() -> None:
     assert digest("def f(x): return x") != digest("def f(y): return y")
 
 
-@given(st.lists(st.one_of(st.none(), st.sampled_from([b"a", b"b", b"c"]))))
-def test_first_copies_against_its_definition(digests: list[bytes | None]) -> None:
-    first, copies = first_copies(digests)
-    for i, value in enumerate(digests):
-        assert first[i] == (value is not None and value not in digests[:i])
-        assert copies[i] == (0 if value is None else digests.count(value))
+def test_digests_as_numbers_are_equal_where_the_digests_are() -> None:
+    one, two = digest("a"), digest("b")
+    rows = to_array(one + two + one)
+    assert (rows[0] == rows[2]).all()
+    assert (rows[0] != rows[1]).any()
+
+
+@given(st.lists(st.tuples(VALUES, st.integers(1, 9)), max_size=60))
+def test_first_copies_against_its_definition(rows: list[tuple[tuple[int, int], int]]) -> None:
+    values = [value for value, _ in rows]
+    first, copies = first_copies(array(values), np.array([n for _, n in rows], np.int64))
+    for i, value in enumerate(values):
+        assert first[i] == (value not in values[:i])
+        assert copies[i] == sum(n for other, n in rows if other == value)
+
+
+@given(st.lists(DIGESTS, max_size=8))
+def test_seen_is_a_set(batches: list[list[tuple[int, int]]]) -> None:
+    seen, known = Seen(), set()
+    for batch in batches:
+        for value, is_new in zip(batch, seen.add(array(batch)).tolist(), strict=True):
+            assert is_new == (value not in known)
+            known.add(value)

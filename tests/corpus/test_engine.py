@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from pathlib import Path
@@ -5,42 +6,56 @@ from pathlib import Path
 import pytest
 
 from codeling.corpus import engine
-from codeling.errors import CorpusError
+from codeling.corpus.opt_out import OptOut
+from codeling.corpus.partitions import FileEntry, Partition
+from codeling.corpus.work import work_file
+from codeling.errors import CorpusError, UsageError
 from codeling.recipe import CorpusRecipe
+
+
+def settings(folder: Path) -> str:
+    OptOut().save(folder / "opt-out.json")
+    return json.dumps({"recipe": CorpusRecipe().model_dump(mode="json"), "folder": str(folder)})
+
+
+def partition(folder: Path, number: int) -> Partition:
+    path = folder / f"{number}.py"
+    path.write_text(f"def f{number}():\n    a = {number}\n    return a  # {'x' * 40}\n")
+    size = path.stat().st_size
+    entry = FileEntry("here", path.name, "MIT", "", str(path), size, None)
+    return Partition(number, size, (entry,))
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1_000_000_000])
 def test_answers_come_in_order_with_and_without_worker_processes(
     num_bytes: int, tmp_path: Path
 ) -> None:
-    locations = []
-    for i in range(300):
-        path = tmp_path / f"{i}.py"
-        path.write_text(f"def f{i}():\n    a = {i}\n    return a  # {'x' * 40}\n")
-        locations.append(str(path))
-    locations.append(str(tmp_path / "gone.py"))
-    with engine.Engine(CorpusRecipe()) as spread:
-        verdicts = [v for b in spread.survey(locations, num_bytes) for v in b.to_pylist()]
-        texts = [r for b in spread.extraction(locations, num_bytes) for r in b.to_pylist()]
-    assert [v["num_bytes"] for v in verdicts[:-1]] == [
-        Path(p).stat().st_size for p in locations[:-1]
-    ]
-    assert verdicts[-1]["reason"] == "unreadable"
-    assert [[f["name"] for f in t["functions"]] for t in texts[:-1]] == [
-        [f"f{i}"] for i in range(300)
-    ]
-    assert texts[-1] == {"content": None, "functions": [], "dropped": "{}"}
+    tasks = [partition(tmp_path, number).to_json() for number in range(40)]
+    with engine.Engine() as spread:
+        found = list(spread.ask("survey", tasks, settings(tmp_path), num_bytes))
+        again = list(spread.ask("survey", tasks[:3], settings(tmp_path), num_bytes))
+    assert [json.loads(answer)["number"] for answer in found] == list(range(40))
+    assert found[:3] == again
+    assert all(work_file(tmp_path, "survey", number).exists() for number in range(40))
 
 
 def test_a_child_that_dies_is_one_clear_line(tmp_path: Path) -> None:
-    path = tmp_path / "a.py"
-    path.write_text("x = 1\n")
-    with engine.Engine(CorpusRecipe()) as spread:
+    tasks = [partition(tmp_path, 0).to_json()]
+    with engine.Engine() as spread:
+        list(spread.ask("survey", tasks, settings(tmp_path)))
+        assert spread._process is not None
         os.kill(spread._process.pid, signal.SIGKILL)
         with pytest.raises(CorpusError, match=r"stopped early \(exit status -9\); run the same"):
-            list(spread.survey([str(path)], 0))
+            list(spread.ask("survey", tasks, settings(tmp_path)))
 
 
-def test_no_files_no_question() -> None:
-    with engine.Engine(CorpusRecipe()) as spread:
-        assert list(spread.survey([], 0)) == []
+def test_no_tasks_no_question() -> None:
+    with engine.Engine() as spread:
+        assert list(spread.ask("survey", [])) == []
+        assert spread._process is None
+
+
+def test_ray_that_is_not_there_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"--ray: Ray is not installed; install codeling\[ray\]"):
+        engine.Engine(ray="127.0.0.1:6379")

@@ -196,11 +196,12 @@ def test_progress_counts_every_file(hostile: Path, tmp_path: Path) -> None:
         def task(
             self, label: str, total: int | None = None, unit: str = "items"
         ) -> Iterator[Advance]:
-            assert unit == "files"
+            assert unit == "bytes"
             seen[label] = [total or 0, 0]
 
             def advance(amount: int, detail: str = "") -> None:
                 seen[label][1] += amount
+                assert detail.endswith(" files/s")
 
             yield advance
 

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeling.corpus.split import assign
+from codeling.corpus import split
+from codeling.corpus.split import Assignment
 
 FILES = st.lists(
     st.tuples(
@@ -15,21 +16,32 @@ FILES = st.lists(
 )
 
 
+def assign(
+    files: list[tuple[str, str, int]],
+    validation: float,
+    test: float,
+    seed: int,
+    together: list[tuple[str, str]] | None = None,
+) -> Assignment:
+    projects, paths, sizes = map(list, zip(*files, strict=True))
+    return split.assign(projects, sizes, lambda: paths, validation, test, seed, together or ())
+
+
 @given(FILES, st.integers(0, 3))
 def test_laws_of_the_split(files: list[tuple[str, str, int]], seed: int) -> None:
     found = assign(files, 0.1, 0.1, seed)
     assert len(found.splits) == len(files)
     assert "train" in found.splits
     total = sum(size for _, _, size in files)
-    for split in ("validation", "test"):
-        sizes = [size for (_, _, size), s in zip(files, found.splits, strict=True) if s == split]
+    for side in ("validation", "test"):
+        sizes = [size for (_, _, size), s in zip(files, found.splits, strict=True) if s == side]
         assert sum(sizes) <= 0.1 * total or len(sizes) == 1
         assert sizes or len(files) < 3
     if found.by == "repository":
         sides: dict[str, set[str]] = {}
-        for (project, _, _), split in zip(files, found.splits, strict=True):
-            sides.setdefault(project, set()).add(split)
-        assert all(len(side) == 1 for side in sides.values())
+        for (project, _, _), side in zip(files, found.splits, strict=True):
+            sides.setdefault(project, set()).add(side)
+        assert all(len(of_one) == 1 for of_one in sides.values())
     backwards = assign(files[::-1], 0.1, 0.1, seed)
     assert backwards.splits[::-1] == found.splits
 
@@ -52,3 +64,23 @@ def test_a_repository_larger_than_a_share_always_trains() -> None:
 
 def test_nothing_wanted_nothing_taken_away() -> None:
     assert set(assign([("a", "a.py", 5), ("b", "b.py", 5)], 0.0, 0.0, 0).splits) == {"train"}
+
+
+@given(st.lists(st.tuples(st.integers(0, 59), st.integers(0, 59)), max_size=20), st.integers(0, 3))
+def test_what_belongs_together_is_on_one_side(pairs: list[tuple[int, int]], seed: int) -> None:
+    files = [(f"p{i}", f"{j}.py", 100) for i in range(60) for j in range(3)]
+    together = [(f"p{i}", f"p{j}") for i, j in pairs]
+    found = assign(files, 0.2, 0.2, seed, [*together, ("p0", "not among the files")])
+    assert found.by == "repository"
+    side = {project: name for (project, _, _), name in zip(files, found.splits, strict=True)}
+    assert all(side[one] == side[other] for one, other in together)
+    turned = assign(files, 0.2, 0.2, seed, [(b, a) for a, b in reversed(together)])
+    assert turned == found
+
+
+def test_paths_are_asked_for_only_where_files_are_split() -> None:
+    def never() -> list[str]:
+        raise AssertionError
+
+    projects = [f"p{i}" for i in range(100)]
+    assert split.assign(projects, [1] * 100, never, 0.1, 0.1, 0).by == "repository"

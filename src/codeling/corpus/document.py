@@ -69,7 +69,7 @@ ROW_GROUP_ROWS = 1_000
 ROW_GROUP_BYTES = 32_000_000
 """A row group is closed at this many rows or bytes of text, whichever comes first."""
 
-_TEXT_COLUMN = {"files": "content", "functions": "whole_func_string"}
+TEXT_COLUMN = {"files": "content", "functions": "whole_func_string"}
 _REPEATING = {
     "files": ["repo_name", "copies", "license"],
     "functions": [
@@ -139,7 +139,7 @@ class PartWriter:
 
     def write(self, rows: pa.RecordBatch) -> None:
         """Append ``rows``, whose columns are those of the table's schema."""
-        lengths = pc.binary_length(rows.column(_TEXT_COLUMN[self._table])).to_pylist()
+        lengths = pc.binary_length(rows.column(TEXT_COLUMN[self._table])).to_pylist()
         start = 0
         for end, num_bytes in enumerate(lengths, start=1):
             self._pending_rows += 1
@@ -155,7 +155,7 @@ class PartWriter:
     def _flush(self) -> None:
         if not self._pending:
             return
-        table = pa.Table.from_batches(self._pending, schema=self._schema)
+        table = pa.Table.from_batches(self._pending, schema=self._schema).combine_chunks()
         with storage_errors(self._folder):
             self._open().write_table(table, row_group_size=ROW_GROUP_ROWS)
         self._part_bytes += self._pending_bytes

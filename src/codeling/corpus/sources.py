@@ -23,9 +23,10 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
+from codeling.corpus.draw import drawn
 from codeling.corpus.licenses import license_of_folder, license_of_metadata, metadata_field
 from codeling.errors import UsageError
-from codeling.recipe import CorpusRecipe, Folder
+from codeling.recipe import CorpusRecipe, Folder, Installed
 
 _NOT_OF_STDLIB = {"site-packages", "dist-packages", "__pycache__"}
 _NOT_OF_FOLDER = {".git", "__pycache__", "site-packages", "node_modules"}
@@ -67,7 +68,7 @@ class SourceFile:
     mtime_ns: int
     drop_reason: str | None = None
     """Set where the listing alone decides: ``excluded``, ``too_large``, ``unreadable``,
-    ``symlinked_folder``."""
+    ``symlinked_folder``, ``not_drawn``."""
 
 
 def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
@@ -82,24 +83,25 @@ def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
     found: dict[tuple[int, str, str], SourceFile] = {}
     roots: dict[str, str] = {}
     for source in recipe.sources:
+        if not isinstance(source, Installed | Folder):
+            continue
         trees = _folder(source) if isinstance(source, Folder) else _installed()
         for repository, root, paths in trees:
             named = _distinct(repository, os.path.realpath(root), roots)
             for path in paths:
-                file = _stat(named, root, path, recipe, excluded)
-                found.setdefault((named.rank, named.name, path), file)
+                key = (named.rank, named.name, path)
+                if key not in found:
+                    file = _stat(named, root, path, recipe, excluded)
+                    if not drawn(recipe.seed, f"{named.name}/{file.path}", source.weight):
+                        file = replace(file, drop_reason=file.drop_reason or "not_drawn")
+                    found[key] = file
     return [found[key] for key in sorted(found)]
 
 
-def fingerprint(recipe: CorpusRecipe) -> str:
-    """SHA-256 over the listing of what would be read: names, links, sizes, times of change.
-
-    Cheap, for nothing is opened; where it is unchanged the corpus would come out the same.
-
-    :raises UsageError: a folder of the recipe does not exist.
-    """
+def fingerprint(files: Sequence[SourceFile]) -> str:
+    """SHA-256 over a listing: names, links, sizes, times of change."""
     digest = hashlib.sha256()
-    for file in list_files(recipe):
+    for file in files:
         repository = file.repository
         fields = (repository.name, repository.license, repository.link, file.path)
         line = "\0".join((*fields, str(file.num_bytes), str(file.mtime_ns)))

@@ -12,7 +12,7 @@ this one keeps the promise.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,25 +32,54 @@ class Assignment:
 
 
 def assign(
-    files: Sequence[tuple[str, str, int]], validation_share: float, test_share: float, seed: int
+    projects: Sequence[str],
+    sizes: Sequence[int],
+    paths: Callable[[], Sequence[str]],
+    validation_share: float,
+    test_share: float,
+    seed: int,
+    together: Iterable[tuple[str, str]] = (),
 ) -> Assignment:
-    """Split files given as (project, path, bytes > 0); the shares sum to less than 1."""
+    """Split N files given by project and bytes (> 0); the shares sum to less than 1.
+
+    ``paths`` gives their paths, and is called where single files are split alone. Projects that
+    stand in one pair of ``together`` (a fork and what it came from) go to one side.
+    """
     shares = {"test": test_share, "validation": validation_share}
-    sizes: dict[str, int] = {}
-    for project, _, num_bytes in files:
-        sizes[project] = sizes.get(project, 0) + num_bytes
-    if len(sizes) >= 3:
-        by_project = _fill(sizes, shares, seed)
+    group_of = _groups(set(projects), together)
+    of_group: dict[str, int] = {}
+    for project, num_bytes in zip(projects, sizes, strict=True):
+        group = group_of[project]
+        of_group[group] = of_group.get(group, 0) + num_bytes
+    if len(of_group) >= 3:
+        by_group = _fill(of_group, shares, seed)
         wanted = {"train", *(name for name, share in shares.items() if share > 0)}
-        if wanted <= set(by_project.values()):
-            return Assignment("repository", tuple(by_project[project] for project, _, _ in files))
-    names = [f"{project}/{path}" for project, path, _ in files]
-    sizes = dict.fromkeys(names, 0)
-    for name, (_, _, num_bytes) in zip(names, files, strict=True):
-        sizes[name] += num_bytes
-    by_file = _fill(sizes, shares, seed)
+        if wanted <= set(by_group.values()):
+            return Assignment("repository", tuple(by_group[group_of[p]] for p in projects))
+    names = [f"{project}/{path}" for project, path in zip(projects, paths(), strict=True)]
+    of_file = dict.fromkeys(names, 0)
+    for name, num_bytes in zip(names, sizes, strict=True):
+        of_file[name] += num_bytes
+    by_file = _fill(of_file, shares, seed)
     _give_each_one(by_file, shares, seed)
     return Assignment("file", tuple(by_file[name] for name in names))
+
+
+def _groups(projects: set[str], together: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Every project → the first name of all that are held together with it."""
+    leader = {project: project for project in projects}
+
+    def find(project: str) -> str:
+        while leader[project] != project:
+            leader[project] = leader[leader[project]]
+            project = leader[project]
+        return project
+
+    for one, other in together:
+        if one in leader and other in leader:
+            first, second = sorted((find(one), find(other)))
+            leader[second] = first
+    return {project: find(project) for project in projects}
 
 
 def _fill(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:

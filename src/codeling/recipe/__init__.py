@@ -5,21 +5,35 @@ the recipe leaves out (:data:`PRESETS`); :meth:`Recipe.resolved` fills them in. 
 not import torch, daft or any other room but :mod:`codeling.errors`.
 """
 
-from codeling.recipe.corpus import CorpusRecipe, Folder, Installed
+from codeling.recipe.corpus import CorpusRecipe
 from codeling.recipe.evaluation import EvaluationRecipe
 from codeling.recipe.reading import Recipe, parse_recipe, read_recipe
 from codeling.recipe.section import Section
+from codeling.recipe.sources import (
+    CodeParrot,
+    CodeSearchNet,
+    FileRows,
+    Folder,
+    Installed,
+    RowSource,
+    Source,
+)
 from codeling.recipe.training import PRESETS, ModelRecipe, TokenizerRecipe, TrainingRecipe
 
 __all__ = [
     "PRESETS",
+    "CodeParrot",
+    "CodeSearchNet",
     "CorpusRecipe",
     "EvaluationRecipe",
+    "FileRows",
     "Folder",
     "Installed",
     "ModelRecipe",
     "Recipe",
+    "RowSource",
     "Section",
+    "Source",
     "TokenizerRecipe",
     "TrainingRecipe",
     "parse_recipe",

@@ -6,32 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from codeling.recipe.section import Positive, Section, Share
+from codeling.recipe.sources import Installed, Source
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Keyword = Annotated[str, Field(min_length=1)]
-
-
-class Installed(Section):
-    """The running interpreter's standard library and installed distributions."""
-
-    kind: Literal["installed"] = "installed"
-
-
-class Folder(Section):
-    """A folder, taken as one repository; git checkouts below it count as their own."""
-
-    kind: Literal["folder"]
-    path: Path
-    """Absolute, relative to the folder the command is run in, or beginning with ``~``."""
-
-    @field_validator("path")
-    @classmethod
-    def _at_home(cls, path: Path) -> Path:
-        return path.expanduser()
-
-
-Source = Annotated[Installed | Folder, Field(discriminator="kind")]
-SOURCE_KINDS: tuple[type[Section], ...] = (Installed, Folder)
 
 
 class CorpusRecipe(Section):
@@ -40,6 +18,9 @@ class CorpusRecipe(Section):
     sources: tuple[Source, ...] = (Installed(),)
     train_on: Literal["files", "functions"] = "files"
     """Which of the two tables the tokenizer and the model see."""
+    opt_out: Path | None = None
+    """A text file of what is left out wholly (``opted_out``): a repository or the SHA-256 of a
+    file's content a line, ``#`` before a remark."""
     exclude: tuple[str, ...] = (
         *("**/_vendor/**", "**/vendored/**", "**/_vendored/**"),
         *("**/test/**", "**/tests/**", "**/testing/**"),
@@ -127,6 +108,11 @@ class CorpusRecipe(Section):
     test_share: Share = 0.03
     """Of the bytes kept, by repository."""
     seed: int = Field(0, ge=0)
+
+    @field_validator("opt_out")
+    @classmethod
+    def _at_home(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> "CorpusRecipe":

@@ -10,9 +10,10 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from codeling.errors import RecipeError
-from codeling.recipe.corpus import SOURCE_KINDS, CorpusRecipe
+from codeling.recipe.corpus import CorpusRecipe
 from codeling.recipe.evaluation import EvaluationRecipe
 from codeling.recipe.section import Section
+from codeling.recipe.sources import SOURCE_KINDS
 from codeling.recipe.training import PRESETS, ModelRecipe, TokenizerRecipe, TrainingRecipe
 
 if sys.version_info >= (3, 11):

@@ -1,0 +1,312 @@
+"""What is done with one partition, in a worker of the engine: survey it, or extract from it.
+
+The survey reads, judges and hashes every document and leaves a compact record of each
+(``survey-NNNNN.arrow``). Once all records are known, the pipeline says which documents are kept
+(``chosen-NNNNN.arrow``), and the extraction reads those again and leaves their rows of both
+tables. Every file is written beside its place and renamed, and is the same whoever writes it and
+how often; so a task that was cut off is simply done again. The work folder has to be seen by
+every worker. This module must not know what is in other partitions.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from codeling.corpus import dedup, document, filters
+from codeling.corpus.draw import drawn
+from codeling.corpus.extract import Switches, extract
+from codeling.corpus.items import Item, items
+from codeling.corpus.language import parses_as_python3
+from codeling.corpus.opt_out import OptOut
+from codeling.corpus.partitions import Partition
+from codeling.recipe import CorpusRecipe
+
+SURVEY_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("repository", pa.string()),
+        ("path", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("found_bytes", pa.int64()),
+        ("num_bytes", pa.int64()),
+        ("digest", pa.binary(dedup.DIGEST_BYTES)),
+        ("python3", pa.bool_()),
+        ("copies", pa.int64()),
+        ("split", pa.string()),
+    ]
+)
+"""One row a document: drop reason or null and what to say of it, bytes as found and of its text
+in UTF-8, digest, label, copies it stands for, published split or null."""
+
+CHOSEN_SCHEMA = pa.schema([("split", pa.int8()), ("copies", pa.int64()), ("python3", pa.bool_())])
+"""One row a document: index into :data:`codeling.corpus.document.SPLITS`, or -1 if dropped."""
+
+FILES_SCHEMA = document.FILES_SCHEMA.append(pa.field("split", pa.int8()))
+FUNCTIONS_SCHEMA = document.FUNCTIONS_SCHEMA.append(pa.field("split", pa.int8())).append(
+    pa.field("digest", pa.binary(dedup.DIGEST_BYTES))
+)
+_BATCH_ROWS, _BATCH_BYTES = 1_000, 8_000_000
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all tasks of one build are given."""
+
+    recipe: CorpusRecipe
+    folder: Path
+    """The work folder."""
+    opt_out: OptOut
+
+    def file(self, kind: str, number: int) -> Path:
+        """A partition's file of the work folder."""
+        return work_file(self.folder, kind, number)
+
+
+def work_file(folder: Path, kind: str, number: int) -> Path:
+    """Where a partition's file lies: its ``survey``, ``chosen``, ``files``, ``functions`` (all
+    Arrow IPC) or ``extraction`` (JSON, written last)."""
+    return folder / f"{kind}-{number:05d}{'.json' if kind == 'extraction' else '.arrow'}"
+
+
+@dataclass
+class Verdict:
+    """What the survey says of one document."""
+
+    reason: str | None = None
+    detail: str | None = None
+    num_bytes: int = 0
+    digest: bytes | None = None
+    python3: bool = False
+
+
+def survey(task: str, settings: str) -> str:
+    """Survey a partition given as JSON; how many documents and bytes of text it has, as JSON."""
+    partition, context = Partition.from_json(task), _context(settings)
+    documents = num_bytes = 0
+    path = context.file("survey", partition.number)
+    with _placed(path) as partial, _Rows(partial, SURVEY_SCHEMA) as rows:
+        for item in items(partition, context.recipe):
+            verdict = judge(item, partition, context)
+            rows.add(
+                {
+                    "row": item.row,
+                    "repository": item.repository,
+                    "path": item.path,
+                    "found_bytes": item.num_bytes,
+                    "copies": item.copies,
+                    "split": item.split,
+                    **vars(verdict),
+                },
+                num_bytes=0,
+            )
+            documents += 1
+            num_bytes += verdict.num_bytes
+    return json.dumps({"number": partition.number, "documents": documents, "bytes": num_bytes})
+
+
+def judge(item: Item, partition: Partition, context: Context) -> Verdict:
+    """Everything that can be said of a document without knowing the others."""
+    recipe, verdict = context.recipe, Verdict(item.reason, item.detail)
+    if context.opt_out.names(item.repository):
+        return Verdict("opted_out")
+    if partition.shard is not None and verdict.reason is None:
+        weight = recipe.sources[partition.shard.source].weight
+        if not drawn(recipe.seed, f"{partition.shard.name}:{item.row}", weight):
+            return Verdict("not_drawn")
+    if verdict.reason is None:
+        item.reason = filters.drop_reason_unread(item.path, item.license, recipe)
+    text = text_of(item)
+    verdict.reason = item.reason
+    if text is None:
+        return verdict
+    verdict.num_bytes = len(text) if text.isascii() else len(text.encode())
+    if context.opt_out.hashes and context.opt_out.holds(item.data or b"", text):
+        verdict.reason = "opted_out"
+    elif item.function is not None:
+        verdict.reason = filters.function_drop_reason(item.function, recipe, item.path)
+        verdict.reason = verdict.reason if text.strip() else "empty"
+    else:
+        verdict.reason = filters.drop_reason(text, recipe)
+    if verdict.reason is None:
+        verdict.python3 = parses_as_python3(text)
+        if recipe.require_python3 and not verdict.python3:
+            verdict.reason = "not_python3"
+        verdict.digest = dedup.digest(text)
+    return verdict
+
+
+def text_of(item: Item) -> str | None:
+    """The document's text, or None with its drop reason set."""
+    if item.reason is None and isinstance(item.data, bytes):
+        try:
+            return filters.decode(item.data)
+        except filters.UndecodableError as error:
+            item.reason = str(error)
+    return item.data if item.reason is None and isinstance(item.data, str) else None
+
+
+@dataclass
+class _Extracted:
+    """What an extraction counts: drop reason → [number, bytes]."""
+
+    files_dropped: dict[str, list[int]] = field(default_factory=dict)
+    functions_dropped: dict[str, list[int]] = field(default_factory=dict)
+
+
+def extraction(task: str, settings: str) -> str:
+    """Leave the rows of both tables for the chosen documents of a partition given as JSON."""
+    partition, context = Partition.from_json(task), _context(settings)
+    number, counts, documents, num_bytes = partition.number, _Extracted(), 0, 0
+    with pa.OSFile(str(context.file("chosen", number))) as file:
+        chosen = pa.ipc.open_file(file).read_all().to_pylist()
+    with (
+        _placed(context.file("files", number)) as files_path,
+        _placed(context.file("functions", number)) as functions_path,
+        _Rows(files_path, FILES_SCHEMA) as files,
+        _Rows(functions_path, FUNCTIONS_SCHEMA) as functions,
+    ):
+        for item, choice in zip(items(partition, context.recipe), chosen, strict=False):
+            if choice["split"] < 0:
+                continue
+            text = text_of(item)
+            if text is None:  # it was readable a moment ago
+                dropped = counts.functions_dropped if item.function else counts.files_dropped
+                count(dropped, "unreadable", item.num_bytes)
+                continue
+            size = len(text) if text.isascii() else len(text.encode())
+            documents, num_bytes = documents + 1, num_bytes + size
+            if item.function is None:
+                files.add(_file_row(item, text, size, choice), size)
+            for row in _function_rows(item, text, choice, context.recipe, counts):
+                functions.add(row, len(row["whole_func_string"]))
+    summary = {"number": number, "documents": documents, "bytes": num_bytes, **vars(counts)}
+    with _placed(context.file("extraction", number)) as partial:
+        partial.write_text(json.dumps(summary), encoding="utf-8")
+    return json.dumps(summary)
+
+
+def _file_row(item: Item, text: str, size: int, choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "repo_name": item.repository,
+        "path": item.path,
+        "copies": str(choice["copies"]),
+        "size": str(size),
+        "content": text,
+        "license": item.license,
+        "url": item.url,
+        "python3": choice["python3"],
+        "split": choice["split"],
+    }
+
+
+def _function_rows(
+    item: Item,
+    text: str,
+    choice: Mapping[str, Any],
+    recipe: CorpusRecipe,
+    counts: _Extracted,
+) -> Iterator[dict[str, Any]]:
+    switches = Switches(recipe.methods, recipe.docstring_summary, recipe.comment_tokens)
+    for function in [item.function] if item.function else extract(text, switches):
+        reason = filters.function_drop_reason(function, recipe, item.path)
+        if reason is not None and item.function is None:
+            count(counts.functions_dropped, reason, len(function.text.encode()))
+            continue
+        start, end = function.start_line, function.end_line
+        yield {
+            "repository_name": item.repository,
+            "func_path_in_repository": item.path,
+            "func_name": function.name,
+            "whole_func_string": function.text,
+            "language": "python",
+            "func_code_string": function.text,
+            "func_code_tokens": function.tokens,
+            "func_documentation_string": function.docstring,
+            "func_documentation_string_tokens": function.docstring_tokens,
+            "split_name": document.SPLIT_NAMES[document.SPLITS[choice["split"]]],
+            "func_code_url": item.url if item.function else _line_url(item.url, start, end),
+            "license": item.license,
+            "start_line": start,
+            "end_line": end,
+            "python3": choice["python3"],
+            "split": choice["split"],
+            "digest": dedup.digest(function.text),
+        }
+
+
+def _line_url(url: str, start: int, end: int) -> str:
+    """The file's link with its lines; a package URL has no place for lines."""
+    return f"{url}#L{start}-L{end}" if url and "#" not in url else url
+
+
+def count(counts: dict[str, list[int]], reason: str, num_bytes: int, number: int = 1) -> None:
+    """Add to the [number, bytes] of a drop reason."""
+    values = counts.setdefault(reason, [0, 0])
+    values[0] += number
+    values[1] += num_bytes
+
+
+@lru_cache(maxsize=1)
+def _context(settings: str) -> Context:
+    values = json.loads(settings)
+    folder = Path(values["folder"])
+    return Context(
+        CorpusRecipe.model_validate(values["recipe"]), folder, OptOut.load(folder / "opt-out.json")
+    )
+
+
+class _Rows:
+    """Writes rows to an Arrow IPC file, a batch in memory at a time."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._columns: list[list[Any]] = [[] for _ in schema]
+        self._num_bytes = 0
+        self._writer = pa.ipc.new_file(str(path), schema, options=_COMPRESSED)
+
+    def __enter__(self) -> "_Rows":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()
+
+    def add(self, row: Mapping[str, Any], num_bytes: int) -> None:
+        """One row; ``num_bytes`` is about what it takes."""
+        for column, name in zip(self._columns, self._schema.names, strict=True):
+            column.append(row[name])
+        self._num_bytes += num_bytes
+        if len(self._columns[0]) == _BATCH_ROWS or self._num_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._columns[0]:
+            arrays = [pa.array(c, f.type) for c, f in zip(self._columns, self._schema, strict=True)]
+            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._columns = [[] for _ in self._schema]
+        self._num_bytes = 0
+
+
+@contextmanager
+def _placed(path: Path) -> Iterator[Path]:
+    """A path to write to, renamed to ``path`` when it is whole; two may do so at once."""
+    partial = path.with_name(f"{path.name}.{hashlib.sha256(os.urandom(8)).hexdigest()[:8]}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+TASKS: dict[str, Callable[[str, str], str]] = {"survey": survey, "extraction": extraction}
