@@ -6,6 +6,7 @@ named in it. ``docs/tour.md`` has to lead to every room, every path and link has
 
 import ast
 import fnmatch
+import gzip
 import importlib
 import json
 import re
@@ -134,6 +135,21 @@ def _write_one_file_for_every_drop_reason(folder: Path) -> None:
         (folder / f"{name}.py").write_bytes(data)
     (folder / "unreadable.py").symlink_to("nowhere")
     (folder / "symlinked_folder").symlink_to(folder)
+
+
+def _rows_at_fault(folder: Path) -> str:
+    """Shards of rows with one row for every drop reason of theirs; a recipe that reads them."""
+    folder.mkdir()
+    row = {"content": "value = 'something that is long enough'\n", "repo_name": "a", "path": "a.py"}
+    lines = [row, {**row, "content": None}, {"repo_name": "b"}, {**row, "repo_name": "out/out"}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "a.jsonl").write_text(text + "no JSON\n")
+    (folder / "b.json.gz").write_bytes(gzip.compress(text.encode())[:-20])
+    (folder / "c.jsonl").write_bytes(b"")
+    (folder / "out.txt").write_text("out/out  # wants no part in it\n")
+    kind = 'kind="codeparrot"'
+    sources = f'{{{kind}, paths="{folder}"}}, {{{kind}, paths="{folder}/a.jsonl", weight=1e-9}}'
+    return f'[corpus]\nopt_out="{folder}/out.txt"\nsources=[{sources}]\n'
 
 
 def spans(text: str) -> set[str]:
@@ -331,6 +347,9 @@ def test_the_drop_reasons_are_those_there_are(what: str, run_folder: Path, tmp_p
         lines = "\n".join(["[corpus]", source, *settings]).replace("{run}", str(run_folder))
         recipe = parse_recipe(lines)
         found |= set(build(recipe.corpus, tmp_path / str(i), SILENT)["files_dropped"])
+    if what == "files":
+        recipe = parse_recipe(_rows_at_fault(tmp_path / "rows"))
+        found |= set(build(recipe.corpus, tmp_path / "out", SILENT)["files_dropped"])
     heading = {
         "files": "| reason a file is dropped",
         "functions": "| reason a function is left out",

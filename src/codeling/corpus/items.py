@@ -77,6 +77,11 @@ def items(partition: Partition, recipe: CorpusRecipe) -> Iterator[Item]:
     return _of_shard(partition, source, recipe)
 
 
+def place(partition: Partition, item: Item) -> str:
+    """Where an item stands in its shard; the path of one that has no other."""
+    return f"{partition.shard.name}#{item.row}" if partition.shard else item.path
+
+
 def _of_file(entry: FileEntry) -> Item:
     item = Item(None, entry.repository, entry.path, entry.license, entry.url)
     item.num_bytes, item.reason = entry.num_bytes, entry.reason
@@ -102,7 +107,7 @@ def _of_shard(partition: Partition, source: RowSource, recipe: CorpusRecipe) -> 
         for row, record in _records(partition, source, recipe):
             item = record if isinstance(record, Item) else _of_record(row, record, source, recipe)
             if not item.path:
-                item.path = f"{shard.name}#{row}"
+                item.path = place(partition, item)
             num_bytes += item.num_bytes
             yield item
     except BROKEN as error:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from codeling.corpus import dedup, document, filters
 from codeling.corpus.draw import drawn
 from codeling.corpus.extract import Switches, extract
-from codeling.corpus.items import Item, items
+from codeling.corpus.items import Item, items, place
 from codeling.corpus.language import parses_as_python3
 from codeling.corpus.opt_out import OptOut
 from codeling.corpus.partitions import Partition
@@ -124,7 +124,9 @@ def judge(item: Item, partition: Partition, context: Context) -> Verdict:
         if not drawn(recipe.seed, f"{partition.shard.name}:{item.row}", weight):
             return Verdict("not_drawn")
     if verdict.reason is None:
-        item.reason = filters.drop_reason_unread(item.path, item.license, recipe)
+        of_its_own = partition.shard is None or item.path != place(partition, item)
+        path = item.path if of_its_own else ""
+        item.reason = filters.drop_reason_unread(path, item.license, recipe)
     text = text_of(item)
     verdict.reason = item.reason
     if text is None:
