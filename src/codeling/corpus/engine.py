@@ -13,6 +13,7 @@ reaches the parent alone, who stops the child; and a child whose parent has died
 itself. This module must not know what the tasks do.
 """
 
+import errno
 import io
 import os
 import secrets
@@ -33,7 +34,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from codeling.corpus import shards, work
-from codeling.errors import CodelingError, CorpusError, StorageError, UsageError
+from codeling.errors import CorpusError, UsageError
 
 _ONE_PROCESS_BYTES = 2_000_000
 """Below this starting worker processes takes longer than the work."""
@@ -94,6 +95,7 @@ class Engine:
         is what there is to read in all; from it follows whether worker processes are started.
 
         :raises CorpusError: the child ended before its work did.
+        :raises OSError: it ended because the disk is full.
         """
         if not tasks:
             return
@@ -119,14 +121,14 @@ class Engine:
         if num_rows != len(tasks):
             raise self._obituary(process)
 
-    def _obituary(self, process: "subprocess.Popen[bytes]") -> CodelingError:
+    def _obituary(self, process: "subprocess.Popen[bytes]") -> Exception:
         with suppress(subprocess.TimeoutExpired):
             process.wait(2.0)
         self._errors.seek(0)
         said = self._errors.read().decode("utf-8", "replace").strip()
         last = said.rpartition("\n")[2]
         if "No space left on device" in said:
-            return StorageError(f"{last[:200]}; free some space, then run the same command again")
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         reason = f" ({last[:200]})" if last else f" (exit status {process.returncode})"
         return CorpusError(f"the corpus engine stopped early{reason}; run the same command again")
 

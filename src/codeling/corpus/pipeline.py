@@ -50,7 +50,7 @@ def build(
     :raises StorageError: ``folder`` cannot be written.
     """
     filters.check(recipe)
-    with Engine(ray) as engine:
+    with storage_errors(folder), Engine(ray) as engine:
         listing = list_input(recipe, engine)
         if not listing.partitions:
             raise CorpusError(f"no Python in {_names(recipe)}: not one .py file found")
