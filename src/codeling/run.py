@@ -177,6 +177,7 @@ def _tokenizer(context: Context) -> Iterable[Path]:
 
 
 def _tokens(context: Context) -> Iterable[Path]:
+    from codeling.dataset.mixture import Owners
     from codeling.dataset.tokens import write_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
 
@@ -184,14 +185,17 @@ def _tokens(context: Context) -> Iterable[Path]:
     written = []
     for split in ("train", "validation"):
         path = context.folder / "tokens" / f"{split}.bin"
-        texts = (document.text for document in _documents(context, split))
+        owners = Owners()
+        texts = owners.texts(_documents(context, split))
         num_bytes = _size(context, split).num_bytes
         write_tokens(texts, tokenizer, path, context.progress, total_bytes=num_bytes)
-        written += [path, path.with_suffix(".idx")]
+        owners.write(path.with_suffix(".json"))
+        written += [path.with_suffix(suffix) for suffix in (".bin", ".idx", ".json")]
     return written
 
 
 def _training(context: Context) -> Iterable[Path]:
+    from codeling.dataset.mixture import read_owners
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.training.trainer import Inputs, identify, train
@@ -201,6 +205,7 @@ def _training(context: Context) -> Iterable[Path]:
         Tokenizer.load(folder / "tokenizer"),
         open_tokens(folder / "tokens" / "train.bin"),
         open_tokens(folder / "tokens" / "validation.bin"),
+        read_owners(folder / "tokens" / "train.json"),
     )
     config = _model_config(recipe, inputs.tokenizer.vocab_size)
     made_from = {name: context.manifest.digest(name) for name in ("tokenizer", "tokens")}

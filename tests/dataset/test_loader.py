@@ -1,5 +1,6 @@
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate, islice, pairwise
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from codeling.dataset import loader as loader_module
 from codeling.dataset.infilling import Infilling
-from codeling.dataset.loader import SECTION_CONTEXTS, Loader, Position
+from codeling.dataset.loader import SECTION_CONTEXTS, Loader, Mixture, Position
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -246,6 +247,52 @@ def test_windows_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
             assert len(place) == WINDOW
             orders.add(tuple(place[row.tobytes()] for row, _ in shuffled[begin:][:WINDOW]))
     assert len(orders) >= 28
+
+
+BEGINS = re.compile(r"[ \t]*(?:(?:def|class|async)\b|@)")
+
+
+def test_sections_of_code_begin_at_definitions_and_hold_all_of_it(
+    tokenizer: Tokenizer, python_files: list[str]
+) -> None:
+    context = 16
+    size = SECTION_CONTEXTS * context
+    snapped = 0
+    for text in python_files[:6]:
+        document = tokenizer.encode(text)
+        loader = Loader(tokens_of([document]), tokenizer, context, seed=0)
+        pieces = [loader._section(n)[1:] for n in range(len(sections([document], context)))]
+        assert [i for _, ids in pieces for i in ids.tolist()] == document
+        for number, (begin, ids) in enumerate(pieces[1:], 1):
+            before, own = tokenizer.decode(document[:begin]), tokenizer.decode(ids.tolist())
+            assert 0 <= begin - number * size < size
+            if begin == number * size and not (before.endswith("\n") and BEGINS.match(own)):
+                continue  # no definition was near
+            assert before.endswith("\n")
+            assert BEGINS.match(own)
+            passed = tokenizer.decode(document[number * size - 1 : begin]).splitlines(True)
+            # "async" is several ids in this small vocabulary, and then it is not looked for.
+            begun = [line for line in passed[1:] if BEGINS.match(line)]
+            assert [line for line in begun if "async" not in line] == []
+            snapped += 1
+    assert snapped > 20
+
+
+def test_a_run_shorter_than_the_corpus_reads_its_repositories_in_balance(
+    tokenizer: Tokenizer,
+) -> None:
+    documents = [[5 + number % 400] * 7 for number in range(1000)]
+    owners = np.repeat([0, 1], [900, 100])
+    mixture = Mixture(owners, tokens=800, exponent=0.0)
+    plain = targets(Loader(tokens_of(documents), tokenizer, 8, 3))
+    stream = targets(Loader(tokens_of(documents), tokenizer, 8, 3, mixture=mixture))
+    first = list(islice(stream, 800))
+    of_small = {tuple(document) for document in documents[900:]}
+    pieces = split(first, tokenizer.end_of_text)
+    assert 0.4 < sum(piece in of_small for piece in pieces) / len(pieces) < 0.75
+    rest = list(islice(stream, 7200))
+    assert Counter(first + rest) == Counter(islice(plain, 8000))  # all of it, once
+    assert Counter(islice(stream, 8000)) == Counter(first + rest)  # and then all of it again
 
 
 @pytest.mark.parametrize("documents", [[], [[]], [[], [], []]])

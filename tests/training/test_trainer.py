@@ -400,5 +400,6 @@ def test_an_empty_split_is_an_empty_corpus(
 ) -> None:
     nothing = write_tokens([], tokenizer, tmp_path / "nothing.bin")
     splits = {"train": inputs.train, "validation": inputs.validation} | {empty: nothing}
+    without = Inputs(tokenizer, splits["train"], splits["validation"])
     with pytest.raises(CorpusError, match="empty"):
-        train(RECIPE, CONFIG, Inputs(tokenizer, **splits), tmp_path / "run")
+        train(RECIPE, CONFIG, without, tmp_path / "run")

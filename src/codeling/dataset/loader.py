@@ -1,12 +1,13 @@
 """Documents to rows: which tokens the model sees, in which order.
 
-A long document is taken in sections of four contexts, so that a short run sees a little of
-many files and not all of a few. The sections of an epoch come in an order drawn from the seed
-and the epoch, and each ends in ``<|endoftext|>``. A row has T + 1 ids, T to read and T to
-predict. Rows continue one another: the first id of a row is the last of the row before, so
-every id is predicted exactly once in an epoch, and sections run over the ends of rows. A
-document chosen for infilling is cut into pieces that fit into what is left of the row; each
-piece is rearranged and ends in ``<|endoftext|>``.
+A long document is taken in sections of about four contexts, so that a short run sees a little
+of many files and not all of a few. A section begins where a definition does, if one is near, as
+prompts do. The sections of an epoch come in an order drawn from the seed and the epoch
+(:mod:`codeling.dataset.mixture` says which come first), and each ends in ``<|endoftext|>``. A
+row has T + 1 ids, T to read and T to predict. Rows continue one another: the first id of a row
+is the last of the row before, so every id is predicted exactly once in an epoch, and sections
+run over the ends of rows. A document chosen for infilling is cut into pieces that fit into what
+is left of the row; each piece is rearranged and ends in ``<|endoftext|>``.
 
 The rows of one section stand together, and a batch of them would be a batch of one file. So
 training takes the rows of a window of :data:`WINDOW_ROWS` in an order drawn for that window.
@@ -15,9 +16,9 @@ Where the next row comes from is a :class:`Position`, four numbers and an id, so
 on exactly where it stopped. This module must not know about torch.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -25,12 +26,13 @@ from numpy.typing import NDArray
 
 from codeling.dataset.draws import Purpose, generator
 from codeling.dataset.infilling import NUM_MARKERS, Infilling
+from codeling.dataset.mixture import balanced_first
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
 
 SECTION_CONTEXTS = 4
-"""Contexts that a section of a document is long."""
+"""Contexts that a section of a document is long, up to the next definition."""
 
 _MIN_INFILLING_ROOM = 32
 """Ids that must be left in a row for a piece to be rearranged in it."""
@@ -59,6 +61,18 @@ class Position:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """What a run shorter than an epoch reads: repositories in balance."""
+
+    owners: NDArray[np.int64]
+    """Number of each document's repository."""
+    tokens: int
+    """That the run reads in all."""
+    exponent: float
+    """1 leaves repositories as they are, 0 gives each the same."""
+
+
 class Loader:
     """Rows of one split, from any :class:`Position` on."""
 
@@ -69,6 +83,7 @@ class Loader:
         context_length: int,
         seed: int,
         infilling: Infilling | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
         """Read ``tokens``. :raises CorpusError: they are none."""
         if tokens.num_tokens == 0:
@@ -78,9 +93,11 @@ class Loader:
         self._context_length = context_length
         self._seed = seed
         self._infilling = infilling
+        self._mixture = mixture
+        self._orders: dict[int, NDArray[np.int64]] = {}
+        self._definitions = _Definitions(tokenizer)
         self._section_length = SECTION_CONTEXTS * context_length
-        lengths = np.diff(tokens.offsets.astype(np.int64))
-        counts = np.maximum(1, -(-lengths // self._section_length))
+        counts = np.maximum(1, -(-self._document_lengths() // self._section_length))
         self._first_sections = np.concatenate([[0], np.cumsum(counts)])
         """Number of each document's first section, and of all sections."""
 
@@ -129,7 +146,7 @@ class Loader:
         """What comes next, at most ``room`` ids of it, and the position after it."""
         epoch, rank, offset = position.epoch, position.rank, position.offset
         num_sections = int(self._first_sections[-1])
-        number, begin, section = self._section(int(_order(self._seed, epoch, num_sections)[rank]))
+        number, begin, section = self._section(int(self._order(epoch)[rank]))
         piece: list[int] | None = None
         if self._infilling and self._infilling.chooses(epoch, number):
             piece, taken = self._rearranged(
@@ -153,9 +170,42 @@ class Loader:
     def _section(self, number: int) -> tuple[int, int, NDArray[np.unsignedinteger]]:
         """The document of a section, where in it the section begins, and the section's ids."""
         document = int(np.searchsorted(self._first_sections, number, side="right")) - 1
-        begin = (number - int(self._first_sections[document])) * self._section_length
-        ids = self._tokens.document(document)[begin : begin + self._section_length]
-        return document, begin, ids
+        ids = self._tokens.document(document)
+        nominal = (number - int(self._first_sections[document])) * self._section_length
+        begin = self._begin(ids, nominal)
+        return document, begin, ids[begin : self._begin(ids, nominal + self._section_length)]
+
+    def _begin(self, ids: NDArray[np.unsignedinteger], nominal: int) -> int:
+        """Where the section begins that would begin at ``nominal``, were there no definitions."""
+        if nominal == 0 or nominal >= len(ids):
+            return nominal
+        near = self._definitions.first(ids[nominal - 1 : nominal + self._section_length])
+        return nominal + near
+
+    def _document_lengths(self) -> NDArray[np.int64]:
+        offsets: NDArray[np.int64] = self._tokens.offsets.astype(np.int64)
+        return offsets[1:] - offsets[:-1]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The sections of one epoch in the order drawn for it."""
+        if epoch not in self._orders:
+            num_sections = int(self._first_sections[-1])
+            order = generator(Purpose.SECTION_ORDER, self._seed, epoch).permutation(num_sections)
+            if self._mixture is not None:
+                order = self._balanced(order, epoch, self._mixture)
+            self._orders = {epoch: order}
+        return self._orders[epoch]
+
+    def _balanced(
+        self, order: NDArray[np.int64], epoch: int, mixture: Mixture
+    ) -> NDArray[np.int64]:
+        counts = np.diff(self._first_sections)
+        owners = np.repeat(mixture.owners, counts)
+        lengths = np.full(len(order), self._section_length)
+        lengths[self._first_sections[1:] - 1] -= counts * self._section_length
+        lengths[self._first_sections[1:] - 1] += self._document_lengths()
+        left = mixture.tokens - epoch * int(lengths.sum() + len(lengths))
+        return balanced_first(order, owners, lengths + 1, left, mixture.exponent)
 
     def _rearranged(
         self,
@@ -190,7 +240,27 @@ class Loader:
         return [], 0
 
 
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, num_sections: int) -> NDArray[np.int64]:
-    """The sections of one epoch in the order drawn for it."""
-    return generator(Purpose.SECTION_ORDER, seed, epoch).permutation(num_sections)
+class _Definitions:
+    """Where lines begin with ``def``, ``class``, ``async`` or a decorator, in ids."""
+
+    _WORD = re.compile(rb" ?(?:def|class|async)")
+    _DECORATOR = re.compile(rb" ?@")
+    _WORD_GOES_ON = re.compile(rb"[\w\x80-\xff]")
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        pieces = tokenizer.token_bytes
+        self._word = np.array([bool(self._WORD.fullmatch(piece)) for piece in pieces])
+        self._decorator = np.array([bool(self._DECORATOR.match(piece)) for piece in pieces])
+        self._goes_on = np.array([bool(self._WORD_GOES_ON.match(piece)) for piece in pieces])
+        self._blank = np.array([bool(piece) and not piece.strip(b" \t") for piece in pieces])
+        self._ends_line = np.array([piece.endswith(b"\n") for piece in pieces])
+
+    def first(self, ids: NDArray[np.unsignedinteger]) -> int:
+        """Ids from the second of ``ids`` up to where the first such line begins; 0 if none does."""
+        starts, at_line = self._word[ids[1:]], self._ends_line[ids[:-1]]
+        starts[:-1] &= ~self._goes_on[ids[2:]]
+        starts |= self._decorator[ids[1:]]
+        indented = np.zeros_like(starts)
+        indented[:-1] = self._blank[ids[1:-1]] & starts[1:]
+        found = np.flatnonzero(at_line & (starts | indented))
+        return int(found[0]) if len(found) else 0

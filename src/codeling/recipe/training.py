@@ -91,6 +91,9 @@ class TrainingRecipe(Section):
     """Of all steps; then the rate falls linearly to zero."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest global norm of the gradient."""
+    mixture_exponent: float = Field(0.5, ge=0, le=1)
+    """A run that does not reach the end of the corpus reads of a repository of n tokens a share
+    in proportion to n ** exponent: 1 as the corpus has it, 0 of all repositories alike."""
     infilling_rate: float = Field(0.5, ge=0, le=1)
     """Share of documents turned into fill-in-the-middle (Bavarian et al. 2022)."""
     suffix_first_rate: float = Field(0.5, ge=0, le=1)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codeling.dataset.infilling import Infilling
-from codeling.dataset.loader import Loader, Position
+from codeling.dataset.loader import Loader, Mixture, Position
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import TrainingError
 from codeling.generation.engine import Engine
@@ -42,7 +43,7 @@ _CALIBRATION_STEPS = 4
 _CALIBRATION_SHARE = 0.03
 """Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
 _MAX_BAD_STEPS = 3
-_ORDER_FORMAT = 1
+_ORDER_FORMAT = 2
 """Raised with every change to what a step computes, so that no older state is gone on from."""
 
 
@@ -70,6 +71,8 @@ class Inputs:
     tokenizer: Tokenizer
     train: TokenFile
     validation: TokenFile
+    owners: NDArray[np.int64] | None = None
+    """Number of the repository of each document of ``train``; None takes all for one."""
 
 
 def train(
@@ -125,10 +128,8 @@ class _Run:
         self.identity = identity
         self.progress = progress
         self.machine: Machine = set_up(recipe.device, recipe.precision, recipe.threads)
-        infilling = Infilling(recipe.infilling_rate, recipe.suffix_first_rate, recipe.seed)
-        tokenizer, context = inputs.tokenizer, config.context_length
-        self.loader = Loader(inputs.train, tokenizer, context, recipe.seed, infilling)
-        self.validation = Loader(inputs.validation, tokenizer, context, seed=0)
+        self.loader = self._loader(None)
+        self.validation = Loader(inputs.validation, inputs.tokenizer, config.context_length, seed=0)
         self.step = 0
         self.seconds = 0.0
         self.go_to(self.loader.start())
@@ -156,6 +157,19 @@ class _Run:
             weight_decay=self.recipe.weight_decay,
         )
 
+    def _loader(self, mixture: Mixture | None) -> Loader:
+        recipe, inputs = self.recipe, self.inputs
+        infilling = Infilling(recipe.infilling_rate, recipe.suffix_first_rate, recipe.seed)
+        context = self.config.context_length
+        return Loader(inputs.train, inputs.tokenizer, context, recipe.seed, infilling, mixture)
+
+    def _read_for(self, plan: Plan) -> None:
+        """Read what a run of this length does best to read."""
+        if self.inputs.owners is not None:
+            tokens = plan.num_steps * plan.tokens_per_step
+            exponent = self.recipe.mixture_exponent
+            self.loader = self._loader(Mixture(self.inputs.owners, tokens, exponent))
+
     def go_to(self, position: Position) -> None:
         """Take the next row from ``position``."""
         self.position = position
@@ -172,11 +186,14 @@ class _Run:
                 self.progress.note("the checkpoints belong to other settings; training anew")
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             self.plan = self._make_plan()
+            self._read_for(self.plan)
+            self.go_to(self.loader.start())
         else:
             self.model.load_state_dict(dict(found.model))
             self.optimizer.load_state(found.optimizer)
             self.step, self.seconds = found.step, found.seconds
             self.plan, self.restored = found.plan, newest
+            self._read_for(self.plan)
             self.go_to(found.position)
             self.progress.note(f"going on from step {self.step:,} of {self.plan.num_steps:,}")
         for name in ("metrics.jsonl", "samples.jsonl"):
@@ -211,7 +228,6 @@ class _Run:
         began = time.perf_counter()
         self._validate(num_tokens=self.recipe.validation_tokens // 4)
         validating = 4 * (time.perf_counter() - began)
-        self.go_to(self.loader.start())
         self._build()
         left = self.recipe.minutes * 60 - (time.perf_counter() - start)
         left -= validating / self.recipe.validation_interval
