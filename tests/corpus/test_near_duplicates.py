@@ -1,0 +1,169 @@
+import random
+import sysconfig
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codeling.corpus import near_duplicates
+from codeling.corpus.near_duplicates import clusters, repository_groups
+from codeling.corpus.sketch import sketches
+from codeling.errors import StorageError
+
+from .test_sketch import grams
+
+
+def components(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+    """The brute-force twin: names spread along pairs until none changes."""
+    first = list(range(count))
+    changed = True
+    while changed:
+        changed = False
+        for left, right in pairs:
+            least = min(first[left], first[right])
+            changed |= first[left] != least or first[right] != least
+            first[left] = first[right] = least
+    return first
+
+
+def edited(text: str, share: float, draw: random.Random) -> str:
+    lines = text.splitlines()
+    for i in range(len(lines)):
+        if draw.random() < share:
+            lines[i] = draw.choice(["", f"{lines[i]}  # {draw.random()}", f"x{i} = {lines[i]}"])
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[str]:
+    """Modules of the standard library, and copies of some with more or fewer lines changed."""
+    draw = random.Random(0)
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("[a-m]*.py"))[:90]]
+    copies = [edited(draw.choice(texts), draw.uniform(0, 0.25), draw) for _ in range(60)]
+    return texts + copies
+
+
+def test_clusters_are_those_of_brute_force(documents: list[str], tmp_path: Path) -> None:
+    sets = [set(grams(text)) for text in documents]
+    near = [
+        (i, j)
+        for i, j in combinations(range(len(sets)), 2)
+        if len(sets[i] & sets[j]) >= 0.7 * len(sets[i] | sets[j]) > 0
+    ]
+    expected = components(len(sets), near)
+    found = clusters([sketches(documents)], tmp_path).tolist()
+    dropped, truly = (
+        {i for i, each in enumerate(first) if each != i} for first in (found, expected)
+    )
+    assert len(truly) > 30
+    assert len(dropped & truly) >= 0.95 * max(len(dropped), len(truly))
+    together = [found[i] == found[j] for i, j in near]
+    assert sum(together) >= 0.95 * len(together)
+
+
+def test_the_batches_do_not_matter(
+    documents: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = clusters([sketches(documents)], tmp_path)
+    monkeypatch.setattr(near_duplicates, "_BLOCK", 16)
+    monkeypatch.setattr(near_duplicates, "_PAIRS", 3)
+    for size in (1, 7, 16, 50):
+        batches = (sketches(documents[i : i + size]) for i in range(0, len(documents), size))
+        assert np.array_equal(clusters(batches, tmp_path), whole)
+
+
+def test_the_order_names_a_cluster_and_does_not_make_it(
+    documents: list[str], tmp_path: Path
+) -> None:
+    rows = sketches(documents)
+    turned = clusters([rows[::-1]], tmp_path)
+    last = len(documents) - 1
+    partition = {
+        tuple(sorted(last - i for i in np.flatnonzero(turned == each))) for each in set(turned)
+    }
+    straight = clusters([rows], tmp_path)
+    assert partition == {tuple(np.flatnonzero(straight == each)) for each in set(straight)}
+    assert (straight <= np.arange(len(documents))).all()
+
+
+def test_many_equal_documents_are_one_cluster_beside_many_others(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    base = [draw.choice("abcdefgh") for _ in range(100)]
+    other = [*base[:60], *(draw.choice("abcdefgh") for _ in range(60))]
+    texts = [" ".join(draw.choice([base, other])) for _ in range(300)]
+    first = clusters([sketches(texts)], tmp_path)
+    assert len(set(first)) == 2
+    assert all(texts[i] == texts[each] for i, each in enumerate(first))
+
+
+def test_documents_of_few_words_are_nobodys_copies(tmp_path: Path) -> None:
+    assert clusters([sketches(["a b c d"] * 3 + [""] * 2)], tmp_path).tolist() == [0, 1, 2, 3, 4]
+    assert clusters([], tmp_path).tolist() == []
+    assert clusters([sketches([])], tmp_path).tolist() == []
+
+
+def test_nothing_is_left_on_disk(documents: list[str], tmp_path: Path) -> None:
+    clusters([sketches(documents[:5])], tmp_path / "spool")
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        clusters([sketches(["a b c d e"])], tmp_path / "file")
+
+
+PAIRS = st.integers(1, 12).flatmap(
+    lambda count: st.tuples(
+        st.just(count),
+        st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1))),
+    )
+)
+
+
+@given(PAIRS)
+def test_joining_is_brute_forces(case: tuple[int, list[tuple[int, int]]]) -> None:
+    count, pairs = case
+    left, right = np.array(pairs, np.int64).reshape(-1, 2).T
+    half = len(pairs) // 2
+    first = near_duplicates._join(np.arange(count), left[:half], right[:half])
+    first = near_duplicates._join(first, left[half:], right[half:])
+    assert first.tolist() == components(count, pairs)
+
+
+def test_a_fork_joins_its_origin_and_a_copied_file_does_not() -> None:
+    repositories = ["origin"] * 4 + ["fork"] * 3 + ["user"] * 4 + ["fork of fork"] * 2
+    first = [0, 1, 2, 3, 0, 1, 6, 2, 8, 9, 10, 6, 6]
+    assert repository_groups(first, repositories) == {
+        "origin": "origin",
+        "fork": "origin",
+        "user": "user",
+        "fork of fork": "origin",
+    }
+    assert repository_groups([], []) == {}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 30)), max_size=30))
+def test_groups_name_their_best_ranked_member(rows: list[tuple[str, int]]) -> None:
+    repositories = [name for name, _ in rows]
+    first = components(len(rows), [(i, at) for i, (_, at) in enumerate(rows) if at < len(rows)])
+    groups = repository_groups(first, repositories)
+    order = list(dict.fromkeys(repositories))
+    assert list(groups) == order
+    for name, group in groups.items():
+        assert groups[group] == group
+        assert order.index(group) <= order.index(name)
+        if group == name:
+            continue
+        # Somebody of the group is a fork of another member, by the rule as it is written.
+        assert any(
+            sum(repositories[first[i]] == b for i in range(len(rows)) if repositories[i] == a)
+            >= 0.5 * repositories.count(a)
+            for a in order
+            for b in order
+            if a != b and groups[a] == groups[b] == group
+        )
