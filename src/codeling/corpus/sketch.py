@@ -76,7 +76,7 @@ def ngrams(texts: Sequence[str]) -> tuple[U64, NDArray[np.int64]]:
     ends = np.cumsum([len(text) + 1 for text in encoded], dtype=np.int64)
     is_word = _IS_WORD[data]
     edges = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
-    words = _word_hashes(data, edges[0::2], edges[1::2])
+    words = span_hashes(data, edges[0::2], edges[1::2])
     last_words = np.searchsorted(edges[0::2], ends)
     first_words = np.concatenate([[0], last_words[:-1]])
     counts = np.maximum(last_words - first_words - (NGRAM_WORDS - 1), 0)
@@ -85,19 +85,19 @@ def ngrams(texts: Sequence[str]) -> tuple[U64, NDArray[np.int64]]:
     hashes = words[starts]
     for position in range(1, NGRAM_WORDS):
         hashes = hashes * _WORD_BASE + words[starts + position]
-    return _mix(hashes), offsets
+    return mix(hashes), offsets
 
 
-def _word_hashes(data: U8, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> U64:
-    """Polynomial hash of ``data[start:end]`` for every word, modulo 2⁶⁴, then mixed.
+def span_hashes(data: U8, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> U64:
+    """Polynomial hash of ``data[start:end]`` for every span (S,), modulo 2⁶⁴, then mixed.
 
-    The sum over ``data[i] * base**-i`` runs once over all; a word is a difference of two of
-    its terms, scaled by ``base**end``, so equal words have equal hashes.
+    The sum over ``data[i] * base**-i`` runs once over all; a span is a difference of two of
+    its terms, scaled by ``base**end``, so equal spans have equal hashes.
     """
     powers, inverses = _powers(-(-(len(data) + 1) // _POWERS_STEP))
     sums = np.zeros(len(data) + 1, np.uint64)
     np.cumsum((data.astype(np.uint64) + np.uint64(1)) * inverses[: len(data)], out=sums[1:])
-    return _mix((sums[ends] - sums[starts]) * powers[ends])
+    return mix((sums[ends] - sums[starts]) * powers[ends])
 
 
 @lru_cache(maxsize=2)
@@ -124,12 +124,12 @@ def _band_hashes(slots: NDArray[np.uint32]) -> U64:
     bands = slots[:, : BANDS * BAND_SLOTS].reshape(-1, BANDS, BAND_SLOTS).astype(np.uint64)
     hashes = np.zeros(bands.shape[:2], np.uint64)
     for slot in range(BAND_SLOTS):
-        hashes = _mix(hashes * _WORD_BASE + bands[:, :, slot])
+        hashes = mix(hashes * _WORD_BASE + bands[:, :, slot])
     hashes[hashes == 0] = 1
     return hashes
 
 
-def _mix(values: U64) -> U64:
+def mix(values: U64) -> U64:
     """The finalizer of splitmix64 (Steele, Lea, Flood 2014): every bit depends on every bit."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,0 +1,70 @@
+"""Problem sets as they are published: JSONL, gzipped or not, a problem a line.
+
+HumanEval's columns (``task_id``, ``prompt``, ``canonical_solution``; Chen et al. 2021), which
+MBPP, PandasEval and NumpyEval are published in, too. This module reads what a corpus has to be
+kept clean of; how models are tested on it is none of its business.
+"""
+
+import ast
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codeling.errors import CorpusError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What of a problem may stand in a corpus."""
+
+    task_id: str
+    prompt: str
+    solutions: tuple[str, ...]
+    """Each goes on from the prompt."""
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """The problems of one file.
+
+    A ``canonical_solution`` may be a list, or a list written as text as in PandasEval.
+
+    :raises CorpusError: the file cannot be read, or a line is not a problem.
+    """
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CorpusError(f"problem set {path}: cannot be read ({reason})") from error
+    problems = [
+        _problem(line, f"problem set {path}, line {number}")
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+    if not problems:
+        raise CorpusError(f"problem set {path}: no problem in it")
+    return problems
+
+
+def _problem(line: str, place: str) -> Problem:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise CorpusError(f"{place}: not JSON ({error})") from error
+    columns = ("task_id", "prompt", "canonical_solution")
+    missing = [name for name in columns if not isinstance(row, dict) or row.get(name) is None]
+    if missing:
+        raise CorpusError(f"{place}: no {missing[0]}; a problem has {', '.join(columns)}")
+    return Problem(str(row["task_id"]), str(row["prompt"]), _solutions(row["canonical_solution"]))
+
+
+def _solutions(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            return (value,)
+    return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
