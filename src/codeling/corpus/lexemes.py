@@ -82,8 +82,9 @@ def tokens(texts: Sequence[str]) -> Tokens:
     """Cut the code of every text.
 
     Names are identifiers that are no keywords and do not stand after a dot; builtins are names,
-    since many a program calls its own things ``str`` or ``sum``. A string is one token, whatever its prefix; it is its content without backslashes, so that raw and
-    escaped ones are equal. All formatted strings are one token, since names stand in them.
+    since many a program calls its own things ``str`` or ``sum``. A string is one token, whatever
+    its prefix; it is its content without backslashes, so that raw and escaped ones are equal.
+    All formatted strings are one token, since names stand in them.
     """
     data, begins = _joined([LITERALS.sub(_stand_in, text) for text in texts])
     classes = _CLASSES[data]
@@ -97,14 +98,15 @@ def tokens(texts: Sequence[str]) -> Tokens:
     ends[is_word[starts]] = edges[1::2]
     hashes = span_hashes(data, starts, ends)
     first = data[starts]
-    is_string = first == ord(_STRING)
-    hashes[1:][is_string[1:] & _among(hashes[:-1], _FORMATTED)] = 0
-    is_kept = np.ones(len(starts), np.bool_)
-    is_kept[:-1] = ~(is_string[1:] & _among(hashes[:-1], _PREFIXES))
-    starts, hashes, first = starts[is_kept], hashes[is_kept], first[is_kept]
-    is_name = _BEGINS_NAME[first] & ~_among(hashes, _KEYWORDS)
-    is_name[1:] &= first[:-1] != ord(".")
     owners = _owners(starts, begins, len(data))
+    is_prefixed = (first[1:] == ord(_STRING)) & (owners[1:] == owners[:-1])
+    hashes[1:][is_prefixed & _among(hashes[:-1], _FORMATTED)] = 0
+    is_kept = np.ones(len(starts), np.bool_)
+    is_kept[:-1] = ~(is_prefixed & _among(hashes[:-1], _PREFIXES))
+    starts, hashes = starts[is_kept], hashes[is_kept]
+    first, owners = first[is_kept], owners[is_kept]
+    is_name = _BEGINS_NAME[first] & ~_among(hashes, _KEYWORDS)
+    is_name[1:] &= (first[:-1] != ord(".")) | (owners[1:] != owners[:-1])
     last_use = _last_uses(hashes, is_name, owners)
     return Tokens(hashes, owners, starts, begins, data, is_name, _IS_DATA[first], last_use)
 
@@ -121,8 +123,11 @@ def words(texts: Sequence[str]) -> Words:
 
 
 def _joined(texts: Sequence[str]) -> tuple[U8, I64]:
-    """All texts in UTF-8, a line feed before each and one at the end, and where each begins."""
-    encoded = [b"\n" + text.encode("utf-8", "replace") for text in texts]
+    """All texts in UTF-8, a zero and a line feed before each, and where each begins with them.
+
+    The zero is no white space, so that nothing is looked for beyond a text's end.
+    """
+    encoded = [b"\0\n" + text.encode("utf-8", "replace") for text in texts]
     data = np.frombuffer(b"".join(encoded) + b"\n", np.uint8)
     return data, np.cumsum([0, *(len(text) for text in encoded)], dtype=np.int64)[:-1]
 
