@@ -9,7 +9,8 @@ looks for such runs first, and the rules are asked about their lines alone.
 BigCode's gates against false alarms (UUIDs, identifiers, templates, sequences, hashes, words)
 are asked of the entropy rules only: a key of a known form needs no more proof, and asked about
 all, the gate "a file that speaks of hashes" would let any key in such a file pass. Deviations:
-hexadecimal strings count from 32 digits on, and strings of more than 512 characters are data.
+hexadecimal strings count from 32 digits on, a commit's name is a hash, and strings of more
+than 512 characters are data.
 The body of a private key's block, of which detect-secrets finds the first line, is looked for
 here. This module must not keep or print what it finds.
 """
@@ -17,10 +18,11 @@ here. This module must not keep or print what it finds.
 import math
 import re
 import string
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +101,7 @@ _ESCAPE = re.compile(
     r"\\(?:[abfnrtv]|[0-7]{1,3}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})\Z"
 )
 _SIGNS, _DIGIT = re.compile(r"[_/=-]"), re.compile(r"[0-9]")
-_HASH_WORDS = ("sha", "md5", "hash", "byte")
+_HASH_WORDS = ("sha", "md5", "hash", "byte", "commit", "revision", "version")
 
 _HASH_LENGTHS = (32, 40, 64)
 _GROUP_CHARACTERS = 16
@@ -115,17 +117,23 @@ def find_keys(text: str) -> Iterator[Span]:
         for block in _BLOCK.finditer(text):
             for body in _BODY.finditer(text, *block.span(1)):
                 yield body.span()
+    places = list(_candidates(text))
+    if not places:
+        return
+    lines = [text[start:end] for start, end in places]
+    excerpt = "\n".join(lines)
+    begins = [0, *accumulate(len(line) + 1 for line in lines)]
+    for low, high in _known(excerpt):
+        line = bisect_right(begins, low) - 1
+        yield places[line][0] + low - begins[line], places[line][0] + high - begins[line]
     has_hashes: bool | None = None
-    for start, end in _candidates(text):
-        line = text[start:end]
-        for low, high in _known(line):
-            yield start + low, start + high
-        for found in _QUOTED.finditer(line):
-            if _is_random(found[2]) and _is_secret(found[2], line, found.start(2)):
-                if has_hashes is None:
-                    has_hashes = _has_hashes(text)
-                if not has_hashes:
-                    yield start + found.start(2), start + found.end(2)
+    for found in _QUOTED.finditer(excerpt):
+        line = bisect_right(begins, found.start()) - 1
+        start = found.start(2) - begins[line]
+        if _is_random(found[2]) and _is_secret(found[2], lines[line], start):
+            has_hashes = _has_hashes(text) if has_hashes is None else has_hashes
+            if not has_hashes:
+                yield places[line][0] + start, places[line][0] + start + len(found[2])
 
 
 def _candidates(text: str) -> Iterator[Span]:
@@ -152,20 +160,20 @@ def _may_be_key(run: str) -> bool:
     return _DIGIT.search(run) is not None or max(map(len, _SIGNS.split(run))) >= _GROUP_CHARACTERS
 
 
-def _known(line: str) -> Iterator[Span]:
+def _known(lines: str) -> Iterator[Span]:
     """Keys of a known form, without what the rules see around them."""
     for plugin, regex in _RULES:
-        for found in regex.finditer(line):
+        for found in regex.finditer(lines):
             is_token = plugin is jwt.JwtTokenDetector
             if is_token and not jwt.JwtTokenDetector.is_formally_valid(found[0]):
                 continue
             groups = [found.span(i) for i in range(1, regex.groups + 1)]
             long = [(low, high) for low, high in groups if high - low >= _GROUP_CHARACTERS]
-            inner = _ALLOWED.search(line, *(long or [found.span()])[-1])
-            if inner is None or _is_rest(line, inner.start()):
+            inner = _ALLOWED.search(lines, *(long or [found.span()])[-1])
+            if inner is None or _is_rest(lines, inner.start()):
                 continue
             # A token's rule ends before its signature.
-            rest = _ALLOWED.match(line, inner.end()) if is_token else None
+            rest = _ALLOWED.match(lines, inner.end()) if is_token else None
             yield inner.start(), (rest or inner).end()
 
 
