@@ -90,11 +90,20 @@ _PLUGINS = (
     twilio.TwilioKeyDetector,
 )
 _RULES = tuple((plugin, regex) for plugin in _PLUGINS for regex in plugin.denylist)
+_LEAST_RUN = {
+    ibm_cloud_iam.IbmCloudIamDetector: 44,
+    ibm_cos_hmac.IbmCosHmacDetector: 48,
+    softlayer.SoftlayerDetector: 64,
+}
+"""Characters in a row without which these rules, the slow ones, find nothing."""
+_HINTS = {artifactory.ArtifactoryDetector: ("AKC", "AP"), cloudant.CloudantDetector: ("cl", "CL")}
+"""What their finds, or the name before them, begin with."""
 
 _QUOTED = re.compile(r"""(["'])([A-Za-z0-9+/\-_=]{20,512})\1""")
 _BLOCK = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(.{1,20000}?)-----END", re.DOTALL
 )
+_RUN = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{24,}")
 _BODY = re.compile(r"[A-Za-z0-9+/=]{16,}")
 _ALLOWED = re.compile(r"[A-Za-z0-9+/_=.:~-]+")
 _ESCAPE = re.compile(
@@ -123,7 +132,8 @@ def find_keys(text: str) -> Iterator[Span]:
     lines = [text[start:end] for start, end in places]
     excerpt = "\n".join(lines)
     begins = [0, *accumulate(len(line) + 1 for line in lines)]
-    for low, high in _known(excerpt):
+    longest = max(map(len, _RUN.findall(excerpt)), default=0)
+    for low, high in _known(excerpt, longest):
         line = bisect_right(begins, low) - 1
         yield places[line][0] + low - begins[line], places[line][0] + high - begins[line]
     has_hashes: bool | None = None
@@ -160,9 +170,15 @@ def _may_be_key(run: str) -> bool:
     return _DIGIT.search(run) is not None or max(map(len, _SIGNS.split(run))) >= _GROUP_CHARACTERS
 
 
-def _known(lines: str) -> Iterator[Span]:
-    """Keys of a known form, without what the rules see around them."""
+def _known(lines: str, longest: int) -> Iterator[Span]:
+    """Keys of a known form, without what the rules see around them.
+
+    ``longest`` is the longest run in the lines.
+    """
     for plugin, regex in _RULES:
+        hints = _HINTS.get(plugin, ("",))
+        if longest < _LEAST_RUN.get(plugin, 0) or not any(hint in lines for hint in hints):
+            continue
         for found in regex.finditer(lines):
             is_token = plugin is jwt.JwtTokenDetector
             if is_token and not jwt.JwtTokenDetector.is_formally_valid(found[0]):
