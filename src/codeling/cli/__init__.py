@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from codeling.cli import complete, corpus, demo, doctor, run, tokenizer, trace, train
+from codeling.cli import complete, corpus, demo, doctor, evaluate, run, tokenizer, trace, train
 from codeling.cli.signals import LISTENER, Interrupted
 from codeling.errors import CodelingError
 
@@ -29,6 +29,7 @@ app.command("corpus")(corpus.corpus)
 app.command("tokenizer")(tokenizer.tokenizer)
 app.command("train")(train.train)
 app.command("complete")(complete.complete)
+app.command("evaluate")(evaluate.evaluate)
 app.command("trace")(trace.trace)
 app.command("doctor")(doctor.doctor)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from codeling.evaluation.draw import Located, place_hash
+from codeling.evaluation.pass_at_k import wilson
 from codeling.generation.blocks import cut_unfinished
 from codeling.generation.engine import Engine
 from codeling.progress import SILENT, Progress
@@ -58,10 +59,7 @@ class ParseRate:
 
     def interval(self) -> tuple[float, float]:
         """Ends of the 95 % interval of :attr:`value` (Wilson 1927)."""
-        z, n, p = 1.959964, len(self.samples), self.value
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson(self.value, len(self.samples))
 
 
 def function_prompt(text: str) -> str | None:
@@ -73,7 +71,7 @@ def function_prompt(text: str) -> str | None:
     that is its docstring alone.
     """
     text = textwrap.dedent(text.replace("\r\n", "\n").replace("\r", "\n"))
-    tree = _parse(text)
+    tree = parse(text)
     if tree is None or len(tree.body) != 1:
         return None
     function = tree.body[0]
@@ -83,21 +81,22 @@ def function_prompt(text: str) -> str | None:
     if not body:
         return None
     first = body[0]
-    line = min([first.lineno, *(d.lineno for d in _decorators(first))])
+    line = min([first.lineno, *(d.lineno for d in decorators(first))])
     lines = text.split("\n")
     before = lines[line - 1].encode()[: first.col_offset].decode()
     prompt = "".join(f"{above}\n" for above in lines[: line - 1]) + before.rstrip()
     column = function.body[0].col_offset
-    return prompt if line == function.lineno else _as_in_its_file(prompt, column)
+    return prompt if line == function.lineno else as_in_its_file(prompt, column)
 
 
-def _decorators(statement: ast.stmt) -> list[ast.expr]:
+def decorators(statement: ast.stmt) -> list[ast.expr]:
+    """What stands above a statement as ``@…``."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return statement.decorator_list
     return []
 
 
-def _as_in_its_file(prompt: str, body_column: int) -> str:
+def as_in_its_file(prompt: str, body_column: int) -> str:
     """``prompt`` with its first line moved to where it stood.
 
     A corpus cuts a method out from its ``def`` on, so its body stays indented by eight and more.
@@ -170,10 +169,11 @@ def outcome(prompt: str, completion: str) -> Outcome:
     if not completion.strip():
         return "empty"
     within = "if True:\n" if prompt.startswith(" ") else ""
-    return "broken" if _parse(within + prompt + completion) is None else "parsed"
+    return "broken" if parse(within + prompt + completion) is None else "parsed"
 
 
-def _parse(text: str) -> ast.Module | None:
+def parse(text: str) -> ast.Module | None:
+    """The tree of ``text``; None where it is no Python 3."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes and the like are Python still
         try:

@@ -1,21 +1,18 @@
 """Where the block that a completion is written into ends: Python read a character at a time.
 
-Only what decides where a logical line begins and ends is known here: strings, brackets,
-comments, continuation lines and indentation ("Lexical analysis" in the language reference).
-Broken code has an answer too. Not covered: quotes of the same kind nested in an f-string's
-braces (Python 3.12) that hold a lone bracket. This module must not know torch, ids or files.
+Logical lines and their indentation (:mod:`codeling.generation.lines`) decide, so broken code has
+an answer too. This module must not know torch, ids or files.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Literal
 
+from codeling.generation.lines import Line
+
 _CLAUSES = ("elif", "else", "except", "finally")
 _DEFINITION = re.compile(r"(async\s+def|def|class)\b")
 _WORD = re.compile(r"\w*")
-_HEAD_CHARACTERS = 64
-_TAB = 8
-"""Columns to a tab stop, as Python counts them."""
 
 
 @dataclass
@@ -30,117 +27,6 @@ class _Block:
     def floor(self) -> int:
         """The smallest column of a line that still belongs to the body."""
         return self.column + 1 if self.body is None else self.body
-
-
-class _Line:
-    """Python read character by character, as far as logical lines go.
-
-    Knows strings, brackets, comments and continuation lines, which is all that decides where
-    a logical line begins and ends ("Lexical analysis" in the language reference).
-    """
-
-    def __init__(self) -> None:
-        self.column = 0
-        """Of the first character that is no blank; so far, where there is none yet."""
-        self.is_blank = True
-        """Nothing but blanks yet."""
-        self.code = False
-        """A logical line has begun: this is no blank line and no comment alone."""
-        self.in_comment = False
-        self.head = ""
-        """How the logical line begins."""
-        self.last = ""
-        """Its last character that is neither blank nor within a comment."""
-        self._depth = 0
-        """Brackets open."""
-        self._quote = ""
-        """What would end the string we are in; empty outside of one."""
-        self._opening = 0
-        """How many of a string's first quotes have been read; 0 once one or three is settled."""
-        self._closing = 0
-        """How many quotes have just been read that may end the string."""
-        self._escaped = False
-        """The last character was a backslash that keeps the next from its meaning."""
-
-    def feed(self, character: str) -> bool:
-        """Read one character; True where it ends the line, logical, blank or comment alone."""
-        if self._quote and self._in_string(character):
-            return False
-        if self.in_comment and character != "\n":
-            return False
-        self.in_comment = False
-        if self._escaped:
-            # A backslash keeps the line end of "\r\n" too, so it outlives the "\r".
-            self._escaped = character == "\r"
-            if character == "\n":
-                return False
-        if character == "\n":
-            return self._depth == 0
-        if character in " \t\f\r":
-            if self.is_blank:
-                self._indent(character)
-            elif len(self.head) < _HEAD_CHARACTERS:
-                self.head += character
-            return False
-        if character == "#":
-            self.in_comment, self.is_blank = True, False
-            return False
-        self._begin(character)
-        if character == "\\":
-            self._escaped = True
-        elif character in "\"'":
-            self._quote, self._opening = character, 1
-        elif character in "([{":
-            self._depth += 1
-        elif character in ")]}":
-            self._depth = max(0, self._depth - 1)
-        return False
-
-    def restart(self) -> None:
-        """Begin the next line, after one that :meth:`feed` said has ended."""
-        self.column, self.is_blank, self.code = 0, True, False
-        self.head = self.last = ""
-
-    def _begin(self, character: str) -> None:
-        self.is_blank, self.code = False, True
-        self.last = character
-        if len(self.head) < _HEAD_CHARACTERS:
-            self.head += character
-
-    def _indent(self, character: str) -> None:
-        if character == " ":
-            self.column += 1
-        elif character == "\t":
-            self.column += _TAB - self.column % _TAB
-        elif character == "\f":
-            self.column = 0
-
-    def _in_string(self, character: str) -> bool:
-        """Read one character of a string; False where it turns out to lie behind it."""
-        if self._opening:
-            if character == self._quote:
-                self._opening += 1
-                if self._opening == 3:
-                    self._quote, self._opening, self._closing = character * 3, 0, 0
-                return True
-            if self._opening == 2:
-                self._quote, self._opening = "", 0
-                return False
-            self._opening = 0
-        if self._escaped:
-            self._escaped = character == "\r"
-        elif character == "\\":
-            self._escaped, self._closing = True, 0
-        elif character == self._quote[0]:
-            self._closing += 1
-            if self._closing == len(self._quote):
-                self._quote, self._closing = "", 0
-        else:
-            self._closing = 0
-            if character == "\n" and len(self._quote) == 1:
-                self._quote = ""  # never closed: an error, and the line ends
-                return False
-        return True
 
 
 class BlockEnd:
@@ -162,7 +48,7 @@ class BlockEnd:
     def __init__(self, prompt: str) -> None:
         """Read the prompt; nothing of it is ever cut."""
         self.ended = False
-        self._line = _Line()
+        self._line = Line()
         self._open: list[_Block] = []
         """Headers whose bodies are not over yet, outermost first."""
         self._block: _Block | None = None
@@ -172,6 +58,13 @@ class BlockEnd:
         self._after_decorator = False
         self._pending: list[str] = []
         self._read_prompt(prompt)
+
+    @property
+    def in_definition(self) -> bool:
+        """Whether the block, as far as it is known, is the body of a ``def`` or ``class``."""
+        if self._block is None:
+            return any(block.kind == "definition" for block in self._open)
+        return self._block.kind == "definition"
 
     def feed(self, text: str) -> str:
         """What may be shown after ``text``; nothing more once :attr:`ended`."""
@@ -265,7 +158,7 @@ class BlockEnd:
             self._open.append(_Block(line.column, _kind(line)))
         self._after_decorator = line.head.startswith("@")
 
-    def _around(self, line: _Line | None = None) -> _Block:
+    def _around(self, line: Line | None = None) -> _Block:
         """The block that is being completed, after ``line`` where that line has just ended."""
         if line is not None and _kind(line) == "definition":
             own = self._open and line.last == ":"
@@ -279,7 +172,7 @@ class BlockEnd:
         return _Block(line.column, "statement")
 
 
-def _kind(line: _Line) -> Literal["definition", "compound"]:
+def _kind(line: Line) -> Literal["definition", "compound"]:
     return "definition" if _DEFINITION.match(line.head) else "compound"
 
 
@@ -289,7 +182,7 @@ def cut_unfinished(prompt: str, completion: str) -> str:
     A line within open brackets or an open string is not whole, nor is a header (``if x:``) whose
     body has not begun.
     """
-    line, end = _Line(), 0
+    line, end = Line(), 0
     for position, character in enumerate(prompt + completion, 1 - len(prompt)):
         if line.feed(character):
             if position > 0 and line.last != ":":
@@ -301,3 +194,8 @@ def cut_unfinished(prompt: str, completion: str) -> str:
 def cut_at_block_end(prompt: str, completion: str) -> str:
     """The part of ``completion`` that belongs to the block that ``prompt`` stands in."""
     return BlockEnd(prompt).feed(completion)
+
+
+def stands_in_definition(prompt: str) -> bool:
+    """Whether what comes after ``prompt`` is written into a ``def`` or ``class``."""
+    return BlockEnd(prompt).in_definition

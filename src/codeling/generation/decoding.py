@@ -2,8 +2,9 @@
 
 Small machines, each fed piece by piece, each returning what is certain so far:
 :class:`PartialText` (a character may straddle tokens), :class:`StopStrings` (so may a stop
-string) and :class:`~codeling.generation.blocks.BlockEnd`. What they give in all does not depend
-on how the text was cut into pieces. :class:`Output` chains them.
+string), :class:`~codeling.generation.blocks.BlockEnd` and
+:class:`~codeling.generation.scripts.ScriptEnd`. What they give in all does not depend on how the
+text was cut into pieces. :class:`Output` chains them.
 
 This module must not know torch, ids or files.
 """
@@ -13,10 +14,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from codeling.generation.blocks import BlockEnd
+from codeling.generation.scripts import ScriptEnd
 
 FinishReason = Literal["stop", "length", "block", "end_of_text"]
 """Why a completion ended: a stop string, ``max_new_tokens`` (or an infilling that has filled
-the context), the end of the block, or the model's own ``<|endoftext|>``."""
+the context), the end of the block or script, or the model's own ``<|endoftext|>``."""
 
 
 class PartialText:
@@ -74,11 +76,22 @@ def _overlap(text: str, stop: str) -> int:
 class Output:
     """What one completion shows: bytes of tokens in, text out, until something ends it."""
 
-    def __init__(self, prompt: str, stops: Sequence[str] = (), at_block_end: bool = False) -> None:
-        """``prompt`` matters only to where its block ends."""
+    def __init__(
+        self,
+        prompt: str,
+        stops: Sequence[str] = (),
+        at_block_end: bool = False,
+        script_ends: Sequence[str] = (),
+    ) -> None:
+        """``prompt`` matters only to where its block ends; where it stands in no definition and
+        there are ``script_ends``, one of those ends the completion instead."""
         self._characters = PartialText()
         self._stops = StopStrings(stops)
-        self._block = BlockEnd(prompt) if at_block_end else None
+        self._block: BlockEnd | ScriptEnd | None = None
+        if at_block_end:
+            block = BlockEnd(prompt)
+            is_script = script_ends and not block.in_definition
+            self._block = ScriptEnd(prompt, script_ends) if is_script else block
         self._shown: list[str] = []
         self.finish_reason: FinishReason | None = None
 
@@ -97,6 +110,10 @@ class Output:
         An unfinished character at the very end is left out.
         """
         shown = self._show(self._stops.finish())
+        if isinstance(self._block, ScriptEnd) and not self._block.ended:
+            held = self._block.finish()
+            self._shown.append(held)
+            shown += held
         if self.finish_reason is None:
             self.finish_reason = reason
         return shown

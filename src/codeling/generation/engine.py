@@ -45,6 +45,7 @@ class Options(TypedDict, total=False):
     top_p: float | None
     stop: str | Sequence[str]
     stop_at_block_end: bool
+    script_ends: Sequence[str]
     seed: int
 
 
@@ -58,6 +59,9 @@ class Settings(Sampling):
     """Texts that end a completion; none of them is ever part of it. One, or several."""
     stop_at_block_end: bool = False
     """End where the function body ends (:class:`~codeling.generation.blocks.BlockEnd`)."""
+    script_ends: Sequence[str] = ()
+    """Where ``stop_at_block_end`` is asked for and the prompt stands in no definition: end before a
+    line that begins with one of these (:class:`~codeling.generation.scripts.ScriptEnd`)."""
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: one is out of range."""
@@ -166,12 +170,16 @@ class Engine:
         *,
         n: int = 1,
         batch_size: int = 32,
+        first_samples: Sequence[int] | None = None,
         progress: Progress = SILENT,
         **options: "Unpack[Options]",
     ) -> list[list[Completion]]:
         """``n`` samples for each of many prompts, ``batch_size`` samples at a time.
 
-        A prompt gets what it gets alone, whatever it stands beside. Raises as :meth:`complete`.
+        A prompt gets what it gets alone, whatever it stands beside; the samples of one prompt
+        that are decoded together share its prefill. ``first_samples`` are the numbers of each
+        prompt's first sample, 0 by default: with other numbers another prompt draws other
+        samples from the same seed. Raises as :meth:`complete`.
         """
         settings = Settings(**options)
         if n < 1 or batch_size < 1:
@@ -180,9 +188,11 @@ class Engine:
             suffixes = [None] * len(prompts)
         if len(suffixes) != len(prompts):
             raise UsageError(f"{len(prompts)} prompts, but {len(suffixes)} suffixes")
+        if first_samples is None:
+            first_samples = [0] * len(prompts)
         samples = [
-            [self._begin(prompt, suffix, settings, number) for number in range(n)]
-            for prompt, suffix in zip(prompts, suffixes, strict=True)
+            [self._begin(prompt, suffix, settings, number) for number in range(first, first + n)]
+            for prompt, suffix, first in zip(prompts, suffixes, first_samples, strict=True)
         ]
         # Prompts of like length stand together, so that little is padded.
         waiting = sorted((row for rows in samples for row in rows), key=lambda row: row.num_prompt)
@@ -230,7 +240,9 @@ class Engine:
 
     def _begin(self, prompt: str, suffix: str | None, settings: Settings, number: int) -> "_Row":
         tokens = self.prompt_ids(prompt, suffix, settings.max_new_tokens)
-        output = Output(prompt, settings.stops, settings.stop_at_block_end)
+        output = Output(
+            prompt, settings.stops, settings.stop_at_block_end, tuple(settings.script_ends)
+        )
         return _Row(tokens, number, suffix is not None, output)
 
     def _decode(self, rows: list["_Row"], settings: Settings) -> Iterator[tuple["_Row", str]]:

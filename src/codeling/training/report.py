@@ -10,14 +10,13 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from codeling.errors import CodelingError
 from codeling.manifest import MANIFEST_NAME, write_bytes
 from codeling.model.config import GPT2Config
+from codeling.page import completion, escape, frame, short_bytes, short_seconds, table, tile_list
 from codeling.recipe import Recipe, read_recipe
-from codeling.training.page import completion, escape, short_bytes, short_seconds, table
 from codeling.training.plots import Plot, plots, short_number
 
 REPORT_NAME = "report.html"
@@ -62,21 +61,13 @@ def render(run_folder: Path) -> tuple[str, bool]:
         ("stages", "Stages", lambda: _stages(stages)),
     ]
     sections = [(name, title, body) for name, title, make in made if (body := _try(make))]
-    template = Template(Path(__file__).with_name(REPORT_NAME).read_text(encoding="utf-8"))
-    name = run_folder.resolve().name
-    page = template.substitute(
-        title=escape(f"{name}: a codeling run"),
-        name=escape(name),
-        summary=escape(_summary(recipe, corpus)),
-        links="".join(f'<a href="#{name}">{escape(title)}</a>' for name, title, _ in sections),
+    page = frame(
+        kind="codeling run",
+        name=run_folder.resolve().name,
+        summary=_summary(recipe, corpus),
         tiles=_try(lambda: _tiles(recipe, steps, validations, evaluation)),
-        sections="\n".join(
-            f'<section id="{name}" aria-labelledby="{name}-title">'
-            f'<h2 id="{name}-title">{escape(title)}</h2>\n{body}</section>'
-            for name, title, body in sections
-        ),
-        footer="Written by codeling from the files of this run folder. "
-        "Nothing on this page is fetched from anywhere.",
+        sections=sections,
+        footer="Written by codeling from the files of this run folder.",
     )
     return page, has_plots
 
@@ -175,14 +166,7 @@ def _tiles(
         if speeds:
             speed = short_number(statistics.median(speeds))
             tiles.append(("Tokens per second", speed, of_peak))
-    if not tiles:
-        return ""
-    inner = "".join(
-        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}"
-        f'<span class="more">{escape(more)}</span></dd></div>'
-        for label, value, more in tiles
-    )
-    return f'<dl class="tiles">{inner}</dl>'
+    return tile_list(tiles)
 
 
 def _interval(values: Values, digits: int, scale: float = 1) -> str:

@@ -1,8 +1,16 @@
-"""Parts of an HTML page: escaped text, tables, numbers for people. Knows nothing of runs."""
+"""An HTML page and its parts: the frame, escaped text, tables, numbers for people.
+
+A page holds all that it shows: nothing is fetched, and there is no script. This module imports
+nothing of the package and knows nothing of runs.
+"""
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from string import Template
 from typing import Any
+
+TEMPLATE = "page.html"
 
 _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"}
 _CONTROLS[127] = "\u2421"
@@ -11,6 +19,43 @@ _CONTROLS[127] = "\u2421"
 def escape(value: object) -> str:
     """Text that stands for itself in HTML, control characters made visible."""
     return html.escape(str(value).translate(_CONTROLS))
+
+
+def frame(
+    *,
+    kind: str,
+    name: str,
+    sections: Sequence[tuple[str, str, str]],
+    summary: str = "",
+    tiles: str = "",
+    footer: str = "",
+) -> str:
+    """A whole page. ``sections`` are (id, title, HTML), ``tiles`` is HTML, the rest is text."""
+    template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(f"{name}: a {kind}"),
+        kind=escape(kind),
+        name=escape(name),
+        summary=escape(summary),
+        links="".join(f'<a href="#{name}">{escape(title)}</a>' for name, title, _ in sections),
+        tiles=tiles,
+        sections="\n".join(
+            f'<section id="{name}" aria-labelledby="{name}-title">'
+            f'<h2 id="{name}-title">{escape(title)}</h2>\n{body}</section>'
+            for name, title, body in sections
+        ),
+        footer=escape(f"{footer} Nothing on this page is fetched from anywhere.".strip()),
+    )
+
+
+def tile_list(tiles: Sequence[tuple[str, str, str]]) -> str:
+    """Numbers at the head of a page: label, value, and a line more."""
+    inner = "".join(
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}"
+        f'<span class="more">{escape(more)}</span></dd></div>'
+        for label, value, more in tiles
+    )
+    return f'<dl class="tiles">{inner}</dl>' if tiles else ""
 
 
 def completion(sample: Mapping[str, Any]) -> str:

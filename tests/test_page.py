@@ -4,7 +4,7 @@ import html
 
 import pytest
 
-from codeling.training.page import completion, escape, short_bytes, short_seconds, table
+from codeling.page import completion, escape, short_bytes, short_seconds, table
 
 
 @pytest.mark.parametrize("text", ["", "<b>&amp;\"'", "a\n\tb", "\x00\x07\x1b\x7f\r", "é変"])

@@ -1,0 +1,90 @@
+"""What the tests of the suites share: an engine that says what it is told to, and a judge for
+programs that these tests wrote themselves."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeling.evaluation.datafiles import DataFile
+from codeling.evaluation.problems import ProblemSet, read_problems
+from codeling.evaluation.sandbox import Job, Verdict
+from codeling.generation.decoding import Output
+from codeling.generation.engine import Completion, Engine, Settings
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.tokenizer.tokenizer import Tokenizer
+
+PROBLEMS = Path(__file__).with_name("problems.jsonl")
+Says = Callable[[str, str | None, int], str]
+"""(prompt, suffix, number of the sample) → what a model would go on to write without end."""
+
+
+class Scripted(Engine):
+    """An engine whose text is given, cut where the real one would cut it."""
+
+    def __init__(self, says: Says, tokenizer: Tokenizer) -> None:
+        super().__init__(GPT2(GPT2Config(tokenizer.vocab_size, 16, 1, 1, 8)), tokenizer)
+        self.says = says
+        self.asked: list[str] = []
+        self.first_samples: list[int] = []
+
+    def complete_batch(  # type: ignore[override]
+        self,
+        prompts: Sequence[str],
+        suffixes: Sequence[str | None] | None = None,
+        *,
+        n: int = 1,
+        first_samples: Sequence[int] | None = None,
+        batch_size: int = 32,
+        **options: Any,
+    ) -> list[list[Completion]]:
+        self.asked += prompts
+        self.first_samples += first_samples or [0] * len(prompts)
+        settings = Settings(**options)
+        pairs = zip(prompts, suffixes or [None] * len(prompts), strict=True)
+        return [[self._one(p, s, number, settings) for number in range(n)] for p, s in pairs]
+
+    def _one(self, prompt: str, suffix: str | None, number: int, settings: Settings) -> Completion:
+        ends = tuple(settings.script_ends)
+        output = Output(prompt, settings.stops, settings.stop_at_block_end, ends)
+        output.feed(self.says(prompt, suffix, number).encode())
+        if output.finish_reason is None:
+            output.finish("end_of_text")
+        assert output.finish_reason is not None
+        return Completion(output.text, (), output.finish_reason)
+
+
+class InProcess:
+    """A judge that runs programs right here: for those that stand in these tests alone."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
+        for job in jobs:
+            self.jobs.append(job)
+            namespace: dict[str, object] = {}
+            try:
+                exec(job.program + "\n" + job.check, namespace)
+            except Exception as error:
+                yield Verdict(job.identifier, "failed", f"{type(error).__name__}: {error}")
+            else:
+                yield Verdict(job.identifier, "passed", "")
+
+
+@pytest.fixture
+def scripted(tokenizer: Tokenizer) -> Callable[[Says], Scripted]:
+    return lambda says: Scripted(says, tokenizer)
+
+
+@pytest.fixture
+def judge() -> InProcess:
+    return InProcess()
+
+
+@pytest.fixture
+def own_problems() -> ProblemSet:
+    """Three problems: a function, one with a helper before it, and a script."""
+    return read_problems([DataFile(PROBLEMS, PROBLEMS.name)])
