@@ -30,7 +30,7 @@ class Scripted(Engine):
         self.asked: list[str] = []
         self.first_samples: list[int] = []
 
-    def complete_batch(  # type: ignore[override]
+    def complete_batch(
         self,
         prompts: Sequence[str],
         suffixes: Sequence[str | None] | None = None,

@@ -175,4 +175,7 @@ def _show(done: "Sequence[Done]") -> None:
     for each in done:
         for number, score in enumerate(each.result["scores"]):
             table.add_row("" if number else each.suite, *cells(score))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # a line a score, whoever reads it
+    console.print(table)

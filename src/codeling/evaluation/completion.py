@@ -3,10 +3,10 @@
 Of each function, in an order drawn from the seed, two places are drawn: a line of its body, before
 which the model is asked for the line, and a statement of its body, before which it is asked for
 the rest of the function. A line ends at its line end, a block where the function does
-(:mod:`codeling.generation.blocks`); one that ran out of tokens is cut after its last whole logical line.
-Compared are texts without trailing blanks; ``parses`` says whether the function is Python with
-the completion in place of what stood there, and a blank completion never counts as such. This
-module must not know where the functions come from.
+(:mod:`codeling.generation.blocks`); one that ran out of tokens is cut after its last whole
+logical line. Compared are texts without trailing blanks; ``parses`` says whether the function is
+Python with the completion in place of what stood there, and a blank completion never counts as
+such. This module must not know where the functions come from.
 """
 
 import ast
@@ -24,7 +24,7 @@ from codeling.evaluation.journal import Journal
 from codeling.evaluation.parse_rate import as_in_its_file, decorators, parse
 from codeling.evaluation.results import Record, Value, scores
 from codeling.evaluation.similarity import edit_similarity, identifier_f1, identifiers
-from codeling.generation.blocks import cut_unfinished
+from codeling.generation.blocks import cut_at_block_end, cut_unfinished
 from codeling.generation.engine import Engine
 from codeling.progress import SILENT, Progress
 
@@ -128,8 +128,18 @@ def cases(function: Located, seed: int) -> list[Case]:
     if places := _lines(lines, tree, _first_line(body[0])):
         found.append(_case("line", lines, places[number % len(places)]))
     starts = sorted({_first_line(statement) for statement in body})
-    found.append(_case("block", lines, starts[number // 2**64 % len(starts)]))
+    first = number // 2**64 % len(starts)
+    blocks = (_case("block", lines, place) for place in starts[first:] + starts[:first])
+    found += itertools.islice((block for block in blocks if _has_an_end(block)), 1)
     return found
+
+
+def _has_an_end(block: Case) -> bool:
+    """Whether the prompt says which block is asked for.
+
+    It does not after a nested definition, which may go on for all it says.
+    """
+    return cut_at_block_end(block.prompt, block.target + "\n").rstrip() == block.target
 
 
 def _case(kind: Kind, lines: Sequence[str], place: int) -> Case:

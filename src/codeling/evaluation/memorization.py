@@ -64,7 +64,8 @@ def make_canaries(count: int, seed: int) -> list[Canary]:
     for number in range(count):
         digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
         secret = int.from_bytes(digest[4:12], "big") % 10**16
-        found.append(Canary(f"CANARY_{digest[:4].hex().upper()} = ", f'"{secret:016}"'))
+        # A blank belongs to the word after it, so the prefix ends before it as a prompt should.
+        found.append(Canary(f"CANARY_{digest[:4].hex().upper()} =", f' "{secret:016}"'))
     return found
 
 
@@ -145,8 +146,8 @@ def measure(
             advance,
         )
     values: list[tuple[str, Value]] = [
-        (f"copies {COPIED_LINES} lines or more, held-out prompts", _copies("held-out")),
-        (f"copies {COPIED_LINES} lines or more, training prompts", _copies("training")),
+        (f"{COPIED_LINES} lines copied, held-out prompts", _copies("held-out")),
+        (f"{COPIED_LINES} lines copied, training prompts", _copies("training")),
         ("canaries found", lambda r: float(r["num_copies"] > 0) if r["kind"] == "canary" else None),
     ]
     return {

@@ -1,0 +1,115 @@
+"""``codeling evaluate``: what is printed, each mistake, and a run that is stopped goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import COMMAND, Call
+
+QUICK = ("--max-bytes", "20000", "--limit", "8", "--max-new-tokens", "16", "--device", "cpu")
+
+
+def test_the_suites_of_texts_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
+    arguments = ("evaluate", finished, "--suite", "bits-per-byte", "--suite", "completion")
+    answer = main(*arguments, *QUICK, "--out", tmp_path)
+    assert answer.code == 0, answer.err
+    assert "bits per byte" in answer.out
+    assert "exact match, next line" in answer.out
+    assert f"every sample: {tmp_path / 'evaluation.html'}" in answer.out
+    again = main(*arguments, *QUICK, "--out", tmp_path, "--json")
+    assert "completion: measured before, not done again" in again.err
+    found = json.loads(again.out)
+    assert [result["suite"] for result in found["results"]] == ["bits-per-byte", "completion"]
+    assert found["results"][0]["training_data"] is not None
+    assert "problems" not in found["results"][0]
+
+
+def test_memorization_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
+    canaries = tmp_path / "canaries.jsonl"
+    canaries.write_text('{"prefix": "SECRET = ", "secret": "4711"}\n')
+    answer = main(
+        "evaluate", finished, "--suite", "memorization", *QUICK, "--canaries", canaries,
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    (result,) = json.loads(answer.out)["results"]
+    names = [score["name"] for score in result["scores"]]
+    assert names[-1] == "canaries found"
+    assert len(names) == 3
+
+
+def test_the_runs_own_evaluation_is_left_as_it_is(main: Call, finished: Path) -> None:
+    before = (finished / "evaluation.json").read_bytes()
+    answer = main("evaluate", finished, "--suite", "bits-per-byte", *QUICK)
+    assert answer.code == 0, answer.err
+    assert (finished / "evaluation.json").read_bytes() == before
+    assert list(finished.glob("evaluation/bits-per-byte-*/evaluation.json"))
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        ((), 2, "give --suite NAME or --all; the suites are bits-per-byte"),
+        (("--suite", "humaneva"), 2, "did you mean humaneval?"),
+        (("--suite", "humaneval", "--all"), 2, "give --suite NAME or --all"),
+        (("--suite", "humaneval"), 1, "humaneval: no data; give --data humaneval=FILE"),
+        (("--suite", "mbpp", "--data", "nowhere.jsonl"), 1, "nowhere.jsonl: no such file"),
+        (("--suite", "completion", "-n", "0"), 2, "must be 1 or more"),
+        (("--suite", "completion", "--temperature", "-1"), 2, "temperature must be 0 or more"),
+        (("--suite", "memorization", "--canaries", "nowhere"), 1, "nowhere: cannot be read"),
+    ],
+)
+def test_each_mistake_is_one_line(
+    arguments: tuple[str, ...], code: int, words: str, main: Call, finished: Path, tmp_path: Path
+) -> None:
+    answer = main("evaluate", finished, *arguments, "--out", tmp_path / "out")
+    assert (answer.code, answer.out) == (code, "")
+    last = answer.err.strip().splitlines()[-1]
+    assert last.startswith("codeling: ")
+    assert words in last
+
+
+def test_killed_it_goes_on_and_ends_in_the_same_numbers(
+    main: Call, finished: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "evaluate", str(finished), "--suite", "completion", "--limit", "24", "--batch-size", "4",
+        "--max-new-tokens", "32", "--device", "cpu",
+    ]  # fmt: skip
+    whole = main(*arguments, "--out", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    stopped = tmp_path / "stopped"
+    for number in (signal.SIGINT, signal.SIGKILL):
+        process = subprocess.Popen(
+            [sys.executable, str(COMMAND), *arguments, "--out", str(stopped)],
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=os.environ,
+        )
+        _wait_for_groups(stopped, more_than=_groups(stopped), process=process)
+        process.send_signal(number)
+        process.wait(60)
+    assert not list(stopped.glob("evaluation/*/evaluation.json"))
+    last = main(*arguments, "--out", stopped)
+    assert last.code == 0, last.err
+    assert "goes on from what was done before" in last.err
+    one, two = (next(f.glob("evaluation/*/evaluation.json")) for f in (tmp_path / "whole", stopped))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def _groups(out: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in out.glob("evaluation/*/journal.jsonl"))
+
+
+def _wait_for_groups(out: Path, more_than: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while _groups(out) <= max(1, more_than) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert process.poll() is None, "it was done before it could be stopped"
