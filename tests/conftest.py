@@ -15,6 +15,7 @@ from codeling.tokenizer.train import train
 # Matrices as small as those of the tests only wait for each other on several threads. Set before
 # torch is imported, so that nothing has to import it that does not need it.
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+os.environ["DAFT_ANALYTICS_ENABLED"] = "0"  # asked when daft is imported
 
 
 @pytest.fixture(autouse=True)

@@ -77,6 +77,7 @@ def f(value=1, other=2):
     return os.path.join(value, other)
 """
 RULES = (
+    ['licenses=["permissive"]'],
     ['keywords=["something"]'],
     ['keywords=["os"]', 'keywords_in="imports"'],
     ["min_assignments=2"],
@@ -99,6 +100,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(library / name, top / name, ignore=ignored)
     _write_one_file_for_every_drop_reason(top / "odd")
+    (top / "json" / "LICENSE").write_text("SPDX-License-Identifier: PSF-2.0\n")
     sources = [
         f'{{kind="folder", path="{top / name}"}}' for name in ("json", "email", "asyncio", "odd")
     ]
@@ -343,7 +345,8 @@ def test_the_drop_reasons_are_those_there_are(what: str, run_folder: Path, tmp_p
     report = json.loads((run_folder / "corpus" / "report.json").read_bytes())
     found = set(report[f"{what}_dropped"])
     for i, settings in enumerate(RULES if what == "files" else ()):
-        source = f'sources=[{{kind="folder", path="{run_folder.parent / "odd"}"}}]'
+        folders = (f'{{kind="folder", path="{run_folder.parent / n}"}}' for n in ("odd", "json"))
+        source = f"sources=[{', '.join(folders)}]"
         lines = "\n".join(["[corpus]", source, *settings]).replace("{run}", str(run_folder))
         recipe = parse_recipe(lines)
         found |= set(build(recipe.corpus, tmp_path / str(i), SILENT)["files_dropped"])

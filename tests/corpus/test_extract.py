@@ -1,11 +1,14 @@
 import ast
 import dataclasses
 import json
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tree_sitter import Node, Parser, Query, QueryCursor
 
-from codeling.corpus.extract import Switches, extract, tokenize_docstring
+from codeling.corpus.extract import LANGUAGE, Switches, extract, tokenize_docstring
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "codesearchnet"
 
@@ -115,3 +118,43 @@ def test_each_switch_changes_what_it_says_and_nothing_else() -> None:
     assert bare == [dataclasses.replace(f, tokens=[t for t in f.tokens if "#" not in t]), g]
     assert g.tokens[-1] == "'# not a comment'"
     assert len(f.tokens) - len(bare[0].tokens) == 2
+
+
+def leaves(node: Node, skip: Node | None) -> Iterator[str]:
+    """CodeSearchNet's way to tokens: the leaves of the tree, a string being one."""
+    text = (node.text or b"").decode()
+    if node.type == "string":
+        if node != skip:
+            yield text
+    elif node.child_count:
+        for child in node.children:
+            yield from leaves(child, skip)
+    elif node.type == "**" and node.parent is not None and "splat" in node.parent.type:
+        yield from "**"
+    elif text and node.type != "line_continuation":
+        yield from text.split() if node.type in {"not in", "is not"} else [text]
+
+
+def test_tokens_are_the_leaves_of_the_tree() -> None:
+    """A regular expression cuts what walking the tree would, over a part of the library."""
+    number = 0
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-d]*.py")):
+        text = path.read_text(encoding="utf-8")
+        root = Parser(LANGUAGE).parse(text.encode()).root_node
+        functions = {
+            node.start_point.row + 1: node
+            for node in QueryCursor(Query(LANGUAGE, "(function_definition) @f"))
+            .captures(root)
+            .get("f", [])
+        }
+        for found in extract(text):
+            node = functions[found.start_line]
+            body = node.child_by_field_name("body")
+            assert body is not None
+            strings = (
+                child.child(0) for child in body.children if child.type == "expression_statement"
+            )
+            documentation = next((s for s in strings if s is not None and s.type == "string"), None)
+            assert list(leaves(node, documentation)) == found.tokens, (path, found.name)
+            number += 1
+    assert number > 500

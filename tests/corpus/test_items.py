@@ -287,3 +287,44 @@ def test_a_path_without_rows_is_wrong_use(kind: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no rows")
     with pytest.raises(UsageError, match=r"no \.jsonl, \.json, \.parquet or \.arrow file there"):
         build(recipe({"kind": kind, "paths": str(tmp_path)}), tmp_path, SILENT)
+
+
+def test_the_slice_is_told_alike_by_column_and_by_row(tmp_path: Path) -> None:
+    """A search of the column, Parquet's and Arrow's way, drops what asking each text does."""
+    rows = [file_row(i) for i in range(600)]
+    for i in range(0, 600, 17):
+        rows[i]["content"] = f"import pandas as pd  # é\r\n{rows[i]['content']}"
+    for i in range(0, 600, 23):
+        rows[i]["content"] = f"# pandas, in words alone\n{rows[i]['content']}"
+    rows[7]["content"] = rows[34]["content"] = None
+    rows[8]["content"] += "\0"
+    rows[9]["content"] += "é" * 2_000_000
+    rows[10]["repo_name"] = None
+    rows[11]["path"] = None
+    opt_out = tmp_path / "opt-out.txt"
+    opt_out.write_text("owner/r3\n")
+    write_json(tmp_path / "rows.jsonl", rows)
+    write_parquet(tmp_path / "rows.parquet", rows, group=100)
+    write_arrow(tmp_path / "rows.arrow", rows, stream=True)
+    for where, reason in (("text", "no_keyword"), ("imports", "not_imported")):
+        built = {}
+        for name in ("rows.jsonl", "rows.parquet", "rows.arrow"):
+            source = {"kind": "codeparrot", "paths": [str(tmp_path / name)]}
+            settings = {"keywords": ["pandas", "sklearn"], "keywords_in": where}
+            folder = tmp_path / where / name
+            report = build(recipe(source, opt_out=opt_out, **settings), folder, SILENT)
+            for problem in report["problems"]:
+                assert problem.pop("file") == name
+            built[name] = (read(folder, "files"), read(folder, "functions"), report)
+        assert built["rows.parquet"] == built["rows.arrow"] == built["rows.jsonl"]
+        kept, _, report = built["rows.parquet"]
+        expected = {
+            row["path"]
+            for row in rows
+            if f"{'import ' if where == 'imports' else ''}pandas" in (row["content"] or "")
+            and row["repo_name"] != "owner/r3"
+        }
+        assert {row["path"] for row in kept} == expected
+        dropped = {name: counts["files"] for name, counts in report["files_dropped"].items()}
+        assert dropped.keys() == {reason, "no_content", "opted_out"}
+        assert sum(dropped.values()) + len(kept) == len(rows)

@@ -2,8 +2,9 @@ import ast
 import sysconfig
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeling.corpus import filters, keywords
@@ -73,3 +74,27 @@ def test_an_import_is_always_a_mention_too(pieces: list[str]) -> None:
         assert keywords.mentions(text, keywords.words(recipe))
     expected = None if any(word in text for word in WORDS) else "no_keyword"
     assert filters.no_keyword(text, CorpusRecipe(keywords=WORDS)) == expected
+
+
+TEXTS = st.lists(st.none() | st.text(st.sampled_from("panda sé\n\x00"), max_size=12), max_size=8)
+
+
+@settings(deadline=None)  # the first call loads daft
+@given(TEXTS, st.lists(st.sampled_from(["a", "pan", "é", "s\n", "panda"]), max_size=3))
+def test_a_column_is_asked_as_each_text_is(texts: list[str | None], words: list[str]) -> None:
+    expected = [text is None or not words or keywords.mentions(text, words) for text in texts]
+    for kind in (pa.string(), pa.large_string()):
+        column = pa.array([None, *texts, None], kind).slice(1, len(texts))
+        mask = keywords.mask(column, words)
+        assert mask is not None
+        assert mask.to_pylist() == expected
+
+
+def test_a_column_that_is_no_text_is_left_to_others() -> None:
+    for column in (
+        pa.array([b"pandas"]),
+        pa.array([1]),
+        pa.array([b"pandas \xff"]).view(pa.string()),
+        pa.array(["pandas"]).dictionary_encode(),
+    ):
+        assert keywords.mask(column, WORDS) is None

@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from codeling.corpus import keywords
 from codeling.corpus.extract import Function
 from codeling.corpus.licenses import UNKNOWN
 from codeling.corpus.partitions import FileEntry, Partition
-from codeling.corpus.shards import BROKEN, batches, column_names, lines
+from codeling.corpus.shards import BROKEN, Shard, batches, column_names, lines
 from codeling.recipe import CodeSearchNet, CorpusRecipe, FileRows, RowSource
 
 _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
@@ -68,8 +71,24 @@ class Item:
     """What is wrong with the input, for the report."""
 
 
-def items(partition: Partition, recipe: CorpusRecipe) -> Iterator[Item]:
-    """The documents of ``partition`` in their order; the same at every call."""
+@dataclass(slots=True)
+class OutsideSlice:
+    """Rows of a table that none of the slice's words is in: all columns, and no text of them."""
+
+    rows: Sequence[int]
+    repositories: Sequence[str]
+    paths: Sequence[str]
+    num_bytes: Sequence[int]
+    """Of the texts in UTF-8."""
+
+
+def items(partition: Partition, recipe: CorpusRecipe) -> Iterator[Item | OutsideSlice]:
+    """The documents of ``partition``, the same at every call.
+
+    They come in their order, but for rows of Parquet and Arrow where the recipe has keywords: of
+    some hundred at a time first those of the slice, then the rest at once, as a search of the
+    column has told them apart before any text was made.
+    """
     if partition.shard is None:
         return (_of_file(entry) for entry in partition.files)
     source = recipe.sources[partition.shard.source]
@@ -93,7 +112,9 @@ def _of_file(entry: FileEntry) -> Item:
     return item
 
 
-def _of_shard(partition: Partition, source: RowSource, recipe: CorpusRecipe) -> Iterator[Item]:
+def _of_shard(
+    partition: Partition, source: RowSource, recipe: CorpusRecipe
+) -> Iterator[Item | OutsideSlice]:
     piece, shard = partition.piece, partition.shard
     assert piece is not None, "it is no run of files"
     assert shard is not None, "it is no run of files"
@@ -105,6 +126,10 @@ def _of_shard(partition: Partition, source: RowSource, recipe: CorpusRecipe) -> 
             yield Item(None, reason="missing_column", detail=detail, num_bytes=piece.num_bytes)
             return
         for row, record in _records(partition, source, recipe):
+            if isinstance(record, OutsideSlice):
+                num_bytes += sum(record.num_bytes)
+                yield record
+                continue
             item = record if isinstance(record, Item) else _of_record(row, record, source, recipe)
             if not item.path:
                 item.path = place(partition, item)
@@ -121,8 +146,8 @@ def _of_shard(partition: Partition, source: RowSource, recipe: CorpusRecipe) -> 
 
 def _records(
     partition: Partition, source: RowSource, recipe: CorpusRecipe
-) -> Iterator[tuple[int, dict[str, Any] | Item]]:
-    """Rows as our name → value; or as an item where a row is none."""
+) -> Iterator[tuple[int, dict[str, Any] | Item | OutsideSlice]]:
+    """Rows as our name → value; or as an item where a row is none; with the last row's number."""
     shard, piece = partition.shard, partition.piece
     assert piece is not None, "it is no run of files"
     assert shard is not None, "it is no run of files"
@@ -135,10 +160,47 @@ def _records(
     row = piece.first_row
     for batch in batches(shard, piece, sorted(wanted)):
         names = _choice(batch.schema.names, source)
+        numbers = range(row, row + batch.num_rows)
+        row += batch.num_rows
+        outside = None
+        if names.get("content") and (words := keywords.words(recipe)):
+            holding = keywords.mask(batch.column(names["content"]), words)
+            if holding is not None:
+                outside = _outside(batch, numbers, pc.invert(holding), names, source, shard)
+                numbers = np.array(numbers)[holding.to_numpy(zero_copy_only=False)].tolist()
+                batch = batch.filter(holding)
         values = [_values(batch.column(theirs)) for theirs in names.values()]
-        for record in zip(*values, strict=True):
-            yield row, dict(zip(names, record, strict=True))
-            row += 1
+        for number, record in zip(numbers, zip(*values, strict=True), strict=True):
+            yield number, dict(zip(names, record, strict=True))
+        if outside is not None and outside.rows:
+            yield row - 1, outside
+
+
+def _outside(
+    batch: pa.RecordBatch,
+    numbers: Sequence[int],
+    chosen: pa.BooleanArray,
+    names: Mapping[str, str],
+    source: RowSource,
+    shard: Shard,
+) -> OutsideSlice:
+    rows = np.array(numbers)[chosen.to_numpy(zero_copy_only=False)].tolist()
+    sizes = pc.binary_length(batch.column(names["content"]).filter(chosen)).to_pylist()
+
+    def column(name: str) -> Sequence[Any]:
+        if name not in names:
+            return [None] * len(rows)
+        return _values(batch.column(names[name]).filter(chosen))
+
+    repositories = [_repository(value, source) for value in column("repo_name")]
+    paths = [
+        str(path or f"{shard.name}#{row}") for row, path in zip(rows, column("path"), strict=True)
+    ]
+    return OutsideSlice(rows, repositories, paths, sizes)
+
+
+def _repository(value: object, source: RowSource) -> str:
+    return str(value) if value else source.name or source.kind
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -199,8 +261,7 @@ def _of_record(row: int, record: dict[str, Any], source: RowSource, recipe: Corp
     is_function = isinstance(source, CodeSearchNet)
     text = record["text" if is_function else "content"]
     item = Item(row)
-    repository = record.get("repository" if is_function else "repo_name")
-    item.repository = str(repository) if repository else source.name or source.kind
+    item.repository = _repository(record.get("repository" if is_function else "repo_name"), source)
     item.path = str(record.get("path") or "")
     item.license = str(record.get("license") or UNKNOWN)
     item.url = str(record.get("url") or "")
@@ -211,6 +272,11 @@ def _of_record(row: int, record: dict[str, Any], source: RowSource, recipe: Corp
         item.reason, item.detail = "bad_row", f"{_kind(text)} where the text is due"
         return item
     item.num_bytes = len(text)
+    words = () if is_function else keywords.words(recipe)
+    if words and isinstance(text, str) and not keywords.mentions(text, words):
+        item.reason = keywords.reason(recipe)
+        item.num_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        return item
     if len(text) > 2 * recipe.max_bytes:
         item.reason, item.detail = "too_large", f"{len(text):,} characters"
         return item

@@ -12,6 +12,7 @@ This module must not read files and knows no other rule.
 
 from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
 from tree_sitter import Node, Parser, Query, QueryCursor
 
 from codeling.corpus.extract import LANGUAGE
@@ -35,6 +36,31 @@ def reason(recipe: CorpusRecipe) -> str:
 def mentions(text: str, keywords: Sequence[str]) -> bool:
     """Whether any of the words occurs in ``text``, as a part of a longer one too."""
     return any(word in text for word in keywords)
+
+
+def mask(texts: pa.Array, keywords: Sequence[str]) -> pa.BooleanArray | None:
+    """:func:`mentions` of every text of a column at once; a null is true, for others to judge.
+
+    daft searches the column's bytes as they are, some 20 times as fast as making a ``str`` of each
+    and asking it. None where the texts have to be looked at one by one: no column of text, or not
+    UTF-8 after all.
+    """
+    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+        return None
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return None
+    import daft
+
+    column = daft.Series.from_arrow(texts.cast(pa.large_string()))
+    found = None
+    for word in keywords:
+        hits = column.str.contains(daft.Series.from_pylist([word]))
+        found = hits if found is None else found | hits
+    if found is None:
+        return pa.array([True] * len(texts), pa.bool_())
+    return found.to_arrow().fill_null(True)
 
 
 def imports(text: str, keywords: Sequence[str]) -> bool:

@@ -11,19 +11,21 @@ every worker. This module must not know what is in other partitions.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from codeling.corpus import dedup, document, filters
+from codeling.corpus import dedup, document, filters, keywords
 from codeling.corpus.draw import drawn
 from codeling.corpus.extract import Switches, extract
-from codeling.corpus.items import Item, items, place
+from codeling.corpus.items import Item, OutsideSlice, items, place
 from codeling.corpus.language import parses_as_python3
 from codeling.corpus.opt_out import OptOut
 from codeling.corpus.partitions import Partition
@@ -96,6 +98,10 @@ def survey(task: str, settings: str) -> str:
     path = context.file("survey", partition.number)
     with _placed(path) as partial, _Rows(partial, SURVEY_SCHEMA) as rows:
         for item in items(partition, context.recipe):
+            if isinstance(item, OutsideSlice):
+                rows.extend(_columns_outside(item, context))
+                documents += len(item.rows)
+                continue
             verdict = judge(item, partition, context)
             rows.add(
                 {
@@ -112,6 +118,24 @@ def survey(task: str, settings: str) -> str:
             documents += 1
             num_bytes += verdict.num_bytes
     return json.dumps({"number": partition.number, "documents": documents, "bytes": num_bytes})
+
+
+def _columns_outside(passed: OutsideSlice, context: Context) -> Mapping[str, Sequence[Any]]:
+    """The survey's rows of what was told to be outside of the slice as a column."""
+    number, reason = len(passed.rows), keywords.reason(context.recipe)
+    return {
+        "row": passed.rows,
+        "repository": passed.repositories,
+        "path": passed.paths,
+        "reason": [
+            "opted_out" if context.opt_out.names(repository) else reason
+            for repository in passed.repositories
+        ],
+        "found_bytes": passed.num_bytes,
+        "num_bytes": [0] * number,
+        "python3": [False] * number,
+        "copies": [1] * number,
+    }
 
 
 def judge(item: Item, partition: Partition, context: Context) -> Verdict:
@@ -177,8 +201,13 @@ def extraction(task: str, settings: str) -> str:
         _Rows(files_path, FILES_SCHEMA) as files,
         _Rows(functions_path, FUNCTIONS_SCHEMA) as functions,
     ):
-        for item, choice in zip(items(partition, context.recipe), chosen, strict=False):
-            if choice["split"] < 0:
+        choices = iter(chosen)
+        for item in items(partition, context.recipe):
+            if isinstance(item, OutsideSlice):
+                deque(islice(choices, len(item.rows)), 0)
+                continue
+            choice = next(choices, None)
+            if choice is None or choice["split"] < 0:
                 continue
             text = text_of(item)
             if text is None:  # it was readable a moment ago
@@ -289,7 +318,15 @@ class _Rows:
         for column, name in zip(self._columns, self._schema.names, strict=True):
             column.append(row[name])
         self._num_bytes += num_bytes
-        if len(self._columns[0]) == _BATCH_ROWS or self._num_bytes >= _BATCH_BYTES:
+        if len(self._columns[0]) >= _BATCH_ROWS or self._num_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def extend(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Many rows, of few bytes, as columns; one that is left out is null throughout."""
+        number = len(next(iter(columns.values())))
+        for column, name in zip(self._columns, self._schema.names, strict=True):
+            column.extend(columns.get(name, [None] * number))
+        if len(self._columns[0]) >= _BATCH_ROWS:
             self._flush()
 
     def _flush(self) -> None:

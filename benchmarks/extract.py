@@ -1,0 +1,235 @@
+"""Claim: extraction on two cores is at least 1.7 times a plain tree-sitter loop.
+
+Three ways over the same files of the installed Python, alternating in one run: ours, which is
+the extraction of `codeling corpus` from files on disk to rows on disk, in as many processes as
+there are cores; a plain loop in one process that walks tree-sitter's trees to the same functions
+and tokens, held in memory; and `ast.parse` of every file alone. Beside them tree-sitter's parse
+without any record, the floor of one core. The records of both ways are compared first.
+
+Run:  python benchmarks/extract.py [--megabytes 40] [--rounds 5]
+"""
+
+import argparse
+import ast
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tree_sitter import Node, Parser
+
+from codeling.corpus import filters
+from codeling.corpus.engine import Engine
+from codeling.corpus.extract import LANGUAGE, tokenize_docstring
+from codeling.corpus.opt_out import OptOut
+from codeling.corpus.partitions import Partition, partitions
+from codeling.corpus.sources import SourceFile, list_files
+from codeling.corpus.work import CHOSEN_SCHEMA, work_file
+from codeling.recipe import CorpusRecipe
+
+Record = tuple[str, str, tuple[str, ...], str, tuple[str, ...], int, int]
+"""Name, text, tokens, docstring, its tokens, first and last line."""
+
+EVERYTHING = CorpusRecipe(
+    min_function_lines=1, empty_bodies=True, test_functions=True, dunder_methods=True, exclude=()
+)
+"""Every function that there is, so that both ways have the same to do."""
+
+
+def plain_records(text: str) -> Iterator[Record]:
+    """The functions of a file the plain way: down the tree, node by node."""
+    root = Parser(LANGUAGE).parse(text.encode()).root_node
+    for node, scope in _functions(root):
+        body = node.child_by_field_name("body")
+        statements = body.children if body is not None else []
+        documentation = next(
+            (
+                child
+                for statement in statements
+                if statement.type == "expression_statement"
+                and (child := statement.child(0)) is not None
+                and child.type == "string"
+            ),
+            None,
+        )
+        docstring = _text(documentation).strip().strip('"').strip("'").strip()
+        yield (
+            scope + _text(node.child_by_field_name("name")),
+            _text(node).strip(),
+            tuple(_leaves(node, documentation)),
+            docstring,
+            tuple(tokenize_docstring(docstring)),
+            node.start_point.row + 1,
+            node.end_point.row + 1,
+        )
+
+
+def _functions(root: Node) -> Iterator[tuple[Node, str]]:
+    for outer in root.named_children:
+        node = _definition(outer)
+        if node.type == "function_definition":
+            yield node, ""
+        elif node.type == "class_definition":
+            scope = _text(node.child_by_field_name("name")) + "."
+            body = node.child_by_field_name("body")
+            for inner in body.named_children if body is not None else []:
+                method = _definition(inner)
+                if method.type == "function_definition":
+                    yield method, scope
+
+
+def _definition(node: Node) -> Node:
+    if node.type == "decorated_definition":
+        return node.child_by_field_name("definition") or node
+    return node
+
+
+def _leaves(node: Node, skip: Node | None) -> Iterator[str]:
+    if node.type == "string":
+        if node != skip:
+            yield _text(node)
+    elif node.child_count:
+        for child in node.children:
+            yield from _leaves(child, skip)
+    elif node.type == "**" and node.parent is not None and "splat" in node.parent.type:
+        yield from "**"
+    elif node.type != "line_continuation" and (text := _text(node)):
+        yield from text.split() if node.type in {"not in", "is not"} else [text]
+
+
+def _text(node: Node | None) -> str:
+    return (node.text or b"").decode("utf-8", "replace") if node is not None else ""
+
+
+class Ours:
+    """The extraction of a corpus build, its engine started and its documents chosen."""
+
+    def __init__(self, files: list[SourceFile], folder: Path, engine: Engine) -> None:
+        self._folder, self._engine = folder, engine
+        self._partitions = partitions(files, [])
+        self._num_bytes = sum(file.num_bytes for file in files)
+        OptOut.read(None).save(folder / "opt-out.json")
+        for partition in self._partitions:
+            number = len(partition.files)
+            columns = [np.zeros(number, np.int8), np.ones(number, np.int64), np.ones(number, bool)]
+            with pa.ipc.new_file(str(self._file("chosen", partition)), CHOSEN_SCHEMA) as writer:
+                batch = pa.record_batch([pa.array(c) for c in columns], schema=CHOSEN_SCHEMA)
+                writer.write_batch(batch)
+
+    def __call__(self) -> None:
+        """Extract from every file and leave the rows of both tables in the folder."""
+        recipe = EVERYTHING.model_dump(mode="json")
+        settings = json.dumps({"recipe": recipe, "folder": str(self._folder)})
+        tasks = [partition.to_json() for partition in self._partitions]
+        for _ in self._engine.ask("extraction", tasks, settings, self._num_bytes):
+            pass
+
+    def records(self) -> Iterator[Record]:
+        """What it left."""
+        for partition in self._partitions:
+            with pa.OSFile(str(self._file("functions", partition))) as file:
+                for row in pa.ipc.open_file(file).read_all().to_pylist():
+                    yield (
+                        row["func_name"],
+                        row["whole_func_string"],
+                        tuple(row["func_code_tokens"]),
+                        row["func_documentation_string"],
+                        tuple(row["func_documentation_string_tokens"]),
+                        row["start_line"],
+                        row["end_line"],
+                    )
+
+    def _file(self, kind: str, partition: Partition) -> Path:
+        return work_file(self._folder, kind, partition.number)
+
+
+def chosen_files(num_bytes: int) -> list[SourceFile]:
+    """Files of the installed Python, spread over all of it, that can be decoded."""
+    listed = [file for file in list_files(EVERYTHING) if file.drop_reason is None]
+    listed = [file for file in listed if file.num_bytes <= EVERYTHING.max_bytes]
+    every = max(1, sum(file.num_bytes for file in listed) // num_bytes)
+    found = []
+    for file in listed[::every]:
+        try:
+            filters.decode(Path(file.location).read_bytes())
+        except (OSError, filters.UndecodableError):
+            continue
+        found.append(file)
+    return found
+
+
+def over(files: list[SourceFile], work: Callable[[str], object]) -> Callable[[], None]:
+    """A plain loop over the files: read, decode, ``work``."""
+
+    def loop() -> None:
+        for file in files:
+            work(filters.decode(Path(file.location).read_bytes()))
+
+    return loop
+
+
+def parse_ast(text: str) -> None:
+    """``ast.parse``, or nothing where it refuses."""
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """Wall-clock of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Compare the records, measure, print one line a way and the ratio."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--megabytes", type=int, default=40, help="of Python, about (default 40)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="measurements of each way (default 5)"
+    )
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    files = chosen_files(arguments.megabytes * 1_000_000)
+    megabytes = sum(file.num_bytes for file in files) / 1e6
+    print(f"{len(files):,} files of the installed Python, {megabytes:.1f} MB")
+    with tempfile.TemporaryDirectory() as folder, Engine() as engine:
+        ours = Ours(files, Path(folder), engine)
+        ours()
+        texts = (filters.decode(Path(file.location).read_bytes()) for file in files)
+        theirs = [record for text in texts for record in plain_records(text)]
+        found = list(ours.records())
+        assert len(found) == len(theirs), "both ways find the same functions"
+        differing = sum(a != b for a, b in zip(found, theirs, strict=True))
+        print(f"{len(found):,} functions, {differing} of them told differently by the two ways")
+        del found, theirs
+        ways: dict[str, Callable[[], None]] = {
+            "codeling": ours,
+            "plain tree-sitter loop": over(files, lambda text: list(plain_records(text))),
+            "ast.parse alone": over(files, parse_ast),
+            "tree-sitter's parse alone": over(
+                files, lambda text: Parser(LANGUAGE).parse(text.encode())
+            ),
+        }
+        times = [
+            {name: seconds(way) for name, way in ways.items()} for _ in range(arguments.rounds)
+        ]
+    for name in ways:
+        median = statistics.median(round_[name] for round_ in times)
+        print(f"{name}: {megabytes / median:.1f} MB/s, {len(files) / median:,.0f} files/s")
+    for name in list(ways)[1:]:
+        ratio = statistics.median(round_[name] / round_["codeling"] for round_ in times)
+        print(f"codeling is {ratio:.2f} times as fast as {name}")
+
+
+if __name__ == "__main__":
+    main()
