@@ -6,9 +6,10 @@ module that knows all floors below the command line; the stages themselves live 
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from codeling.errors import CodelingError, UsageError
 from codeling.manifest import Manifest, locked, remove_partials, write_bytes, write_json
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
+from codeling.recipe.training import DECIDE_NOTHING
 
 
 @dataclass
@@ -76,6 +78,9 @@ def run(
     :raises CodelingError: ``stop`` asks for it; what had finished is kept.
     """
     recipe = recipe.resolved()
+    if is_assisting():
+        _assist(Context(recipe, folder, SILENT, Manifest(folder), stop or StopRequest()))
+        return {"folder": str(folder), "stages": {}}
     names = [stage.name for stage in STAGES]
     if until not in names:
         raise UsageError(f"no stage {until!r}; the stages are {', '.join(names)}")
@@ -90,7 +95,29 @@ def run(
                     "stopped between two stages; the same command goes on from here"
                 )
             summary["stages"][stage.name] = _do(stage, context)
+        _tell_assistants("no training")
     return summary
+
+
+def is_assisting() -> bool:
+    """Whether this process is one of several that ``torchrun`` started, and not the first."""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def _tell_assistants(word: str) -> None:
+    """Tell the other processes, if there are any, what to do; the first word counts."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from codeling.training.distributed import say
+
+        say(word)
+
+
+def _assist(context: Context) -> None:
+    """Take part in the training of the first process, which alone does everything else."""
+    from codeling.training.distributed import hear
+
+    if hear() == "training":
+        list(_training(replace(context, manifest=Manifest(context.folder))))
 
 
 def _do(stage: Stage, context: Context) -> dict[str, Any]:
@@ -210,6 +237,7 @@ def _training(context: Context) -> Iterable[Path]:
     config = _model_config(recipe, inputs.tokenizer.vocab_size)
     made_from = {name: context.manifest.digest(name) for name in ("tokenizer", "tokens")}
     context.stop.patient = True
+    _tell_assistants("training")
     try:
         result = train(
             recipe.training,
@@ -244,7 +272,7 @@ def _model(context: Context) -> Iterable[Path]:
     config = _model_config(context.recipe, tokenizer.vocab_size)
     last = state.checkpoints(context.folder / "checkpoints")[-1]
     network = GPT2(config)
-    network.load_state_dict(dict(state.load(last).model))
+    network.load_state_dict(state.load(last).weights)
     tokenizer.save_for_hugging_face(folder, config.context_length)
     write_bytes(folder / "README.md", model_card(context.folder, context.recipe, config).encode())
     weights.save(
@@ -299,8 +327,7 @@ STAGES: Sequence[Stage] = (
     Stage("tokenizer", "tokenizer", ("tokenizer", "corpus.train_on"), ("corpus",), _tokenizer),
     Stage("tokens", "tokens", ("corpus.train_on",), ("corpus", "tokenizer"), _tokens),
     Stage("training", "training", ("model", "training"), ("tokenizer", "tokens"), _training,
-          not_settings=("training.checkpoint_minutes", "training.keep_last",
-                        "training.sample_interval")),
+          not_settings=tuple(f"training.{name}" for name in DECIDE_NOTHING)),
     Stage("model", "model folder", (), ("corpus", "tokenizer", "training"), _model),
     Stage("provenance", "provenance index", ("corpus.train_on",), ("corpus",), _provenance),
     Stage("evaluation", "evaluation", ("evaluation",), ("corpus", "model"), _evaluation),

@@ -2,6 +2,7 @@ import json
 import math
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,12 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics
+
+
+def validated(*arguments: Any) -> metrics.Validation:
+    found = metrics.validate(*arguments)
+    assert found is not None
+    return found
 
 
 def write(path: Path, lines: list[str]) -> None:
@@ -117,7 +124,7 @@ def test_bits_per_byte_equal_a_count_token_by_token(
     model: GPT2, tokens: TokenFile, tokenizer: Tokenizer, rows_at_once: int
 ) -> None:
     loader = Loader(tokens, tokenizer, 24, seed=0)
-    measured = metrics.validate(model, loader, tokenizer, 8 * 24, rows_at_once)
+    measured = validated(model, loader, tokenizer, 8 * 24, rows_at_once)
     num_rows = -(-8 // rows_at_once) * rows_at_once
     rows = [row.tolist() for row, _ in islice(loader.rows(loader.start()), num_rows)]
     loss, bits_per_byte, _ = brute_force(model, rows, tokenizer)
@@ -133,7 +140,7 @@ def test_a_whole_epoch_counts_every_byte_of_the_text(
     wide = GPT2(GPT2Config(tokenizer.vocab_size, length, 1, 1, 8))
     wide.initialize(0)
     loader = Loader(tokens, tokenizer, length, seed=0)
-    measured = metrics.validate(wide, loader, tokenizer, length, 1)
+    measured = validated(wide, loader, tokenizer, length, 1)
     row, _ = next(loader.rows(loader.start()))
     _, bits_per_byte, num_bytes = brute_force(wide, [row.tolist()], tokenizer)
     assert num_bytes == int(tokens.num_bytes.sum())
@@ -145,8 +152,8 @@ def test_measuring_twice_gives_the_same_and_changes_nothing(
 ) -> None:
     loader = Loader(tokens, tokenizer, 24, seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    first = metrics.validate(model, loader, tokenizer, 100, 2)
-    assert metrics.validate(model, loader, tokenizer, 100, 2) == first
+    first = validated(model, loader, tokenizer, 100, 2)
+    assert validated(model, loader, tokenizer, 100, 2) == first
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -154,6 +161,6 @@ def test_measuring_twice_gives_the_same_and_changes_nothing(
 def test_only_end_of_text_has_no_bits(tokenizer: Tokenizer, model: GPT2) -> None:
     ids = np.array([tokenizer.encode("a")[0]], dtype=np.uint16)
     alone = TokenFile(ids, np.array([0, 1], dtype=np.uint64), np.array([1], dtype=np.uint64))
-    measured = metrics.validate(model, Loader(alone, tokenizer, 24, 0), tokenizer, 24, 1)
+    measured = validated(model, Loader(alone, tokenizer, 24, 0), tokenizer, 24, 1)
     assert math.isfinite(measured.bits_per_byte)
     assert measured.bits_per_byte > 0

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import math
@@ -9,18 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from codeling.dataset import loader
 from codeling.dataset.tokens import write_tokens
-from codeling.errors import CorpusError, TrainingError
+from codeling.errors import CorpusError, StorageError, TrainingError
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics, state, trainer
+from codeling.training import guard, metrics, state, trainer
 from codeling.training.trainer import Inputs, StoppedError, identify, train
 
 CONTEXT, STEPS = 48, 12
@@ -73,10 +75,15 @@ class Notes(Progress):
         self.lines.append(line)
 
 
-def after(steps: int) -> Callable[[], bool]:
-    """Says stop once it was asked ``steps`` times: once a step."""
-    asked = iter(range(1, 10**6))
-    return lambda: next(asked) >= steps
+def logged(folder: Path) -> int:
+    """Steps that stand in the log."""
+    return sum(line["kind"] == "step" for line in metrics.read(folder / "metrics.jsonl"))
+
+
+def after(steps: int, folder: Path) -> Callable[[], bool]:
+    """Says stop once ``steps`` more are done, whenever it is asked."""
+    before = logged(folder)
+    return lambda: logged(folder) >= before + steps
 
 
 def stop_at(
@@ -84,7 +91,7 @@ def stop_at(
 ) -> Path:
     """Train until ``steps`` more are done; the checkpoint that was left."""
     with pytest.raises(StoppedError, match="the same command goes on from here"):
-        train(recipe, CONFIG, inputs, folder, should_stop=after(steps), **options)
+        train(recipe, CONFIG, inputs, folder, should_stop=after(steps, folder), **options)
     return state.checkpoints(folder / "checkpoints")[-1]
 
 
@@ -245,8 +252,10 @@ def test_a_step_without_a_number_leaves_the_weights_and_the_run_goes_on(
     text = (tmp_path / "run" / "metrics.jsonl").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
-    step = [json.loads(line) for line in text.splitlines()][4 + 1]  # a validation is before it
-    assert step["step"] == 5
+    (step,) = [
+        line for line in map(json.loads, text.splitlines())
+        if (line["kind"], line["step"]) == ("step", 5)
+    ]  # fmt: skip
     assert step["gradient_norm"] is None
     assert (step["loss"] is None) == (spoil != "gradient")
     found = [loss for loss in losses(tmp_path / "run") if loss is not None]
@@ -267,6 +276,95 @@ def test_three_such_steps_in_a_row_are_an_error_with_advice(
     newest, complaints = state.newest_whole(tmp_path / "checkpoints")
     assert newest is not None
     assert complaints == []
+
+
+def test_a_bad_step_before_a_stop_counts_after_it(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaging(monkeypatch, {3, 4, 5}, SPOILS["nan"])
+    stop_at(4, AT_ONCE, inputs, tmp_path)
+    with pytest.raises(TrainingError, match="at step 5"):
+        train(AT_ONCE, CONFIG, inputs, tmp_path)
+
+
+def test_a_spike_is_left_out_where_that_is_asked_for(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "ENOUGH", 6)
+    recipe = changed(AT_ONCE, spike_sigma=6.0)
+    before = digests(stop_at(8, recipe, inputs, tmp_path / "run"))
+    damaging(monkeypatch, {1}, lambda model, loss: loss * 100)
+    notes = Notes()
+    assert digests(stop_at(1, recipe, inputs, tmp_path / "run", progress=notes)) == before
+    assert any("step 9" in line and "spike" in line for line in notes.lines)
+    assert max(losses(tmp_path / "run")) > 100  # is in the log all the same
+    train(recipe, CONFIG, inputs, tmp_path / "run")
+    # What was seen is part of the state: the same as without the stop.
+    damaging(monkeypatch, {9}, lambda model, loss: loss * 100)
+    train(recipe, CONFIG, inputs, tmp_path / "whole")
+    assert_ended_the_same(tmp_path / "run", tmp_path / "whole")
+
+
+# Stopped and full disks.
+
+
+def test_a_stop_between_two_passes_leaves_the_step_for_later(
+    inputs: Inputs, whole: Path, tmp_path: Path
+) -> None:
+    asked = 0
+
+    def should_stop() -> bool:  # asked between the passes of a step, and after it
+        nonlocal asked
+        asked += 1
+        return asked == 7
+
+    with pytest.raises(StoppedError, match="stopped at step 3"):
+        train(RECIPE, CONFIG, inputs, tmp_path, should_stop=should_stop)
+    assert logged(tmp_path) == 3
+    train(RECIPE, CONFIG, inputs, tmp_path)
+    assert_ended_the_same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("step", [3, STEPS])
+def test_a_stop_while_it_is_validated_is_no_loss(
+    inputs: Inputs, whole: Path, tmp_path: Path, step: int
+) -> None:
+    stop_at(step, RECIPE, inputs, tmp_path)
+    measured = [line["step"] for line in log(tmp_path) if line.get("kind") == "validation"]
+    assert measured == [3, 6, 9, 12][: (step - 1) // 3]  # not the one at the stop
+    result = train(RECIPE, CONFIG, inputs, tmp_path)
+    assert math.isfinite(result.bits_per_byte)
+    assert_ended_the_same(tmp_path, whole)
+
+
+def test_those_to_be_kept_are_made_and_kept(inputs: Inputs, whole: Path, tmp_path: Path) -> None:
+    train(changed(RECIPE, keep_every=5), CONFIG, inputs, tmp_path)
+    found = [path.name for path in state.checkpoints(tmp_path / "checkpoints")]
+    assert found == [state.folder_name(step) for step in (0, 5, 10, 12)]
+    assert_ended_the_same(tmp_path, whole)
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_costs_what_came_after_the_last(
+    inputs: Inputs, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = changed(RECIPE, checkpoint_minutes=1e-9)
+    with monkeypatch.context() as patch:
+        calls = iter(range(100))
+        original = safetensors.torch.save_file
+
+        def save_file(*arguments: Any) -> None:
+            if next(calls) >= 13:  # the optimizer's file after six steps
+                raise OSError(errno.ENOSPC, "No space left on device")
+            original(*arguments)
+
+        patch.setattr("safetensors.torch.save_file", save_file)
+        with pytest.raises(StorageError, match="no space left on the disk; free some") as caught:
+            train(recipe, CONFIG, inputs, tmp_path)
+    assert "\n" not in str(caught.value)
+    newest, complaints = state.newest_whole(tmp_path / "checkpoints")
+    assert (newest, complaints) == (tmp_path / "checkpoints" / state.folder_name(5), [])
+    train(recipe, CONFIG, inputs, tmp_path)
+    assert_ended_the_same(tmp_path, whole)
 
 
 # The plan.

@@ -44,15 +44,26 @@ def command(verb: str, recipe: Path, overrides: list[str] | None, out: Path | No
 def execute(recipe: "Recipe", folder: Path, until: str) -> dict[str, Any]:
     """Run the stages up to ``until`` with a screen and signals.
 
+    Under ``torchrun`` the first process alone comes back; the others end when they are done.
+
     :raises CodelingError: whatever the stages raise.
     """
     from codeling.cli.screen import Screen
     from codeling.cli.signals import LISTENER
-    from codeling.run import StopRequest, run
+    from codeling.errors import CodelingError
+    from codeling.run import StopRequest, is_assisting, run
 
     stop = StopRequest()
     with LISTENER.heeding(stop):
-        return run(recipe, folder, until=until, progress=Screen(), stop=stop)
+        try:
+            summary = run(recipe, folder, until=until, progress=Screen(), stop=stop)
+        except CodelingError as error:
+            if is_assisting():  # the first one says it
+                raise typer.Exit(error.exit_code) from error
+            raise
+    if is_assisting():
+        raise typer.Exit
+    return summary
 
 
 def finish(summary: dict[str, Any], as_json: bool, next_commands: list[str]) -> None:

@@ -10,11 +10,13 @@ Source: Radford et al. 2019; the loss without its logits in memory: Wijmans et a
 Your Losses"), Hsu et al. 2024 (Liger kernels).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from codeling.model.attention import causal_attention, split_heads
 from codeling.model.cache import KeyValueCache
@@ -65,11 +67,14 @@ class Attention(nn.Module):
         self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
         self.c_proj = Conv1D(config.n_embd, config.n_embd)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, cache: KeyValueCache | None, segments: Tensor | None = None
+    ) -> Tensor:
         """(B, T, C) → (B, T, C)."""
         fused = self.c_attn(x)
         if cache is None:
-            return self.c_proj(causal_attention(fused, self.n_head))  # type: ignore[no-any-return]
+            y = causal_attention(fused, self.n_head, segments)
+            return self.c_proj(y)  # type: ignore[no-any-return]
         rows, length, width = x.shape
         query, key, value = split_heads(fused, self.n_head)
         key, value = cache.update(self.layer, key, value)
@@ -102,9 +107,11 @@ class Block(nn.Module):
         self.ln_2 = LayerNorm(config.n_embd, config.layer_norm_epsilon)
         self.mlp = MLP(config.n_embd)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, x: Tensor, cache: KeyValueCache | None, segments: Tensor | None = None
+    ) -> Tensor:
         """(B, T, C) → (B, T, C)."""
-        x = x + self.attn(self.ln_1(x), cache)
+        x = x + self.attn(self.ln_1(x), cache, segments)
         return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
 
 
@@ -115,10 +122,19 @@ class GPT2(nn.Module):
         super().__init__()
         self.config = config
         self.compute_dtype = torch.float32
+        self.recompute_activations = False
+        """Whether the backward pass computes what is in the blocks once more to save memory."""
+        self._chunk_loss: Callable[..., Any] = chunk_loss
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.context_length, config.n_embd)
         self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
+
+    def compile_for_training(self) -> None:
+        """Compile a block, whose code is the same for all, and the loss of a chunk."""
+        for block in self.h:
+            block.compile(dynamic=False)
+        self._chunk_loss = torch.compile(chunk_loss)
 
     def initialize(self, seed: int) -> None:
         """Draw fresh weights: normal with deviation 0.02, GPT-2's; the layers that write into
@@ -140,10 +156,12 @@ class GPT2(nn.Module):
         input_ids: Tensor,
         cache: KeyValueCache | None = None,
         positions: Tensor | None = None,
+        segments: Tensor | None = None,
     ) -> Tensor:
         """Ids (B, T) → last hidden states (B, T, C), normalised, in :attr:`compute_dtype`.
 
-        ``positions`` (T,) or (B, T) default to 0 … T-1, or to what follows in ``cache``.
+        ``positions`` (T,) or (B, T) default to 0 … T-1, or to what follows in ``cache``. With
+        ``segments`` (B, T) a position attends only to those of its own segment.
         """
         if positions is None:
             positions = (
@@ -152,8 +170,12 @@ class GPT2(nn.Module):
                 else cache.positions(input_ids.size(1))
             )
         x = (self.wte(input_ids) + self.wpe(positions)).to(self.compute_dtype)
+        again = self.recompute_activations and torch.is_grad_enabled()
         for block in self.h:
-            x = block(x, cache)
+            if again:
+                x = checkpoint(block, x, cache, segments, use_reentrant=False)
+            else:
+                x = block(x, cache, segments)
         if cache is not None:
             cache.advance(input_ids.size(1))
         return self.ln_f(x)  # type: ignore[no-any-return]
@@ -170,19 +192,50 @@ class GPT2(nn.Module):
 
     def loss(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
         """Mean cross entropy in nats per token of ``target_ids`` (B, T), an fp32 scalar."""
-        x = self.hidden(input_ids)
-        nats = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        objective, _ = self.objective(input_ids, target_ids)
+        return objective
+
+    def objective(
+        self,
+        input_ids: Tensor,
+        target_ids: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        row_weights: Tensor | None = None,
+        z_loss: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:
+        """What to descend on, and the mean cross entropy in nats per token; fp32 scalars.
+
+        They are one and the same but for ``row_weights`` (B,), which each row's cross entropy
+        is scaled by, and ``z_loss``, the weight of the squared logarithm of the softmax's
+        denominator (Chowdhery et al. 2022, PaLM). Only the first has a gradient.
+        """
+        x = self.hidden(input_ids, None, positions, segments)
+        weights = None
+        if row_weights is not None:
+            weights = row_weights.repeat_interleave(target_ids.size(1)).unsqueeze(1)
+        objective, nats = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             x.reshape(-1, x.size(-1)),
             self.wte.weight,
             target_ids.reshape(-1),
             torch.is_grad_enabled(),
+            weights,
+            z_loss,
+            self._chunk_loss,
         )
-        return nats / target_ids.numel()  # type: ignore[no-any-return]
+        return objective / target_ids.numel(), nats / target_ids.numel()
 
     @torch.no_grad()
-    def token_nats(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
+    def token_nats(
+        self,
+        input_ids: Tensor,
+        target_ids: Tensor,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+    ) -> Tensor:
         """Cross entropy of each token of ``target_ids`` (B, T) in nats, fp32 (B, T)."""
-        x = self.hidden(input_ids)
+        x = self.hidden(input_ids, None, positions, segments)
         x, head = x.reshape(-1, x.size(-1)), self.wte.weight.to(x.dtype)
         targets = target_ids.reshape(-1, 1)
         chunks = [
@@ -198,34 +251,75 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """Head and cross entropy in one, :data:`LOSS_CHUNK_ROWS` positions at a time.
 
     The gradient is taken while the logits of a chunk are at hand, so that no (B·T, V) matrix
-    is ever kept. Returns the sum of nats; ``hidden`` (N, C), ``weight`` (V, C), ``targets`` (N,).
+    is ever kept. Returns two sums over ``hidden`` (N, C), ``weight`` (V, C) and ``targets``
+    (N,): what to descend on, and the nats alone, which have no gradient.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, with_gradient: bool
-    ) -> Tensor:
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        with_gradient: bool,
+        weights: Tensor | None,
+        z_loss: float,
+        chunk_loss: Callable[..., Any],
+    ) -> tuple[Tensor, Tensor]:
         head = weight.to(hidden.dtype)
         nats = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        objective = torch.zeros_like(nats)
         hidden_gradient = torch.empty_like(hidden) if with_gradient else None
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if with_gradient else None
         for start in range(0, len(hidden), LOSS_CHUNK_ROWS):
             rows = slice(start, start + LOSS_CHUNK_ROWS)
-            x, target = hidden[rows], targets[rows].unsqueeze(1)
-            logits = x @ head.T
-            log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
-            nats -= log_probabilities.gather(1, target).sum()
+            x = hidden[rows]
+            weighted = None if weights is None else weights[rows]
+            sums, gradient = chunk_loss(
+                x @ head.T, targets[rows].unsqueeze(1), weighted, z_loss, with_gradient
+            )
+            nats -= sums[0]
+            objective -= sums[1]
             if hidden_gradient is not None and weight_gradient is not None:
-                gradient = log_probabilities.exp_()
-                gradient.scatter_add_(1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
-                narrow = gradient.to(x.dtype)
-                hidden_gradient[rows] = narrow @ head
-                weight_gradient += narrow.T @ x
+                hidden_gradient[rows] = gradient @ head
+                weight_gradient += gradient.T @ x
         ctx.save_for_backward(hidden_gradient, weight_gradient)
-        return nats
+        ctx.mark_non_differentiable(nats)
+        return objective, nats
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
-        (scale,) = outputs
-        return hidden_gradient * scale, weight_gradient * scale, None, None
+        scale = outputs[0]
+        return hidden_gradient * scale, weight_gradient * scale, None, None, None, None, None
+
+
+def chunk_loss(
+    logits: Tensor,
+    target: Tensor,
+    weights: Tensor | None,
+    z_loss: float,
+    with_gradient: bool,
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Of ``logits`` (N, V) and ``target`` (N, 1): the two sums, negated, and the gradient
+    (N, V) of the second in the type of the logits; without a gradient, the logits.
+    """
+    log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+    picked = log_probabilities.gather(1, target)
+    total = picked.sum()
+    wanted = total
+    if z_loss:
+        denominator = logits.gather(1, target).float() - picked
+        per_token = picked - z_loss * denominator.square()
+        wanted = (per_token if weights is None else weights * per_token).sum()
+    elif weights is not None:
+        wanted = (weights * picked).sum()
+    if not with_gradient:
+        return (total, wanted), logits
+    gradient = log_probabilities.exp_()
+    if z_loss:
+        gradient *= 1 + 2 * z_loss * denominator
+    gradient.scatter_add_(1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
+    if weights is not None:
+        gradient *= weights
+    return (total, wanted), gradient.to(logits.dtype)

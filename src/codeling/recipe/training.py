@@ -34,6 +34,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 values were chosen against is in ``docs/results.md``; the rates of the others are not tuned."""
 
 
+DECIDE_NOTHING = (
+    "activation_checkpointing", "checkpoint_minutes", "keep_every", "keep_last", "parallel",
+    "sample_interval",
+)  # fmt: skip
+"""Keys of ``[training]`` that the weights do not depend on: a run goes on when they change."""
+
+
 class TokenizerRecipe(Section):
     """The byte-level BPE that is learned on the train split."""
 
@@ -91,6 +98,20 @@ class TrainingRecipe(Section):
     """Of all steps; then the rate falls linearly to zero."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest global norm of the gradient."""
+    spike_sigma: float | None = Field(None, gt=0)
+    """Leave out a step whose loss is more than so many standard deviations above the mean of
+    the last 128. Default: none is left out but for a loss that is no number."""
+    z_loss: float = Field(0.0, ge=0)
+    """Weight of the squared logarithm of the softmax's denominator in the loss (PaLM: 1e-4)."""
+    key_words: tuple[str, ...] = ()
+    """Words whose rows count more: each row's loss is scaled by ``key_word_alpha`` and the
+    number of these words in it, divided by the mean of that over the step."""
+    key_word_alpha: float = Field(1.0, gt=0)
+    """What a row without any of the ``key_words`` is scaled by, before the division."""
+    isolate_documents: bool = False
+    """No attention across ``<|endoftext|>``, and positions begin anew after it."""
+    average_tail: float = Field(0.0, ge=0, le=0.5)
+    """Share of the steps, the last ones, over which the weights of the model are averaged."""
     mixture_exponent: float = Field(0.5, ge=0, le=1)
     """A run that does not reach the end of the corpus reads of a repository of n tokens a share
     in proportion to n ** exponent: 1 as the corpus has it, 0 of all repositories alike."""
@@ -108,6 +129,8 @@ class TrainingRecipe(Section):
     """Time between two checkpoints."""
     keep_last: Positive = 2
     """Checkpoints kept."""
+    keep_every: Positive | None = None
+    """A checkpoint is made after every so many steps, and is never removed."""
     threads: Positive | None = None
     """Processor threads; default: all."""
     device: str = "auto"
@@ -115,6 +138,14 @@ class TrainingRecipe(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the forward and backward pass; ``auto`` takes bf16 where the hardware multiplies it
     natively. Weights are kept and updated in fp32 either way."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """``torch.compile`` of the blocks and the loss; ``auto``: on CUDA."""
+    activation_checkpointing: bool = False
+    """Keep each block's input alone and compute the rest again in the backward pass: less
+    memory, a third more operations."""
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """With several processes: all of the model in each (``ddp``), or a share (``fsdp``);
+    ``auto`` shares from 1e9 parameters on."""
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

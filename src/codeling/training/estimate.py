@@ -50,7 +50,8 @@ def estimate(recipe: Recipe) -> Estimate:
     machine = set_up(training.device, training.precision, training.threads)
     rate = matrix_rate(machine)
     rows = training.tokens_per_step // config.context_length
-    at_once = rows_at_once(training.micro_batch_size, rows, machine.device)
+    context = config.context_length
+    at_once = rows_at_once(training.micro_batch_size, rows, context, machine.device)
     tokens_per_second = rate * EXPECTED_UTILISATION / config.train_flops_per_token
     num_steps = steps_asked(training, training.tokens_per_step)
     if num_steps is None:

@@ -7,7 +7,7 @@ keys. A line is written whole or, by a killed process, torn at the very end, whe
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +22,7 @@ from codeling.errors import storage_errors
 from codeling.manifest import write_bytes
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training.objective import layout
 
 
 def append(path: Path, values: Mapping[str, Any]) -> None:
@@ -60,21 +61,33 @@ class Validation:
 
 
 def validate(
-    model: GPT2, loader: Loader, tokenizer: Tokenizer, num_tokens: int, rows_at_once: int
-) -> Validation:
+    model: GPT2,
+    loader: Loader,
+    tokenizer: Tokenizer,
+    num_tokens: int,
+    rows_at_once: int,
+    *,
+    isolate_documents: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Validation | None:
     """Measure ``model`` on the first ``num_tokens`` of ``loader``, always the same ones.
 
     ``<|endoftext|>`` counts as a token of the loss; it has no bytes, and its nats are left out
-    of the bits per byte.
+    of the bits per byte. None where ``should_stop`` says so on the way.
     """
+    boundary = tokenizer.end_of_text if isolate_documents else None
     bytes_of = torch.from_numpy(np.array([len(b) for b in tokenizer.token_bytes], dtype=np.int64))
     device = model.wte.weight.device
     nats = text_nats = 0.0
     tokens = num_bytes = 0
     rows = loader.rows(loader.start())
     while tokens < num_tokens:
+        if should_stop():
+            return None
         ids = torch.from_numpy(np.stack([row for row, _ in islice(rows, rows_at_once)]))
-        of_tokens = model.token_nats(ids[:, :-1].to(device), ids[:, 1:].to(device)).cpu().double()
+        inputs, targets = ids[:, :-1].to(device), ids[:, 1:].to(device)
+        place = layout(inputs, boundary)
+        of_tokens = model.token_nats(inputs, targets, *place).cpu().double()
         lengths = bytes_of[ids[:, 1:]]
         nats += float(of_tokens.sum())
         text_nats += float(of_tokens[lengths > 0].sum())

@@ -16,21 +16,34 @@ from codeling.errors import TrainingError
 
 _FUSED = "attn.c_attn.weight"
 _FUSED_PARTS = ("query", "key", "value")
+_BUFFERS = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "muon": ("momentum_buffer",)}
+
+
+def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether Muon updates the parameter called ``name``: a matrix of a block."""
+    return parameter.ndim == 2 and name.startswith("h.")
 
 
 class Optimizer:
     """Muon and AdamW over one network, stepped together."""
 
     def __init__(
-        self, model: nn.Module, *, adamw_lr: float, muon_lr: float, weight_decay: float
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        adamw_lr: float,
+        muon_lr: float,
+        weight_decay: float,
     ) -> None:
-        """``adamw_lr`` and ``muon_lr`` are peak rates; :meth:`step` takes a fraction of them."""
-        self._parameters = dict(model.named_parameters())
+        """``parameters`` by GPT-2's names; ``adamw_lr`` and ``muon_lr`` are peak rates, of
+        which :meth:`step` takes a fraction.
+        """
+        self._parameters = dict(parameters)
         self._pieces: dict[str, tuple[nn.Parameter, nn.Parameter, slice]] = {}
         matrices: dict[str, nn.Parameter] = {}
         others: dict[str, nn.Parameter] = {}
         for name, parameter in self._parameters.items():
-            if parameter.ndim != 2 or not name.startswith("h."):
+            if not is_hidden_matrix(name, parameter):
                 others[name] = parameter
             elif name.endswith(_FUSED):
                 matrices.update(self._split(name, parameter))
@@ -47,7 +60,7 @@ class Optimizer:
             weight_decay=weight_decay,
         )
         self._muon = torch.optim.Muon(
-            matrices.values(),
+            [{"params": list(matrices.values())}],
             lr=muon_lr,
             weight_decay=weight_decay,
             momentum=0.95,
@@ -66,9 +79,11 @@ class Optimizer:
             self._pieces[f"{name}.{part}"] = (piece, fused, columns)
             yield f"{name}.{part}", piece
 
-    def clip_gradients(self, max_norm: float) -> float:
-        """Scale all gradients down to a global norm of ``max_norm``; the norm before."""
-        return float(nn.utils.clip_grad_norm_(self._parameters.values(), max_norm))
+    def clip_gradients(self, max_norm: float) -> Tensor:
+        """Scale all gradients down to a global norm of ``max_norm``; the norm before, a scalar
+        on the device, so that nobody waits for it here.
+        """
+        return nn.utils.clip_grad_norm_(self._parameters.values(), max_norm)
 
     def step(self, fraction: float) -> None:
         """Update at ``fraction`` of the peak rates, then drop the gradients."""
@@ -87,6 +102,17 @@ class Optimizer:
             parameter.grad = None
         for piece, _, _ in self._pieces.values():
             piece.grad = None
+
+    def blank_state(self) -> dict[str, Tensor]:
+        """Zeros in the shapes that :meth:`state` has after a step."""
+        return {
+            f"{kind}/{name}/{buffer}": torch.tensor(0.0)
+            if buffer == "step"
+            else torch.zeros_like(parameter.detach(), memory_format=torch.contiguous_format)
+            for kind, (_, named) in self._named.items()
+            for name, parameter in named.items()
+            for buffer in _BUFFERS[kind]
+        }
 
     def state(self) -> dict[str, Tensor]:
         """Every buffer as ``KIND/PARAMETER/BUFFER``; empty before the first step."""

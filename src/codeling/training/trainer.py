@@ -12,11 +12,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -27,14 +26,18 @@ from codeling.errors import TrainingError
 from codeling.generation.engine import Engine
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
-from codeling.progress import SILENT, Progress
+from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
+from codeling.recipe.training import DECIDE_NOTHING
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics, state
+from codeling.training import distributed, guard, metrics, resume, sharing, state
+from codeling.training.averaging import TailAverage
+from codeling.training.feed import Feed
+from codeling.training.guard import Seen
 from codeling.training.machine import Machine, matrix_rate, rows_at_once, set_up
-from codeling.training.optimizer import Optimizer
 from codeling.training.schedule import is_due, learning_rate, steps_asked
 from codeling.training.state import Plan, TrainingState
+from codeling.training.step import Outcome, Updater
 
 SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
 _SAMPLE_TOKENS = 64
@@ -42,7 +45,6 @@ _CALIBRATION_STEPS = 4
 """At least so many are measured for the plan."""
 _CALIBRATION_SHARE = 0.03
 """Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
-_MAX_BAD_STEPS = 3
 _ORDER_FORMAT = 2
 """Raised with every change to what a step computes, so that no older state is gone on from."""
 
@@ -88,29 +90,32 @@ def train(
     """Train to the end of the plan, going on from the newest whole checkpoint in ``folder``.
 
     ``recipe`` is a resolved one. ``identity`` names what the run is made from; checkpoints of
-    another identity are removed. ``should_stop`` is asked after every step. Leaves
-    ``checkpoints/``, ``metrics.jsonl`` and ``samples.jsonl`` in ``folder``.
+    another identity are removed. ``should_stop`` is asked between any two passes. Leaves
+    ``checkpoints/``, ``metrics.jsonl`` and ``samples.jsonl`` in ``folder``. Under ``torchrun``
+    every process calls it; the first one alone writes.
 
+    :raises UsageError: the rows of a step cannot be shared evenly by the processes.
     :raises StoppedError: ``should_stop`` said so; the state is saved.
     :raises TrainingError: the loss left the numbers in three steps in a row.
     :raises StorageError: the state cannot be written.
     """
-    run = _Run(recipe, config, inputs, folder, identity, progress)
-    run.restore()
-    return run.finish(should_stop)
+    run = _Run(recipe, config, inputs, folder, identity, progress, should_stop)
+    try:
+        run.restore()
+        return run.finish()
+    finally:
+        run.feed.close()
 
 
 def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
     """SHA-256 of everything that decides what a step computes; display and saving left out."""
-    settings = recipe.model_dump(
-        mode="json", exclude={"checkpoint_minutes", "keep_last", "sample_interval"}
-    )
+    settings = recipe.model_dump(mode="json", exclude=set(DECIDE_NOTHING))
     text = json.dumps([_ORDER_FORMAT, settings, asdict(config), inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _Run:
-    """One training run in this process."""
+    """One training run, seen from this process."""
 
     def __init__(
         self,
@@ -120,22 +125,23 @@ class _Run:
         folder: Path,
         identity: str,
         progress: Progress,
+        should_stop: Callable[[], bool],
     ) -> None:
-        self.recipe = recipe
-        self.config = config
-        self.inputs = inputs
-        self.folder = folder
-        self.identity = identity
-        self.progress = progress
+        self.recipe, self.config, self.inputs, self.folder = recipe, config, inputs, folder
+        self.identity, self.progress, self.should_stop = identity, progress, should_stop
         self.machine: Machine = set_up(recipe.device, recipe.precision, recipe.threads)
+        self.world = distributed.join(self.machine.device)
         self.loader = self._loader(None)
         self.validation = Loader(inputs.validation, inputs.tokenizer, config.context_length, seed=0)
+        assert recipe.tokens_per_step is not None, "train() takes a resolved recipe"
+        self.rows_per_step = recipe.tokens_per_step // config.context_length
+        self.world.share(self.rows_per_step)
         self.step = 0
         self.seconds = 0.0
-        self.go_to(self.loader.start())
-        self.bad_steps = 0
+        self.seen = Seen()
         self.restored: Path | None = None
         self.plan: Plan
+        self._go_to(self.loader.start())
         self._build()
 
     @property
@@ -144,18 +150,8 @@ class _Run:
 
     def _build(self) -> None:
         """A fresh network and optimizer."""
-        self.model = GPT2(self.config)
-        self.model.initialize(self.recipe.seed)
-        self.model.to(self.machine.device)
-        self.model.compute_dtype = self.machine.dtype
-        assert self.recipe.adamw_lr is not None
-        assert self.recipe.muon_lr is not None
-        self.optimizer = Optimizer(
-            self.model,
-            adamw_lr=self.recipe.adamw_lr,
-            muon_lr=self.recipe.muon_lr,
-            weight_decay=self.recipe.weight_decay,
-        )
+        tokenizer = self.inputs.tokenizer
+        self.updater = Updater(self.recipe, self.config, tokenizer, self.machine, self.world)
 
     def _loader(self, mixture: Mixture | None) -> Loader:
         recipe, inputs = self.recipe, self.inputs
@@ -163,52 +159,63 @@ class _Run:
         context = self.config.context_length
         return Loader(inputs.train, inputs.tokenizer, context, recipe.seed, infilling, mixture)
 
-    def _read_for(self, plan: Plan) -> None:
-        """Read what a run of this length does best to read."""
+    def _read_for(self, plan: Plan, position: Position | None = None) -> None:
+        """Read what a run of this length does best to read, from ``position`` or the start on."""
         if self.inputs.owners is not None:
             tokens = plan.num_steps * plan.tokens_per_step
             exponent = self.recipe.mixture_exponent
             self.loader = self._loader(Mixture(self.inputs.owners, tokens, exponent))
+        self._go_to(position or self.loader.start())
 
-    def go_to(self, position: Position) -> None:
+    def _go_to(self, position: Position) -> None:
         """Take the next row from ``position``."""
         self.position = position
-        self.rows = self.loader.shuffled_rows(position)
+        ahead = self.machine.device.type == "cuda"
+        self.feed = Feed(self.loader, position, self.rows_per_step, ahead=ahead)
 
     def restore(self) -> None:
         """Go on from the newest whole checkpoint of this run, or plan a new one."""
+        name = self.world.told(self._choose)
+        if name is None:
+            self.plan = self._make_plan()
+            self._read_for(self.plan)
+            self.average = TailAverage(self.plan.num_steps, self.recipe.average_tail)
+        else:
+            self.restored = self.checkpoints / name
+            found = state.load_without_tensors(self.restored)
+            self.step, self.seconds = found.step, found.seconds
+            self.plan, self.seen = found.plan, found.seen
+            self.average = TailAverage(self.plan.num_steps, self.recipe.average_tail)
+            resume.load(self.restored, self.updater, self.average)
+            self._read_for(self.plan, found.position)
+            self.progress.note(f"going on from step {self.step:,} of {self.plan.num_steps:,}")
+        if self.world.is_first:
+            for log in ("metrics.jsonl", "samples.jsonl"):
+                metrics.keep_until(self.folder / log, self.step)
+
+    def _choose(self) -> str | None:
+        """The checkpoint to go on from; where there is none, what is left of others goes."""
         newest, complaints = state.newest_whole(self.checkpoints)
         for complaint in complaints:
             self.progress.note(complaint)
-        found = state.load(newest) if newest else None
-        if found is None or found.identity != self.identity:
-            if found is not None:
-                self.progress.note("the checkpoints belong to other settings; training anew")
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
-            self.plan = self._make_plan()
-            self._read_for(self.plan)
-            self.go_to(self.loader.start())
-        else:
-            self.model.load_state_dict(dict(found.model))
-            self.optimizer.load_state(found.optimizer)
-            self.step, self.seconds = found.step, found.seconds
-            self.plan, self.restored = found.plan, newest
-            self._read_for(self.plan)
-            self.go_to(found.position)
-            self.progress.note(f"going on from step {self.step:,} of {self.plan.num_steps:,}")
-        for name in ("metrics.jsonl", "samples.jsonl"):
-            metrics.keep_until(self.folder / name, self.step)
+        if newest is not None:
+            if state.load_without_tensors(newest).identity == self.identity:
+                return newest.name
+            self.progress.note("the checkpoints belong to other settings; training anew")
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        return None
 
     def _make_plan(self) -> Plan:
         tokens_per_step = self.recipe.tokens_per_step
         assert tokens_per_step is not None, "train() takes a resolved recipe"
-        rows = tokens_per_step // self.config.context_length
-        at_once = rows_at_once(self.recipe.micro_batch_size, rows, self.machine.device)
-        plan = Plan(0, tokens_per_step, at_once, matrix_rate(self.machine))
+        context, device = self.config.context_length, self.machine.device
+        at_once = rows_at_once(self.recipe.micro_batch_size, self.rows_per_step, context, device)
+        rate = self.world.told(lambda: matrix_rate(self.machine))
+        plan = Plan(0, tokens_per_step, at_once, rate)
         num_steps = steps_asked(self.recipe, tokens_per_step)
         if num_steps is None:
             num_steps = self._steps_that_fit(plan, time.perf_counter())
-        return Plan(num_steps, plan.tokens_per_step, plan.micro_batch_size, plan.matrix_flops)
+        return replace(plan, num_steps=num_steps)
 
     def _steps_that_fit(self, plan: Plan, start: float) -> int:
         """Measure a few steps and one validation, and fit as many as the minutes allow.
@@ -224,129 +231,162 @@ class _Run:
         while num_steps < _CALIBRATION_STEPS or elapsed < enough:
             self._update(fraction=0.0)
             num_steps += 1
-            elapsed = time.perf_counter() - began
+            elapsed = self.world.told(lambda: time.perf_counter() - began)
         began = time.perf_counter()
         self._validate(num_tokens=self.recipe.validation_tokens // 4)
         validating = 4 * (time.perf_counter() - began)
         self._build()
         left = self.recipe.minutes * 60 - (time.perf_counter() - start)
         left -= validating / self.recipe.validation_interval
-        return max(1, int(left * num_steps / elapsed))
+        return int(self.world.told(lambda: max(1, int(left * num_steps / elapsed))))
 
-    def finish(self, should_stop: Callable[[], bool]) -> Result:
+    def finish(self) -> Result:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
         plan = self.plan
-        began = time.perf_counter() - self.seconds
-        bits_per_byte = math.nan
+        self.began = time.perf_counter() - self.seconds
         # The plan is part of the state: kept from the start, it is not measured a second time.
         checkpoint = self.restored or self._save()
         saved = time.perf_counter()
         total = plan.num_steps * plan.tokens_per_step
         with self.progress.task("training", total, "tokens") as advance:
             advance(self.step * plan.tokens_per_step)
+            bits_per_byte = self._measure(self._measured()) if self.restored else None
             while self.step < plan.num_steps:
-                bits_per_byte = self._one_step(advance, began)
-                self.seconds = time.perf_counter() - began
-                minutes_since = (time.perf_counter() - saved) / 60
-                stopping = should_stop() and self.step < plan.num_steps
-                if stopping or minutes_since >= self.recipe.checkpoint_minutes:
+                if self._one_step(advance):
+                    bits_per_byte = self._measure({})
+                    self.seconds = time.perf_counter() - self.began
+                late = time.perf_counter() - saved >= self.recipe.checkpoint_minutes * 60
+                stopping, late = self._any(self.should_stop(), late)
+                ended = self.step == plan.num_steps
+                keeping = self.recipe.keep_every and self.step % self.recipe.keep_every == 0
+                if stopping or late or ended or keeping:
                     checkpoint = self._save()
                     saved = time.perf_counter()
-                if stopping:
-                    raise StoppedError(
-                        f"stopped at step {self.step:,} of {plan.num_steps:,}; the state is saved, "
-                        "the same command goes on from here"
-                    )
-        if checkpoint.name != state.folder_name(self.step):
-            checkpoint = self._save()
-        if math.isnan(bits_per_byte):
-            bits_per_byte = self._validate(self.recipe.validation_tokens).bits_per_byte
+                if stopping and not ended:
+                    break
+        if bits_per_byte is None or self.step < plan.num_steps:
+            raise StoppedError(
+                f"stopped at step {self.step:,} of {plan.num_steps:,}; the state is saved, "
+                "the same command goes on from here"
+            )
         return Result(checkpoint, plan.num_steps, total, bits_per_byte, self.seconds)
 
-    def _one_step(self, advance: Callable[..., None], began: float) -> float:
-        """Update once, log it, and measure what is due; bits per byte, or NaN where not due."""
-        plan, recipe = self.plan, self.recipe
-        fraction = learning_rate(self.step, plan.num_steps, recipe.warmup_fraction)
+    def _any(self, *values: bool) -> tuple[bool, ...]:
+        """Each true where it is in any process."""
+        if self.world.size == 1:
+            return values
+        votes = self.world.sum(torch.tensor(values, dtype=torch.int32, device=self.machine.device))
+        return tuple(bool(vote) for vote in votes.tolist())
+
+    def _one_step(self, advance: Advance) -> bool:
+        """Update once and log it; False where it was asked to stop in the middle."""
+        plan = self.plan
+        fraction = learning_rate(self.step, plan.num_steps, self.recipe.warmup_fraction)
         start = time.perf_counter()
-        loss, norm = self._update(fraction)
+        outcome = self._update(fraction)
+        if outcome is None:
+            return False
         rate = plan.tokens_per_step / (time.perf_counter() - start)
         self.step += 1
-        tokens = self.step * plan.tokens_per_step
-        utilisation = rate * self.config.train_flops_per_token / plan.matrix_flops
-        metrics.append(
-            self.folder / "metrics.jsonl",
+        self.average.include(self.step, self.updater.parameters)
+        peak = plan.matrix_flops * self.world.size
+        utilisation = rate * self.config.train_flops_per_token / peak
+        self._log(
             {
                 "kind": "step",
                 "step": self.step,
-                "tokens": tokens,
-                "loss": loss if math.isfinite(loss) else None,
+                "tokens": self.step * plan.tokens_per_step,
+                "loss": outcome.loss if math.isfinite(outcome.loss) else None,
                 "learning_rate": fraction,
-                "gradient_norm": norm if math.isfinite(norm) else None,
+                "gradient_norm": outcome.norm if math.isfinite(outcome.norm) else None,
                 "tokens_per_second": round(rate, 1),
                 "mfu": round(utilisation, 4),
-                "seconds": round(time.perf_counter() - began, 3),
-            },
+            }
         )
-        advance(plan.tokens_per_step, f"loss {loss:.3f}  MFU {utilisation:.0%}")
-        bits_per_byte = math.nan
-        if is_due(self.step, plan.num_steps, recipe.validation_interval):
-            measured = self._validate(recipe.validation_tokens)
-            bits_per_byte = measured.bits_per_byte
-            line = {"kind": "validation", "step": self.step, "tokens": tokens, **asdict(measured)}
-            line["seconds"] = round(time.perf_counter() - began, 3)
-            metrics.append(self.folder / "metrics.jsonl", line)
+        advance(plan.tokens_per_step, f"loss {outcome.loss:.3f}  MFU {utilisation:.0%}")
+        return True
+
+    def _update(self, fraction: float) -> Outcome | None:
+        """One update with the next rows; None where it was asked to stop in the middle."""
+        batch = self.feed.take()
+        outcome = self.updater.update(
+            batch.rows, self.plan.micro_batch_size, fraction, self.seen, self.should_stop
+        )
+        if outcome is None:
+            return None
+        self.position, self.seen = batch.position, outcome.seen
+        if outcome.left_out:
+            note = f"step {self.step + 1:,}: {outcome.left_out}; the update is left out"
+            self.progress.note(note)
+        guard.give_up(self.seen, self.step + 1)
+        return outcome
+
+    def _measured(self) -> dict[str, float]:
+        """What stands in the logs of this step: a run may be stopped before it is measured."""
+        if not self.world.is_first:
+            return {}
+        lines = metrics.read(self.folder / "metrics.jsonl")
+        found = {line["kind"]: line for line in lines if line["step"] == self.step}
+        bits = {kind: line.get("bits_per_byte", math.nan) for kind, line in found.items()}
+        samples = metrics.read(self.folder / "samples.jsonl")
+        if any(line["step"] == self.step for line in samples):
+            bits["sample"] = math.nan
+        return bits
+
+    def _measure(self, measured: dict[str, float]) -> float | None:
+        """Validate and sample what is due after this step and not ``measured`` yet.
+
+        Bits per byte, or None where they are not due or it was asked to stop.
+        """
+        plan, recipe = self.plan, self.recipe
+        bits_per_byte = measured.get("validation")
+        due = is_due(self.step, plan.num_steps, recipe.validation_interval)
+        if due and not self.world.told(lambda: "validation" in measured):
+            found = self._validate(recipe.validation_tokens)
+            if found is None:
+                return None
+            bits_per_byte = found.bits_per_byte
+            tokens = self.step * plan.tokens_per_step
+            line = {"kind": "validation", "step": self.step, "tokens": tokens, **asdict(found)}
+            self._log(line)
             self.progress.note(
                 f"step {self.step:,} of {plan.num_steps:,}: validation "
-                f"{measured.loss:.3f} nats per token, {bits_per_byte:.3f} bits per byte"
+                f"{found.loss:.3f} nats per token, {bits_per_byte:.3f} bits per byte"
             )
-        if is_due(self.step, plan.num_steps, recipe.sample_interval):
+        due = is_due(self.step, plan.num_steps, recipe.sample_interval)
+        if due and not self.world.told(lambda: "sample" in measured):
             self._sample()
         return bits_per_byte
 
-    def _update(self, fraction: float) -> tuple[float, float]:
-        """One optimizer update at ``fraction`` of the peak rates; loss and gradient norm.
+    def _log(self, line: dict[str, Any]) -> None:
+        if self.world.is_first:
+            line["seconds"] = round(time.perf_counter() - self.began, 3)
+            metrics.append(self.folder / "metrics.jsonl", line)
 
-        A loss or gradient that is no finite number leaves the weights as they are.
-        """
-        rows = self.plan.tokens_per_step // self.config.context_length
-        at_once = self.plan.micro_batch_size
-        loss, done = 0.0, 0
-        position: Position = self.position
-        while done < rows:
-            count = min(at_once, rows - done)
-            taken = list(islice(self.rows, count))
-            position = taken[-1][1]
-            ids = torch.from_numpy(np.stack([row for row, _ in taken]))
-            ids = ids.to(self.machine.device, non_blocking=True)
-            part = self.model.loss(ids[:, :-1], ids[:, 1:]) * (count / rows)
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += float(part.detach())
-            done += count
-        self.position = position
-        norm = self.optimizer.clip_gradients(self.recipe.gradient_clip)
-        if math.isfinite(loss) and math.isfinite(norm):
-            self.optimizer.step(fraction)
-            self.bad_steps = 0
-            return loss, norm
-        self.optimizer.zero_gradients()
-        self.bad_steps += 1
-        self.progress.note(f"step {self.step + 1:,}: the loss is {loss}; the update is left out")
-        if self.bad_steps == _MAX_BAD_STEPS:
-            raise TrainingError(
-                f"the loss was no number in {_MAX_BAD_STEPS} steps in a row (at step "
-                f"{self.step + 1:,}); lower training.muon_lr and training.adamw_lr, or try "
-                "training.precision=fp32"
-            )
-        return loss, norm
-
-    def _validate(self, num_tokens: int) -> metrics.Validation:
-        rows = min(self.plan.micro_batch_size, 32)
+    def _validate(self, num_tokens: int) -> metrics.Validation | None:
+        """In the first process, or in all together where each has only a part of the model."""
+        if not (self.world.is_first or self.updater.is_shared):
+            return metrics.Validation(0.0, 0.0)
+        alone = self.world.size == 1
         return metrics.validate(
-            self.model, self.validation, self.inputs.tokenizer, num_tokens, rows
+            self.updater.model,
+            self.validation,
+            self.inputs.tokenizer,
+            num_tokens,
+            min(self.plan.micro_batch_size, 32),
+            isolate_documents=self.recipe.isolate_documents,
+            should_stop=self.should_stop if alone else lambda: False,
         )
 
     def _sample(self) -> None:
-        engine = Engine(self.model, self.inputs.tokenizer)
+        model = self.updater.model
+        if self.updater.is_shared:
+            whole = sharing.whole_of(self.updater.parameters)
+            model = GPT2(self.config)
+            model.load_state_dict(whole)
+        if not self.world.is_first:
+            return
+        engine = Engine(model, self.inputs.tokenizer)
         completion = engine.complete(SAMPLE_PROMPT, max_new_tokens=_SAMPLE_TOKENS)
         line = {"step": self.step, "prompt": SAMPLE_PROMPT, "completion": completion.text}
         metrics.append(self.folder / "samples.jsonl", line)
@@ -359,7 +399,9 @@ class _Run:
             seconds=self.seconds,
             position=self.position,
             plan=self.plan,
-            model={k: v.cpu() for k, v in self.model.state_dict().items()},
-            optimizer={k: v.cpu().contiguous() for k, v in self.optimizer.state().items()},
+            seen=self.seen,
         )
-        return state.save(self.checkpoints, now, self.recipe.keep_last)
+        recipe = self.recipe
+        return resume.save(
+            self.checkpoints, now, self.updater, self.average, recipe.keep_last, recipe.keep_every
+        )

@@ -1,0 +1,83 @@
+"""What the tests of the training share: a process that saves, killed at random moments."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from codeling.dataset.loader import Position
+from codeling.training import state
+from codeling.training.state import Plan, TrainingState
+
+SAVING = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from codeling.training import state
+
+folder = Path(sys.argv[1])
+for line in sys.stdin:  # every line asks for one more process that saves until it is killed
+    child = os.fork()
+    if child == 0:
+        first = state.load(state.newest_whole(folder)[0])
+        print(os.getpid(), flush=True)
+        for step in range(first.step + 1, 10**9):
+            state.save(folder, replace(first, step=step), keep_last=2)
+            (folder / "finished").write_text(str(step))
+    print("ended", os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
+    """Kill a process that saves one checkpoint after another, ``kills`` times.
+
+    After each kill every folder that is called like a checkpoint is whole, the newest loads, and
+    no save that had returned is lost. How many kills fell into a save.
+    """
+    weights = {f"h.{n}": torch.full((100, 100), float(n)) for n in range(20)}
+    plan, position = Plan(1, 1, 1, 1.0), Position(0, 0, 0, 0)
+    state.save(folder, TrainingState("", 0, 0.0, position, plan, weights, weights), keep_last=2)
+    generator, partial = random.Random(seed), 0
+    with subprocess.Popen(
+        [sys.executable, "-c", SAVING, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(kills):
+            process.stdin.write("again\n")
+            process.stdin.flush()
+            child = int(process.stdout.readline())
+            time.sleep(generator.uniform(0.0, 0.15))
+            subprocess.run(["kill", "-KILL", str(child)], check=True)
+            assert process.stdout.readline().split() == ["ended", str(int(signal.SIGKILL))]
+            partial += any(folder.glob("*.partial"))
+            _check(folder, weights)
+        process.stdin.close()
+    assert state.load(state.checkpoints(folder)[-1]).step > 0
+    return partial
+
+
+def _check(folder: Path, weights: dict[str, torch.Tensor]) -> None:
+    found = state.checkpoints(folder)
+    assert 1 <= len(found) <= 3  # the last one is there before the oldest is removed
+    assert [state.find_damage(path) for path in found] == [None] * len(found)
+    newest, complaints = state.newest_whole(folder)
+    assert newest == found[-1]
+    assert complaints == []
+    loaded = state.load(newest)
+    assert all(torch.equal(loaded.model[name], weights[name]) for name in weights)
+    finished = folder / "finished"
+    if finished.exists() and (text := finished.read_text()):
+        assert loaded.step >= int(text)
+
+
+@pytest.fixture
+def kill_while_saving() -> Callable[..., int]:
+    return _kill_while_saving
