@@ -42,7 +42,9 @@ def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
     """
     weights = {f"h.{n}": torch.full((100, 100), float(n)) for n in range(20)}
     plan, position = Plan(1, 1, 1, 1.0), Position(0, 0, 0, 0)
+    began = time.monotonic()
     state.save(folder, TrainingState("", 0, 0.0, position, plan, weights, weights), keep_last=2)
+    span = 5 * (time.monotonic() - began)  # as long as some saves take on this machine
     generator, partial = random.Random(seed), 0
     with subprocess.Popen(
         [sys.executable, "-c", SAVING, str(folder)],
@@ -54,7 +56,8 @@ def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
             process.stdin.write("again\n")
             process.stdin.flush()
             child = int(process.stdout.readline())
-            time.sleep(generator.uniform(0.0, 0.15))
+            time.sleep(generator.uniform(0.0, span))
+            span *= 1.0 if (folder / "finished").exists() else 1.5
             subprocess.run(["kill", "-KILL", str(child)], check=True)
             assert process.stdout.readline().split() == ["ended", str(int(signal.SIGKILL))]
             partial += any(folder.glob("*.partial"))

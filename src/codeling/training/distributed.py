@@ -134,6 +134,4 @@ def _rendezvous() -> tuple[Any, int, int]:
 def in_step(module: nn.Module, device: torch.device) -> nn.Module:
     """``module`` with gradients that are the mean over all processes (DDP)."""
     ids = [device] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(
-        module, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
-    )
+    return nn.parallel.DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)

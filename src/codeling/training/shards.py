@@ -8,6 +8,7 @@ what the tensors mean. What it needs of torch takes a second to import, so that 
 functions.
 """
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,5 +61,7 @@ def read_whole(checkpoint: Path) -> dict[str, Tensor]:
     for name, stored in HuggingFaceStorageReader(path).read_metadata().state_dict_metadata.items():
         assert isinstance(stored, TensorStorageMetadata)
         tensors[name] = torch.empty(stored.size, dtype=stored.properties.dtype)
-    load(tensors, storage_reader=HuggingFaceStorageReader(path), no_dist=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+        load(tensors, storage_reader=HuggingFaceStorageReader(path), no_dist=True)
     return tensors
