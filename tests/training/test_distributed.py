@@ -106,8 +106,11 @@ def tokens(
 def do_alone(tokens: Path, job: dict[str, Any]) -> None:
     """Do ``job`` in this process."""
     folder = Path(job["folder"])
-    splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
-    inputs = Inputs(Tokenizer.load(tokens), *splits)
+    inputs = Inputs(
+        Tokenizer.load(tokens),
+        open_tokens(tokens / "train.bin"),
+        open_tokens(tokens / "validation.bin"),
+    )
     recipe = TrainingRecipe.model_validate(job["recipe"])
     with pytest.MonkeyPatch.context() as patch, suppress(StoppedError):
         patch.setattr(loader, "WINDOW_ROWS", 16)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -104,7 +105,8 @@ def train(
         run.restore()
         return run.finish()
     finally:
-        run.feed.close()
+        if run.feed is not None:
+            run.feed.close()
 
 
 def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
@@ -141,6 +143,7 @@ class _Run:
         self.seen = Seen()
         self.restored: Path | None = None
         self.plan: Plan
+        self.feed: Feed | None = None
         self._go_to(self.loader.start())
         self._build()
 
@@ -171,6 +174,8 @@ class _Run:
         """Take the next row from ``position``."""
         self.position = position
         ahead = self.machine.device.type == "cuda"
+        if self.feed is not None:
+            self.feed.close()
         self.feed = Feed(self.loader, position, self.rows_per_step, ahead=ahead)
 
     def restore(self) -> None:
@@ -236,6 +241,7 @@ class _Run:
         self._validate(num_tokens=self.recipe.validation_tokens // 4)
         validating = 4 * (time.perf_counter() - began)
         self._build()
+        self.seen = Seen()
         left = self.recipe.minutes * 60 - (time.perf_counter() - start)
         left -= validating / self.recipe.validation_interval
         return int(self.world.told(lambda: max(1, int(left * num_steps / elapsed))))
@@ -308,6 +314,7 @@ class _Run:
 
     def _update(self, fraction: float) -> Outcome | None:
         """One update with the next rows; None where it was asked to stop in the middle."""
+        assert self.feed is not None
         batch = self.feed.take()
         outcome = self.updater.update(
             batch.rows, self.plan.micro_batch_size, fraction, self.seen, self.should_stop
