@@ -1,19 +1,22 @@
 import json
 import random
 import re
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate, islice, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from codeling.dataset import loader as loader_module
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import SECTION_CONTEXTS, Loader, Mixture, Position
-from codeling.dataset.tokens import TokenFile
+from codeling.dataset.tokens import TokenFile, open_tokens
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
 
@@ -105,6 +108,42 @@ def test_tiny_and_huge_documents_are_whole(
     length = sum(len(section) + 1 for section in expected.elements())
     stream = targets(Loader(tokens_of(documents), tokenizer, 16, seed=0))
     assert Counter(split(list(islice(stream, length)), tokenizer.end_of_text)) == expected
+
+
+@few
+@given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 5))
+def test_best_fit_is_another_order_of_the_same_sections(
+    tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
+) -> None:
+    expected = Counter(sections(documents, context))
+    length = sum(len(section) + 1 for section in expected.elements())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader_module, "CHUNK_SECTIONS", 5)
+        loader = Loader(tokens_of(documents), tokenizer, context, seed, best_fit=True)
+        stream = targets(loader)
+        for _ in range(3):
+            found = split(list(islice(stream, length)), tokenizer.end_of_text)
+            assert Counter(found) == expected
+        # From any position on the same, by a loader that has seen nothing of what was before.
+        whole = list(islice(loader.rows(loader.start()), 12))
+        for number in (2, 7):
+            fresh = Loader(tokens_of(documents), tokenizer, context, seed, best_fit=True)
+            for (row, _), (again, _) in zip(
+                whole[number + 1 :], fresh.rows(whole[number][1]), strict=False
+            ):
+                assert np.array_equal(row, again)
+
+
+def test_best_fit_cuts_fewer_documents(tokenizer: Tokenizer) -> None:
+    generator = random.Random(0)
+    documents = [[5 + n % 400] * generator.randrange(1, 60) for n in range(3000)]
+
+    def num_cut(best_fit: bool) -> int:
+        loader = Loader(tokens_of(documents), tokenizer, 64, 0, best_fit=best_fit)
+        rows = islice(loader.rows(loader.start()), 1500)
+        return sum(int(row[-1]) != tokenizer.end_of_text for row, _ in rows)
+
+    assert num_cut(best_fit=True) < num_cut(best_fit=False) / 10
 
 
 def test_seeds_and_epochs_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
@@ -261,7 +300,12 @@ def test_sections_of_code_begin_at_definitions_and_hold_all_of_it(
     for text in python_files[:6]:
         document = tokenizer.encode(text)
         loader = Loader(tokens_of([document]), tokenizer, context, seed=0)
-        pieces = [loader._section(n)[1:] for n in range(len(sections([document], context)))]
+        numbers = np.arange(len(sections([document], context)), dtype=np.int64)
+        _, begins, starts, lengths = (found.tolist() for found in loader._spans(numbers))
+        assert begins == starts  # there is one document
+        pieces = [
+            (at, np.array(document[at : at + n])) for at, n in zip(begins, lengths, strict=True)
+        ]
         assert [i for _, ids in pieces for i in ids.tolist()] == document
         for number, (begin, ids) in enumerate(pieces[1:], 1):
             before, own = tokenizer.decode(document[:begin]), tokenizer.decode(ids.tolist())
@@ -301,3 +345,73 @@ def test_nothing_to_read_is_an_empty_corpus(
 ) -> None:
     with pytest.raises(CorpusError, match="the split is empty"):
         Loader(tokens_of(documents), tokenizer, 8, 0)
+
+
+# Large corpora.
+
+
+def digests(ids: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each stretch of ``ids`` from one of ``starts`` to the next, in sorted order."""
+    lengths = np.diff([*starts, len(ids)])
+    place = np.arange(len(ids)) - np.repeat(starts, lengths)
+    multipliers = np.random.default_rng(0).integers(1, 2**63, size=int(lengths.max()), dtype="u8")
+    terms = ids.astype("u8") * multipliers[place]
+    return np.sort(np.add.reduceat(terms, starts))
+
+
+def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
+    tokenizer: Tokenizer,
+) -> None:
+    context, end = 128, tokenizer.end_of_text
+    draws = np.random.default_rng(1)
+    lengths = draws.integers(0, 6, size=1_000_000)
+    lengths[draws.integers(0, 1_000_000, size=8)] = 100_000
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    # No line ends, so that sections are cut where they would be without definitions.
+    plain = [i for i in range(5, 500) if not tokenizer.token_bytes[i].endswith(b"\n")]
+    ids = draws.choice(np.array(plain, dtype=np.uint16), size=int(offsets[-1]))
+    tokens = TokenFile(ids, offsets.astype(np.uint64), lengths.astype(np.uint64))
+    size = SECTION_CONTEXTS * context
+    counts = np.maximum(1, -(-lengths // size))
+    total = len(ids) + int(counts.sum())
+    # What has to come: every section, and an end behind each.
+    ends_after = np.concatenate(
+        [offsets[1:], *(np.arange(offsets[d] + size, offsets[d + 1], size)
+                        for d in np.flatnonzero(counts > 1))]
+    )  # fmt: skip
+    expected = np.insert(ids.astype(np.int64), np.sort(ends_after), end)
+    assert len(expected) == total
+    for epoch in range(2):
+        loader = Loader(tokens, tokenizer, context, seed=3)
+        rows = loader.rows(Position(epoch, 0, 0, end))
+        found = np.concatenate([row[1:] for row, _ in islice(rows, -(-total // context))])[:total]
+        assert np.array_equal(np.bincount(found), np.bincount(expected))
+        begin = [
+            np.concatenate([[0], np.flatnonzero(x == end)[:-1] + 1]) for x in (found, expected)
+        ]
+        assert np.array_equal(digests(found, begin[0]), digests(expected, begin[1]))
+        assert not np.array_equal(found, expected)
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process that no file holds too."""
+    text = Path("/proc/self/status").read_text()
+    return 1024 * int(re.findall(r"^RssAnon:\s+(\d+) kB", text, re.MULTILINE)[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_a_large_corpus_takes_little_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    # 4 GB of tokens, none of them written: holes in the file are zeros.
+    num_documents, num_ids = 2_000_000, 2_000_000_000
+    offsets = np.linspace(0, num_ids, num_documents + 1).astype("<u8")
+    header = struct.pack("<8sIIQQ", b"CODELING", 1, 2, num_documents, num_ids)
+    (tmp_path / "train.idx").write_bytes(header + offsets.tobytes() + bytes(8 * num_documents))
+    with (tmp_path / "train.bin").open("wb") as file:
+        file.truncate(2 * num_ids)
+    del offsets
+    before = anonymous_memory()
+    loader = Loader(open_tokens(tmp_path / "train.bin"), tokenizer, 256, 0)
+    (row, position), *_ = islice(loader.shuffled_rows(loader.start()), 20)
+    assert row[0] in (0, tokenizer.end_of_text)
+    assert position.drawn == 1
+    assert anonymous_memory() - before < 200_000_000

@@ -18,13 +18,14 @@ on exactly where it stopped. This module must not know about torch.
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codeling.dataset.draws import Purpose, generator
+from codeling.dataset.fitting import best_fit as fit_best
 from codeling.dataset.infilling import NUM_MARKERS, Infilling
 from codeling.dataset.mixture import balanced_first
 from codeling.dataset.tokens import TokenFile
@@ -36,6 +37,11 @@ SECTION_CONTEXTS = 4
 
 _MIN_INFILLING_ROOM = 32
 """Ids that must be left in a row for a piece to be rearranged in it."""
+
+CHUNK_SECTIONS = 1024
+"""Sections that are looked up together."""
+
+_STRETCH = 1 << 20
 
 WINDOW_ROWS = 2048
 """Rows that are shuffled among one another."""
@@ -84,8 +90,14 @@ class Loader:
         seed: int,
         infilling: Infilling | None = None,
         mixture: Mixture | None = None,
+        *,
+        best_fit: bool = False,
     ) -> None:
-        """Read ``tokens``. :raises CorpusError: they are none."""
+        """Read ``tokens``. ``best_fit``: sections in an order in which fewer are cut; only
+        without infilling, which changes their lengths.
+
+        :raises CorpusError: there are no tokens.
+        """
         if tokens.num_tokens == 0:
             raise CorpusError("no tokens to train on: the split is empty")
         self._tokens = tokens
@@ -97,9 +109,13 @@ class Loader:
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._definitions = _Definitions(tokenizer)
         self._section_length = SECTION_CONTEXTS * context_length
-        counts = np.maximum(1, -(-self._document_lengths() // self._section_length))
-        self._first_sections = np.concatenate([[0], np.cumsum(counts)])
+        self._first_sections = _first_sections(tokens.offsets, self._section_length)
         """Number of each document's first section, and of all sections."""
+        self._num_sections = int(self._first_sections[-1])
+        self._best_fit = best_fit
+        self._before: dict[tuple[int, int], int] = {}
+        """Ids before a chunk within its epoch, of the one after the last that was asked for."""
+        self._current: _Chunk | None = None
 
     def start(self) -> Position:
         """The beginning of the first epoch."""
@@ -135,45 +151,76 @@ class Loader:
         return rows[order], packed[-1][1]
 
     def _row(self, position: Position) -> tuple[NDArray[np.int64], Position]:
-        row = [position.carried]
-        while len(row) <= self._context_length:
-            piece, position = self._piece(position, self._context_length + 1 - len(row))
-            row.extend(piece)
-        position = Position(position.epoch, position.rank, position.offset, row[-1])
-        return np.asarray(row, dtype=np.int64), position
-
-    def _piece(self, position: Position, room: int) -> tuple[list[int], Position]:
-        """What comes next, at most ``room`` ids of it, and the position after it."""
+        size = self._context_length + 1
+        row = np.empty(size, dtype=np.int64)
+        row[0], filled = position.carried, 1
         epoch, rank, offset = position.epoch, position.rank, position.offset
-        num_sections = int(self._first_sections[-1])
-        number, begin, section = self._section(int(self._order(epoch)[rank]))
-        piece: list[int] | None = None
-        if self._infilling and self._infilling.chooses(epoch, number):
-            piece, taken = self._rearranged(
-                self._infilling, (epoch, number, begin), section, offset, room
-            )
-            offset += taken
-        if not piece:
-            piece = section[offset : offset + room].tolist()
-            offset += len(piece)
-            if len(piece) < room:
-                piece.append(self._tokenizer.end_of_text)
-                offset += 1
-        elif offset == len(section):
-            offset += 1
-        if offset > len(section):
-            offset, rank = 0, rank + 1
-        if rank == num_sections:
-            epoch, rank = epoch + 1, 0
-        return piece, Position(epoch, rank, offset, position.carried)
+        end_of_text, all_ids = self._tokenizer.end_of_text, self._tokens.ids
+        while filled < size:
+            room = size - filled
+            chunk = self._chunk(epoch, rank)
+            place = rank - chunk.first_rank
+            start, length = chunk.starts[place], chunk.lengths[place]
+            piece: list[int] = []
+            if self._infilling and chunk.is_rearranged(place, self._infilling):
+                at = (epoch, chunk.documents[place], chunk.begins[place])
+                section = all_ids[start : start + length]
+                piece, taken = self._rearranged(self._infilling, at, section, offset, room)
+                row[filled : filled + len(piece)] = piece
+                filled += len(piece)
+                offset += taken
+            if piece:
+                offset += offset == length
+            else:
+                taken = min(room, length - offset)
+                row[filled : filled + taken] = all_ids[start + offset : start + offset + taken]
+                filled += taken
+                offset += taken
+                if taken < room:
+                    row[filled] = end_of_text
+                    filled += 1
+                    offset += 1
+            if offset > length:
+                offset, rank = 0, rank + 1
+            if rank == self._num_sections:
+                epoch, rank = epoch + 1, 0
+        return row, Position(epoch, rank, offset, int(row[-1]))
 
-    def _section(self, number: int) -> tuple[int, int, NDArray[np.unsignedinteger]]:
-        """The document of a section, where in it the section begins, and the section's ids."""
-        document = int(np.searchsorted(self._first_sections, number, side="right")) - 1
-        ids = self._tokens.document(document)
-        nominal = (number - int(self._first_sections[document])) * self._section_length
-        begin = self._begin(ids, nominal)
-        return document, begin, ids[begin : self._begin(ids, nominal + self._section_length)]
+    def _chunk(self, epoch: int, rank: int) -> "_Chunk":
+        """The sections around ``rank``, looked up together."""
+        chunk = self._current
+        if chunk is not None and chunk.epoch == epoch:
+            place = rank - chunk.first_rank
+            if 0 <= place < len(chunk.lengths):
+                return chunk
+        first = rank - rank % CHUNK_SECTIONS
+        numbers = self._order(epoch)[first : first + CHUNK_SECTIONS]
+        documents, begins, starts, lengths = self._spans(numbers)
+        if self._best_fit:
+            order = self._fitted(epoch, first // CHUNK_SECTIONS, lengths)
+            documents, begins = documents[order], begins[order]
+            starts, lengths = starts[order], lengths[order]
+        self._current = _Chunk(
+            epoch, first, *(values.tolist() for values in (documents, begins, starts, lengths))
+        )
+        return self._current
+
+    def _spans(
+        self, numbers: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Of sections: their documents, where in these and in all ids they begin, lengths."""
+        documents = np.searchsorted(self._first_sections, numbers, side="right") - 1
+        begins = (numbers - self._first_sections[documents]) * self._section_length
+        offsets = self._tokens.offsets
+        firsts = offsets[documents].astype(np.int64)
+        wholes = offsets[documents + 1].astype(np.int64) - firsts
+        ends = np.minimum(begins + self._section_length, wholes)
+        for place in np.flatnonzero((begins > 0) | (ends < wholes)).tolist():
+            ids = self._tokens.document(int(documents[place]))
+            begin = int(begins[place])
+            begins[place] = self._begin(ids, begin)
+            ends[place] = min(self._begin(ids, begin + self._section_length), len(ids))
+        return documents, begins, firsts + begins, ends - begins
 
     def _begin(self, ids: NDArray[np.unsignedinteger], nominal: int) -> int:
         """Where the section begins that would begin at ``nominal``, were there no definitions."""
@@ -182,6 +229,25 @@ class Loader:
         near = self._definitions.first(ids[nominal - 1 : nominal + self._section_length])
         return nominal + near
 
+    def _fitted(self, epoch: int, chunk: int, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The order of best fit of a chunk's sections, each with its ``<|endoftext|>``.
+
+        Where in a row the chunk begins follows from how much is before it, in whatever order.
+        """
+        row = self._context_length
+        before = epoch * (self._tokens.num_tokens + self._num_sections)
+        order = self._order(epoch)
+        known = self._before.get((epoch, chunk))
+        if known is None:
+            known = 0
+            for number in range(chunk):
+                numbers = order[number * CHUNK_SECTIONS :][:CHUNK_SECTIONS]
+                known += int(self._spans(numbers)[3].sum()) + len(numbers)
+        self._before = {(epoch, chunk + 1): known + int(lengths.sum()) + len(lengths)}
+        before += known
+        room = row - before % row
+        return np.asarray(fit_best((lengths + 1).tolist(), room, row), dtype=np.int64)
+
     def _document_lengths(self) -> NDArray[np.int64]:
         offsets: NDArray[np.int64] = self._tokens.offsets.astype(np.int64)
         return offsets[1:] - offsets[:-1]
@@ -189,8 +255,8 @@ class Loader:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """The sections of one epoch in the order drawn for it."""
         if epoch not in self._orders:
-            num_sections = int(self._first_sections[-1])
-            order = generator(Purpose.SECTION_ORDER, self._seed, epoch).permutation(num_sections)
+            draws = generator(Purpose.SECTION_ORDER, self._seed, epoch)
+            order = draws.permutation(self._num_sections)
             if self._mixture is not None:
                 order = self._balanced(order, epoch, self._mixture)
             self._orders = {epoch: order}
@@ -238,6 +304,39 @@ class Loader:
                 return [*ids, self._tokenizer.end_of_text], taken
             taken -= len(ids) - room
         return [], 0
+
+
+def _first_sections(offsets: NDArray[np.uint64], section_length: int) -> NDArray[np.int64]:
+    """Taken a stretch of documents at a time: an index may be a good part of the memory."""
+    first = np.zeros(len(offsets), dtype=np.int64)
+    for begin in range(0, len(offsets) - 1, _STRETCH):
+        part = offsets[begin : begin + _STRETCH + 1].astype(np.int64)
+        counts = np.maximum(1, -(-np.diff(part) // section_length))
+        first[begin + 1 : begin + len(part)] = first[begin] + np.cumsum(counts)
+    return first
+
+
+@dataclass
+class _Chunk:
+    """Consecutive sections of an epoch's order."""
+
+    epoch: int
+    first_rank: int
+    documents: list[int]
+    begins: list[int]
+    """Where in its document each section begins."""
+    starts: list[int]
+    """Where in all ids it begins."""
+    lengths: list[int]
+    _rearranged: dict[int, bool] = field(default_factory=dict)
+
+    def is_rearranged(self, place: int, infilling: Infilling) -> bool:
+        """Whether infilling has chosen the document of a section; drawn once."""
+        chosen = self._rearranged.get(place)
+        if chosen is None:
+            chosen = infilling.chooses(self.epoch, self.documents[place])
+            self._rearranged[place] = chosen
+        return chosen
 
 
 class _Definitions:

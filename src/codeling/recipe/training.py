@@ -110,6 +110,9 @@ class TrainingRecipe(Section):
     """What a row without any of the ``key_words`` is scaled by, before the division."""
     isolate_documents: bool = False
     """No attention across ``<|endoftext|>``, and positions begin anew after it."""
+    packing: Literal["stream", "best_fit"] = "stream"
+    """``best_fit`` orders sections so that fewer run over the end of a row; without
+    infilling alone, which changes their lengths."""
     average_tail: float = Field(0.0, ge=0, le=0.5)
     """Share of the steps, the last ones, over which the weights of the model are averaged."""
     mixture_exponent: float = Field(0.5, ge=0, le=1)
@@ -147,6 +150,14 @@ class TrainingRecipe(Section):
     """With several processes: all of the model in each (``ddp``), or a share (``fsdp``);
     ``auto`` shares from 1e9 parameters on."""
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _best_fit_knows_lengths(self) -> "TrainingRecipe":
+        if self.packing == "best_fit" and self.infilling_rate:
+            raise ValueError(
+                "packing best_fit needs infilling_rate = 0: rearranged pieces change their length"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainingRecipe":

@@ -160,7 +160,8 @@ class _Run:
         recipe, inputs = self.recipe, self.inputs
         infilling = Infilling(recipe.infilling_rate, recipe.suffix_first_rate, recipe.seed)
         context = self.config.context_length
-        return Loader(inputs.train, inputs.tokenizer, context, recipe.seed, infilling, mixture)
+        source, fit = (inputs.train, inputs.tokenizer), recipe.packing == "best_fit"
+        return Loader(*source, context, recipe.seed, infilling, mixture, best_fit=fit)
 
     def _read_for(self, plan: Plan, position: Position | None = None) -> None:
         """Read what a run of this length does best to read, from ``position`` or the start on."""
