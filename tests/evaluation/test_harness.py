@@ -188,6 +188,24 @@ def test_all_suites_measure_what_there_is_data_for_and_name_the_rest(subject: Su
     assert skipped == set(SUITES) - {"humaneval"}
 
 
+def test_a_suite_whose_library_is_not_there_is_named_and_the_others_go_on(
+    subject: Subject,
+) -> None:
+    def without_packages(of: Suite) -> AbstractContextManager[Judge]:
+        return no_sandbox(of) if of.packages else in_process(of)
+
+    given = {"humaneval": str(PROBLEMS), "pandas-eval": str(PROBLEMS)}
+    asked = [suite("pandas-eval"), suite("humaneval")]
+    notes = Notes()
+    done = list(
+        each_suite(subject, asked, given, [], SMALL, without_packages, notes, skip_missing=True)
+    )
+    assert [each.suite for each in done] == ["humaneval"]
+    assert notes.lines == ["skipped: no bubblewrap here; install it [pandas-eval]"]
+    with pytest.raises(SandboxError):
+        list(each_suite(subject, asked, given, [], SMALL, without_packages))
+
+
 def test_bad_rows_are_named_and_the_others_go_on(subject: Subject, tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text('{"task_id": "Bad/0", "prompt": "x"}\n' + PROBLEMS.read_text())

@@ -74,6 +74,7 @@ def test_mbpp_as_the_hub_has_it(row: dict[str, Any], tmp_path: Path) -> None:
     }
     problem = read(tmp_path, row).problems[0]
     assert problem.task_id == "Mbpp/7"
+    assert problem.entry_point == "double"
     assert problem.prompt == '"""\nWrite double.\nassert double(2) == 2 * N\n"""\n'
     assert passes(problem, problem.references[0])
     assert not passes(problem, "def double(x):\n  return x")

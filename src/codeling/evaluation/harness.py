@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from codeling.errors import InputError, UsageError
+from codeling.errors import CodelingError, InputError, SandboxError, UsageError
 from codeling.evaluation import completion, documents, functional, memorization
 from codeling.evaluation.contamination import TrainingCorpus
 from codeling.evaluation.functional import Judge, Sampling
@@ -291,8 +291,9 @@ def each_suite(
 ) -> Iterator[Done]:
     """Measure several suites, one after the other; each is written down when it ends.
 
-    The data of all is found before anything is measured. With ``skip_missing`` a suite without
-    data, or that the model was not made for, is named and left out.
+    The data of all is found, and the sandbox tried, before anything is measured. With
+    ``skip_missing`` a suite without data, or that the model was not made for, or whose packages
+    are not installed, is named and left out; without a sandbox nothing is measured either way.
 
     :raises CodelingError: as :func:`find_data` and :func:`evaluate`.
     """
@@ -309,21 +310,30 @@ def each_suite(
                 alone=texts_only or len(suites) == 1,
             )
             found.append((suite, data))
-    needs_judge = next((suite for suite, _ in found if suite.kind == "problems"), None)
-    if needs_judge:
-        with open_judge(needs_judge):
+    judged = [suite for suite, _ in found if suite.kind == "problems"]
+    if judged:
+        with open_judge(replace(judged[0], packages=())):
             pass  # where no program can be run safely, nothing is measured at all
+    refused = set()
+    for suite in judged if len(found) > 1 else ():
+        with _skipping(skip_missing, suite, progress, SandboxError):
+            refused.add(suite)
+            with open_judge(suite):
+                refused.remove(suite)
+    found = [(suite, data) for suite, data in found if suite not in refused]
     for suite, data in found:
         with _skipping(skip_missing, suite, progress):
             yield evaluate(subject, suite, data, settings, open_judge, progress)
 
 
 @contextmanager
-def _skipping(skip: bool, suite: Suite, progress: Progress) -> Iterator[None]:
-    """Where something to read is missing or broken, name it and go on instead of raising."""
+def _skipping(
+    skip: bool, suite: Suite, progress: Progress, kind: type[CodelingError] = InputError
+) -> Iterator[None]:
+    """Where something is missing or broken, name it and go on instead of raising."""
     try:
         yield
-    except InputError as error:
+    except kind as error:
         if not skip:
             raise
         progress.note(f"skipped: {str(error).removeprefix(f'{suite.name}: ')} [{suite.name}]")

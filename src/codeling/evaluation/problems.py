@@ -203,8 +203,12 @@ def _mbpp(values: Mapping[str, Any]) -> Problem:
         setup = values.get("test_setup_code") or ""
         check = "\n".join((*imports, str(setup), *tests))
     prompt = f'"""\n{description.strip()}\n{tests[0].strip()}\n"""\n'
+    # Some are named as a builtin is, sum for one; the tests mean the program's.
+    defined = re.findall(r"^def\s+(\w+)", code, re.MULTILINE)
+    named = [name for name in defined if re.search(rf"\b{name}\s*\(", tests[0])]
+    entry_point = named[-1] if named else None
     return Problem(
-        f"Mbpp/{number}", prompt, check + "\n", references=(code,), script_ends=PROGRAM_ENDS
+        f"Mbpp/{number}", prompt, check + "\n", entry_point, (code,), script_ends=PROGRAM_ENDS
     )
 
 
