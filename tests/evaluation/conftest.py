@@ -67,7 +67,10 @@ class InProcess:
             self.jobs.append(job)
             namespace: dict[str, object] = {}
             try:
-                exec(job.program + "\n" + job.check, namespace)
+                exec(job.program, namespace)
+                if job.entry_point:
+                    namespace["candidate"] = namespace[job.entry_point]
+                exec(job.check, namespace)
             except Exception as error:
                 yield Verdict(job.identifier, "failed", f"{type(error).__name__}: {error}")
             else:

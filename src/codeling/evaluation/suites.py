@@ -71,7 +71,7 @@ _ALL = (
     ),
     Suite(
         "numpy-eval", "problems", "101 tasks for numpy", patterns=("numpyeval*",),
-        data="NumpyEval.jsonl.gz", packages=("numpy",), max_new_tokens=128,
+        data="NumpyEval.jsonl.gz", packages=("pandas", "numpy"), max_new_tokens=128,
     ),
     Suite(
         "memorization", "memorization", "how much of what it writes is copied",
