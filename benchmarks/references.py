@@ -49,7 +49,7 @@ def check(suite: Suite, path: Path, workers: int | None = None) -> Outcome:
     """Judge every reference of a file, and every emptied body."""
     asked = read_problems([datafiles.DataFile(path, path.name)])
     began = time.perf_counter()
-    with Sandbox(suite.packages, workers) as sandbox:
+    with Sandbox(suite.packages, workers, suite.limits) as sandbox:
         verdicts = judge_references(asked.problems, sandbox)
         jobs = [p.job(p.task_id, emptied(p)) for p in asked.problems]
         empty = [v.identifier for v in sandbox.judge(jobs) if v.passed]

@@ -134,7 +134,7 @@ def evaluate(
         given,
         anywhere,
         settings,
-        lambda of: Sandbox(of.packages, workers, settings.limits),
+        lambda of: Sandbox(of.packages, workers, of.limits),
         screen,
         skip_missing=every,
     ):

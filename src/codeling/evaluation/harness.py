@@ -11,7 +11,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from codeling.evaluation.contamination import TrainingCorpus
 from codeling.evaluation.functional import Judge, Sampling
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.problems import read_problems
-from codeling.evaluation.sandbox import Limits
 from codeling.evaluation.sources import Data, find_data
 from codeling.evaluation.suites import Suite, published_sampling
 from codeling.generation.engine import Engine
@@ -57,8 +56,6 @@ class Settings:
     """Of a table of texts."""
     canaries: Path | None = None
     """What was planted, for ``memorization``."""
-    limits: Limits = field(default_factory=Limits)
-    """Of each program that is run."""
 
     def sampling(self, suite: Suite) -> Sampling:
         """How ``suite`` samples. :raises UsageError: a value is out of range."""
@@ -256,7 +253,7 @@ def _described(
         **common,
         **asdict(sampling),
         "limit": settings.limit or suite.limit,
-        "limits": asdict(settings.limits) if suite.kind == "problems" else None,
+        "limits": asdict(suite.limits) if suite.kind == "problems" else None,
         "canaries_sha256": sha256_file(planted) if planted and planted.is_file() else None,
     }
 

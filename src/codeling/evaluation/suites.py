@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from codeling.errors import UsageError
+from codeling.evaluation.sandbox import Limits
 
 Kind = Literal["texts", "completion", "problems", "memorization"]
 
@@ -28,9 +29,16 @@ class Suite:
     """What to give it, for the message where nothing was given."""
     packages: tuple[str, ...] = ()
     """What its programs import beyond the standard library."""
+    cpu_seconds: int = 3
+    """Of one program; openai/human-eval allows 3 seconds, EvalPlus a minute for its many inputs."""
     max_new_tokens: int = 512
     limit: int | None = None
     """Problems, functions or prompts where no limit is given; None: all."""
+
+    @property
+    def limits(self) -> Limits:
+        """Of each program. The wall clock leaves room for a busy machine."""
+        return Limits(cpu_seconds=self.cpu_seconds, wall_seconds=max(10.0, 2.0 * self.cpu_seconds))
 
 
 _ALL = (
@@ -53,7 +61,7 @@ _ALL = (
     Suite(
         "humaneval-plus", "problems", "HumanEval with about eighty times the tests",
         patterns=("humanevalplus*",),
-        data="HumanEvalPlus.jsonl.gz or hf://evalplus/humanevalplus", packages=("numpy",),
+        data="HumanEvalPlus.jsonl.gz or hf://evalplus/humanevalplus", packages=("numpy",), cpu_seconds=60,
     ),
     Suite(
         "mbpp", "problems", "974 short programs from a description",
@@ -63,7 +71,7 @@ _ALL = (
     Suite(
         "mbpp-plus", "problems", "378 programs of MBPP with about thirty-five times the tests",
         patterns=("mbppplus*",),
-        data="MbppPlus.jsonl.gz or hf://evalplus/mbppplus", packages=("numpy",),
+        data="MbppPlus.jsonl.gz or hf://evalplus/mbppplus", packages=("numpy",), cpu_seconds=60,
     ),
     Suite(
         "pandas-eval", "problems", "101 tasks for pandas", patterns=("pandaseval*",),
