@@ -61,7 +61,8 @@ _ALL = (
     Suite(
         "humaneval-plus", "problems", "HumanEval with about eighty times the tests",
         patterns=("humanevalplus*",),
-        data="HumanEvalPlus.jsonl.gz or hf://evalplus/humanevalplus", packages=("numpy",), cpu_seconds=60,
+        data="HumanEvalPlus.jsonl.gz or hf://evalplus/humanevalplus",
+        packages=("numpy",), cpu_seconds=60,
     ),
     Suite(
         "mbpp", "problems", "974 short programs from a description",
@@ -71,7 +72,8 @@ _ALL = (
     Suite(
         "mbpp-plus", "problems", "378 programs of MBPP with about thirty-five times the tests",
         patterns=("mbppplus*",),
-        data="MbppPlus.jsonl.gz or hf://evalplus/mbppplus", packages=("numpy",), cpu_seconds=60,
+        data="MbppPlus.jsonl.gz or hf://evalplus/mbppplus",
+        packages=("numpy",), cpu_seconds=60,
     ),
     Suite(
         "pandas-eval", "problems", "101 tasks for pandas", patterns=("pandaseval*",),
