@@ -2,6 +2,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 Main = Callable[..., Any]
 
 
@@ -12,6 +14,17 @@ def test_json(main: Main) -> None:
     assert facts["threads"] >= 1
     assert facts["matrix_gflops"] > 0
     assert isinstance(facts["bf16"], bool)
+    assert facts["sandbox"].startswith(("yes", "no: "))
+
+
+def test_without_a_sandbox_it_says_what_to_install(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    answer = main("doctor")
+    assert answer.code == 0
+    assert "→ no programs can be evaluated" in answer.out
+    assert "apt install bubblewrap" in answer.out
 
 
 def test_text(main: Main) -> None:

@@ -1,5 +1,5 @@
-"""What the tests of the suites share: an engine that says what it is told to, and a judge for
-programs that these tests wrote themselves."""
+"""What the tests of the suites share: an engine that says what it is told to, a judge for
+programs that these tests wrote themselves; and a sandbox, or the reason why there is none here."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from codeling.errors import SandboxError
 from codeling.evaluation.datafiles import DataFile
 from codeling.evaluation.problems import ProblemSet, read_problems
-from codeling.evaluation.sandbox import Job, Verdict
+from codeling.evaluation.sandbox import Job, Limits, Sandbox, Verdict
 from codeling.generation.decoding import Output
 from codeling.generation.engine import Completion, Engine, Settings
 from codeling.model.config import GPT2Config
@@ -91,3 +92,15 @@ def judge() -> InProcess:
 def own_problems() -> ProblemSet:
     """Three problems: a function, one with a helper before it, and a script."""
     return read_problems([DataFile(PROBLEMS, PROBLEMS.name)])
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """Two warm sandboxes with short limits; wall-clock time has slack for a busy machine."""
+    limits = Limits(cpu_seconds=1, wall_seconds=8, tmp_bytes=8 << 20, file_bytes=4 << 20)
+    try:
+        opened = Sandbox(workers=2, limits=limits).__enter__()
+    except SandboxError as error:
+        pytest.skip(str(error))
+    yield opened
+    opened.close()

@@ -1,23 +1,8 @@
 """What the sandbox judges, in which order, and what it says."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from codeling.errors import SandboxError
 from codeling.evaluation.sandbox import Job, Limits, Sandbox
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """Two warm sandboxes, short limits."""
-    try:
-        opened = Sandbox(workers=2, limits=Limits(cpu_seconds=1, wall_seconds=8)).__enter__()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield opened
-    opened.close()
-
 
 CASES = {
     "right": ("def f(x): return x + 1", "assert f(1) == 2", "passed", ""),
@@ -60,6 +45,37 @@ def test_verdicts_come_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
     verdicts = list(sandbox.judge(jobs))
     assert [verdict.identifier for verdict in verdicts] == [job.identifier for job in jobs]
     assert all(verdict.passed for verdict in verdicts)
+
+
+def test_words_of_the_program_are_harmless_on_a_terminal(sandbox: Sandbox) -> None:
+    program = "def f(): raise ValueError('\\x1b[2J\\n' + 'x' * 10**6)"
+    [verdict] = sandbox.judge([Job("x", program, "f()")])
+    assert verdict.outcome == "failed"
+    assert verdict.detail.isprintable()
+    assert len(verdict.detail) <= 1_000
+
+
+def test_a_large_program_is_judged_and_the_others_go_on(sandbox: Sandbox) -> None:
+    long = "x = [\n" + "1, 2,\n" * 170_000 + "]\ndef f(): return len(x)\n"
+    assert len(long) > 1_000_000
+    good = Job("good", "def f(): return 1", "assert f() == 1")
+    deep = "x = " + "(" * 100_000 + ")" * 100_000
+    verdicts = list(
+        sandbox.judge(
+            [
+                good,
+                Job("long", long, "assert f() == 340_000"),
+                Job("deep", deep, "pass"),
+                Job("text", "x = '\ud800'\0", "pass"),
+                Job("check", "x = 1", "while True: pass"),
+                good,
+            ]
+        )
+    )
+    outcomes = [verdict.outcome for verdict in verdicts]
+    assert outcomes[0] == outcomes[-1] == "passed"
+    assert outcomes[1] in ("passed", "timeout")
+    assert not {"passed"} & set(outcomes[2:-1])
 
 
 def test_limits_are_positive() -> None:

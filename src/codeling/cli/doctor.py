@@ -50,7 +50,21 @@ def _facts() -> dict[str, Any]:
         "matrix_gflops": round(matrix_rate(machine) / 1e9),
         "memory_gib": round(memory / 2**30, 1),
         "free_disk_gib": round(shutil.disk_usage(".").free / 2**30, 1),
+        "sandbox": _sandbox(),
     }
+
+
+def _sandbox() -> str:
+    """Whether generated code can be run here: by starting a sandbox and judging a program."""
+    from codeling.errors import SandboxError
+    from codeling.evaluation.sandbox import Sandbox
+
+    try:
+        with Sandbox(workers=1) as sandbox:
+            limited = all(worker.cgroup for worker in sandbox.running)
+    except SandboxError as error:
+        return f"no: {error}"
+    return "yes, with a cgroup" if limited else "yes"
 
 
 def _advice(facts: dict[str, Any]) -> list[str]:
@@ -61,6 +75,8 @@ def _advice(facts: dict[str, Any]) -> list[str]:
         advice.append("little free disk: a demo run takes about 1 GiB")
     if facts["memory_gib"] < 6:
         advice.append("little memory: lower training.micro_batch_size in the recipe")
+    if facts["sandbox"].startswith("no: "):
+        advice.append(f"no programs can be evaluated: {facts['sandbox'][4:]}")
     if not advice:
         advice.append("ready: codeling demo")
     return advice

@@ -55,7 +55,8 @@ class Job:
     looked up in the program: ``assert mean([1, 2]) == 1.5``, or ``check(mean)``. The program
     cannot read it."""
     entry_point: str | None = None
-    """A name that is taken from the program even where Python has a builtin of that name."""
+    """A name that is taken from the program even where Python has a builtin of that name. The
+    check may also call it ``candidate``: then it does not matter what names the check has."""
 
 
 @dataclass(frozen=True)

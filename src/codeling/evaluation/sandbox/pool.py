@@ -78,6 +78,12 @@ class Sandbox:
         self._threads.shutdown()
         self._threads = None
 
+    @property
+    def running(self) -> list[Worker]:
+        """The sandboxes that are running."""
+        with self._lock:
+            return [worker for worker in self._started if worker.alive]
+
     def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
         """The verdict of each job, in the order of the jobs.
 

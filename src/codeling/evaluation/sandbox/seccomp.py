@@ -77,7 +77,7 @@ class Rule(NamedTuple):
 
 _CLONE_THREAD = 0x10000
 _CLONE_NAMESPACES = 0x7E020080  # every CLONE_NEW*
-_RULES = (
+RULES = (
     Rule("clone", (56, 220), 0, _CLONE_THREAD | _CLONE_NAMESPACES, (_CLONE_THREAD,)),
     Rule("prctl", (157, 167), 0, 0xFFFFFFFF, (15, 16)),  # PR_SET_NAME, PR_GET_NAME
     Rule("socketpair", (53, 199), 0, 0xFFFFFFFF, (1,)),  # AF_UNIX: what asyncio needs
@@ -108,7 +108,7 @@ def program(machine: str | None = None) -> bytes:
     ]
     for number in sorted(allowed(machine).values()):
         code += [_instruction(JUMP_EQUAL, number, 0, 1), _instruction(RETURN, ALLOW)]
-    for rule in _RULES:
+    for rule in RULES:
         body = [
             _instruction(LOAD_WORD, ARGUMENTS + 8 * rule.argument),
             _instruction(AND, rule.mask),

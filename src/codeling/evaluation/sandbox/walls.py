@@ -26,6 +26,7 @@ USER = 65_534
 user namespace alone would not close, and whom the kernel excuses from the limit on processes."""
 
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PACKAGES = "/packages"
 _OURS = "/ours"
 _NAMESPACES = ("user", "pid", "net", "ipc", "uts")
@@ -37,6 +38,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",  # else each thread reserves 64 MiB of the address space
 }
 
 
@@ -133,8 +135,9 @@ def _system() -> Iterator[tuple[Path, Path]]:
     wanted = [Path(f"/{top}{lib}") for top in ("", "usr/") for lib in ("lib", "lib64")]
     wanted += [Path("/usr/local/lib"), Path("/usr/share/zoneinfo"), Path("/etc/ld.so.cache")]
     wanted += [_interpreter()]
-    places = [sysconfig.get_path("stdlib"), sysconfig.get_config_var("DESTSHARED")]
-    wanted += [Path(place).resolve() for place in places if place]
+    wanted.append(Path(sysconfig.get_path("stdlib")).resolve())
+    # Its compiled modules may lie in lib64, where the rest is in lib.
+    wanted.append(Path(sys.base_exec_prefix, sys.platlibdir, f"python{_VERSION}").resolve())
     if prefix not in (Path("/usr"), Path("/usr/local")):
         wanted += [prefix / "lib", prefix / "lib64"]
     if _interpreter().is_relative_to("/nix/store"):

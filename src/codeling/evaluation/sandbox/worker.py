@@ -5,6 +5,7 @@ to the check's, inside. The sandbox keeps the wall clock itself; this process ha
 behind it, and ends the whole sandbox when that runs out.
 """
 
+import contextlib
 import hmac
 import json
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from codeling.errors import SandboxError
-from codeling.evaluation.sandbox import seccomp, walls
+from codeling.evaluation.sandbox import cgroup, seccomp, walls
 from codeling.evaluation.sandbox.jobs import Job, Limits, Verdict
 
 _LENGTH = struct.Struct("<I")
@@ -44,21 +45,22 @@ class Worker:
 
     def __init__(self, packages: Sequence[str], limits: Limits) -> None:
         self._limits = limits
+        self.cgroup: Path | None = None
         self._control, theirs = socket.socketpair()
-        info_read, info_write = os.pipe()
-        try:
-            arguments = walls.command(packages, theirs.fileno(), info_write)
-            self._process = _start(arguments, [theirs.fileno(), info_write])
-        finally:
-            theirs.close()
-            os.close(info_write)
-        try:
-            self._greet(info_read, packages)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            os.close(info_read)
+        info, info_inside = os.pipe()
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, info)
+            failed = stack.enter_context(contextlib.ExitStack())
+            failed.callback(self._control.close)
+            with theirs:
+                try:
+                    arguments = walls.command(packages, theirs.fileno(), info_inside)
+                    self._process = _start(arguments, [theirs.fileno(), info_inside])
+                finally:
+                    os.close(info_inside)
+            failed.callback(self.close)
+            self._greet(info, packages)
+            failed.pop_all()
 
     def _greet(self, info: int, packages: Sequence[str]) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -75,6 +77,7 @@ class Worker:
             pid = json.loads(os.read(info, 1 << 12))["child-pid"]
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
             base = pages * os.sysconf("SC_PAGE_SIZE")
+            self._in_cgroup(pid)
             self._send({"address_space": base + self._limits.memory_bytes})
             verdict = self._judge(_PROBE)
         except (EndedError, OSError, ValueError, KeyError) as error:
@@ -84,6 +87,18 @@ class Worker:
             raise SandboxError(walls.why_not(f"the sandbox cannot start: {last.strip()}")) from None
         if not verdict.passed:
             raise SandboxError(f"the sandbox does not work: {verdict.outcome} ({verdict.detail})")
+
+    def _in_cgroup(self, pid: int) -> None:
+        name = f"codeling-{os.getpid()}-{secrets.token_hex(4)}"
+        self.cgroup = cgroup.make(self._limits, name)
+        if self.cgroup is not None and not cgroup.put(self.cgroup, pid):
+            cgroup.remove(self.cgroup)
+            self.cgroup = None
+
+    @property
+    def pid(self) -> int:
+        """Of bubblewrap, outside."""
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -129,6 +144,8 @@ class Worker:
         self._process.kill()
         self._process.wait()
         self._control.close()
+        if self.cgroup is not None:
+            cgroup.remove(self.cgroup)
         if self._process.stderr is not None:
             self._process.stderr.close()
 
@@ -162,10 +179,10 @@ def _without_verdict(message: dict[str, Any], limits: Limits) -> tuple[Any, str]
     """The outcome where the check's own process was ended."""
     if message["killed"]:
         return "timeout", f"the check hung for {limits.wall_seconds:g} seconds"
-    if message["ended"] == -9 and message["cpu_seconds"] >= 0.9 * limits.cpu_seconds:
-        return "timeout", f"the check used up {limits.cpu_seconds} seconds of CPU time"
-    if message["ended"] == -9:
+    if message["ended"] == -9 and 2 * message["grown_bytes"] > limits.memory_bytes:
         return "out_of_memory", "the check was killed for its memory"
+    if message["ended"] == -9:
+        return "timeout", f"the check used up {limits.cpu_seconds} seconds of CPU time"
     return "crashed", f"the check's process ended with {message['ended']}"
 
 

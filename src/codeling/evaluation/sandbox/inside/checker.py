@@ -37,7 +37,7 @@ class Remote:
         return _ask(self, "call", self, arguments, named)
 
     def __getattr__(self, name: str) -> Any:
-        if name in FOREIGN_ATTRIBUTES:
+        if name in FOREIGN_ATTRIBUTES or (FOREIGN_ATTRIBUTES and name.startswith("_")):
             raise AttributeError(f"the program's object is not of the type that has {name!r}")
         return _ask(self, "getattr", self, name)
 
@@ -108,8 +108,9 @@ def _number(value: Any) -> int | None:
 class Names(dict[str, Any]):
     """The names of a check. What is missing is the program's, unless it is Python's own.
 
-    Modules are imported here under the name that the program imports them by, so that
-    ``math.isclose`` in a check is Python's.
+    ``candidate`` is the entry point, unless the check defines that name: so a check can call it
+    whatever names it has itself. Modules are imported here under the name that the program
+    imports them by, so that ``math.isclose`` in a check is Python's.
     """
 
     def __init__(self, link: Link, program: str, entry_point: str | None) -> None:
@@ -121,6 +122,8 @@ class Names(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name.startswith("__"):
             raise KeyError(name)
+        if name == "candidate" and self._entry_point is not None:
+            name = self._entry_point
         if name != self._entry_point:
             if hasattr(builtins, name):
                 raise KeyError(name)

@@ -1,6 +1,6 @@
 """Which types cross by value besides the builtin containers, and how each is taken apart.
 
-``REDUCERS`` and ``BUILDERS`` may be added to, as :mod:`.arrays` does. It must not know bytes.
+The tables may be added to, as :mod:`.arrays` does. It must not know bytes.
 """
 
 import builtins
@@ -72,6 +72,10 @@ def exception(name: str, text: str) -> BaseException:
         kind = UnicodeError
     try:
         made: BaseException = kind(text)
-    except TypeError as error:
-        raise WireError(f"{name!r} cannot be made") from error
+    except TypeError:  # a group of exceptions wants its members
+        made = (Exception if issubclass(kind, Exception) else BaseException)(text)
     return made
+
+
+BASES: list[type] = []
+"""Types of :data:`REDUCERS` whose subclasses cross as they do, the nearest first."""

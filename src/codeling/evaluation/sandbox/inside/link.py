@@ -17,6 +17,7 @@ from codeling.evaluation.sandbox.inside.wire import Decoder, Encoder
 
 _HEADER = struct.Struct("<IB")
 QUESTION, ANSWER, ERROR = 0, 1, 2
+_MAX_TEXT = 2_000  # of an exception
 
 
 class Gone(BaseException):
@@ -116,10 +117,10 @@ class Link:
 
     def _raised(self, name: Any, text: Any, where: Any) -> BaseException:
         try:
-            error = exception(str(name), str(text))
+            error = exception(str(name), str(text)[:_MAX_TEXT])
         except WireError as problem:
             raise Refused(str(problem)) from None
-        error.where = str(where)  # type: ignore[attr-defined]
+        error.where = str(where)[:100]  # type: ignore[attr-defined]
         return error
 
     def serve_forever(self) -> None:
@@ -194,7 +195,7 @@ def describe(error: BaseException) -> tuple[str, str, str]:
     """The name of the builtin exception that ``error`` is, its text, and where it was raised."""
     kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
     try:
-        text = str(error)[:2_000]
+        text = str(error)[:_MAX_TEXT]
     except Exception:
         text = ""
     if kind is not type(error):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from codeling.evaluation.sandbox.inside.kinds import (
+    BASES,
     BUILDERS,
     BUILTIN_TYPES,
     REDUCERS,
@@ -94,6 +95,12 @@ class Encoder:
 
     def _other(self, value: Any) -> None:
         if not isinstance(value, type):
+            for base in BASES:
+                if isinstance(value, base):
+                    name, parts = REDUCERS[base](value)
+                    self._text(b"n", name)
+                    self.encode(parts)
+                    return
             for base in _BASES:
                 if isinstance(value, base):
                     self.encode(_as_base(value, base))

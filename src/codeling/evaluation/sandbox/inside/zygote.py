@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import random
+import resource
 import select
 import signal
 import socket
@@ -57,7 +58,7 @@ def main(control: int) -> None:
         importlib.import_module(name)
     if settings["packages"]:
         arrays = importlib.import_module("codeling.evaluation.sandbox.inside.arrays")
-        checker.FOREIGN_ATTRIBUTES.update(arrays.register())
+        checker.FOREIGN_ATTRIBUTES.update(arrays.register(settings["packages"]))
     os.environ.clear()
     os.dup2(1, 2)  # until here the host has read what went wrong
     kernel.hide_from_tracing()
@@ -100,9 +101,13 @@ def _watch(child: int, control: int, seconds: float) -> dict[str, Any]:
     os.close(ended)
     if any(fd == control for fd, _ in events):
         os._exit(0)
-    cpu_seconds = usage.ru_utime + usage.ru_stime
     code = os.waitstatus_to_exitcode(status)
-    return {"ended": code, "killed": killed, "cpu_seconds": cpu_seconds}
+    return {"ended": code, "killed": killed, "grown_bytes": _grown(usage)}
+
+
+def _grown(usage: resource.struct_rusage) -> int:
+    """How much more memory a child had than this program had when it was loaded."""
+    return 1024 * (usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _check_job(control: int, settings: dict[str, Any]) -> None:
@@ -122,7 +127,9 @@ def _check_job(control: int, settings: dict[str, Any]) -> None:
     job = read_message(control)
 
     def tell(outcome: str, detail: str) -> None:
-        message = {"nonce": job["nonce"], "outcome": outcome, "detail": detail}
+        # The program may have had a say in the words, and they will stand on a terminal.
+        shown = "".join(letter if letter.isprintable() else " " for letter in detail[:1_000])
+        message = {"nonce": job["nonce"], "outcome": outcome, "detail": shown}
         write_message(control, message)
         os._exit(0)
 
@@ -155,9 +162,9 @@ def _how_it_ended(child: int, settings: dict[str, Any]) -> tuple[str, str]:
     if code >= 0:
         return "crashed", f"the program ended its process with exit code {code}"
     if code == -signal.SIGKILL:
-        if usage.ru_utime + usage.ru_stime >= 0.9 * settings["cpu_seconds"]:
-            return "timeout", f"used up {settings['cpu_seconds']} seconds of CPU time"
-        return "out_of_memory", "killed for its memory"
+        if 2 * _grown(usage) > settings["memory_bytes"]:  # else the limit on CPU time sends it
+            return "out_of_memory", "killed for its memory"
+        return "timeout", f"used up {settings['cpu_seconds']} seconds of CPU time"
     return "crashed", f"ended by {signal.Signals(-code).name}"
 
 
