@@ -1,5 +1,5 @@
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,9 @@ from tokenizers import decoders, models, pre_tokenizers
 from codeling.dataset import tokens
 from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.errors import InputError, StorageError
+from codeling.progress import SILENT
+from codeling.tokenizer import engines
+from codeling.tokenizer.engines import Encoded, Engine, reference
 from codeling.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
 
 TEXTS = ["import os\n", "", "é = '中'\n", "x" * 5000, "", "def f():\n    return '<|endoftext|>'\n"]
@@ -145,20 +148,154 @@ def test_an_index_of_other_ids_is_noticed(tokenizer: Tokenizer, tmp_path: Path) 
         open_tokens(tmp_path / "b.bin")
 
 
-def test_texts_that_fail_leave_nothing_and_keep_what_was(
-    tokenizer: Tokenizer, tmp_path: Path
-) -> None:
-    def failing() -> object:
-        yield "x = 1\n"
-        raise RuntimeError("the source broke")
+def failing(texts: list[str]) -> Iterator[str]:
+    """Those, then no more."""
+    yield from texts
+    raise RuntimeError("the source broke")
 
+
+def test_texts_that_fail_keep_what_was(tokenizer: Tokenizer, tmp_path: Path) -> None:
     path = tmp_path / "train.bin"
     write_tokens(TEXTS, tokenizer, path)
     before = [path.read_bytes(), path.with_suffix(".idx").read_bytes()]
     with pytest.raises(RuntimeError, match="the source broke"):
-        write_tokens(failing(), tokenizer, path)  # type: ignore[arg-type]
+        write_tokens(failing(["x = 1\n"]), tokenizer, path)
     assert [path.read_bytes(), path.with_suffix(".idx").read_bytes()] == before
     assert len(list(tmp_path.iterdir())) == 2
+
+
+class Counting:
+    """Encodes as the tokenizer does, and counts the texts."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.texts = 0
+        real = engines.reference
+
+        def reference(tokenizer: Tokenizer) -> Engine:
+            def encode(texts: Sequence[str]) -> Encoded:
+                self.texts += len(texts)
+                return real(tokenizer).encode(texts)
+
+            return Engine("tokenizers", encode)
+
+        patch.setattr(tokens, "reference", reference)
+        patch.setattr(tokens, "_BATCH_BYTES", 1)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_batches_that_were_finished_are_not_done_again(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write_tokens(TEXTS, tokenizer, tmp_path / "whole" / "train.bin")
+    counting = Counting(monkeypatch)
+    path = tmp_path / "stopped" / "train.bin"
+    with pytest.raises(RuntimeError, match="the source broke"):
+        write_tokens(failing(TEXTS[:4]), tokenizer, path)
+    assert names(path.parent) == ["train.bin.unfinished", "train.idx.unfinished"]
+    assert counting.texts == 4
+    file = write_tokens(TEXTS, tokenizer, path)
+    assert counting.texts == len(TEXTS)
+    assert names(path.parent) == ["train.bin", "train.idx"]
+    assert file.ids.tolist() == whole.ids.tolist()
+    for name in names(path.parent):
+        assert (path.parent / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [
+        (lambda data, journal: data.write_bytes(data.read_bytes()[:-1]), 3),
+        (lambda data, journal: data.write_bytes(b"\0" + data.read_bytes()[1:]), 0),
+        (lambda data, journal: data.unlink(), 0),
+        (lambda data, journal: journal.unlink(), 0),
+        (lambda data, journal: journal.write_bytes(b"[1]\n" + journal.read_bytes()), 0),
+        (lambda data, journal: journal.write_bytes(journal.read_bytes()[:-1]), 3),
+        (lambda data, journal: journal.write_bytes(journal.read_bytes()[:-9]), 3),
+        (lambda data, journal: data.write_bytes(data.read_bytes() + b"more"), 4),
+    ],
+)
+def test_of_a_torn_file_only_whole_batches_are_kept(
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path, Path], object],
+    kept: int,
+) -> None:
+    counting = Counting(monkeypatch)
+    texts = ["import os\n", "é = '中'\n", "x" * 500, "x = 1\n", "y = 2\n"]
+    path = tmp_path / "train.bin"
+    with pytest.raises(RuntimeError, match="the source broke"):
+        write_tokens(failing(texts[:4]), tokenizer, path)
+    damage(path.with_name("train.bin.unfinished"), path.with_name("train.idx.unfinished"))
+    counting.texts = 0
+    file = write_tokens(texts, tokenizer, path)
+    assert counting.texts == len(texts) - kept
+    assert texts_of(file, tokenizer) == texts
+    assert names(tmp_path) == ["train.bin", "train.idx"]
+
+
+def test_batches_of_other_texts_or_another_tokenizer_are_done_again(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting(monkeypatch)
+    path = tmp_path / "train.bin"
+    for texts in (["a = 1\n", "c = 3\n", "b = 2\n"], ["a = 1\n"], []):
+        with pytest.raises(RuntimeError, match="the source broke"):
+            write_tokens(failing(["a = 1\n", "b = 2\n"]), tokenizer, path)
+        assert texts_of(write_tokens(texts, tokenizer, path), tokenizer) == texts
+    with pytest.raises(RuntimeError, match="the source broke"):
+        write_tokens(failing(TEXTS), tokenizer, path)
+    counting.texts = 0
+    other = large_tokenizer()
+    assert texts_of(write_tokens(TEXTS, other, path), other) == TEXTS
+    assert counting.texts == len(TEXTS)
+
+
+def notes_of(patch: pytest.MonkeyPatch) -> list[str]:
+    """The notes that SILENT is given from now on."""
+    notes: list[str] = []
+    patch.setattr(type(SILENT), "note", lambda self, line: notes.append(line))
+    return notes
+
+
+def test_a_fast_engine_that_turns_wrong_is_left(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def encode(texts: Sequence[str]) -> Encoded:
+        calls.append(texts)
+        right = reference(tokenizer).encode(texts)
+        if len(calls) < 3:
+            return right
+        return Encoded(right.ids[::-1], right.offsets)
+
+    monkeypatch.setattr(tokens, "fastest", lambda t, s: (Engine("fast", encode), None))
+    monkeypatch.setattr(tokens, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(tokens, "_FAST_FROM_BYTES", 1)
+    notes = notes_of(monkeypatch)
+    file = write_tokens([f"x = {n}\n" for n in range(6)], tokenizer, tmp_path / "train.bin")
+    assert texts_of(file, tokenizer) == [f"x = {n}\n" for n in range(6)]
+    assert len(calls) == 3
+    (note,) = notes
+    assert note.startswith("encoding with tokenizers from here on: fast gives other ids")
+
+
+def test_the_fast_engine_writes_the_same_file(
+    tokenizer: Tokenizer, python_files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastokens")
+    notes = notes_of(monkeypatch)
+    write_tokens(python_files, tokenizer, tmp_path / "slow" / "train.bin")
+    monkeypatch.setattr(tokens, "_FAST_FROM_BYTES", 1)
+    write_tokens(python_files, tokenizer, tmp_path / "fast" / "train.bin")
+    for name in ("train.bin", "train.idx"):
+        slow, fast = ((tmp_path / folder / name).read_bytes() for folder in ("slow", "fast"))
+        assert slow == fast
+    assert notes == []
 
 
 def test_where_nothing_can_be_written_is_a_storage_error(

@@ -76,6 +76,85 @@ def test_any_bytes_can_be_written_and_bad_ones_are_replaced(
     assert tokenizer.decode(ids) == data.decode(errors="replace")
 
 
+BYTES = st.one_of(st.binary(), TEXT.map(str.encode), st.lists(st.sampled_from(
+    [b"x = 1\n", b"\xff", b"\xc3", b"\xa9", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf",
+     b"\x80 \xe4", "é中\U0001f600".encode(), b"\r\n\t\x00",
+     *(token.encode() for token in SPECIAL_TOKENS)]
+)).map(b"".join))  # fmt: skip
+
+
+@with_fixture
+@given(data=BYTES)
+@example(data=b"")
+@example(data=bytes(range(256)))
+@example(data="é".encode()[:1] + b"    x" + "中".encode()[1:] + b"\xef\xbb\xbf")
+def test_every_byte_string_comes_back(tokenizer: Tokenizer, data: bytes) -> None:
+    ids = tokenizer.encode_bytes(data)
+    assert tokenizer.decode_bytes(ids) == data
+    assert not tokenizer.special_ids & set(ids)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        assert tokenizer.decode(ids) == data.decode(errors="replace")
+    else:
+        assert ids == tokenizer.encode(text)
+
+
+def test_a_byte_without_an_entry_is_named() -> None:
+    entries = [END_OF_TEXT, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    entries.remove("\u0142")  # stands for 0xa0
+    core = tokenizers.Tokenizer(models.BPE({entry: i for i, entry in enumerate(entries)}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.add_special_tokens([END_OF_TEXT])
+    with pytest.raises(TokenizerError, match="no entry for the byte 0xa0"):
+        Tokenizer(core).encode_bytes(b"x\xa0")
+
+
+ODDITIES = {
+    "tabs and blanks": "if x:\n\ty\n        z\n \t w\n\t  \tv\n",
+    "CRLF": "import os\r\n\r\n\r\ndef f():\r\n    pass\r\n",
+    "lone CR": "a = 1\rb = 2\r\rif a:\r    b\r",
+    "form feeds": "\f\nclass A:\n\f\n    \f x = 1\n\x0b\n",
+    "NUL": "x = '\x00'\n\x00\x00    \x00\n",
+    "BOM": "\ufeff# coding: utf-8\n\ufeff",
+    "no end": "    return",
+    "blanks alone": "   \n\t\n \n",
+    "emoji": "👩\u200d💻 = '🇩🇪🏳\ufe0f\u200d🌈'  # \U0001f9d1\U0001f3fd\n",
+    "combining": "cafe\u0301 = 'e\u0301\u0302' + n\u0303\n",
+    "scripts": "переменная = '变量'\nµ, ªº, ﬁ, ℌ = 1, ٢, 𝟛, ①\n",
+    "separators": "a\u2028b\u2029c\x85d\u00a0e\u3000f\x1cg\u200bh\u2060i\n",
+    "long line": "x = '" + "ab\\x00é, " * 20_000 + "'\n",
+    "long word": "x" * 1_000_000,
+    "long blanks": " " * 300_000 + "x",
+    "escapes": "'\\N{' \\\n  f'{x!r:>{w}}' rb'\\xff' ''' \\\\ \"\"\"",
+    "soft keywords": "match x:\n    case _: type X = int; print(y := 0xFF_00 or 1_0.e-5j)\n",
+}
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+def test_oddities_come_back(tokenizer: Tokenizer, name: str) -> None:
+    text = ODDITIES[name]
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode_bytes(ids) == text.encode()
+    assert tokenizer.encode_bytes(text.encode()) == ids
+    for encoding in ("utf-16", "cp1252", "shift_jis"):
+        data = text[:5_000].encode(encoding, errors="ignore")
+        assert tokenizer.decode_bytes(tokenizer.encode_bytes(data)) == data
+
+
+@with_fixture
+@given(texts=st.lists(TEXT, max_size=5))
+def test_a_document_gets_the_same_ids_whatever_stands_beside_it(
+    tokenizer: Tokenizer, texts: list[str]
+) -> None:
+    alone = [tokenizer.encode(text) for text in texts]
+    assert tokenizer.encode_batch(texts) == alone
+    assert tokenizer.encode_batch(texts[::-1]) == alone[::-1]
+    together = [i for ids in alone for i in ids]
+    assert tokenizer.decode(together) == "".join(texts)
+
+
 @with_fixture
 @given(text=TEXT)
 def test_the_bytes_of_ids_are_those_that_the_library_decodes(

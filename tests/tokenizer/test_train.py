@@ -6,24 +6,34 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import tokenizers
+from tokenizers import models, pre_tokenizers, trainers
 
 from codeling.errors import CorpusError, TokenizerError
 from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.pretokenizer import (
+    byte_decoder,
+    llama_cpp_name,
+    pre_tokenizer_named,
+    python_pre_tokenizer,
+)
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 from codeling.tokenizer.train import train
 
 SCRIPT = """
+import random
 import sys
 from pathlib import Path
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.train import train
 
 texts = Path(sys.argv[1]).read_text(encoding="utf-8").split("\\f")
+random.Random(int(sys.argv[3])).shuffle(texts)
 train(texts, TokenizerRecipe(vocab_size=700)).save(Path(sys.argv[2]))
 """
 
 
-def test_the_same_texts_give_the_same_file_on_any_number_of_threads(
+def test_the_same_texts_give_the_same_file_in_any_order_and_on_any_number_of_threads(
     python_files: list[str], tmp_path: Path
 ) -> None:
     texts = tmp_path / "texts"
@@ -37,7 +47,7 @@ def test_the_same_texts_give_the_same_file_on_any_number_of_threads(
             "TOKENIZERS_PARALLELISM": "true",
         }
         subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(texts), str(path)],
+            [sys.executable, "-c", SCRIPT, str(texts), str(path), hash_seed],
             env={**os.environ, **settings},
             check=True,
             timeout=60,
@@ -116,6 +126,45 @@ def test_texts_beyond_the_limit_are_not_read() -> None:
         raise AssertionError("read too far")
 
     train(texts(), TokenizerRecipe(vocab_size=263, max_training_bytes=18))  # type: ignore[arg-type]
+
+
+def test_what_is_drawn_of_a_large_corpus_does_not_depend_on_the_order() -> None:
+    texts = [f"def name{n % 7}_{n}(x):\n    return x + {n}\n" for n in range(400)]
+    total = sum(map(len, texts))
+    recipe = TokenizerRecipe(vocab_size=290, max_training_bytes=total // 3)
+    first = train(texts, recipe, total_bytes=total)
+    assert train(texts[::-1], recipe, total_bytes=total).to_json() == first.to_json()
+    other = train(texts, TokenizerRecipe(**{**recipe.model_dump(), "seed": 1}), total_bytes=total)
+    assert other.to_json() != first.to_json()
+
+
+def test_the_twin_has_the_cut_that_llama_cpp_knows(python_files: list[str]) -> None:
+    twin = train(python_files, TokenizerRecipe(vocab_size=400, cut="gpt2"))
+    assert llama_cpp_name(twin.to_json()) == "gpt-2"
+    ours = train(python_files, TokenizerRecipe(vocab_size=400))
+    assert llama_cpp_name(ours.to_json()) is None
+    assert twin.token_bytes[:261] == ours.token_bytes[:261]
+    text = "def f(x):\n        return it's[12345]\n"
+    assert twin.decode(twin.encode(text)) == text
+    theirs = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    for each in (text, *python_files[:6]):
+        expected = theirs.pre_tokenize_str(each)
+        assert pre_tokenizer_named("gpt2").pre_tokenize_str(each) == expected
+
+
+def test_the_file_is_the_one_that_the_library_makes(python_files: list[str]) -> None:
+    core = tokenizers.Tokenizer(models.BPE())
+    core.pre_tokenizer, core.decoder = python_pre_tokenizer(), byte_decoder()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=2,
+        show_progress=False,
+    )
+    core.train_from_iterator([python_files], trainer)
+    recipe = TokenizerRecipe(vocab_size=1000, max_document_bytes=10_000_000)
+    assert train(python_files, recipe).to_json() == Tokenizer(core).to_json()
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", ""]])

@@ -26,7 +26,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("corpus")(corpus.corpus)
-app.command("tokenizer")(tokenizer.tokenizer)
+app.add_typer(tokenizer.app, name="tokenizer")
 app.command("train")(train.train)
 app.command("complete")(complete.complete)
 app.command("evaluate")(evaluate.evaluate)

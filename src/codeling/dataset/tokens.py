@@ -6,8 +6,9 @@ corpus. ``docs/formats.md`` describes the bytes. This module must not know how i
 or who reads them.
 """
 
+import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,15 +16,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling.dataset.unfinished import Unfinished
 from codeling.errors import InputError
 from codeling.manifest import replacing
 from codeling.progress import SILENT, Progress
+from codeling.tokenizer.engines import Encoded, Engine, differs, fastest, reference, some
 from codeling.tokenizer.tokenizer import Tokenizer
 
 _MAGIC = b"CODELING"
 _VERSION = 1
 _HEADER = struct.Struct("<8sIIQQ")  # magic, version, bytes per id, documents, ids
-_BATCH_BYTES = 4_000_000
+_BATCH_BYTES = 16_000_000
+_FAST_FROM_BYTES = 2_000_000
+"""A smaller split is encoded sooner than a fast engine is proved right."""
+_CHECKED_BYTES = 32_000
+"""Text of every batch that is encoded by tokenizers too."""
 
 
 @dataclass(frozen=True)
@@ -62,32 +69,66 @@ def write_tokens(
 ) -> TokenFile:
     """Encode ``texts`` into ``path`` (``….bin``) and the ``.idx`` beside it; read them back.
 
-    Reads ``texts`` once, in batches of about 4 MB; only the index is held in memory.
-    ``total_bytes`` is how much there is, where it is known. Each file
-    appears whole or not at all, the index last.
+    Reads ``texts`` once, in batches of about 16 MB; only the index is held in memory.
+    ``total_bytes`` is how much there is, where it is known. Each file appears whole or not at
+    all, the index last. A call that is stopped or killed leaves the batches it had finished in
+    ``….unfinished`` files; the next one for the same texts and tokenizer goes on from there.
 
     :raises StorageError: they cannot be written.
     """
     id_type = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
-    lengths: list[int] = []
-    sizes: list[int] = []
+    so_far = hashlib.sha256(tokenizer.to_json().encode())
+    encoder = _Encoder(tokenizer, progress)
     with (
-        replacing(path) as partial,
-        partial.open("wb") as file,
+        Unfinished.open(path, id_type) as unfinished,
         progress.task(f"encoding {path.stem}", total_bytes, "bytes") as advance,
     ):
         for batch in _batches(texts):
-            encoded = tokenizer.encode_batch(batch)
-            file.writelines(np.asarray(ids, dtype=id_type).tobytes() for ids in encoded)
-            lengths.extend(map(len, encoded))
-            batch_sizes = [len(text.encode()) for text in batch]
-            sizes.extend(batch_sizes)
-            advance(sum(batch_sizes))
+            sizes = []
+            for text in batch:
+                data = text.encode()
+                so_far.update(len(data).to_bytes(8, "little") + data)
+                sizes.append(len(data))
+            if not unfinished.goes_on_with(so_far.hexdigest()):
+                encoded = encoder.encode(batch, sum(sizes))
+                lengths = np.diff(encoded.offsets).tolist()
+                unfinished.append(so_far.hexdigest(), encoded.ids, lengths, sizes)
+            advance(sum(sizes))
+        lengths, num_bytes = unfinished.finish()
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype="<u8")]).astype("<u8")
-    header = _HEADER.pack(_MAGIC, _VERSION, id_type.itemsize, len(sizes), int(offsets[-1]))
+    header = _HEADER.pack(_MAGIC, _VERSION, id_type.itemsize, len(num_bytes), int(offsets[-1]))
     with replacing(path.with_suffix(".idx")) as partial:
-        partial.write_bytes(header + offsets.tobytes() + np.asarray(sizes, "<u8").tobytes())
+        partial.write_bytes(header + offsets.tobytes() + np.asarray(num_bytes, "<u8").tobytes())
     return open_tokens(path)
+
+
+class _Encoder:
+    """The fast engine for as long as it is right, then tokenizers."""
+
+    def __init__(self, tokenizer: Tokenizer, progress: Progress) -> None:
+        self._tokenizer = tokenizer
+        self._progress = progress
+        self._engine: Engine | None = None
+        self._proved = True
+
+    def encode(self, texts: Sequence[str], num_bytes: int) -> Encoded:
+        """Ids of ``texts``, which have ``num_bytes``."""
+        if self._engine is None:
+            self._engine, refused = reference(self._tokenizer), None
+            if num_bytes >= _FAST_FROM_BYTES:
+                self._engine, refused = fastest(self._tokenizer, texts)
+                self._proved = refused is not None
+            if refused:
+                self._progress.note(f"encoding with tokenizers: {refused}")
+        encoded = self._engine.encode(texts)
+        if self._proved:
+            return encoded
+        wrong = differs(encoded, texts, some(texts, _CHECKED_BYTES), self._tokenizer)
+        if wrong is None:
+            return encoded
+        self._progress.note(f"encoding with tokenizers from here on: {self._engine.name} {wrong}")
+        self._engine, self._proved = reference(self._tokenizer), True
+        return self._engine.encode(texts)
 
 
 def open_tokens(path: Path) -> TokenFile:

@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from codeling.errors import RecipeError
+from codeling.recipe import vocabulary
 from codeling.recipe.corpus import CorpusRecipe
 from codeling.recipe.evaluation import EvaluationRecipe
 from codeling.recipe.section import Section
@@ -42,6 +43,8 @@ class Recipe(Section):
         if not {"minutes", "tokens", "steps"} & values["training"].keys():
             values["training"]["minutes"] = 6.0
         training, context = values["training"], values["model"]["context_length"]
+        if values["tokenizer"]["vocab_size"] == "auto":
+            values["tokenizer"]["vocab_size"] = _automatic_vocab_size(values["model"], training)
         if training["tokens_per_step"] % context:
             raise RecipeError(
                 f"[training] tokens_per_step {training['tokens_per_step']} is not a multiple of "
@@ -80,6 +83,15 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe")
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise RecipeError(f"{name}: {_explain(error)}") from error
+
+
+def _automatic_vocab_size(model: Mapping[str, Any], training: Mapping[str, Any]) -> int:
+    """What ``vocab_size = "auto"`` stands for, of resolved tables."""
+    parameters = vocabulary.block_parameters(model["n_layer"], model["n_embd"])
+    num_tokens = training.get("tokens") or training.get("steps", 0) * training["tokens_per_step"]
+    if not num_tokens:
+        num_tokens = vocabulary.tokens_in(training["minutes"], parameters)
+    return vocabulary.vocab_size(parameters, model["n_embd"], num_tokens)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

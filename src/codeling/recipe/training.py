@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from codeling.recipe.section import Positive, Section, Share
 
@@ -40,17 +40,35 @@ DECIDE_NOTHING = (
 )  # fmt: skip
 """Keys of ``[training]`` that the weights do not depend on: a run goes on when they change."""
 
+SMALLEST_VOCABULARY = 261
+"""The 256 bytes and the five special tokens."""
+
 
 class TokenizerRecipe(Section):
     """The byte-level BPE that is learned on the train split."""
 
-    vocab_size: int | None = Field(None, ge=261)
-    """Entries, the 256 bytes and the five special tokens among them."""
+    vocab_size: int | Literal["auto"] | None = None
+    """Entries, the 256 bytes and the five special tokens among them; ``auto``: by the model's
+    size and the training's length (:mod:`codeling.recipe.vocabulary`)."""
+    cut: Literal["python", "gpt2"] = "python"
+    """How text is cut before merges: ``python`` is ours; ``gpt2`` is GPT-2's, which llama.cpp
+    knows, so that a GGUF file gives the same ids."""
     max_training_bytes: Positive = 200_000_000
     """Text that counts in learning the merges; of a larger corpus so many documents are drawn."""
     max_document_bytes: Positive = 20_000
     """Of one document only this much counts, so that no single large table of data decides."""
     seed: int = Field(0, ge=0)
+
+    @field_validator("vocab_size", mode="plain")
+    @classmethod
+    def _a_number_or_auto(cls, value: object) -> object:
+        if value is None or value == "auto":
+            return value
+        if not isinstance(value, int) or isinstance(value, bool) or value < SMALLEST_VOCABULARY:
+            raise ValueError(
+                f'give an integer greater than or equal to {SMALLEST_VOCABULARY}, or "auto"'
+            )
+        return value
 
 
 class ModelRecipe(Section):

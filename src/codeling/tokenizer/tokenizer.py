@@ -1,4 +1,5 @@
-"""Text to ids and back, without loss: ``decode(encode(x)) == x`` for every text.
+"""Text to ids and back, without loss: ``decode(encode(x)) == x`` for every text, and
+``decode_bytes(encode_bytes(x)) == x`` for every byte string.
 
 Special tokens are StarCoder's, to the letter (Li et al. 2023), because editors and llama.cpp
 know them. In a text they are text: :meth:`Tokenizer.encode` never makes one, whoever wants
@@ -8,6 +9,7 @@ vocabulary is learned.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,9 @@ FIM_PAD = "<fim_pad>"
 SPECIAL_TOKENS = (END_OF_TEXT, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FIM_PAD)
 
 FILE_NAME = "tokenizer.json"
+
+_STRAY_BYTES = re.compile("([\udc80-\udcff]+)")
+"""Bytes that are no UTF-8, as Python's ``surrogateescape`` writes them."""
 
 
 class Tokenizer:
@@ -98,6 +103,26 @@ class Tokenizer:
         """Ids of ``text``; the text of a special token is text."""
         return self._core.encode(text, add_special_tokens=False).ids
 
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """Ids of any byte string; for UTF-8 those of its text.
+
+        A byte that belongs to no UTF-8 character is its own single-byte entry, and what stands
+        before and after it is encoded as a text by itself. So nothing is lost and nothing is
+        replaced, and no merge ever joins a stray byte to what stands beside it.
+
+        :raises TokenizerError: the tokenizer has no entry for one of those bytes.
+        """
+        ids: list[int] = []
+        for piece in _STRAY_BYTES.split(data.decode("utf-8", errors="surrogateescape")):
+            if not _STRAY_BYTES.fullmatch(piece):
+                ids += self.encode(piece)
+                continue
+            for byte in piece.encode("utf-8", errors="surrogateescape"):
+                if byte not in self._id_of_byte:
+                    raise TokenizerError(f"the tokenizer has no entry for the byte 0x{byte:02x}")
+                ids.append(self._id_of_byte[byte])
+        return ids
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Like :meth:`encode` for many texts, on all processor threads."""
         encodings = self._core.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -154,6 +179,11 @@ class Tokenizer:
         return hashlib.sha256("\n".join(entries).encode()).hexdigest()
 
     @cached_property
+    def _id_of_byte(self) -> dict[int, int]:
+        """The entry of each single byte."""
+        return {token[0]: i for i, token in enumerate(self.token_bytes) if len(token) == 1}
+
+    @cached_property
     def special_ids(self) -> frozenset[int]:
         """Ids of all special tokens that this tokenizer has."""
         added = self._core.get_added_tokens_decoder()
@@ -165,27 +195,35 @@ class Tokenizer:
 
         :raises TokenizerError: a token is not written in ByteLevel's alphabet.
         """
-        to_byte = _byte_level_alphabet()
-        added = self._core.get_added_tokens_decoder()
-        table = []
-        for i in range(self.vocab_size):
-            token = self._core.id_to_token(i)
-            if token is None or i in self.special_ids:
-                table.append(b"")
-                continue
-            if i in added:
-                table.append(added[i].content.encode())
-                continue
-            try:
-                table.append(bytes(to_byte[character] for character in token))
-            except KeyError as error:
-                raise TokenizerError(
-                    f"not a byte-level tokenizer: entry {i} is {json.dumps(token)}"
-                ) from error
-        return tuple(table)
+        return token_bytes(self._core)
 
 
-def _byte_level_alphabet() -> dict[str, int]:
+def token_bytes(core: tokenizers.Tokenizer) -> tuple[bytes, ...]:
+    """The bytes of every id of any byte-level tokenizer, as :attr:`Tokenizer.token_bytes`.
+
+    :raises TokenizerError: a token is not written in ByteLevel's alphabet.
+    """
+    to_byte = byte_level_alphabet()
+    added = core.get_added_tokens_decoder()
+    table = []
+    for i in range(core.get_vocab_size(with_added_tokens=True)):
+        token = core.id_to_token(i)
+        if token is None or (i in added and added[i].special):
+            table.append(b"")
+            continue
+        if i in added:
+            table.append(added[i].content.encode())
+            continue
+        try:
+            table.append(bytes(to_byte[character] for character in token))
+        except KeyError as error:
+            raise TokenizerError(
+                f"not a byte-level tokenizer: entry {i} is {json.dumps(token)}"
+            ) from error
+    return tuple(table)
+
+
+def byte_level_alphabet() -> dict[str, int]:
     """ByteLevel's printable stand-in of each byte → the byte.
 
     Printable Latin-1 stands for itself, the other 68 bytes for U+0100 and up, in order

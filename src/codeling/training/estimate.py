@@ -44,7 +44,7 @@ def estimate(recipe: Recipe) -> Estimate:
     :raises UsageError: the device that it asks for is not there.
     """
     training, shape = recipe.training, recipe.model.model_dump(exclude={"size"})
-    assert recipe.tokenizer.vocab_size is not None
+    assert isinstance(recipe.tokenizer.vocab_size, int)
     assert training.tokens_per_step is not None
     config = GPT2Config(vocab_size=recipe.tokenizer.vocab_size, **shape)
     machine = set_up(training.device, training.precision, training.threads)

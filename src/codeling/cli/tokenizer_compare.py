@@ -1,0 +1,63 @@
+"""``codeling tokenizer compare``: several tokenizers on the same Python."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codeling.cli.stages import AsJson
+
+
+def compare(
+    tokenizers: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="A B ...", help="tokenizer.json files, folders with one, or .tiktoken files."
+        ),
+    ],
+    on: Annotated[Path, typer.Option(metavar="FOLDER", help="Python to compare them on.")],
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write a page that shows code cut by each.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare tokenizers on the Python of a folder.
+
+    Example:  codeling tokenizer compare runs/demo gpt2.json --on src --html cuts.html
+    """
+    import json
+    from dataclasses import asdict
+
+    from codeling.cli.screen import Screen
+    from codeling.manifest import write_bytes
+    from codeling.tokenizer.measure import measure, read_peer, read_texts
+    from codeling.tokenizer.page import COLUMNS, comparison, row
+
+    peers = [read_peer(path) for path in tokenizers]
+    named = read_texts(on)
+    texts = [text for _, text in named]
+    figures = []
+    with Screen().task("comparing", len(peers), "tokenizers") as advance:
+        for peer in peers:
+            figures.append(measure(peer, texts))
+            advance(1)
+    if page is not None:
+        name, text = sorted(named, key=lambda each: len(each[1]))[len(named) // 2]
+        corpus = f"{len(texts):,} files of {on}"
+        write_bytes(page, comparison(peers, figures, name, text, corpus).encode())
+    if as_json:
+        answer = {"on": str(on), "tokenizers": [asdict(each) for each in figures]}
+        typer.echo(json.dumps(answer | ({"page": str(page)} if page else {}), ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for each in figures:
+        table.add_row(*row(each))
+    Console(highlight=False).print(table)
+    typer.echo(f"{len(texts):,} files of {on}")
+    if page is not None:
+        typer.echo(f"the same code cut by each: {page}")

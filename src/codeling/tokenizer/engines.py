@@ -1,0 +1,173 @@
+"""Many texts to ids at once: the fastest engine whose ids are proved equal, else tokenizers.
+
+An engine is given texts and answers one flat array, so that no Python object is made for an id.
+fastokens (Apache-2.0, Rust, PCRE2) reads the same ``tokenizer.json`` and is about twenty times
+as fast as tokenizers; nothing binds it to give the same ids, so it is held to that: on texts
+made to be hard and on a sample of the corpus before it is taken, and on more of the corpus
+while it works (:func:`differs`). What tokenizers says is right. This module must not know about
+files.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeling.tokenizer.pretokenizer import EXPRESSION
+from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
+
+_PCRE2_EXPRESSION = "|".join(
+    (
+        r" ?[A-Za-z]++(?![^\x00-\x7f])",
+        r"[ \t]{2,}+",
+        r" ?[!-/:-@\[-`{-~]++(?![^\t-\r -~])[\r\n]*+",
+        r"[0-9]{1,3}+(?![^\x00-\x7f])",
+        r" ?\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s*[\r\n]+|\s+(?!\S)|\s+",
+    )
+)
+"""Our cut again, as fastokens' regular expressions are quickest at: ASCII first, wherever what
+follows cannot belong to the same piece, and nothing that goes back. On Python this is a fifth
+faster (``benchmarks/encode.py``); it is held to the ids like the engine."""
+
+SAMPLE_BYTES = 200_000
+"""Text of the corpus that an engine has to encode as tokenizers does before it is taken."""
+
+_RUN_LENGTHS = (1, 2, 3, 4, 7, 1_100)
+_LONG_RUNS = (" ", "\n", "=", "a", "é")
+_LONG = 20_000
+"""Above the 16 KiB from which on an engine may divide one text among threads."""
+_RUNS = (" ", "\t", "\n", "\r", "\r\n", "\f", "\x00", "_", "=", "a", " a", "1", "é", "中", "\u3000")
+_ODD = (
+    "", "\ufeffimport os\n", "\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u180e\u200b x",
+    "e\u0301 \u0301 x\u0301y µ\u02bc ª ǅ ⅷ ² ½ ٣٤٥٦ 𝟙𝟚𝟛𝟜 _\u203f_",
+    "\U0001f469\u200d\U0001f4bb\ufe0f",
+    "\U0010ffff\ue000\ufdd0\ufffd ==\x00\n==é\n=\x1f=\x7f x\x00 12² 12\u0660 1234²",
+    "a'S It's WE'LL 's'\u2019t", "\"\"\" ''' #\t# 0xFF_00 1e-5j",
+    "".join(SPECIAL_TOKENS), " ".join(SPECIAL_TOKENS), "<|endoftext", "<fim_prefix><fim_",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Ids of several texts, one after another."""
+
+    ids: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    """Text ``t`` is ``ids[offsets[t]:offsets[t + 1]]``; one entry more than texts."""
+
+    def of(self, number: int) -> NDArray[np.uint32]:
+        """Ids of one text."""
+        return self.ids[int(self.offsets[number]) : int(self.offsets[number + 1])]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Something that encodes; in a text the name of a special token is text."""
+
+    name: str
+    encode: Callable[[Sequence[str]], Encoded]
+
+
+def reference(tokenizer: Tokenizer) -> Engine:
+    """The tokenizers library: slow, and right by definition."""
+
+    def encode(texts: Sequence[str]) -> Encoded:
+        encoded = tokenizer.encode_batch(texts)
+        parts = [np.asarray(ids, np.uint32) for ids in encoded]
+        ids = np.concatenate([np.empty(0, np.uint32), *parts])
+        return Encoded(ids, np.cumsum([0, *map(len, encoded)], dtype=np.int64))
+
+    return Engine("tokenizers", encode)
+
+
+def fast(tokenizer: Tokenizer) -> Engine | None:
+    """fastokens on the same vocabulary; None where it is not installed or refuses it."""
+    try:
+        import fastokens
+    except ImportError:
+        return None
+    try:
+        core = fastokens.Tokenizer.from_json_str(_for_pcre2(tokenizer.to_json()))
+    except Exception:  # whatever it cannot do, tokenizers can
+        return None
+
+    def encode(texts: Sequence[str]) -> Encoded:
+        ids, offsets = core.encode_batch_flat(list(texts), split_special_tokens=True)
+        return Encoded(np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8").astype(np.int64))
+
+    return Engine("fastokens", encode)
+
+
+def _for_pcre2(stored: str) -> str:
+    """A ``tokenizer.json`` with :data:`_PCRE2_EXPRESSION` in the place of ours."""
+    values = json.loads(stored)
+    for step in (values["pre_tokenizer"] or {}).get("pretokenizers", []):
+        if step.get("pattern") == {"Regex": EXPRESSION}:
+            step["pattern"] = {"Regex": _PCRE2_EXPRESSION}
+    return json.dumps(values)
+
+
+def fastest(tokenizer: Tokenizer, sample: Sequence[str]) -> tuple[Engine, str | None]:
+    """The engine to encode a corpus with that begins with ``sample``, and why it is not the fast
+    one, where that was refused.
+    """
+    engine = fast(tokenizer)
+    if engine is None:
+        return reference(tokenizer), "fastokens is not installed or refuses this tokenizer"
+    for texts in (hard_texts(), [sample[number] for number in some(sample, SAMPLE_BYTES)]):
+        try:
+            encoded = engine.encode(texts)
+        except Exception as error:  # not ours; it is not to end the run
+            return reference(tokenizer), f"{engine.name} failed: {error}"
+        if (wrong := differs(encoded, texts, range(len(texts)), tokenizer)) is not None:
+            return reference(tokenizer), f"{engine.name} {wrong}"
+    return engine, None
+
+
+def differs(
+    encoded: Encoded, texts: Sequence[str], numbers: Sequence[int], tokenizer: Tokenizer
+) -> str | None:
+    """Where ``encoded`` is not what tokenizers makes of those ``texts`` that have ``numbers``, or
+    has lost bytes of any; None where it is right.
+    """
+    if len(encoded.offsets) != len(texts) + 1 or encoded.offsets[-1] != len(encoded.ids):
+        return f"answered {len(encoded.offsets) - 1} of {len(texts)} texts"
+    sizes = np.array([len(token) for token in tokenizer.token_bytes], np.int64)
+    if len(encoded.ids) and int(encoded.ids.max()) >= len(sizes):
+        return "gives ids that there are not"
+    ends = np.concatenate([[0], np.cumsum(sizes[encoded.ids])])
+    written = np.diff(ends[encoded.offsets])
+    given = np.array([len(text.encode()) for text in texts], np.int64)
+    if (wrong := np.flatnonzero(written != given)).size:
+        return f"loses bytes of {texts[int(wrong[0])][:40]!r}"
+    expected = tokenizer.encode_batch([texts[number] for number in numbers])
+    for number, ids in zip(numbers, expected, strict=True):
+        if encoded.of(number).tolist() != ids:
+            return f"gives other ids than tokenizers for {texts[number][:40]!r}"
+    return None
+
+
+def hard_texts() -> list[str]:
+    """Texts on which engines are known to differ: long runs, odd white space, letters of other
+    scripts, the names of special tokens.
+    """
+    runs = [f"x = 1\n{run * n}y z\n" for run in _RUNS for n in _RUN_LENGTHS]
+    line = "    def f(self, x=1):\r\n\treturn {'a': x ** 2}  # é\n"
+    long_runs = [f"x = 1\n{run * _LONG}y z\n" for run in _LONG_RUNS]
+    return [*_ODD, *runs, *long_runs, line * 900]
+
+
+def some(texts: Sequence[str], num_bytes: int) -> list[int]:
+    """Numbers of about ``num_bytes`` of ``texts``, taken from all over them; at least one."""
+    wanted = max(1, len(texts) * num_bytes // max(1, sum(map(len, texts))))
+    step = max(1, len(texts) // wanted)
+    chosen: list[int] = []
+    taken = 0
+    for number in range(step // 2, len(texts), step):
+        chosen.append(number)
+        taken += len(texts[number])
+        if taken >= num_bytes:
+            break
+    return chosen

@@ -1,0 +1,241 @@
+"""Tokenizers beside one another on the same Python: how short, how lossless, how fast, and whether
+a prompt is cut as the finished file is.
+
+Reads any byte-level ``tokenizer.json`` and ``.tiktoken`` files, ours or not. The last of these
+measures is what an editor needs: there every prompt ends after a newline or an indentation, and
+where its last ids are not those of the file, the model is asked to go on from something that it
+was not trained on. This module must not know how the comparison is shown.
+"""
+
+import base64
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+
+import tokenizers
+from tokenizers import decoders, models
+
+from codeling.errors import InputError, TokenizerError
+from codeling.tokenizer.pretokenizer import GPT2_EXPRESSION, pre_tokenizer_of
+from codeling.tokenizer.tokenizer import FILE_NAME, byte_level_alphabet, token_bytes
+
+_CL100K = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)  # fmt: skip
+
+TIKTOKEN_CUTS = {
+    "cl100k_base": _CL100K,
+    **dict.fromkeys(("o200k_base", "o200k_harmony"), _O200K),
+    **dict.fromkeys(("r50k_base", "p50k_base", "p50k_edit", "gpt2"), GPT2_EXPRESSION),
+}
+"""The cut of each vocabulary that tiktoken publishes, by the file's name: a ``.tiktoken`` file
+has the entries alone (tiktoken's ``openai_public.py``)."""
+
+MAX_FILES, MAX_FILE_BYTES = 400, 100_000
+POINTS_PER_FILE = 6
+"""Cut points of each kind that are tried in a file; each costs encoding it again up to there."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A tokenizer to be compared, under a name to be told by."""
+
+    name: str
+    core: tokenizers.Tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without anything added; the names of special tokens are text."""
+        ids: list[int] = self.core.encode(text, add_special_tokens=False).ids
+        return ids
+
+    @property
+    def vocab_size(self) -> int:
+        """All entries."""
+        size: int = self.core.get_vocab_size(with_added_tokens=True)
+        return size
+
+    def pieces(self, text: str) -> list[bytes]:
+        """The bytes of each token of a text. :raises TokenizerError: it is not byte-level."""
+        table = token_bytes(self.core)
+        return [table[i] for i in self.encode(text)]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a tokenizer makes of some files."""
+
+    name: str
+    vocab_size: int
+    num_tokens: int
+    bytes_per_token: float
+    tokens_per_line: float
+    lossless_files: int
+    num_files: int
+    megabytes_per_second: float
+    """Of the tokenizers library with this vocabulary, on one thread."""
+    same_after_newline: float
+    """Share of prompts that end before a line of code and are cut as the whole file is."""
+    same_after_indentation: float
+    """The same for prompts that end behind a line's indentation of two blanks or more."""
+
+
+def read_peer(path: Path) -> Peer:
+    """A ``tokenizer.json``, a folder with one (a run folder too), or a ``.tiktoken`` file.
+
+    :raises TokenizerError: it is none of these, is not byte-level, or is a ``.tiktoken`` file
+        whose cut is not known by its name.
+    """
+    file = path
+    if path.is_dir():
+        places = (path / FILE_NAME, path / "tokenizer" / FILE_NAME)
+        file = next((place for place in places if place.is_file()), places[0])
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise TokenizerError(f"{file}: cannot be read ({error.strerror})") from error
+    if file.suffix == ".tiktoken":
+        core = _from_tiktoken(file, data)
+    else:
+        try:
+            core = tokenizers.Tokenizer.from_buffer(data)
+        except Exception as error:  # the library raises bare Exception for a broken file
+            raise TokenizerError(f"{file}: not a tokenizer.json ({error})") from error
+    core.encode_special_tokens = True
+    core.no_padding()
+    core.no_truncation()
+    try:
+        token_bytes(core)
+    except TokenizerError as error:
+        raise TokenizerError(f"{file}: {error}") from error
+    return Peer(_name(path), core)
+
+
+def _name(path: Path) -> str:
+    """What tells it from others: the file's name, or where a ``tokenizer.json`` lies."""
+    stem = path.resolve()
+    while stem.name in (FILE_NAME, "tokenizer", "model") and stem.parent != stem:
+        stem = stem.parent
+    return stem.stem if stem.is_file() else stem.name
+
+
+def _from_tiktoken(file: Path, data: bytes) -> tokenizers.Tokenizer:
+    """Entries by rank to entries and merges.
+
+    tiktoken joins the neighbours that make the entry of the lowest rank. The pair of which an
+    entry is made last, by those of lower rank alone, is therefore its merge.
+    """
+    if file.stem not in TIKTOKEN_CUTS:
+        known = ", ".join(sorted(TIKTOKEN_CUTS))
+        raise TokenizerError(
+            f"{file}: a .tiktoken file does not say how it cuts; known by name are {known}"
+        )
+    try:
+        rows = [line.split() for line in data.splitlines() if line]
+        ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in rows}
+    except ValueError as error:
+        raise TokenizerError(f"{file}: not a .tiktoken file ({error})") from error
+    if not {bytes([byte]) for byte in range(256)} <= ranks.keys():
+        raise TokenizerError(f"{file}: not a .tiktoken file (not all single bytes are in it)")
+    written = {byte: character for character, byte in byte_level_alphabet().items()}
+
+    def entry(token: bytes) -> str:
+        return "".join(written[byte] for byte in token)
+
+    ordered = sorted(ranks, key=ranks.__getitem__)
+    pairs = [_last_pair(token, ranks) for token in ordered if len(token) > 1]
+    merges = [(entry(pair[0]), entry(pair[1])) for pair in pairs if pair]
+    vocabulary = {entry(token): rank for token, rank in ranks.items()}
+    core = tokenizers.Tokenizer(models.BPE(vocabulary, merges, ignore_merges=True))
+    core.pre_tokenizer = pre_tokenizer_of(TIKTOKEN_CUTS[file.stem])
+    core.decoder = decoders.ByteLevel()
+    return core
+
+
+def _last_pair(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes] | None:
+    """The two parts that ``token`` is joined of, by entries of lower rank than its own."""
+    parts = [bytes([byte]) for byte in token]
+    while len(parts) > 2:
+        joined = [ranks.get(a + b, len(ranks)) for a, b in pairwise(parts)]
+        best = min(joined)
+        if best >= ranks[token]:
+            return None  # never made by merging: only as a whole piece
+        at = joined.index(best)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts[0], parts[1]
+
+
+def read_texts(folder: Path) -> list[tuple[str, str]]:
+    """Name and text of Python files below ``folder`` (or of one file), spread over all of them.
+
+    :raises InputError: there are none.
+    """
+    paths = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
+    texts = []
+    for path in paths[:: max(1, len(paths) // MAX_FILES)]:
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if text and len(text) <= MAX_FILE_BYTES:
+            texts.append((str(path.relative_to(folder)) if path != folder else path.name, text))
+    if not texts:
+        raise InputError(f"{folder}: no Python file in UTF-8 in it")
+    return texts[:MAX_FILES]
+
+
+def measure(peer: Peer, texts: Sequence[str]) -> Measured:
+    """What ``peer`` makes of ``texts``."""
+    table = token_bytes(peer.core)
+    num_bytes = sum(len(text.encode()) for text in texts)
+    num_lines = sum(text.count("\n") + (not text.endswith("\n")) for text in texts)
+    began = time.perf_counter()
+    encoded = [peer.encode(text) for text in texts]
+    seconds = time.perf_counter() - began
+    lossless = sum(
+        b"".join([table[i] for i in ids]) == text.encode()
+        for text, ids in zip(texts, encoded, strict=True)
+    )
+    num_tokens = sum(map(len, encoded))
+    return Measured(
+        name=peer.name,
+        vocab_size=peer.vocab_size,
+        num_tokens=num_tokens,
+        bytes_per_token=num_bytes / max(1, num_tokens),
+        tokens_per_line=num_tokens / max(1, num_lines),
+        lossless_files=lossless,
+        num_files=len(texts),
+        megabytes_per_second=num_bytes / 1e6 / max(seconds, 1e-9),
+        same_after_newline=_share_cut_alike(peer, texts, encoded, _LINE_STARTS),
+        same_after_indentation=_share_cut_alike(peer, texts, encoded, _CODE_STARTS),
+    )
+
+
+_LINE_STARTS = re.compile(r"(?m)(?<=\n)(?=[ \t]*[^\s])")
+_CODE_STARTS = re.compile(r"(?m)^[ \t]{2,}(?=[^\s])")
+
+
+def _share_cut_alike(
+    peer: Peer, texts: Sequence[str], encoded: Sequence[list[int]], where: re.Pattern[str]
+) -> float:
+    tried = alike = 0
+    for text, ids in zip(texts, encoded, strict=True):
+        for end in _points(text, where):
+            prompt = peer.encode(text[:end])
+            tried += 1
+            alike += prompt == ids[: len(prompt)]
+    return alike / max(1, tried)
+
+
+def _points(text: str, where: re.Pattern[str]) -> Iterator[int]:
+    """Some ends of matches, evenly over the first 20,000 characters."""
+    ends = [match.end() for match in where.finditer(text, 0, 20_000)]
+    return islice(ends, 0, None, max(1, len(ends) // POINTS_PER_FILE))

@@ -1,0 +1,171 @@
+"""Merges from counted words: byte-pair encoding where each word is seen once, with its count.
+
+Exact: at every step the pair with the highest count is merged, everywhere; of several the one
+whose first, then second, entry has the lowest id. So the outcome depends on the counts alone,
+never on the order of words, nor on threads. It is what the tokenizers library learns from the
+texts that the words were counted in (``tests/tokenizer/test_merges.py`` holds it to that), at a
+fraction of the memory: all words stand in a few flat arrays. This module must not know what a
+word is, nor where counts come from. Source: Sennrich et al. 2016, algorithm 1; a merge
+touches only where its pair stands, and a heap that is put right when it is looked at.
+"""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeling.progress import SILENT, Progress
+
+_BORDER, _GONE = -1, -2
+"""In the place of an entry: between two words, and where one was merged into its neighbour."""
+
+Merge = tuple[str, str]
+
+
+def learn(
+    counts: Mapping[str, int],
+    entries: Sequence[str],
+    vocab_size: int,
+    progress: Progress = SILENT,
+    *,
+    min_count: int = 2,
+) -> tuple[list[str], list[Merge]]:
+    """All entries up to ``vocab_size``, ``entries`` first, and the merges in their order.
+
+    ``counts`` has each word, written in single-character entries that are all in ``entries``,
+    and how often it stands in the text. Ends early where no pair is left that stands there
+    ``min_count`` times.
+    """
+    vocabulary = list(entries)
+    id_of = {entry: i for i, entry in enumerate(vocabulary)}
+    words = _Words(counts, id_of, vocab_size)
+    heap = [(-count, key) for key, count in words.pair_counts.items()]
+    heapq.heapify(heap)
+    merges: list[Merge] = []
+    with progress.task("learning merges", vocab_size, "entries") as advance:
+        advance(len(vocabulary))
+        while len(vocabulary) < vocab_size and heap:
+            count, key = heapq.heappop(heap)
+            current = words.pair_counts[key]
+            if current != -count:
+                heapq.heappush(heap, (-current, key))
+                continue
+            if current < max(1, min_count):
+                break
+            first, second = (vocabulary[i] for i in divmod(key, vocab_size))
+            merges.append((first, second))
+            if first + second not in id_of:  # else two ways lead to one entry
+                id_of[first + second] = len(vocabulary)
+                vocabulary.append(first + second)
+                advance(1)
+            for grown in words.merge(key, id_of[first + second]):
+                heapq.heappush(heap, (-words.pair_counts[grown], grown))
+    return vocabulary, merges
+
+
+class _Words:
+    """All words, one after another, as they are cut into entries so far."""
+
+    def __init__(self, counts: Mapping[str, int], id_of: Mapping[str, int], base: int) -> None:
+        text = np.frombuffer(("\n" + "\n".join(counts) + "\n").encode("utf-32-le"), "<u4")
+        ids = np.full(max(map(ord, (c for c in id_of if len(c) == 1)), default=10) + 11, _GONE)
+        for entry, i in id_of.items():
+            if len(entry) == 1:
+                ids[ord(entry)] = i
+        ids[ord("\n")] = _BORDER
+        self._base = base
+        self._entry = ids[text].astype(np.int32)
+        assert not (self._entry == _GONE).any(), "a character that is no entry"
+        size = len(text)
+        self._next = np.arange(1, size + 1, dtype=np.int32)
+        self._previous = np.arange(-1, size - 1, dtype=np.int32)
+        of_word = np.cumsum(self._entry == _BORDER) - 1
+        times = np.fromiter(counts.values(), np.int64, len(counts))
+        self._times = np.append(times, 0)[np.minimum(of_word, len(counts))]
+        self.pair_counts: dict[int, int] = {}
+        """Pair, as first × base + second → how often it stands in the text. Kept after a merge
+        too: what is left of it then are overlaps, as of ``aa`` in ``aaa``."""
+        self._places: dict[int, list[NDArray[np.int32]]] = {}
+        """Pair → where it may stand; a place is looked at again before it is believed."""
+        places = np.flatnonzero((self._entry[:-1] >= 0) & (self._entry[1:] >= 0)).astype(np.int32)
+        keys = self._entry[places].astype(np.int64) * base + self._entry[places + 1]
+        self._count(keys, self._times[places])
+        self._remember(keys, places)
+
+    def merge(self, key: int, merged: int) -> list[int]:
+        """Make one entry of a pair wherever it stands; the pairs that there are more of now."""
+        first, second = divmod(key, self._base)
+        entry, following, previous = self._entry, self._next, self._previous
+        at = np.unique(np.concatenate(self._places.pop(key, [np.empty(0, np.int32)])))
+        at = at[entry[at] == first]
+        at = at[entry[following[at]] == second]
+        if first == second:
+            at = _every_other(at, following)
+        times = self._times[at]
+        right = following[at]
+        after, before = following[right], previous[at]
+        has_after = entry[after] >= 0
+        # A neighbour on the left that is merged too has counted the pair between them already.
+        alone = (entry[before] >= 0) & ~_members(before, right)
+        gone = np.concatenate(
+            [
+                entry[before[alone]].astype(np.int64) * self._base + first,
+                np.int64(second) * self._base + entry[after[has_after]],
+            ]
+        )
+        entry[at], entry[right] = merged, _GONE
+        following[at], previous[after] = after, at
+        before, after, left_at = previous[at][alone], after[has_after], at[has_after]
+        new = np.concatenate(
+            [
+                entry[before].astype(np.int64) * self._base + merged,
+                np.int64(merged) * self._base + entry[after],
+            ]
+        )
+        weights = np.concatenate([times[alone], times[has_after]])
+        self._count(gone, -weights)
+        grown = self._count(new, weights)
+        self._remember(new, np.concatenate([before, left_at]))
+        return [pair for pair in grown if self.pair_counts[pair] > 0]
+
+    def _count(self, keys: NDArray[np.int64], weights: NDArray[np.int64]) -> list[int]:
+        """Add ``weights`` to the counts of ``keys``; each key once."""
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        sums = np.zeros(len(distinct), np.int64)
+        np.add.at(sums, inverse, weights)
+        counts = self.pair_counts
+        found: list[int] = distinct.tolist()
+        for key, amount in zip(found, sums.tolist(), strict=True):
+            counts[key] = counts.get(key, 0) + amount
+        return found
+
+    def _remember(self, keys: NDArray[np.int64], places: NDArray[np.int32]) -> None:
+        order = np.argsort(keys, kind="stable")
+        keys, places = keys[order], places[order]
+        borders = np.flatnonzero(np.diff(keys)) + 1
+        begins = [0, *borders.tolist(), len(keys)] if len(keys) else [0]
+        for begin, end in pairwise(begins):
+            self._places.setdefault(int(keys[begin]), []).append(places[begin:end].copy())
+
+
+def _every_other(at: NDArray[np.int32], following: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Of places that overlap (``aa`` in ``aaa``) the first, the third, and so on, from the left."""
+    if not len(at):
+        return at
+    begins = np.ones(len(at), bool)
+    begins[1:] = following[at[:-1]] != at[1:]
+    numbers = np.arange(len(at))
+    place_in_run = numbers - np.maximum.accumulate(np.where(begins, numbers, 0))
+    chosen: NDArray[np.int32] = at[place_in_run % 2 == 0]
+    return chosen
+
+
+def _members(values: NDArray[np.int32], ordered: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of ``values`` stand in ``ordered``, which rises."""
+    if not len(ordered):
+        return np.zeros(len(values), bool)
+    found = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    are: NDArray[np.bool_] = ordered[found] == values
+    return are

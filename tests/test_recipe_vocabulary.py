@@ -1,0 +1,68 @@
+import itertools
+
+import pytest
+
+from codeling.errors import RecipeError
+from codeling.model.config import GPT2Config
+from codeling.recipe import PRESETS, parse_recipe, vocabulary
+
+AUTO = '[tokenizer]\nvocab_size = "auto"\n'
+
+
+def resolved(text: str) -> object:
+    return parse_recipe(AUTO + text).resolved().tokenizer.vocab_size
+
+
+def test_the_demo_gets_what_its_preset_says() -> None:
+    assert resolved("") == PRESETS["nano"]["tokenizer"]["vocab_size"] == 4096
+    assert resolved("[training]\nminutes = 2\n") == 4096
+
+
+def test_the_other_presets_at_the_same_tokens_a_parameter() -> None:
+    sizes = {}
+    for name, preset in PRESETS.items():
+        shape = preset["model"]
+        blocks = vocabulary.block_parameters(shape["n_layer"], shape["n_embd"])
+        tokens = int(vocabulary.USUAL_TOKENS_PER_PARAMETER * blocks)
+        sizes[name] = resolved(f'[model]\nsize = "{name}"\n[training]\ntokens = {tokens}\n')
+    assert sizes == {"nano": 4096, "mini": 16384, "small": 32768, "medium": 65536}
+
+
+def test_steps_tokens_and_minutes_say_the_same() -> None:
+    n = vocabulary.block_parameters(8, 512)
+    minutes = 1000.0
+    steps = round(vocabulary.tokens_in(minutes, n) / 32768)
+    lengths = f"tokens = {steps * 32768}", f"steps = {steps}", f"minutes = {minutes}"
+    sizes = {resolved(f'[model]\nsize = "mini"\n[training]\n{length}\n') for length in lengths}
+    assert len(sizes) == 1
+
+
+def test_larger_models_and_longer_runs_never_get_less() -> None:
+    shapes = [(4, 128), (4, 192), (6, 256), (8, 512), (12, 768), (24, 1024), (48, 1600)]
+    counts = [vocabulary.block_parameters(*shape) for shape in shapes]
+    for ratio in (0.1, 1, 20, 1000):
+        sizes = [
+            vocabulary.vocab_size(count, width, ratio * count)
+            for count, (_, width) in zip(counts, shapes, strict=True)
+        ]
+        assert sizes == sorted(sizes)
+        assert all(1024 <= size <= 65536 for size in sizes)
+    for count, (_, width) in zip(counts, shapes, strict=True):
+        sizes = [vocabulary.vocab_size(count, width, 10.0**power) for power in range(4, 13)]
+        assert all(b <= 2 * a for a, b in itertools.pairwise(sizes))
+        assert sizes == sorted(sizes)
+
+
+def test_parameters_are_the_matrices_of_the_blocks() -> None:
+    config = GPT2Config(4096, 256, 12, 12, 768)
+    matrices = vocabulary.block_parameters(12, 768)
+    assert matrices == pytest.approx(config.num_block_parameters, rel=0.01)
+
+
+@pytest.mark.parametrize("value", ["260", '"many"', "true", "1e4", "[]"])
+def test_anything_else_is_one_line(value: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(f"[tokenizer]\nvocab_size = {value}\n")
+    line = str(caught.value)
+    assert "[tokenizer] vocab_size: give an integer greater than or equal to 261" in line
+    assert "\n" not in line
