@@ -37,7 +37,7 @@ def test_for_machines_and_as_a_page(main: Main, folder: Path) -> None:
     result = json.loads(answer.out)
     assert [each["name"] for each in result["tokenizers"]] == ["mine", "mine"]
     assert result["page"] == str(page)
-    assert page.read_text(encoding="utf-8").count("<h2>") == 2
+    assert page.read_text(encoding="utf-8").count('<pre class="cut">') == 2
 
 
 @pytest.mark.parametrize(

@@ -5,36 +5,24 @@ White space is visible. Everything shown is escaped, nothing is loaded from else
 script runs. This module must not know how the figures were measured.
 """
 
-import html
 from collections.abc import Iterator, Sequence
 
+from codeling.page import escape, frame, table
 from codeling.tokenizer.measure import Measured, Peer
 from codeling.tokenizer.tokenizer import token_bytes
 
 MAX_SHOWN_LINES = 60
 
 _COLOURS = 6
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem;
-  background: light-dark(#fdfdfc, #17181a); color: light-dark(#1d1f21, #e6e6e3); }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .9rem .25rem 0; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid light-dark(#ddd, #333); }
-th:first-child, td:first-child { text-align: left; }
-pre { font: 13px/1.75 ui-monospace, "DejaVu Sans Mono", monospace; padding: .8rem 1rem; margin: 0;
-  background: light-dark(#fff, #1f2022); border: 1px solid light-dark(#ddd, #333);
-  border-radius: 6px; }
-pre span { border-radius: 3px; padding: 1.5px 0; }
-pre i { font-style: normal; opacity: .35; }
-pre span:hover { outline: 2px solid currentColor; }
+_STYLE = """<style>
+pre.cut { line-height: 1.75; overflow-x: auto; }
+pre.cut span { border-radius: 3px; padding: 1.5px 0; color: light-dark(#1d1f21, #e6e6e3); }
+pre.cut i { font-style: normal; opacity: .35; }
+pre.cut span:hover { outline: 2px solid currentColor; }
 .t0 { background: light-dark(#cfe6ff, #17405f); } .t1 { background: light-dark(#ffe2b8, #5b3d0b); }
 .t2 { background: light-dark(#d4f1cf, #1f4a23); } .t3 { background: light-dark(#f7d3e6, #56233f); }
 .t4 { background: light-dark(#e2dbfb, #3b3066); } .t5 { background: light-dark(#f3efa9, #494508); }
-p { max-width: 46rem; }
-"""
+</style>"""
 
 COLUMNS = (
     "tokenizer", "entries", "bytes a token", "tokens a line", "lossless", "MB/s",
@@ -65,30 +53,24 @@ def comparison(
     lines = text.splitlines(keepends=True)
     shown = "".join(lines[:MAX_SHOWN_LINES])
     rest = f", its first {MAX_SHOWN_LINES} lines" if len(lines) > MAX_SHOWN_LINES else ""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row(each)) + "</tr>"
-        for each in figures
+    figures_table = table(COLUMNS, [row(each) for each in figures], numbers=range(1, len(COLUMNS)))
+    explained = (
+        "<p>Lossless: files that come back byte for byte. MB/s: the tokenizers library on one "
+        "thread. Same after newline, after indentation: prompts that end there and have the ids "
+        "that the whole file begins with.</p>"
     )
-    parts = []
-    for peer in peers:
+    sections = [("figures", "Figures", _STYLE + figures_table + explained)]
+    for number, peer in enumerate(peers):
         ids = peer.encode(shown)
-        parts.append(
-            f"<h2>{html.escape(peer.name)}: {len(ids):,} tokens</h2>"
-            f'<pre class="scroll">{"".join(_spans(ids, token_bytes(peer.core)))}</pre>'
-        )
-    title = "Tokenizers on the same Python"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"<p>Figures over {html.escape(corpus)}. Lossless: files that come back byte for byte. "
-        "MB/s: the tokenizers library on one thread. Same after newline, after indentation: "
-        "prompts that end there and have the ids that the whole file begins with.</p>"
-        f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>'
-        f"<p>Below: <code>{html.escape(name)}</code>{rest}. A colour is a token; hovering says "
-        "its bytes and its id.</p>"
-        f"{''.join(parts)}</body></html>\n"
+        cut = "".join(_spans(ids, token_bytes(peer.core)))
+        title = f"{peer.name}: {len(ids):,} tokens"
+        sections.append((f"cut-{number}", title, f'<pre class="cut">{cut}</pre>'))
+    return frame(
+        kind="comparison of tokenizers",
+        name=corpus,
+        summary=f"Below the figures: {name}{rest}. A colour is a token; hovering says its bytes "
+        "and its id.",
+        sections=sections,
     )
 
 
@@ -106,7 +88,7 @@ def _spans(ids: Sequence[int], table: Sequence[bytes]) -> Iterator[str]:
             text = data.decode(errors="replace")
         title = " ".join(f"{table[each]!r} ({each})"[1:] for each in waiting)
         kind = f"t{number % _COLOURS}"
-        yield f'<span class="{kind}" title="{html.escape(title)}">{_visible(text)}</span>'
+        yield f'<span class="{kind}" title="{escape(title)}">{_visible(text)}</span>'
         waiting = []
 
 
@@ -114,7 +96,6 @@ def _visible(text: str) -> str:
     """White space with a sign of its own; characters that draw nothing by their number."""
     signs = {" ": "<i>·</i>", "\t": "<i>→</i>\t", "\n": "<i>↵</i>\n", "\r": "<i>␍</i>"}
     return "".join(
-        signs.get(each)
-        or (html.escape(each) if each.isprintable() else f"<i>U+{ord(each):04X}</i>")
+        signs.get(each) or (escape(each) if each.isprintable() else f"<i>U+{ord(each):04X}</i>")
         for each in text
     )
