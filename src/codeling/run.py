@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codeling.errors import CodelingError, UsageError
 from codeling.manifest import Manifest, locked, remove_partials, write_bytes, write_json
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
 from codeling.recipe.training import DECIDE_NOTHING
+
+if TYPE_CHECKING:
+    from codeling.training.trainer import Result
 
 
 @dataclass
@@ -117,7 +120,7 @@ def _assist(context: Context) -> None:
     from codeling.training.distributed import hear
 
     if hear() == "training":
-        list(_training(replace(context, manifest=Manifest(context.folder))))
+        _train(replace(context, manifest=Manifest(context.folder)))
 
 
 def _do(stage: Stage, context: Context) -> dict[str, Any]:
@@ -222,6 +225,14 @@ def _tokens(context: Context) -> Iterable[Path]:
 
 
 def _training(context: Context) -> Iterable[Path]:
+    checkpoint = _train(context).checkpoint
+    folder = context.folder
+    written = [path for path in checkpoint.rglob("*") if path.is_file()]
+    return [folder / "metrics.jsonl", folder / "samples.jsonl", *written]
+
+
+def _train(context: Context) -> "Result":
+    """In this process, and under ``torchrun`` together with the others."""
     from codeling.dataset.mixture import read_owners
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
@@ -250,7 +261,7 @@ def _training(context: Context) -> Iterable[Path]:
         )
     finally:
         context.stop.patient = False
-    return [folder / "metrics.jsonl", folder / "samples.jsonl", *result.checkpoint.iterdir()]
+    return result
 
 
 def _model_config(recipe: Recipe, vocab_size: int) -> Any:

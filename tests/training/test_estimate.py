@@ -66,3 +66,11 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     assert not torch.cuda.is_available() or torch.cuda.device_count() < 99
     with pytest.raises(UsageError, match="CUDA devices here"):
         of({"steps": 1, "device": "cuda:98"})
+
+
+def test_bits_per_byte_are_forecast() -> None:
+    nano = of({"tokens": 4_000_000})
+    assert nano.bits_per_byte_within
+    assert 1.4 < nano.bits_per_byte < 1.8
+    assert 0 < nano.bits_per_byte_error < 0.2
+    assert not of({"tokens": 4_000_000_000}, size="medium").bits_per_byte_within

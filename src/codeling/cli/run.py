@@ -47,6 +47,9 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
         return
     minutes = expected.seconds / 60
     length = f"{minutes:,.1f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
+    bits = f"{expected.bits_per_byte:.2f} ± {expected.bits_per_byte_error:.2f} expected"
+    if not expected.bits_per_byte_within:
+        bits += ", a guess: far from the runs that were measured"
     for name, value in {
         "parameters": f"{expected.num_parameters:,} ({expected.num_block_parameters:,} in blocks)",
         "memory": f"{expected.memory_bytes / 2**30:.2f} GiB on {expected.device}",
@@ -56,5 +59,6 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
         "matrix rate": f"{expected.matrix_flops_per_second / 1e9:,.0f} GFLOP/s in "
         f"{expected.precision}, measured now",
         "time": f"{length} of training at {EXPECTED_UTILISATION:.0%} of that rate",
+        "bits per byte": bits,
     }.items():
-        typer.echo(f"{name:<12} {value}")
+        typer.echo(f"{name:<13} {value}")

@@ -11,6 +11,7 @@ import torch
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import LOSS_CHUNK_ROWS
 from codeling.recipe import Recipe
+from codeling.training.forecast import forecast
 from codeling.training.machine import matrix_rate, rows_at_once, set_up
 from codeling.training.schedule import steps_asked
 
@@ -36,6 +37,11 @@ class Estimate:
     seconds: float
     device: str
     precision: str
+    bits_per_byte: float
+    """On held-out text, by :mod:`codeling.training.forecast`."""
+    bits_per_byte_error: float
+    bits_per_byte_within: bool
+    """Whether the runs that the fit was made from were of this kind of size."""
 
 
 def estimate(recipe: Recipe) -> Estimate:
@@ -59,6 +65,7 @@ def estimate(recipe: Recipe) -> Estimate:
         seconds = training.minutes * 60
         num_steps = max(1, int(seconds * tokens_per_second / training.tokens_per_step))
     num_tokens = num_steps * training.tokens_per_step
+    expected = forecast(config.num_block_parameters, num_tokens)
     return Estimate(
         num_parameters=config.num_parameters,
         num_block_parameters=config.num_block_parameters,
@@ -71,6 +78,9 @@ def estimate(recipe: Recipe) -> Estimate:
         seconds=num_tokens / tokens_per_second,
         device=str(machine.device),
         precision="bf16" if machine.dtype == torch.bfloat16 else "fp32",
+        bits_per_byte=expected.bits_per_byte,
+        bits_per_byte_error=expected.error,
+        bits_per_byte_within=expected.is_within,
     )
 
 

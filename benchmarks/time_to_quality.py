@@ -1,0 +1,255 @@
+"""Claim: the bits per byte of a tuned Hugging Face run, in a fifth of its time.
+
+One corpus (this machine's installed Python, built once into the run folder), one held-out text in
+bytes, the same blocks (layers, heads, width) for all sides:
+
+- **A**: transformers' Trainer with bf16 on, GPT-2's byte-level BPE trained anew, overflow chunks
+  of 128 tokens as in the Hugging Face course (chapter 7.6), AdamW and cosine, warm-up of 5 % of
+  its steps, the best of ``--rates``, ``--minutes`` long. Each rate is first tried for a fifth.
+- **A'**: the course as written: rate 5e-4, 32 rows at a time and 8 of them a step, warm-up of
+  1,000 steps, fp32, for the same time.
+- **B**: ``codeling train`` for a fifth of A's minutes and for a tenth, as the preset is.
+
+Bits per byte of all sides by the same code: windows of the side's own context, every token once,
+with at least half a context before it. Time is that of training alone; measuring stands outside.
+Prints the curves' points, and how long A and A' took to what B came to; draws all curves into one
+picture.  Run:  python benchmarks/time_to_quality.py --minutes 20
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codeling.corpus.document import iterate
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.recipe import read_recipe
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training import state
+
+Curve = list[tuple[float, float]]
+"""(seconds of training, bits per byte of the held-out text)."""
+CHUNK = 128
+"""The course's context."""
+POINTS = 12
+"""Measurements of a curve."""
+
+
+def bits_per_byte(
+    logits: Callable[[torch.Tensor], torch.Tensor],
+    encode: Callable[[str], list[int]],
+    texts: Sequence[str],
+    start: int,
+    context: int,
+) -> float:
+    """Of ``texts``, each after the id ``start``."""
+    nats, num_bytes, half = 0.0, 0, context // 2
+    with torch.no_grad():
+        for text in texts:
+            ids = [start, *encode(text)]
+            num_bytes += len(text.encode())
+            for begin in range(0, max(1, len(ids) - 1 - half), half):
+                window = torch.tensor(ids[begin : begin + context + 1])
+                scored = torch.log_softmax(logits(window[None, :-1])[0].float(), -1)
+                found = scored.gather(1, window[1:, None]).double()
+                nats -= float(found[half if begin else 0 :].sum())
+    return nats / math.log(2) / num_bytes
+
+
+def corpus_texts(folder: Path, split: str) -> list[str]:
+    """The documents of a split."""
+    return [document.text for document in iterate(folder / "corpus", split, "files")]
+
+
+def hugging_face(
+    folder: Path, shape: GPT2Config, texts: list[str], held_out: list[str], seconds: float,
+    *, rate: float, rows: int, accumulation: int, bf16: bool, warm_up: float | int,
+) -> Curve:  # fmt: skip
+    """Train as the course does for so long; a curve."""
+    import transformers
+    from tokenizers import ByteLevelBPETokenizer
+
+    path = folder / "gpt2-bpe.json"
+    if not path.exists():
+        learned = ByteLevelBPETokenizer()
+        learned.train_from_iterator(
+            texts, vocab_size=shape.vocab_size, special_tokens=["<|endoftext|>"],
+            show_progress=False,
+        )  # fmt: skip
+        learned.save(str(path))
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(path),
+        eos_token="<|endoftext|>",  # noqa: S106
+    )
+
+    def chunks() -> Iterator[dict[str, list[int]]]:
+        while True:
+            for number in np.random.default_rng(0).permutation(len(texts)).tolist():
+                ids = tokenizer(texts[number])["input_ids"]
+                for begin in range(0, len(ids) - CHUNK + 1, CHUNK):  # the rest is dropped, as there
+                    chunk = ids[begin : begin + CHUNK]
+                    yield {"input_ids": chunk, "labels": chunk}
+
+    class Chunks(torch.utils.data.IterableDataset[dict[str, list[int]]]):
+        def __iter__(self) -> Iterator[dict[str, list[int]]]:
+            return chunks()
+
+    config = shape.to_hugging_face() | {
+        "n_positions": CHUNK, "vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**config))
+    curve: Curve = []
+
+    class Clock(transformers.TrainerCallback):  # type: ignore[misc]
+        begun, outside = time.perf_counter(), 0.0
+
+        def elapsed(self) -> float:
+            return time.perf_counter() - self.begun - self.outside
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            done = self.elapsed()
+            ended = done >= seconds or state.global_step >= args.max_steps
+            if args.max_steps > 10 and (ended or done >= (len(curve) + 1) * seconds / POINTS):
+                self.measure(done)
+            control.should_training_stop = ended
+
+        def measure(self, done: float) -> None:
+            began = time.perf_counter()
+            model.eval()
+            found = bits_per_byte(
+                lambda ids: model(ids).logits, lambda text: tokenizer(text)["input_ids"],
+                held_out, tokenizer.eos_token_id, CHUNK,
+            )  # fmt: skip
+            model.train()
+            curve.append((done, found))
+            print(f"  {done:6.0f} s  {found:.3f}", flush=True)
+            self.outside += time.perf_counter() - began
+
+    def go(steps: int) -> float:
+        clock = Clock()
+        arguments = transformers.TrainingArguments(
+            output_dir=str(folder / "trainer"), per_device_train_batch_size=rows,
+            gradient_accumulation_steps=accumulation, max_steps=steps, learning_rate=rate,
+            lr_scheduler_type="cosine", weight_decay=0.1, bf16=bf16,
+            warmup_steps=warm_up if isinstance(warm_up, int) else max(1, int(steps * warm_up)),
+            report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+        )  # fmt: skip
+        trainer = transformers.Trainer(model, arguments, train_dataset=Chunks(), callbacks=[clock])
+        clock.begun = time.perf_counter()
+        trainer.train()
+        return clock.elapsed()
+
+    begun = {name: value.clone() for name, value in model.state_dict().items()}
+    per_step = go(6) / 6  # the horizon of the cosine is planned from a few steps, as ours is
+    model.load_state_dict(begun)
+    go(max(12, int(seconds / per_step)))
+    return curve
+
+
+def ours(folder: Path, recipe: Path, held_out: list[str], minutes: float) -> Curve:
+    """Train by the command line for so long; a curve from the checkpoints that it kept."""
+    run = folder / f"codeling-{minutes:g}"
+    subprocess.run(["cp", "-r", str(folder / "run"), str(run)], check=True)
+    settings = {
+        "training.minutes": minutes, "training.checkpoint_minutes": minutes / POINTS,
+        "training.keep_last": 10 * POINTS,
+    }  # fmt: skip
+    changes = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "codeling", "train", str(recipe), "--out", str(run)]
+    subprocess.run([*command, *changes], check=True, stdout=subprocess.DEVNULL)
+    tokenizer = Tokenizer.load(run / "tokenizer")
+    values = json.loads((run / "model" / "config.json").read_bytes())
+    model = GPT2(GPT2Config.from_hugging_face(values))
+    curve: Curve = []
+    for checkpoint in state.checkpoints(run / "checkpoints"):
+        saved = state.load(checkpoint)
+        if saved.step == 0:
+            continue
+        model.load_state_dict(saved.weights)
+        context = model.config.context_length
+        found = bits_per_byte(model, tokenizer.encode, held_out, tokenizer.end_of_text, context)
+        curve.append((saved.seconds, found))
+        print(f"  {saved.seconds:6.0f} s  {found:.3f}", flush=True)
+    return curve
+
+
+def draw(path: Path, curves: dict[str, Curve]) -> None:
+    """All curves in one picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5))
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.plot([s / 60 for s, _ in curve], [b for _, b in curve], marker=".", label=name)
+    axes.set(xlabel="minutes of training", ylabel="bits per byte, held out", xscale="log")
+    axes.legend()
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Train all sides one after another and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=20.0, help="of side A")
+    parser.add_argument("--rates", default="5e-4,1e-3,2e-3,3e-3", help="tried for side A")
+    parser.add_argument("--rows", type=int, default=32, help="rows of 128 of a step of side A")
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/demo.toml"))
+    parser.add_argument("--held-out-bytes", type=int, default=200_000)
+    parser.add_argument("--out", type=Path, default=Path("runs/time-to-quality"))
+    options = parser.parse_args()
+    folder: Path = options.out
+    command = [sys.executable, "-m", "codeling", "tokenizer", str(options.recipe)]
+    subprocess.run([*command, "--out", str(folder / "run")], check=True, stdout=subprocess.DEVNULL)
+    recipe = read_recipe(options.recipe, []).resolved()
+    shape = GPT2Config(
+        vocab_size=recipe.tokenizer.vocab_size or 0, **recipe.model.model_dump(exclude={"size"})
+    )
+    texts, held_out, left = corpus_texts(folder / "run", "train"), [], options.held_out_bytes
+    validation = corpus_texts(folder / "run", "validation")
+    for number in np.random.default_rng(0).permutation(len(validation)).tolist():
+        size = len(validation[number].encode())
+        if size <= left:
+            held_out.append(validation[number])
+            left -= size
+    seconds = 60 * options.minutes
+    tuned: dict[str, Any] = {"rows": options.rows, "accumulation": 1, "bf16": True, "warm_up": 0.05}
+    tried = {}
+    for rate in map(float, options.rates.split(",")):
+        print(f"A at {rate:g}, a fifth of its time")
+        curve = hugging_face(folder, shape, texts, held_out, seconds / 5, rate=rate, **tuned)
+        tried[rate] = curve[-1][1]
+    best = min(tried, key=lambda rate: tried[rate])
+    curves: dict[str, Curve] = {}
+    print(f"A at {best:g}")
+    curves["A"] = hugging_face(folder, shape, texts, held_out, seconds, rate=best, **tuned)
+    print("A', the course as written")
+    curves["A'"] = hugging_face(
+        folder, shape, texts, held_out, seconds, rate=5e-4, rows=32, accumulation=8, bf16=False,
+        warm_up=1000,
+    )  # fmt: skip
+    for share in (5, 10):
+        print(f"B, a {'fifth' if share == 5 else 'tenth'} of the time")
+        curves[f"B, 1/{share}"] = ours(folder, options.recipe, held_out, options.minutes / share)
+    for name, other, share in (("A", "B, 1/5", 5), ("A'", "B, 1/10", 10)):
+        (theirs, final), (own, reached) = curves[name][-1], curves[other][-1]
+        verdict = "reached" if reached <= final else "NOT reached"
+        print(
+            f"{name}: {final:.3f} after {theirs:.0f} s; {other}: {reached:.3f} after {own:.0f} s, "
+            f"{theirs / own:.1f} times as early: {verdict} (asked: {share} times)"
+        )
+    draw(folder / "curves.svg", curves)
+    print(folder / "curves.svg")
+
+
+if __name__ == "__main__":
+    main()

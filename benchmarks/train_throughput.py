@@ -1,0 +1,134 @@
+"""Claim: a training step here is several times as fast as the Hugging Face Trainer's.
+
+One network (6 layers, width 384, 6 heads, vocabulary 16,384), the same tokens, 8 rows of 512 a
+step, on this machine: our own step (rows packed, forward, backward, clipping, Muon and AdamW)
+against ``transformers.Trainer`` at its default (fp32, AdamW) and with ``bf16``. The three take
+turns in one run; a turn is some steps after some that are not timed. Prints the median rate of
+each, the medians of the pairwise ratios, and which share of the rate of a bf16 matrix product,
+measured between the turns, our step has: that rate is the floor of the time.
+
+Needs transformers and accelerate.  Run:  python benchmarks/train_throughput.py
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codeling.model.config import GPT2Config
+from codeling.recipe import TokenizerRecipe, TrainingRecipe
+from codeling.tokenizer.train import train as train_tokenizer
+from codeling.training.machine import matrix_rate, set_up
+from codeling.training.step import Updater
+
+ROWS, CONTEXT, VOCABULARY = 8, 512, 16_384
+CONFIG = GPT2Config(VOCABULARY, CONTEXT, 6, 6, 384)
+WARM_UP = 2
+
+
+def ours(rows: np.ndarray[Any, Any]) -> Callable[[int], float]:
+    """Steps of ours: a function from how many to their seconds."""
+    tokenizer = train_tokenizer([Path(__file__).read_text()], TokenizerRecipe(vocab_size=300))
+    recipe = TrainingRecipe(adamw_lr=1e-3, muon_lr=1e-3, tokens_per_step=ROWS * CONTEXT)
+    machine = set_up()
+    updater = Updater(recipe, CONFIG, tokenizer, machine)
+
+    def take(steps: int) -> float:
+        begun = 0.0
+        for number in range(WARM_UP + steps):
+            if number == WARM_UP:
+                begun = time.perf_counter()
+            batch = rows[number % len(rows)]
+            updater.update(batch, ROWS, 1.0)
+        return time.perf_counter() - begun
+
+    return take
+
+
+def theirs(rows: np.ndarray[Any, Any], folder: Path, **options: bool) -> Callable[[int], float]:
+    """Steps of the Trainer of transformers, as its defaults and ``options`` make them."""
+    import transformers
+
+    class Rows(torch.utils.data.Dataset[dict[str, Any]]):
+        def __len__(self) -> int:
+            return 10**6
+
+        def __getitem__(self, number: int) -> dict[str, Any]:
+            ids = torch.from_numpy(rows[number // ROWS % len(rows)][number % ROWS][:-1])
+            return {"input_ids": ids, "labels": ids}
+
+    class Clock(transformers.TrainerCallback):  # type: ignore[misc]
+        begun = ended = 0.0
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            now = time.perf_counter()
+            if state.global_step == WARM_UP:
+                self.begun = now
+            self.ended = now
+
+    shape = CONFIG.to_hugging_face() | {"bos_token_id": 0, "eos_token_id": 0}
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**shape))
+
+    def take(steps: int) -> float:
+        clock = Clock()
+        arguments = transformers.TrainingArguments(
+            output_dir=str(folder), per_device_train_batch_size=ROWS, max_steps=WARM_UP + steps,
+            report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(), **options,
+        )  # fmt: skip
+        trainer = transformers.Trainer(model, arguments, train_dataset=Rows(), callbacks=[clock])
+        trainer.train()
+        return clock.ended - clock.begun
+
+    return take
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps of a turn")
+    options = parser.parse_args()
+    try:
+        import accelerate  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        sys.exit(f"{error}; pip install 'codeling[bench]'")
+    machine = set_up()
+    bf16 = machine if machine.dtype == torch.bfloat16 else set_up(precision="bf16")
+    rows = np.random.default_rng(0).integers(0, VOCABULARY, size=(16, ROWS, CONTEXT + 1))
+    with tempfile.TemporaryDirectory() as folder:
+        sides = {
+            "codeling": ours(rows),
+            "Trainer, fp32": theirs(rows, Path(folder)),
+            "Trainer, bf16": theirs(rows, Path(folder), bf16=True),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in sides}
+        peaks = []
+        for number in range(options.rounds):
+            peaks.append(matrix_rate(bf16))
+            for name, take in sides.items():
+                rates[name].append(options.steps * ROWS * CONTEXT / take(options.steps))
+            print(
+                f"round {number + 1}: " + ", ".join(f"{n} {r[-1]:,.0f}" for n, r in rates.items())
+            )
+    peak = statistics.median(peaks)
+    print(f"bf16 matrix product: {peak / 1e9:,.0f} GFLOP/s, {machine.threads} threads")
+    for name, found in rates.items():
+        rate = statistics.median(found)
+        share = rate * CONFIG.train_flops_per_token / peak
+        print(f"{name}: {rate:,.0f} tokens/s, {share:.0%} of the matrix rate")
+    for name in list(sides)[1:]:
+        pairs = zip(rates["codeling"], rates[name], strict=True)
+        print(f"codeling against {name}: {statistics.median(a / b for a, b in pairs):.2f} times")
+
+
+if __name__ == "__main__":
+    main()
