@@ -212,7 +212,8 @@ def main() -> None:
     subprocess.run([*command, "--out", str(folder / "run")], check=True, stdout=subprocess.DEVNULL)
     recipe = read_recipe(options.recipe, []).resolved()
     shape = GPT2Config(
-        vocab_size=recipe.tokenizer.vocab_size or 0, **recipe.model.model_dump(exclude={"size"})
+        vocab_size=Tokenizer.load(folder / "run" / "tokenizer").vocab_size,
+        **recipe.model.model_dump(exclude={"size"}),
     )
     texts, held_out, left = corpus_texts(folder / "run", "train"), [], options.held_out_bytes
     validation = corpus_texts(folder / "run", "validation")
