@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeling.corpus.dedup import Digests, Seen, digest, first_copies, to_array
+from codeling.corpus.dedup import Digests, Seen, digest, first_copies, origins, to_array
 
 # Halves that agree alone have to be told apart too.
 VALUES = st.tuples(st.sampled_from([0, 1, 2**64 - 1]), st.integers(0, 3))
@@ -32,6 +32,11 @@ def test_first_copies_against_its_definition(rows: list[tuple[tuple[int, int], i
     for i, value in enumerate(values):
         assert first[i] == (value not in values[:i])
         assert copies[i] == sum(n for other, n in rows if other == value)
+
+
+@given(DIGESTS)
+def test_origins_are_the_first_of_their_digest(values: list[tuple[int, int]]) -> None:
+    assert origins(array(values)).tolist() == [values.index(value) for value in values]
 
 
 @given(st.lists(DIGESTS, max_size=8))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codeling.corpus import engine
+from codeling.corpus import engine, problem_set
 from codeling.corpus.opt_out import OptOut
 from codeling.corpus.partitions import FileEntry, Partition
 from codeling.corpus.work import work_file
@@ -15,6 +15,7 @@ from codeling.recipe import CorpusRecipe
 
 def settings(folder: Path) -> str:
     OptOut().save(folder / "opt-out.json")
+    problem_set.save([], folder / "problems.json")
     return json.dumps({"recipe": CorpusRecipe().model_dump(mode="json"), "folder": str(folder)})
 
 

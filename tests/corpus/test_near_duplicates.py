@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeling.corpus import near_duplicates
-from codeling.corpus.near_duplicates import clusters, repository_groups
+from codeling.corpus.near_duplicates import clusters, forks
 from codeling.corpus.sketch import sketches
 from codeling.errors import StorageError
 
@@ -140,35 +140,27 @@ def test_joining_is_brute_forces(case: tuple[int, list[tuple[int, int]]]) -> Non
     assert first.tolist() == components(count, pairs)
 
 
-def test_a_fork_joins_its_origin_and_a_copied_file_does_not() -> None:
-    repositories = ["origin"] * 4 + ["fork"] * 3 + ["user"] * 4 + ["fork of fork"] * 2
-    first = [0, 1, 2, 3, 0, 1, 6, 2, 8, 9, 10, 6, 6]
-    assert repository_groups(first, repositories) == {
-        "origin": "origin",
-        "fork": "origin",
-        "user": "user",
-        "fork of fork": "origin",
-    }
-    assert repository_groups([], []) == {}
+def test_a_fork_is_with_its_origin_and_who_copied_a_file_is_not() -> None:
+    origin, fork, user, fork_of_fork = range(4)
+    owners = np.array([origin] * 4 + [fork] * 3 + [user] * 4 + [fork_of_fork] * 2)
+    origins = np.array([0, 1, 2, 3, 0, 1, 6, 2, 8, 9, 10, 6, 6])
+    assert forks(origins, owners).tolist() == [[fork, origin], [fork_of_fork, fork]]
+    nothing = np.empty(0, np.int64)
+    assert forks(nothing, nothing).tolist() == []
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 30)), max_size=30))
-def test_groups_name_their_best_ranked_member(rows: list[tuple[str, int]]) -> None:
-    repositories = [name for name, _ in rows]
-    first = components(len(rows), [(i, at) for i, (_, at) in enumerate(rows) if at < len(rows)])
-    groups = repository_groups(first, repositories)
-    order = list(dict.fromkeys(repositories))
-    assert list(groups) == order
-    for name, group in groups.items():
-        assert groups[group] == group
-        assert order.index(group) <= order.index(name)
-        if group == name:
-            continue
-        # Somebody of the group is a fork of another member, by the rule as it is written.
-        assert any(
-            sum(repositories[first[i]] == b for i in range(len(rows)) if repositories[i] == a)
-            >= 0.5 * repositories.count(a)
-            for a in order
-            for b in order
-            if a != b and groups[a] == groups[b] == group
-        )
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), max_size=30))
+def test_forks_are_those_of_the_rule(rows: list[tuple[int, int]]) -> None:
+    owners = [owner for owner, _ in rows]
+    pairs = [(i, at) for i, (_, at) in enumerate(rows) if at < len(rows)]
+    origins = components(len(rows), pairs)
+    expected = [
+        [one, other]
+        for one in range(5)
+        for other in range(5)
+        if one != other
+        and (copied := sum(owners[at] == other for i, at in enumerate(origins) if owners[i] == one))
+        and copied >= 0.5 * owners.count(one)
+    ]
+    found = forks(np.array(origins, np.int64), np.array(owners, np.int64))
+    assert found.tolist() == expected

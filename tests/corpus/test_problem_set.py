@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from codeling.corpus.problem_set import Problem, read_problems
+from codeling.corpus.problem_set import Problem, load, read_problems, save
 from codeling.errors import CorpusError
 
 ROW = {
@@ -22,6 +22,12 @@ def test_problems_are_read_plain_and_gzipped(tmp_path: Path) -> None:
     plain = read_problems(tmp_path / "set.jsonl")
     assert plain == [Problem(f"Set/{i}", "def f():\n", ("    return 1\n",)) for i in range(3)]
     assert read_problems(tmp_path / "set.jsonl.gz") == plain
+
+
+def test_saved_problems_are_loaded_again(tmp_path: Path) -> None:
+    problems = [Problem("Set/1", "def f():\n", ("a", "b")), Problem("é", "", ())]
+    save(problems, tmp_path / "problems.json")
+    assert load(tmp_path / "problems.json") == problems
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ class Counts:
     """(entry, split) → files kept."""
     functions: dict[tuple[Entry, str], list[int]] = field(default_factory=dict)
     """(entry, split) → functions kept."""
+    redacted: dict[str, list[int]] = field(default_factory=dict)
+    """Kind → [number, documents]."""
     licenses: dict[Entry, set[str]] = field(default_factory=dict)
     """Entry of a source of rows → licences of what is kept of it."""
 
@@ -60,7 +62,7 @@ class Assembly(AbstractContextManager["Assembly"]):
 
     def add(self, partition: Partition, summary: Mapping[str, Any]) -> None:
         """The rows that an extraction left, and what it says it dropped."""
-        for name in ("files_dropped", "functions_dropped"):
+        for name in ("files_dropped", "functions_dropped", "redacted"):
             for reason, (number, num_bytes) in summary[name].items():
                 count(getattr(self._counts, name), reason, num_bytes, number)
         entry = partition.shard.source if partition.shard else None

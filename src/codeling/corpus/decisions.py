@@ -2,13 +2,14 @@
 
 Works on the survey's compact records, columns of numbers and 16-byte digests, never on texts:
 some 60 bytes a document and the names of the repositories. The steps in their order: exact
-copies (the first in the corpus's order is kept), then the split by repository. A step that
+copies (the first in the corpus's order is kept), near-copies, the split by repository. A step that
 drops documents is a function of :class:`Records` that calls :meth:`Records.drop`; one that finds
 repositories which belong together gives pairs of projects to :func:`codeling.corpus.split.assign`.
 This module must not read documents.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeling.corpus import dedup, split
+from codeling.corpus import dedup, near_duplicates, sketch, split
 from codeling.corpus.document import SPLITS
 from codeling.corpus.partitions import Partition
 from codeling.corpus.work import CHOSEN_SCHEMA, work_file
@@ -58,6 +59,8 @@ class Records:
     reason_names: list[str]
     problems: list[dict[str, Any]] = field(default_factory=list)
     """Rows at fault: ``file``, ``row`` (null for all of a shard), ``reason``, ``detail``."""
+    contamination: list[dict[str, Any]] = field(default_factory=list)
+    """Problems found in documents."""
 
     @property
     def kept(self) -> Flags:
@@ -87,6 +90,7 @@ def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) ->
     reasons, repositories = _Names(), _Names()
     columns: dict[str, list[Any]] = {name: [] for name in ("reasons", "repositories", *_NUMBERS)}
     offsets, is_function, problems = [0], [], _Problems()
+    contamination: list[dict[str, Any]] = []
     for partition in partitions:
         with pa.memory_map(str(work_file(folder, "survey", partition.number))) as file:
             table = pa.ipc.open_file(file).read_all()
@@ -103,6 +107,7 @@ def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) ->
         published = pc.index_in(table.column("split"), pa.array(SPLITS)).fill_null(-1)
         columns["split"].append(published.to_numpy().astype(np.int8))
         problems.add(partition, table)
+        contamination += _hits(table)
 
     def whole(name: str, kind: Any) -> Any:
         return np.concatenate(columns[name]).astype(kind, copy=False)
@@ -122,6 +127,7 @@ def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) ->
         reasons=whole("reasons", np.int16),
         reason_names=reasons.names,
         problems=problems.found,
+        contamination=contamination,
     )
 
 
@@ -129,7 +135,11 @@ def decide(
     records: Records, recipe: CorpusRecipe, projects: Mapping[str, str], folder: Path
 ) -> Decisions:
     """Take the steps. ``projects``: repository → project, where it is not the same."""
-    copies = _drop_copies(records)
+    copies, origins = _drop_copies(records)
+    together = []
+    if recipe.near_duplicates.enabled:
+        _drop_near_copies(records, origins, recipe.near_duplicates.threshold, folder)
+        together = _forks(records, origins, projects)
     splits = np.where(records.kept, _published(records, recipe), np.int8(-1)).astype(np.int8)
     rest = np.flatnonzero(records.kept & (splits < 0))
     split_by = "published"
@@ -141,6 +151,7 @@ def decide(
             recipe.validation_share,
             recipe.test_share,
             recipe.seed,
+            together,
         )
         splits[rest] = np.array([SPLITS.index(name) for name in assigned.splits], np.int8)
         split_by = assigned.by
@@ -162,17 +173,72 @@ def save(records: Records, decisions: Decisions, folder: Path) -> list[Partition
     return with_any
 
 
-def _drop_copies(records: Records) -> Integers:
-    """Of equal documents the first is kept (``duplicate``); how many each kept one stands for."""
+def _drop_copies(records: Records) -> tuple[Integers, Integers]:
+    """Of equal documents the first is kept (``duplicate``).
+
+    Gives how many each kept one stands for, and for each document the first that it equals.
+    """
     total = np.zeros(len(records.kept), np.int64)
+    origins = np.arange(len(records.kept))
     for kind in (records.is_function, ~records.is_function):
         chosen = np.flatnonzero(records.kept & kind)
         first, copies = dedup.first_copies(records.digests[chosen], records.copies[chosen])
         total[chosen] = copies
+        origins[chosen] = chosen[dedup.origins(records.digests[chosen])]
         again = np.zeros(len(records.kept), bool)
         again[chosen[~first]] = True
         records.drop(again, "duplicate")
-    return total
+    return total, origins
+
+
+def _drop_near_copies(records: Records, origins: Integers, threshold: float, folder: Path) -> None:
+    """Of near-copies the first is kept (``near_duplicate``); ``origins`` are led on to it."""
+    for kind in (records.is_function, ~records.is_function):
+        chosen = np.flatnonzero(records.kept & kind)
+        sketches = _sketches(records, chosen, folder)
+        first = near_duplicates.clusters(sketches, folder / "sketches", threshold)
+        origins[chosen] = chosen[first]
+        again = np.zeros(len(records.kept), bool)
+        again[chosen[first != np.arange(len(first))]] = True
+        records.drop(again, "near_duplicate")
+    origins[:] = origins[origins]
+
+
+def _sketches(records: Records, wanted: Integers, folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    """The sketches of the documents at ``wanted``, a partition at a time."""
+    for partition, rows in _partitions_of(records, wanted):
+        with pa.memory_map(str(work_file(folder, "survey", partition.number))) as file:
+            column = pa.ipc.open_file(file).read_all().column("sketch")
+        data = b"".join(column.take(pa.array(rows)).to_pylist())
+        yield np.frombuffer(data, np.uint8).reshape(-1, sketch.SKETCH_BYTES)
+
+
+def _forks(
+    records: Records, origins: Integers, projects: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Pairs of projects, of which one is a fork; asked of what is kept and of its copies."""
+    names = [projects.get(name, name) for name in records.repository_names]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    whole = records.kept | (origins != np.arange(len(origins)))
+    places = np.flatnonzero(whole)
+    owners = np.array([numbers[name] for name in names], np.int64)[records.repositories[places]]
+    pairs = near_duplicates.forks(np.searchsorted(places, origins[places]), owners)
+    ordered = list(numbers)
+    return [(ordered[one], ordered[other]) for one, other in pairs.tolist()]
+
+
+def _hits(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The problems that the survey of a partition found."""
+    for row in table.filter(pc.is_valid(table.column("hits"))).to_pylist():
+        for task_id, found_by, start, end in json.loads(row["hits"]):
+            yield {
+                "problem": task_id,
+                "found_by": found_by,
+                "repository": row["repository"],
+                "path": row["path"],
+                "start_line": start,
+                "end_line": end,
+            }
 
 
 def _published(records: Records, recipe: CorpusRecipe) -> npt.NDArray[np.int8]:
@@ -196,16 +262,22 @@ def _paths(records: Records, wanted: Integers, folder: Path) -> Callable[[], Seq
 
     def read() -> Sequence[str]:
         found: list[str] = []
-        for partition in records.partitions:
-            first, last = records.offsets[partition.number : partition.number + 2]
-            begin, end = np.searchsorted(wanted, [first, last])
-            if begin < end:
-                with pa.memory_map(str(work_file(folder, "survey", partition.number))) as file:
-                    paths = pa.ipc.open_file(file).read_all().column("path")
-                found += paths.take(pa.array(wanted[begin:end] - first)).to_pylist()
+        for partition, rows in _partitions_of(records, wanted):
+            with pa.memory_map(str(work_file(folder, "survey", partition.number))) as file:
+                paths = pa.ipc.open_file(file).read_all().column("path")
+            found += paths.take(pa.array(rows)).to_pylist()
         return found
 
     return read
+
+
+def _partitions_of(records: Records, wanted: Integers) -> Iterator[tuple[Partition, Integers]]:
+    """The partitions that the ascending ``wanted`` stand in, and their rows there."""
+    for partition in records.partitions:
+        first, last = records.offsets[partition.number : partition.number + 2]
+        begin, end = np.searchsorted(wanted, [first, last])
+        if begin < end:
+            yield partition, wanted[begin:end] - first
 
 
 class _Names:

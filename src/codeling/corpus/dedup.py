@@ -30,6 +30,13 @@ def to_array(digests: bytes) -> Digests:
     return np.frombuffer(digests, "<u8").reshape(-1, 2)
 
 
+def origins(digests: Digests) -> npt.NDArray[np.int64]:
+    """For every position the first one with its digest."""
+    _, first, number = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    found: npt.NDArray[np.int64] = first[number.reshape(-1)]
+    return found
+
+
 def first_copies(
     digests: Digests, copies: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

@@ -70,7 +70,7 @@ def fingerprint(recipe: CorpusRecipe) -> str:
     with Engine() as engine:
         for shard in list_shards(recipe, engine):
             digest.update(json.dumps(asdict(shard)).encode() + b"\n")
-    for path in (recipe.opt_out,):
+    for path in (recipe.opt_out, *recipe.decontamination.problems):
         if path is not None:
             digest.update(_content(path))
     return digest.hexdigest()

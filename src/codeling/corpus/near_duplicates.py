@@ -1,4 +1,4 @@
-"""Which documents are near-copies of each other: sketches to clusters to groups of repositories.
+"""Which documents are near-copies of each other: sketches to clusters, and forks.
 
 Documents come in order of rank, the best first; of each cluster its first is kept. A cluster is
 a connected component of the pairs whose similarity is at least the threshold, as in BigCode's
@@ -14,7 +14,7 @@ document, 1.5 GB for 18.6 million of them. Nothing depends on how the documents 
 among those who sketched them. This module must not know texts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -146,25 +146,21 @@ def _join(first: I64, left: I64, right: I64) -> I64:
     return first
 
 
-def repository_groups(first: Sequence[int] | I64, repositories: Sequence[str]) -> dict[str, str]:
-    """Every repository → the name of its group, which one split has to hold together.
+def forks(origins: I64, owners: I64) -> I64:
+    """Pairs of projects (P, 2) that one split has to hold together: a fork, what it came from.
 
-    ``first`` is the first copy of each document, exact or near, and ``repositories`` names each
-    document's; both in order of rank, before copies are dropped. A repository joins the one
-    from which at least :data:`FORK_SHARE` of its documents are copies, and all that are joined
-    to it; a group is named after its member that comes first. A file or two in common do not
-    join: dropping the copies has parted those already, and joined by them nearly all
-    repositories would be one.
+    ``origins`` (N,) is the first copy of each document, exact or near, its own position where
+    there is no better one; ``owners`` (N,) numbers each document's project. A project is
+    another's fork when at least :data:`FORK_SHARE` of its documents are copies of documents
+    there. One file in common joins none: dropping the copy has parted the two already, and
+    joined by such files nearly all projects would be one.
     """
-    names = dict.fromkeys(repositories)
-    numbers = {name: number for number, name in enumerate(names)}
-    owners = np.array([numbers[name] for name in repositories], np.int64)
-    origins = owners[np.asarray(first, np.int64)] if len(owners) else owners
-    sizes = np.bincount(owners, minlength=len(numbers))
-    pairs, copies = np.unique(
-        np.stack([owners, origins])[:, owners != origins], axis=1, return_counts=True
-    )
-    forks = copies >= FORK_SHARE * sizes[pairs[0]]
-    groups = _join(np.arange(len(numbers)), pairs[0][forks], pairs[1][forks])
-    ordered = list(names)
-    return {name: ordered[groups[number]] for name, number in numbers.items()}
+    if not len(owners):
+        return np.empty((0, 2), np.int64)
+    sizes = np.bincount(owners)
+    width = len(sizes)
+    theirs = owners[origins]
+    keys, copies = np.unique((owners * width + theirs)[owners != theirs], return_counts=True)
+    pairs = np.stack([keys // width, keys % width], axis=1)
+    found: I64 = pairs[copies >= FORK_SHARE * sizes[pairs[:, 0]]]
+    return found

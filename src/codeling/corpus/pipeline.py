@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codeling.corpus import decisions, document, filters, report
+from codeling.corpus import decisions, document, filters, problem_set, report
 from codeling.corpus.assembly import Assembly, Counts
 from codeling.corpus.engine import Engine
 from codeling.corpus.listing import Listing, list_input
@@ -32,7 +32,7 @@ from codeling.progress import Progress
 from codeling.recipe import CorpusRecipe, Folder, Installed
 
 WORK_FOLDER = "unfinished"
-_FORMAT = 1
+_FORMAT = 2
 """Of the files in the work folder: older ones are not gone on from."""
 
 
@@ -68,6 +68,9 @@ def _prepare(recipe: CorpusRecipe, listing: Listing, folder: Path) -> Path:
     opt_out = OptOut.read(recipe.opt_out)
     digest = hashlib.sha256(recipe.model_dump_json(exclude={"train_on"}).encode())
     digest.update(json.dumps([sorted(opt_out.repositories), sorted(opt_out.hashes)]).encode())
+    paths = recipe.decontamination.problems
+    problems = [problem for path in paths for problem in problem_set.read_problems(path)]
+    digest.update(repr(problems).encode())
     digest.update(listing.fingerprint.encode())
     for partition in listing.partitions:
         digest.update(partition.to_json().encode())
@@ -81,6 +84,7 @@ def _prepare(recipe: CorpusRecipe, listing: Listing, folder: Path) -> Path:
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             opt_out.save(work / "opt-out.json")
+            problem_set.save(problems, work / "problems.json")
             write_json(work / "key.json", key)
     return work
 

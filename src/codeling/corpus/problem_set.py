@@ -9,7 +9,8 @@ import ast
 import gzip
 import json
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def read_problems(path: Path) -> list[Problem]:
     if not problems:
         raise CorpusError(f"problem set {path}: no problem in it")
     return problems
+
+
+def save(problems: Sequence[Problem], path: Path) -> None:
+    """Write problems for :func:`load`."""
+    path.write_text(json.dumps([asdict(problem) for problem in problems]), encoding="utf-8")
+
+
+def load(path: Path) -> list[Problem]:
+    """What :func:`save` wrote."""
+    return [
+        Problem(each["task_id"], each["prompt"], tuple(each["solutions"]))
+        for each in json.loads(path.read_bytes())
+    ]
 
 
 def _problem(line: str, place: str) -> Problem:

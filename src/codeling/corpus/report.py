@@ -79,6 +79,11 @@ def report(
         "splits": splits,
         "files_dropped": _dropped(counts.files_dropped, "files"),
         "functions_dropped": _dropped(counts.functions_dropped, "functions"),
+        "redacted": {
+            kind: {"number": number, "documents": documents}
+            for kind, (number, documents) in sorted(counts.redacted.items())
+        },
+        "contamination": records.contamination,
         "problems": records.problems,
         "sources": sources,
     }

@@ -8,13 +8,10 @@ how often; so a task that was cut off is simply done again. The work folder has 
 every worker. This module must not know what is in other partitions.
 """
 
-import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -22,13 +19,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from codeling.corpus import dedup, document, filters, keywords
+from codeling.corpus import dedup, document, filters, keywords, problem_set, sketch
+from codeling.corpus.decontaminate import Contamination
 from codeling.corpus.draw import drawn
-from codeling.corpus.extract import Switches, extract
+from codeling.corpus.extract import Function, Switches, extract
 from codeling.corpus.items import Item, OutsideSlice, items, place
 from codeling.corpus.language import parses_as_python3
 from codeling.corpus.opt_out import OptOut
 from codeling.corpus.partitions import Partition
+from codeling.corpus.redact import redact
+from codeling.corpus.rows import RowWriter, placed
 from codeling.recipe import CorpusRecipe
 
 SURVEY_SCHEMA = pa.schema(
@@ -44,10 +44,13 @@ SURVEY_SCHEMA = pa.schema(
         ("python3", pa.bool_()),
         ("copies", pa.int64()),
         ("split", pa.string()),
+        ("sketch", pa.binary(sketch.SKETCH_BYTES)),
+        ("hits", pa.string()),
     ]
 )
 """One row a document: drop reason or null and what to say of it, bytes as found and of its text
-in UTF-8, digest, label, copies it stands for, published split or null."""
+in UTF-8, digest, label, copies it stands for, published split or null, sketch or null, problems
+found in it (JSON) or null."""
 
 CHOSEN_SCHEMA = pa.schema([("split", pa.int8()), ("copies", pa.int64()), ("python3", pa.bool_())])
 """One row a document: index into :data:`codeling.corpus.document.SPLITS`, or -1 if dropped."""
@@ -56,8 +59,8 @@ FILES_SCHEMA = document.FILES_SCHEMA.append(pa.field("split", pa.int8()))
 FUNCTIONS_SCHEMA = document.FUNCTIONS_SCHEMA.append(pa.field("split", pa.int8())).append(
     pa.field("digest", pa.binary(dedup.DIGEST_BYTES))
 )
-_BATCH_ROWS, _BATCH_BYTES = 1_000, 8_000_000
-_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+_COMPARED_ROWS, _COMPARED_BYTES = 64, 1_000_000
+"""Documents looked at together where that is faster than one by one."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Context:
     folder: Path
     """The work folder."""
     opt_out: OptOut
+    contamination: Contamination | None
 
     def file(self, kind: str, number: int) -> Path:
         """A partition's file of the work folder."""
@@ -89,6 +93,8 @@ class Verdict:
     num_bytes: int = 0
     digest: bytes | None = None
     python3: bool = False
+    sketch: bytes | None = None
+    hits: str | None = None
 
 
 def survey(task: str, settings: str) -> str:
@@ -96,27 +102,28 @@ def survey(task: str, settings: str) -> str:
     partition, context = Partition.from_json(task), _context(settings)
     documents = num_bytes = 0
     path = context.file("survey", partition.number)
-    with _placed(path) as partial, _Rows(partial, SURVEY_SCHEMA) as rows:
-        for item in items(partition, context.recipe):
-            if isinstance(item, OutsideSlice):
-                rows.extend(_columns_outside(item, context))
-                documents += len(item.rows)
+    with placed(path) as partial, RowWriter(partial, SURVEY_SCHEMA) as rows:
+        for batch in _judged(partition, context):
+            if isinstance(batch, OutsideSlice):
+                rows.extend(_columns_outside(batch, context))
+                documents += len(batch.rows)
                 continue
-            verdict = judge(item, partition, context)
-            rows.add(
-                {
-                    "row": item.row,
-                    "repository": item.repository,
-                    "path": item.path,
-                    "found_bytes": item.num_bytes,
-                    "copies": item.copies,
-                    "split": item.split,
-                    **vars(verdict),
-                },
-                num_bytes=0,
-            )
-            documents += 1
-            num_bytes += verdict.num_bytes
+            compare([(verdict, text) for _, verdict, text in batch], context)
+            for item, verdict, _ in batch:
+                rows.add(
+                    {
+                        "row": item.row,
+                        "repository": item.repository,
+                        "path": item.path,
+                        "found_bytes": item.num_bytes,
+                        "copies": item.copies,
+                        "split": item.split,
+                        **vars(verdict),
+                    },
+                    num_bytes=0,
+                )
+                documents += 1
+                num_bytes += verdict.num_bytes
     return json.dumps({"number": partition.number, "documents": documents, "bytes": num_bytes})
 
 
@@ -138,15 +145,57 @@ def _columns_outside(passed: OutsideSlice, context: Context) -> Mapping[str, Seq
     }
 
 
-def judge(item: Item, partition: Partition, context: Context) -> Verdict:
-    """Everything that can be said of a document without knowing the others."""
+Judged = tuple[Item, Verdict, str]
+"""A document, what is said of it so far, and its text as it would be kept (empty if dropped)."""
+
+
+def _judged(partition: Partition, context: Context) -> Iterator[list[Judged] | OutsideSlice]:
+    """The documents of a partition, some at a time, in their order."""
+    batch: list[Judged] = []
+    num_bytes = 0
+    for item in items(partition, context.recipe):
+        if isinstance(item, OutsideSlice):
+            yield batch
+            yield item
+            batch, num_bytes = [], 0
+            continue
+        verdict, text = judge(item, partition, context)
+        item.data = None
+        batch.append((item, verdict, text))
+        num_bytes += len(text)
+        if len(batch) == _COMPARED_ROWS or num_bytes >= _COMPARED_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+    yield batch
+
+
+def compare(documents: Sequence[tuple[Verdict, str]], context: Context) -> None:
+    """Look for problems in the documents that are kept so far, and sketch them."""
+    kept = [(verdict, text) for verdict, text in documents if verdict.reason is None]
+    if context.contamination is not None:
+        for (verdict, _), hits in zip(
+            kept, context.contamination.search([text for _, text in kept]), strict=True
+        ):
+            if hits:
+                verdict.reason, verdict.digest = "contaminated", None
+                verdict.hits = json.dumps([astuple(hit) for hit in hits])
+        kept = [(verdict, text) for verdict, text in kept if verdict.reason is None]
+    if context.recipe.near_duplicates.enabled:
+        for (verdict, _), row in zip(
+            kept, sketch.sketches([text for _, text in kept]), strict=True
+        ):
+            verdict.sketch = row.tobytes()
+
+
+def judge(item: Item, partition: Partition, context: Context) -> tuple[Verdict, str]:
+    """What can be said of a document by itself, and its text if it is kept so far."""
     recipe, verdict = context.recipe, Verdict(item.reason, item.detail)
     if context.opt_out.names(item.repository):
-        return Verdict("opted_out")
+        return Verdict("opted_out"), ""
     if partition.shard is not None and verdict.reason is None:
         weight = recipe.sources[partition.shard.source].weight
         if not drawn(recipe.seed, f"{partition.shard.name}:{item.row}", weight):
-            return Verdict("not_drawn")
+            return Verdict("not_drawn"), ""
     if verdict.reason is None:
         of_its_own = partition.shard is None or item.path != place(partition, item)
         path = item.path if of_its_own else ""
@@ -154,7 +203,7 @@ def judge(item: Item, partition: Partition, context: Context) -> Verdict:
     text = text_of(item)
     verdict.reason = item.reason
     if text is None:
-        return verdict
+        return verdict, ""
     verdict.num_bytes = len(text) if text.isascii() else len(text.encode())
     if context.opt_out.hashes and context.opt_out.holds(item.data or b"", text):
         verdict.reason = "opted_out"
@@ -163,12 +212,16 @@ def judge(item: Item, partition: Partition, context: Context) -> Verdict:
         verdict.reason = verdict.reason if text.strip() else "empty"
     else:
         verdict.reason = filters.drop_reason(text, recipe)
-    if verdict.reason is None:
-        verdict.python3 = parses_as_python3(text)
-        if recipe.require_python3 and not verdict.python3:
-            verdict.reason = "not_python3"
-        verdict.digest = dedup.digest(text)
-    return verdict
+    if verdict.reason is not None:
+        return verdict, ""
+    text, redacted = redact(text, recipe.redaction.kinds, recipe.redaction.seed)
+    if redacted:
+        verdict.num_bytes = len(text.encode())
+    verdict.python3 = parses_as_python3(text)
+    if recipe.require_python3 and not verdict.python3:
+        verdict.reason = "not_python3"
+    verdict.digest = dedup.digest(text)
+    return verdict, text
 
 
 def text_of(item: Item) -> str | None:
@@ -187,19 +240,22 @@ class _Extracted:
 
     files_dropped: dict[str, list[int]] = field(default_factory=dict)
     functions_dropped: dict[str, list[int]] = field(default_factory=dict)
+    redacted: dict[str, list[int]] = field(default_factory=dict)
+    """Kind → [number, documents]."""
 
 
 def extraction(task: str, settings: str) -> str:
     """Leave the rows of both tables for the chosen documents of a partition given as JSON."""
     partition, context = Partition.from_json(task), _context(settings)
+    recipe = context.recipe
     number, counts, documents, num_bytes = partition.number, _Extracted(), 0, 0
     with pa.OSFile(str(context.file("chosen", number))) as file:
         chosen = pa.ipc.open_file(file).read_all().to_pylist()
     with (
-        _placed(context.file("files", number)) as files_path,
-        _placed(context.file("functions", number)) as functions_path,
-        _Rows(files_path, FILES_SCHEMA) as files,
-        _Rows(functions_path, FUNCTIONS_SCHEMA) as functions,
+        placed(context.file("files", number)) as files_path,
+        placed(context.file("functions", number)) as functions_path,
+        RowWriter(files_path, FILES_SCHEMA) as files,
+        RowWriter(functions_path, FUNCTIONS_SCHEMA) as functions,
     ):
         choices = iter(chosen)
         for item in items(partition, context.recipe):
@@ -214,6 +270,11 @@ def extraction(task: str, settings: str) -> str:
                 dropped = counts.functions_dropped if item.function else counts.files_dropped
                 count(dropped, "unreadable", item.num_bytes)
                 continue
+            text, redacted = redact(text, recipe.redaction.kinds, recipe.redaction.seed)
+            for kind, found in redacted.items():
+                count(counts.redacted, kind, 1, found)
+            if redacted and item.function is not None:
+                item.function = redacted_function(item.function, text, recipe)
             size = len(text) if text.isascii() else len(text.encode())
             documents, num_bytes = documents + 1, num_bytes + size
             if item.function is None:
@@ -221,9 +282,29 @@ def extraction(task: str, settings: str) -> str:
             for row in _function_rows(item, text, choice, context.recipe, counts):
                 functions.add(row, len(row["whole_func_string"]))
     summary = {"number": number, "documents": documents, "bytes": num_bytes, **vars(counts)}
-    with _placed(context.file("extraction", number)) as partial:
+    with placed(context.file("extraction", number)) as partial:
         partial.write_text(json.dumps(summary), encoding="utf-8")
     return json.dumps(summary)
+
+
+def redacted_function(function: Function, text: str, recipe: CorpusRecipe) -> Function:
+    """A row of functions whose text was redacted: its other columns are cut out of ``text``.
+
+    Where no function is found in it, tokens and documentation are left empty, for the published
+    ones hold what was redacted.
+    """
+    found = next(iter(extract(text, _switches(recipe))), None)
+    return replace(
+        function,
+        text=text,
+        tokens=found.tokens if found else [],
+        docstring=found.docstring if found else "",
+        docstring_tokens=found.docstring_tokens if found else [],
+    )
+
+
+def _switches(recipe: CorpusRecipe) -> Switches:
+    return Switches(recipe.methods, recipe.docstring_summary, recipe.comment_tokens)
 
 
 def _file_row(item: Item, text: str, size: int, choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,8 +328,7 @@ def _function_rows(
     recipe: CorpusRecipe,
     counts: _Extracted,
 ) -> Iterator[dict[str, Any]]:
-    switches = Switches(recipe.methods, recipe.docstring_summary, recipe.comment_tokens)
-    for function in [item.function] if item.function else extract(text, switches):
+    for function in [item.function] if item.function else extract(text, _switches(recipe)):
         reason = filters.function_drop_reason(function, recipe, item.path)
         if reason is not None and item.function is None:
             count(counts.functions_dropped, reason, len(function.text.encode()))
@@ -291,61 +371,13 @@ def count(counts: dict[str, list[int]], reason: str, num_bytes: int, number: int
 def _context(settings: str) -> Context:
     values = json.loads(settings)
     folder = Path(values["folder"])
+    problems = problem_set.load(folder / "problems.json")
     return Context(
-        CorpusRecipe.model_validate(values["recipe"]), folder, OptOut.load(folder / "opt-out.json")
+        CorpusRecipe.model_validate(values["recipe"]),
+        folder,
+        OptOut.load(folder / "opt-out.json"),
+        Contamination(problems) if problems else None,
     )
-
-
-class _Rows:
-    """Writes rows to an Arrow IPC file, a batch in memory at a time."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._columns: list[list[Any]] = [[] for _ in schema]
-        self._num_bytes = 0
-        self._writer = pa.ipc.new_file(str(path), schema, options=_COMPRESSED)
-
-    def __enter__(self) -> "_Rows":
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if error is None:
-            self._flush()
-        self._writer.close()
-
-    def add(self, row: Mapping[str, Any], num_bytes: int) -> None:
-        """One row; ``num_bytes`` is about what it takes."""
-        for column, name in zip(self._columns, self._schema.names, strict=True):
-            column.append(row[name])
-        self._num_bytes += num_bytes
-        if len(self._columns[0]) >= _BATCH_ROWS or self._num_bytes >= _BATCH_BYTES:
-            self._flush()
-
-    def extend(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Many rows, of few bytes, as columns; one that is left out is null throughout."""
-        number = len(next(iter(columns.values())))
-        for column, name in zip(self._columns, self._schema.names, strict=True):
-            column.extend(columns.get(name, [None] * number))
-        if len(self._columns[0]) >= _BATCH_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._columns[0]:
-            arrays = [pa.array(c, f.type) for c, f in zip(self._columns, self._schema, strict=True)]
-            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._columns = [[] for _ in self._schema]
-        self._num_bytes = 0
-
-
-@contextmanager
-def _placed(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed to ``path`` when it is whole; two may do so at once."""
-    partial = path.with_name(f"{path.name}.{hashlib.sha256(os.urandom(8)).hexdigest()[:8]}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 TASKS: dict[str, Callable[[str, str], str]] = {"survey": survey, "extraction": extraction}

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from codeling.recipe.cleaning import Decontamination, NearDuplicates, Redaction
 from codeling.recipe.section import Positive, Section, Share
 from codeling.recipe.sources import Installed, Source
 
@@ -108,6 +109,9 @@ class CorpusRecipe(Section):
     test_share: Share = 0.03
     """Of the bytes kept, by repository."""
     seed: int = Field(0, ge=0)
+    near_duplicates: NearDuplicates = NearDuplicates()
+    decontamination: Decontamination = Decontamination()
+    redaction: Redaction = Redaction()
 
     @field_validator("opt_out")
     @classmethod

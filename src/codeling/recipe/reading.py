@@ -104,9 +104,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
-    section = values.setdefault(table, {})
-    if not isinstance(section, dict):
-        raise RecipeError(f"--set {override}: {table} is not a table")
+    section = values
+    *tables, key = f"{table}.{key}".split(".")
+    for number, name in enumerate(tables, start=1):
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise RecipeError(f"--set {override}: {'.'.join(tables[:number])} is not a table")
     if key in {"minutes", "tokens", "steps"} and table == "training":
         for other in ("minutes", "tokens", "steps"):
             section.pop(other, None)

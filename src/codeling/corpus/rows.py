@@ -1,0 +1,69 @@
+"""Rows on their way to an Arrow IPC file of the work folder, whole or not there at all.
+
+A batch is in memory at a time. Two workers may write the same file at once: each writes beside
+its place, and what they write is the same. This module must not know what the rows mean.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+_BATCH_ROWS, _BATCH_BYTES = 1_000, 8_000_000
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+class RowWriter:
+    """Writes rows to an Arrow IPC file, a batch in memory at a time."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._columns: list[list[Any]] = [[] for _ in schema]
+        self._num_bytes = 0
+        self._writer = pa.ipc.new_file(str(path), schema, options=_COMPRESSED)
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()
+
+    def add(self, row: Mapping[str, Any], num_bytes: int) -> None:
+        """One row; ``num_bytes`` is about what it takes."""
+        for column, name in zip(self._columns, self._schema.names, strict=True):
+            column.append(row[name])
+        self._num_bytes += num_bytes
+        if len(self._columns[0]) >= _BATCH_ROWS or self._num_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def extend(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Many rows, of few bytes, as columns; one that is left out is null throughout."""
+        number = len(next(iter(columns.values())))
+        for column, name in zip(self._columns, self._schema.names, strict=True):
+            column.extend(columns.get(name, [None] * number))
+        if len(self._columns[0]) >= _BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._columns[0]:
+            arrays = [pa.array(c, f.type) for c, f in zip(self._columns, self._schema, strict=True)]
+            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._columns = [[] for _ in self._schema]
+        self._num_bytes = 0
+
+
+@contextmanager
+def placed(path: Path) -> Iterator[Path]:
+    """A path to write to, renamed to ``path`` when it is whole; two may do so at once."""
+    partial = path.with_name(f"{path.name}.{hashlib.sha256(os.urandom(8)).hexdigest()[:8]}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
