@@ -87,6 +87,7 @@ RULES = (
     ["min_comment_fraction=0.01"],
     ["max_comment_fraction=0.3"],
     ["max_error_fraction=0.0", "require_python3=false"],
+    ["[corpus.decontamination]", 'problems=["{run}/../odd/set.jsonl"]'],
 )
 """Settings of the rules that are off unless asked for, over the folder of odd files."""
 
@@ -107,6 +108,12 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = parse_recipe(RECIPE, [f"corpus.sources=[{', '.join(sources)}]"])
     run(recipe, top / "run")
     return top / "run"
+
+
+MANY = "def name(a):\n" + "".join(
+    f"    name_{i} = a[{i}] if a > {i} else not name_{i - 1}\n    print(name_{i}, a % {i})\n"
+    for i in range(1, 140)
+)
 
 
 def _write_one_file_for_every_drop_reason(folder: Path) -> None:
@@ -133,8 +140,12 @@ def _write_one_file_for_every_drop_reason(folder: Path) -> None:
         "not_python3": b"print 'this is not Python 3, whoever reads it'\n",
         "kept": value.encode(),
         "duplicate": value.encode() + b"\n",
+        "many": MANY.encode(),
+        "near_duplicate": MANY.replace("name_70", "renamed").encode(),
     }.items():
         (folder / f"{name}.py").write_bytes(data)
+    problem = {"task_id": "Set/1", "prompt": "", "canonical_solution": MANY}
+    (folder / "set.jsonl").write_text(json.dumps(problem), encoding="utf-8")
     (folder / "unreadable.py").symlink_to("nowhere")
     (folder / "symlinked_folder").symlink_to(folder)
 
