@@ -25,5 +25,5 @@ def test_same_recipe_same_bytes(
     rooms = ("corpus", "tokenizer", "tokens")
     ours, theirs = contents(tmp_path / "again", *rooms), contents(finished, *rooms)
     assert ours.keys() == theirs.keys()
-    assert len(ours) == 12
+    assert len(ours) == 14
     assert [name for name in ours if ours[name] != theirs[name]] == []
