@@ -116,6 +116,9 @@ def hugging_face(
         def elapsed(self) -> float:
             return time.perf_counter() - self.begun - self.outside
 
+        def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            self.begun = time.perf_counter()
+
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             done = self.elapsed()
             ended = done >= seconds or state.global_step >= args.max_steps
@@ -146,12 +149,12 @@ def hugging_face(
             use_cpu=not torch.cuda.is_available(),
         )  # fmt: skip
         trainer = transformers.Trainer(model, arguments, train_dataset=Chunks(), callbacks=[clock])
-        clock.begun = time.perf_counter()
         trainer.train()
         return clock.elapsed()
 
     begun = {name: value.clone() for name, value in model.state_dict().items()}
-    per_step = go(6) / 6  # the horizon of the cosine is planned from a few steps, as ours is
+    go(4)
+    per_step = go(10) / 10  # the horizon of the cosine is planned from a few steps, as ours is
     model.load_state_dict(begun)
     go(max(12, int(seconds / per_step)))
     return curve
