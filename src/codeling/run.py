@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from codeling.errors import CodelingError, UsageError
+from codeling.errors import CodelingError, CorpusError, UsageError
 from codeling.manifest import Manifest, locked, remove_partials, write_bytes, write_json
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
@@ -43,6 +43,8 @@ class Context:
     progress: Progress
     manifest: Manifest
     stop: StopRequest
+    ray: str | None = None
+    """Address of the Ray cluster that builds the corpus, if any; the outcome is the same."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,11 @@ def run(
     until: str = "report",
     progress: Progress = SILENT,
     stop: StopRequest | None = None,
+    ray: str | None = None,
 ) -> dict[str, Any]:
     """Bring ``folder`` to the state that ``recipe`` describes, up to the stage ``until``.
 
+    ``ray`` is the address of a Ray cluster that the corpus is built on.
     Returns a summary: the folder, per stage whether it was done now and why, and its seconds.
 
     :raises UsageError: ``until`` is no stage, or the recipe contradicts itself.
@@ -89,7 +93,7 @@ def run(
         raise UsageError(f"no stage {until!r}; the stages are {', '.join(names)}")
     summary: dict[str, Any] = {"folder": str(folder), "stages": {}}
     with locked(folder):
-        context = Context(recipe, folder, progress, Manifest(folder), stop or StopRequest())
+        context = Context(recipe, folder, progress, Manifest(folder), stop or StopRequest(), ray)
         remove_partials(folder)
         write_bytes(folder / "recipe.toml", recipe.to_toml().encode())
         for stage in STAGES[: names.index(until) + 1]:
@@ -176,16 +180,25 @@ class _Size(NamedTuple):
 def _size(context: Context, split: str) -> _Size:
     report = json.loads((context.folder / "corpus" / "report.json").read_bytes())
     counts = report["splits"][split]
-    if context.recipe.corpus.train_on == "files":
-        return _Size(counts["files"], counts["bytes"])
-    return _Size(counts["functions"], counts["function_bytes"])
+    what = context.recipe.corpus.train_on
+    size = _Size(counts[what], counts["bytes" if what == "files" else "function_bytes"])
+    if split == "train" and not size.num_documents:
+        other = "functions" if what == "files" else "files"
+        raise CorpusError(
+            f"the corpus has no {what} to train on; where its sources hold {other}, set "
+            f'corpus.train_on = "{other}"'
+        )
+    return size
 
 
 def _corpus(context: Context) -> Iterable[Path]:
     from codeling.corpus.pipeline import build
+    from codeling.corpus.report import table
 
     folder = context.folder / "corpus"
-    build(context.recipe.corpus, folder, context.progress)
+    report = build(context.recipe.corpus, folder, context.progress, context.ray)
+    for line in table(report):
+        context.progress.note(line)
     return [*folder.glob("*/*.parquet"), folder / "report.json"]
 
 

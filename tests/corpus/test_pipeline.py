@@ -1,18 +1,22 @@
+import gzip
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from codeling.corpus import document
+from codeling.corpus.engine import Engine
 from codeling.corpus.pipeline import build
 from codeling.errors import CorpusError, UsageError
 from codeling.progress import SILENT, Advance
@@ -211,6 +215,120 @@ def test_progress_counts_every_file(hostile: Path, tmp_path: Path) -> None:
     build(recipe(hostile), tmp_path, Recorder())
     assert len(seen) == 2
     assert all(total == done > 0 for total, done in seen.values())
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """The folder's own modules and more of them, as rows in codeparrot's columns."""
+    folder.mkdir()
+    rows = []
+    for i in range(120):
+        text = BODY.replace("mean", f"mean_{i % 90}").replace("total", f"total_{i % 70}")
+        values = {"repo_name": f"o/r{i % 11}", "path": f"m{i}.py", "content": text * (i % 3 + 1)}
+        rows.append({**values, "copies": "1", "size": "0", "license": "mit"})
+    return rows
+
+
+def mixed(tmp_path: Path) -> CorpusRecipe:
+    """A recipe over files of their own and over rows in three shards."""
+    rows = rows_of(tmp_path / "rows")
+    lines = "".join(json.dumps(row) + "\n" for row in rows[:60]).encode()
+    (tmp_path / "rows" / "a.json.gz").write_bytes(gzip.compress(lines[: len(lines) // 2]))
+    (tmp_path / "rows" / "b.jsonl").write_bytes(lines)
+    pq.write_table(
+        pa.Table.from_pylist(rows[60:]), tmp_path / "rows" / "c.parquet", row_group_size=7
+    )
+    for i in range(30):
+        path = tmp_path / "code" / f"r{i % 5}" / f"m{i}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(BODY.replace("mean", f"own_{i}"))
+        (path.parent / ".git").mkdir(exist_ok=True)
+    sources = [
+        {"kind": "folder", "path": str(tmp_path / "code")},
+        {"kind": "codeparrot", "paths": str(tmp_path / "rows"), "weight": 0.8},
+    ]
+    return CorpusRecipe.model_validate({"sources": sources, "test_share": 0.1})
+
+
+def test_how_the_input_is_cut_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = mixed(tmp_path)
+    report = build(settings, tmp_path / "out", SILENT)
+    assert [problem["file"] for problem in report["problems"]] == ["a.json.gz"]
+    for run_files, piece_bytes, batch_rows in ((1, 1, 1), (7, 3_000, 5), (1_000, 10**9, 10**9)):
+        monkeypatch.setattr("codeling.corpus.partitions.RUN_FILES", run_files)
+        monkeypatch.setattr("codeling.corpus.shards.PIECE_BYTES", piece_bytes)
+        monkeypatch.setattr("codeling.corpus.work._BATCH_ROWS", batch_rows)
+        again = tmp_path / f"out{run_files}"
+        build(settings, again, SILENT)
+        assert contents(again) == contents(tmp_path / "out")
+
+
+def test_a_build_goes_on_from_its_finished_partitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codeling.corpus.partitions.RUN_FILES", 4)
+    settings = mixed(tmp_path)
+    build(settings, tmp_path / "whole", SILENT)
+    asked: list[tuple[str, int]] = []
+    ask = Engine.ask
+
+    def failing(self: Engine, name: str, tasks: Sequence[str], *rest: Any) -> Iterator[str]:
+        for answer in ask(self, name, tasks, *rest):
+            if name in failures and len(asked) > 5:
+                raise KeyboardInterrupt
+            asked.append((name, json.loads(answer)["number"] if name in kinds else 0))
+            yield answer
+
+    kinds = ("survey", "extraction")
+    monkeypatch.setattr(Engine, "ask", failing)
+    out = tmp_path / "out"
+    failures: tuple[str, ...] = ("survey",)
+    with pytest.raises(KeyboardInterrupt):
+        build(settings, out, SILENT)
+    assert not (out / "report.json").exists()
+    surveyed = {path.name for path in (out / "unfinished").glob("survey-*.arrow")}
+    asked.clear()
+    failures = ("extraction",)
+    with pytest.raises(KeyboardInterrupt):
+        build(settings, out, SILENT)
+    again = {f"survey-{number:05d}.arrow" for name, number in asked if name == "survey"}
+    assert surveyed
+    assert not surveyed & again
+    asked.clear()
+    failures = ()
+    build(settings, out, SILENT)
+    assert "survey" not in {name for name, _ in asked}
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_another_recipe_does_not_go_on_from_an_unfinished_build(tmp_path: Path) -> None:
+    settings = mixed(tmp_path)
+    build(settings, tmp_path / "whole", SILENT)
+    work = tmp_path / "out" / "unfinished"
+    work.mkdir(parents=True)
+    (work / "key.json").write_text('{"format": 1, "sha256": "of another"}')
+    (work / "survey-00000.arrow").write_bytes(b"of another")
+    build(settings, tmp_path / "out", SILENT)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_who_opts_out_is_left_out_wholly(tmp_path: Path) -> None:
+    settings = mixed(tmp_path)
+    build(settings, tmp_path / "before", SILENT)
+    gone = read(tmp_path / "before", "files")[3]["content"]
+    listed = ["# remarks", "O/R3  # not this one", hashlib.sha256(gone.encode()).hexdigest(), ""]
+    (tmp_path / "out.txt").write_text("\n".join(listed))
+    values = {**settings.model_dump(), "opt_out": tmp_path / "out.txt"}
+    report = build(CorpusRecipe.model_validate(values), tmp_path / "after", SILENT)
+    assert report["files_dropped"]["opted_out"]["files"] > 1
+    after = read(tmp_path / "after", "files")
+    assert gone not in {row["content"] for row in after}
+    assert "o/r3" not in {row["repo_name"] for row in after}
+    assert "o/r3" not in {row["repository_name"] for row in read(tmp_path / "after", "functions")}
+    values["opt_out"] = tmp_path / "nowhere.txt"
+    with pytest.raises(UsageError, match=r"opt_out .*nowhere\.txt: cannot be read \(No such file"):
+        build(CorpusRecipe.model_validate(values), tmp_path / "other", SILENT)
 
 
 SCRIPT = """

@@ -24,7 +24,7 @@ def run_folder(
     split_by: str = "repository",
 ) -> Path:
     (folder / "corpus").mkdir()
-    splits = {"train": {"files": 1234, "bytes": 5_678_901}}
+    splits = {"train": {"repositories": 2, "files": 1234, "bytes": 5_678_901}}
     report = {"sources": sources, "splits": splits, "split_by": split_by}
     (folder / "corpus" / "report.json").write_text(json.dumps(report))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,10 +1,14 @@
 """``codeling corpus``."""
 
-from codeling.cli.stages import AsJson, Out, Overrides, RecipeFile
+from codeling.cli.stages import AsJson, Out, Overrides, Ray, RecipeFile
 
 
 def corpus(
-    recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    out: Out = None,
+    ray: Ray = None,
+    as_json: AsJson = False,
 ) -> None:
     """Build the corpus alone: read, filter, deduplicate, split, write Parquet.
 
@@ -13,6 +17,6 @@ def corpus(
     from codeling.cli import stages
 
     folder = stages.default_folder(recipe, out)
-    summary = stages.execute(stages.read(recipe, overrides), folder, until="corpus")
+    summary = stages.execute(stages.read(recipe, overrides), folder, until="corpus", ray=ray)
     following = stages.command("tokenizer", recipe, overrides, out)
     stages.finish(summary, as_json, [following])

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codeling.cli.stages import AsJson, Out, Overrides, RecipeFile
+from codeling.cli.stages import AsJson, Out, Overrides, Ray, RecipeFile
 
 if TYPE_CHECKING:
     from codeling.recipe import Recipe
@@ -18,6 +18,7 @@ def run(
         bool,
         typer.Option("--dry-run", help="Print parameters, memory, tokens and time; do nothing."),
     ] = False,
+    ray: Ray = None,
     as_json: AsJson = False,
 ) -> None:
     """Do every stage of a recipe; what is done and unchanged is not done again.
@@ -30,7 +31,7 @@ def run(
     if dry_run:
         _print_estimate(values, as_json)
         return
-    summary = stages.execute(values, stages.default_folder(recipe, out), until="report")
+    summary = stages.execute(values, stages.default_folder(recipe, out), until="report", ray=ray)
     folder = summary["folder"]
     stages.finish(summary, as_json, [f'codeling complete {folder} --prompt "def "'])
 

@@ -19,6 +19,10 @@ Overrides = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="The run folder.", show_default="runs/ and the recipe's name")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="Build the corpus on this Ray cluster."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
 
 
@@ -41,7 +45,7 @@ def command(verb: str, recipe: Path, overrides: list[str] | None, out: Path | No
     return shlex.join(["codeling", verb, str(recipe), *changes, *folder])
 
 
-def execute(recipe: "Recipe", folder: Path, until: str) -> dict[str, Any]:
+def execute(recipe: "Recipe", folder: Path, until: str, ray: str | None = None) -> dict[str, Any]:
     """Run the stages up to ``until`` with a screen and signals.
 
     Under ``torchrun`` the first process alone comes back; the others end when they are done.
@@ -56,7 +60,7 @@ def execute(recipe: "Recipe", folder: Path, until: str) -> dict[str, Any]:
     stop = StopRequest()
     with LISTENER.heeding(stop):
         try:
-            summary = run(recipe, folder, until=until, progress=Screen(), stop=stop)
+            summary = run(recipe, folder, until=until, progress=Screen(), stop=stop, ray=ray)
         except CodelingError as error:
             if is_assisting():  # the first one says it
                 raise typer.Exit(error.exit_code) from error

@@ -56,7 +56,7 @@ class Engine:
         """
         if ray is not None and find_spec("ray") is None:
             raise UsageError("--ray: Ray is not installed; install codeling[ray]")
-        self._ray = ray
+        self.ray = ray
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,6 +65,11 @@ class Engine:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+
+    def restart(self) -> None:
+        """Have the next question answered by a new child."""
+        self._stack.close()
+        self._process = None
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._prefix = f"/cdl{secrets.token_hex(2)}_"  # names have 14 characters
@@ -103,7 +108,7 @@ class Engine:
         assert process.stdin is not None, "the child is started with pipes"
         assert process.stdout is not None, "the child is started with pipes"
         metadata = {
-            "work": name, "settings": settings, "num_bytes": str(num_bytes), "ray": self._ray or ""
+            "work": name, "settings": settings, "num_bytes": str(num_bytes), "ray": self.ray or ""
         }  # fmt: skip
         column = pa.array(tasks, pa.large_string())
         question = pa.table({"task": column}).replace_schema_metadata(metadata)

@@ -15,6 +15,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from codeling.recipe import CorpusRecipe, Folder, Installed
 WORK_FOLDER = "unfinished"
 _FORMAT = 2
 """Of the files in the work folder: older ones are not gone on from."""
+_ATTEMPTS = 3
+"""So often a cluster is asked for the same parts."""
 
 
 def build(
@@ -134,8 +137,7 @@ class _Stage:
         num_bytes = sum(partition.num_bytes for partition in to_do)
         if done:
             self._progress.note(f"{label}: {len(done)} of {len(partitions)} parts are done already")
-        tasks = [partition.to_json() for partition in to_do]
-        answers = self._engine.ask(name, tasks, self._settings, num_bytes)
+        answers = self._answers(name, to_do, num_bytes)
         with self._progress.task(label, num_bytes, "bytes") as advance:
             documents, began = 0, time.monotonic()
             for partition in partitions:
@@ -146,8 +148,27 @@ class _Stage:
                 yield partition
         assert next(answers, None) is None, "the engine answers every task once"
 
-    def _next(self, name: str, partition: Partition, answers: Iterator[str]) -> Mapping[str, Any]:
-        answer: dict[str, Any] = json.loads(next(answers))
+    def _answers(
+        self, name: str, to_do: Sequence[Partition], num_bytes: int
+    ) -> Iterator[Mapping[str, Any]]:
+        """One for each partition in order; what a cluster lost with a machine is asked again."""
+        tasks = deque(partition.to_json() for partition in to_do)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                for answer in self._engine.ask(name, list(tasks), self._settings, num_bytes):
+                    tasks.popleft()
+                    yield json.loads(answer)
+                return
+            except CorpusError as error:  # noqa: PERF203
+                if self._engine.ray is None or attempt == _ATTEMPTS:
+                    raise
+                self._progress.note(f"asking the cluster again for {len(tasks)} parts: {error}")
+                self._engine.restart()
+
+    def _next(
+        self, name: str, partition: Partition, answers: Iterator[Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        answer = next(answers)
         assert answer["number"] == partition.number, "the engine answers in order"
         if not self._file(name, partition).exists():
             raise CorpusError(

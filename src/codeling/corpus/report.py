@@ -4,6 +4,7 @@ Every document found is kept or counted under one reason. Nothing in here knows 
 machine or a folder of it. This module must not read or decide anything.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,31 @@ def report(
         "problems": records.problems,
         "sources": sources,
     }
+
+
+def table(report: Mapping[str, Any]) -> list[str]:
+    """What was kept and what was dropped for which reason, for a terminal."""
+    lines = []
+    totals = report["totals"]
+    for what, num_bytes in (("files", "bytes"), ("functions", "function_bytes")):
+        dropped = report[f"{what}_dropped"]
+        rows = [("kept", totals[what], totals[num_bytes])]
+        rows += [(reason, c[what], c["bytes"]) for reason, c in dropped.items()]
+        found = sum(number for _, number, _ in rows)
+        if not found:
+            continue
+        rows[1:] = sorted(rows[1:], key=lambda row: (-row[1], row[0]))
+        width = max(len(name) for name, _, _ in rows)
+        for name, number, size in rows:
+            share = f"{number / found:6.1%}"
+            lines.append(f"  {name:<{width}}  {number:>11,} {what:<9} {share} {_size(size):>9}")
+    for name, number in Counter(problem["file"] for problem in report["problems"]).most_common(5):
+        lines.append(f"  {name}: {number} bad rows, listed in corpus/report.json")
+    return lines
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
 
 
 def dropped_line(records: Records) -> str:

@@ -13,7 +13,7 @@ from codeling.recipe import Recipe
 from codeling.training import metrics
 
 _LARGEST = 20
-_HELD_OUT = {"repository": "repositories", "file": "files"}
+_HELD_OUT = {"repository": "repositories", "file": "files", "published": "functions"}
 
 
 def model_card(run_folder: Path, recipe: Recipe, config: GPT2Config) -> str:
@@ -26,7 +26,10 @@ def model_card(run_folder: Path, recipe: Recipe, config: GPT2Config) -> str:
     steps = [line for line in lines if line["kind"] == "step"]
     validations = [line for line in lines if line["kind"] == "validation"]
     trained_on = [source for source in report["sources"] if "train" in source["splits"]]
-    trained_on.sort(key=lambda source: (-source["bytes"], source["repository"]))
+    what, size = "files", "bytes"
+    if recipe.corpus.train_on == "functions":
+        what, size = "functions", "function_bytes"
+    trained_on.sort(key=lambda source: (-source[size], source["repository"]))
     train = report["splits"]["train"]
     sections = [
         _front_matter(),
@@ -38,9 +41,9 @@ def model_card(run_folder: Path, recipe: Recipe, config: GPT2Config) -> str:
         "be wrong, unsafe, or a copy of what it was trained on.\n",
         _usage(),
         "## What it was trained on\n",
-        f"{train['files']:,} files, {train['bytes']:,} bytes of {len(trained_on):,} repositories "
-        f"(trained on: {recipe.corpus.train_on}). The largest:\n",
-        _table(trained_on[:_LARGEST]),
+        f"{train[what]:,} {what}, {train[size]:,} bytes of {train['repositories']:,} repositories "
+        f"(trained on: {what}). The largest:\n",
+        _table(trained_on[:_LARGEST], size),
         _rest(trained_on[_LARGEST:]),
         "## How it was trained\n",
         _training(recipe, steps, validations, _HELD_OUT[report["split_by"]]),
@@ -68,9 +71,9 @@ def _usage() -> str:
     )
 
 
-def _table(sources: list[dict[str, Any]]) -> str:
+def _table(sources: list[dict[str, Any]], size: str) -> str:
     rows = [
-        f"| {_cell(source['repository'])} | {_cell(source['license'])} | {source['bytes']:,} |"
+        f"| {_cell(source['repository'])} | {_cell(source['license'])} | {source[size]:,} |"
         for source in sources
     ]
     return "\n".join(["| repository | licence | bytes |", "|---|---|---:|", *rows, ""])

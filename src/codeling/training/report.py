@@ -326,40 +326,39 @@ def _drops(drops: Mapping[str, Values], what: str, caption: str, found: int | No
 
 def _sources(sources: Sequence[Values]) -> str:
     kept = sorted(
-        (source for source in sources if source["bytes"]),
+        (source for source in map(_documents, sources) if source["bytes"]),
         key=lambda source: (-source["bytes"], source["repository"]),
     )
     if not kept:
         return ""
     rows, bars = [], []
     for source in kept[:MAX_SOURCES]:
-        splits = source["splits"]
-        rows.append(
-            [
-                source["repository"],
-                source["license"] or "not known",
-                ", ".join(splits),
-                f"{source['files']:,}",
-                short_bytes(source["bytes"]),
-            ]
-        )
+        splits, license_ = source["splits"], source["license"] or "not known"
+        amounts = [f"{source['files']:,}", short_bytes(source["bytes"])]
+        rows.append([source["repository"], license_, ", ".join(splits), *amounts])
         bars.append(
             (splits[0] if len(splits) == 1 else "mixed", source["bytes"] / kept[0]["bytes"])
         )
     if rest := kept[MAX_SOURCES:]:
-        files, num_bytes = sum(s["files"] for s in rest), sum(s["bytes"] for s in rest)
+        files, num_bytes = (sum(s[key] for s in rest) for key in ("files", "bytes"))
         rows.append([f"{len(rest):,} more", "", "", f"{files:,}", short_bytes(num_bytes)])
         bars.append(("mixed", min(1.0, num_bytes / kept[0]["bytes"])))
     shown = ["train", "validation", "test", *(["mixed"] if "mixed" in dict(bars) else [])]
     key = "".join(f'<span><i class="{split}"></i>{split}</span>' for split in shown)
     by_repository = table(
-        ["repository", "license", "split", "files", "bytes"],
+        ["repository", "license", "split", "documents", "bytes"],
         rows,
         numbers=(3, 4),
         bars=bars,
         optional=(1, 3),
     )
     return f'<h3>By repository</h3><div class="key">{key}</div>{by_repository}'
+
+
+def _documents(source: Values) -> Values:
+    """A source; where its rows were functions, with those in the place of files."""
+    functions = {"files": source.get("functions", 0), "bytes": source.get("function_bytes", 0)}
+    return {**source, **functions} if source.get("functions_found") else source
 
 
 def _recipe_text(path: Path) -> str:

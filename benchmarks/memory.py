@@ -1,0 +1,163 @@
+"""Claim: 20 GB of Python go through filter, extraction and exact deduplication under 6 GB.
+
+Makes the input first: the Python of the running interpreter and its packages in codeparrot's
+columns as Parquet, again and again, every function and class with another name each time, so
+that nothing is left out as a copy. Then builds the corpus in a process of its own and looks ten
+times a second at the memory of that process and all below it. Prints the peak as the kernel
+counts it for each process alone (RSS, shared pages more than once) and shared pages once (PSS),
+and the rate. Run:  python benchmarks/memory.py --gigabytes 20 --folder /big/disk
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codeling.corpus.sources import list_files
+from codeling.recipe import CorpusRecipe
+
+LIMIT_GB = 6.0
+SHARD_BYTES = 500_000_000
+_NAME = re.compile(r"^[ \t]*(?:async )?(?:def|class) \w+", re.MULTILINE)
+BUILD = """
+import json, sys
+from pathlib import Path
+from codeling.corpus.pipeline import build
+from codeling.progress import SILENT
+from codeling.recipe import CorpusRecipe
+source = {"kind": "codeparrot", "paths": sys.argv[1]}
+report = build(CorpusRecipe.model_validate({"sources": [source]}), Path(sys.argv[2]), SILENT)
+print(json.dumps({"totals": report["totals"], "files_dropped": report["files_dropped"]}))
+"""
+
+
+def rows(num_bytes: int) -> Iterator[dict[str, str]]:
+    """Real files with changed names, until so many bytes of text are given."""
+    files = [f for f in list_files(CorpusRecipe()) if f.drop_reason is None]
+    originals: list[tuple[dict[str, str], list[str]]] = []
+    for file in files:
+        with suppress(OSError, UnicodeDecodeError):
+            text = Path(file.location).read_bytes().decode()
+            row = {
+                "repo_name": file.repository.project,
+                "path": file.path,
+                "copies": "1",
+                "license": file.repository.license,
+            }
+            ends = [0, *(match.end() for match in _NAME.finditer(text)), len(text)]
+            originals.append((row, [text[i:j] for i, j in pairwise(ends)]))
+    given = turn = 0
+    while given < num_bytes:
+        for row, pieces in originals:
+            content = f"_{turn}".join(pieces)
+            given += len(content)
+            repository = f"{row['repo_name']}/copy{turn}"
+            yield {**row, "repo_name": repository, "size": str(len(content)), "content": content}
+            if given >= num_bytes:
+                return
+        turn += 1
+
+
+def write_input(folder: Path, num_bytes: int) -> int:
+    """Shards of about half a gigabyte of text, in row groups of 1,000; their bytes of text."""
+    schema = pa.schema(
+        [
+            (name, pa.string())
+            for name in ("repo_name", "path", "copies", "size", "content", "license")
+        ]
+    )
+    pending: list[dict[str, str]] = []
+    total = shard = in_shard = 0
+    writer = None
+    for row in rows(num_bytes):
+        pending.append(row)
+        if len(pending) == 1_000:
+            if writer is None:
+                path = folder / f"train-{shard:05d}.parquet"
+                writer = pq.ParquetWriter(path, schema, compression="zstd")
+            writer.write_table(pa.Table.from_pylist(pending, schema))
+            size = sum(len(row["content"]) for row in pending)
+            total, in_shard, pending = total + size, in_shard + size, []
+            if in_shard > SHARD_BYTES:
+                writer.close()
+                writer, shard, in_shard = None, shard + 1, 0
+    if writer is not None:
+        writer.close()
+    return total
+
+
+def tree(root: int) -> list[int]:
+    """A process and everything below it."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [root]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found
+
+
+def memory(root: int) -> tuple[int, int]:
+    """Bytes that a process tree holds: RSS summed, PSS summed."""
+    rss = pss = 0
+    for process in tree(root):
+        with suppress(OSError):
+            text = Path(f"/proc/{process}/smaps_rollup").read_text()
+            rss += 1024 * sum(map(int, re.findall(r"^Rss:\s+(\d+)", text, re.MULTILINE)))
+            pss += 1024 * sum(map(int, re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)))
+    return rss, pss
+
+
+def main() -> None:
+    """Make the input, build, print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--gigabytes", type=float, default=20.0, help="text of the input")
+    parser.add_argument("--folder", type=Path, help="where to put input and corpus (and keep both)")
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp())
+    (folder / "input").mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    total = write_input(folder / "input", int(arguments.gigabytes * 1e9))
+    stored = sum(path.stat().st_size for path in (folder / "input").iterdir())
+    print(
+        f"input      {total / 1e9:.1f} GB of text, {stored / 1e9:.1f} GB of Parquet, "
+        f"made in {time.perf_counter() - began:.0f} s"
+    )
+    began = time.perf_counter()
+    command = [sys.executable, "-c", BUILD, str(folder / "input"), str(folder / "corpus")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    peak_rss = peak_pss = 0
+    while process.poll() is None:
+        rss, pss = memory(process.pid)
+        peak_rss, peak_pss = max(peak_rss, rss), max(peak_pss, pss)
+        time.sleep(0.1)
+    seconds = time.perf_counter() - began
+    assert process.stdout is not None
+    report = json.loads(process.stdout.read())
+    totals = report["totals"]
+    print(f"found      {totals['files_found']:,} files, kept {totals['files']:,}")
+    print(f"functions  {totals['functions']:,}")
+    for reason, counts in report["files_dropped"].items():
+        print(f"  {reason}: {counts['files']:,}")
+    print(f"time       {seconds:.0f} s, {total / seconds / 1e6:.1f} MB/s of text")
+    print(f"peak       {peak_rss / 1e9:.2f} GB RSS, {peak_pss / 1e9:.2f} GB PSS (limit {LIMIT_GB})")
+    if arguments.folder is None:
+        shutil.rmtree(folder)
+    if peak_rss > LIMIT_GB * 1e9:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
