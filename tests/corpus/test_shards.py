@@ -9,6 +9,7 @@ import pytest
 from codeling.corpus import shards
 from codeling.corpus.listing import fingerprint
 from codeling.corpus.shards import Piece, Shard, lines, local_shards, pieces
+from codeling.errors import CorpusError
 from codeling.recipe import CorpusRecipe
 
 
@@ -92,7 +93,7 @@ def test_what_is_behind_a_url_is_listed_and_read_through_daft(
         (s.name, s.format, s.num_bytes) for s in local
     ]
     task = json.dumps([2, [f"file://{tmp_path}/data/**/*.jsonl"]])
-    (found,) = json.loads(shards.find(task, ""))
+    (found,) = json.loads(shards.find(task, ""))["shards"]
     assert Shard(**found).name == "more/b.jsonl"
     parquet, text = remote
     assert shards.column_names(parquet) == ["content"]
@@ -103,6 +104,18 @@ def test_what_is_behind_a_url_is_listed_and_read_through_daft(
     assert [row for row, _ in lines(text, piece, 100)] == [0, 1, 2]
     answer = json.loads(shards.look(json.dumps(asdict(parquet)), ""))
     assert [Piece(**values) for values in answer] == pieces(parquet)
+
+
+def test_what_cannot_be_listed_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("no rows")
+    for url, error, words in (
+        ("nowhere://bucket/a.parquet", CorpusError, r"nowhere://\S+: cannot be listed \(.+\)"),
+        (f"s3s://{tmp_path}/*", CorpusError, r"cannot be listed \(.+\)"),
+    ):
+        recipe = CorpusRecipe.model_validate({"sources": [{"kind": "codeparrot", "paths": url}]})
+        with pytest.raises(error, match=words) as caught:
+            fingerprint(recipe)
+        assert "\n" not in str(caught.value)
 
 
 def test_the_fingerprint_follows_every_kind_of_source(tmp_path: Path) -> None:

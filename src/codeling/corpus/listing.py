@@ -15,6 +15,7 @@ from codeling.corpus.partitions import Partition, partitions
 from codeling.corpus.shards import Piece, Shard, is_remote, local_shards
 from codeling.corpus.sources import Repository, list_files
 from codeling.corpus.sources import fingerprint as files_fingerprint
+from codeling.errors import CorpusError, UsageError
 from codeling.recipe import CorpusRecipe, RowSource
 
 
@@ -32,6 +33,7 @@ def list_input(recipe: CorpusRecipe, engine: Engine) -> Listing:
     """Everything that there is to read.
 
     :raises UsageError: a path of the recipe does not exist.
+    :raises CorpusError: what is behind a URL cannot be listed.
     """
     files = list_files(recipe)
     shards = list_shards(recipe, engine)
@@ -51,11 +53,21 @@ def list_shards(recipe: CorpusRecipe, engine: Engine) -> list[Shard]:
         if isinstance(source, RowSource):
             shards = local_shards(number, source.paths)
             if any(map(is_remote, source.paths)):
-                (answer,) = engine.ask("list", [json.dumps([number, source.paths])])
-                shards += [Shard(**values) for values in json.loads(answer)]
+                shards += _remote(number, source.paths, engine)
                 shards.sort(key=lambda shard: (shard.name, shard.location))
             found += shards
     return found
+
+
+def _remote(number: int, paths: Sequence[str], engine: Engine) -> list[Shard]:
+    (answer,) = engine.ask("list", [json.dumps([number, paths])])
+    values = json.loads(answer)
+    names = ", ".join(filter(is_remote, paths))
+    if "reason" in values:
+        raise CorpusError(f"corpus source {names}: cannot be listed ({values['reason']})")
+    if not values["shards"]:
+        raise UsageError(f"corpus source {names}: no .jsonl, .json, .parquet or .arrow file there")
+    return [Shard(**shard) for shard in values["shards"]]
 
 
 def fingerprint(recipe: CorpusRecipe) -> str:
@@ -70,13 +82,15 @@ def fingerprint(recipe: CorpusRecipe) -> str:
     with Engine() as engine:
         for shard in list_shards(recipe, engine):
             digest.update(json.dumps(asdict(shard)).encode() + b"\n")
-    for path in (recipe.opt_out, *recipe.decontamination.problems):
+    for path in (recipe.opt_out, recipe.ratio_tokenizer, *recipe.decontamination.problems):
         if path is not None:
             digest.update(_content(path))
     return digest.hexdigest()
 
 
 def _content(path: Path) -> bytes:
+    """Of a file that the recipe names, or of its tokenizer where it is a folder."""
+    path = path / "tokenizer.json" if path.is_dir() else path
     try:
         return hashlib.sha256(path.read_bytes()).digest()
     except OSError:

@@ -299,6 +299,14 @@ def look(task: str, settings: str) -> str:
 
 
 def find(task: str, settings: str) -> str:
-    """:func:`remote_shards` of a source given as JSON ``[number, paths]``, as JSON."""
+    """:func:`remote_shards` of a source given as JSON ``[number, paths]``.
+
+    As JSON: ``shards``, or ``reason``, why they cannot be listed, in the service's words.
+    """
     source, paths = json.loads(task)
-    return json.dumps([asdict(shard) for shard in remote_shards(source, paths)])
+    try:
+        shards = remote_shards(source, paths)
+    except Exception as error:  # daft and the services behind it raise no common class
+        words = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return json.dumps({"reason": (words or [type(error).__name__])[-1][:200]})
+    return json.dumps({"shards": [asdict(shard) for shard in shards]})
