@@ -258,7 +258,7 @@ def test_how_the_input_is_cut_changes_nothing(
     for run_files, piece_bytes, batch_rows in ((1, 1, 1), (7, 3_000, 5), (1_000, 10**9, 10**9)):
         monkeypatch.setattr("codeling.corpus.partitions.RUN_FILES", run_files)
         monkeypatch.setattr("codeling.corpus.shards.PIECE_BYTES", piece_bytes)
-        monkeypatch.setattr("codeling.corpus.work._BATCH_ROWS", batch_rows)
+        monkeypatch.setattr("codeling.corpus.rows._BATCH_ROWS", batch_rows)
         again = tmp_path / f"out{run_files}"
         build(settings, again, SILENT)
         assert contents(again) == contents(tmp_path / "out")
