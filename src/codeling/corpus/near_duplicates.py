@@ -32,8 +32,8 @@ by side."""
 FORK_SHARE = 0.5
 """A repository with this share of its documents copied from another one counts as its fork."""
 
-_BLOCK = 1 << 16
-"""Documents whose band hashes lie together on disk."""
+_BLOCK = 1 << 10
+"""Documents whose band hashes lie together on disk; the last block is filled up with zeros."""
 _PAIRS = 1 << 14
 """Pairs judged at a time: 32 MB of sketches."""
 
