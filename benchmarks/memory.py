@@ -37,7 +37,8 @@ from codeling.corpus.pipeline import build
 from codeling.progress import SILENT
 from codeling.recipe import CorpusRecipe
 source = {"kind": "codeparrot", "paths": sys.argv[1]}
-report = build(CorpusRecipe.model_validate({"sources": [source]}), Path(sys.argv[2]), SILENT)
+values = {"sources": [source], "near_duplicates": {"enabled": sys.argv[3] == "near"}}
+report = build(CorpusRecipe.model_validate(values), Path(sys.argv[2]), SILENT)
 print(json.dumps({"totals": report["totals"], "files_dropped": report["files_dropped"]}))
 """
 
@@ -125,6 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--gigabytes", type=float, default=20.0, help="text of the input")
     parser.add_argument("--folder", type=Path, help="where to put input and corpus (and keep both)")
+    parser.add_argument("--near", action="store_true", help="near-copies too, not exact ones alone")
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
     (folder / "input").mkdir(parents=True, exist_ok=True)
@@ -137,6 +139,7 @@ def main() -> None:
     )
     began = time.perf_counter()
     command = [sys.executable, "-c", BUILD, str(folder / "input"), str(folder / "corpus")]
+    command.append("near" if arguments.near else "exact")
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     peak_rss = peak_pss = 0
     while process.poll() is None:
