@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from tree_sitter import Node, Parser
 
-from codeling.corpus import filters
+from codeling.corpus import filters, problem_set
 from codeling.corpus.engine import Engine
 from codeling.corpus.extract import LANGUAGE, tokenize_docstring
 from codeling.corpus.opt_out import OptOut
@@ -31,12 +31,18 @@ from codeling.corpus.partitions import Partition, partitions
 from codeling.corpus.sources import SourceFile, list_files
 from codeling.corpus.work import CHOSEN_SCHEMA, work_file
 from codeling.recipe import CorpusRecipe
+from codeling.recipe.cleaning import Redaction
 
 Record = tuple[str, str, tuple[str, ...], str, tuple[str, ...], int, int]
 """Name, text, tokens, docstring, its tokens, first and last line."""
 
 EVERYTHING = CorpusRecipe(
-    min_function_lines=1, empty_bodies=True, test_functions=True, dunder_methods=True, exclude=()
+    min_function_lines=1,
+    empty_bodies=True,
+    test_functions=True,
+    dunder_methods=True,
+    exclude=(),
+    redaction=Redaction(kinds=()),
 )
 """Every function that there is, so that both ways have the same to do."""
 
@@ -114,6 +120,7 @@ class Ours:
         self._partitions = partitions(files, [])
         self._num_bytes = sum(file.num_bytes for file in files)
         OptOut.read(None).save(folder / "opt-out.json")
+        problem_set.save([], folder / "problems.json")
         for partition in self._partitions:
             number = len(partition.files)
             columns = [np.zeros(number, np.int8), np.ones(number, np.int64), np.ones(number, bool)]

@@ -37,6 +37,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codeling.corpus import problem_set
 from codeling.corpus.engine import Engine
 from codeling.corpus.items import Item, items
 from codeling.corpus.opt_out import OptOut
@@ -156,6 +157,7 @@ def picked(task: str, settings: str) -> list[tuple[str, str]]:
 
 def survey(ours: Ours, folder: Path, engine: Engine) -> None:
     """All that `codeling corpus` does in its first pass: also filters, label and digest."""
+    problem_set.save([], folder / "problems.json")
     settings = {"recipe": ours.recipe.model_dump(mode="json"), "folder": str(folder)}
     tasks = [partition.to_json() for partition in ours.partitions]
     num_bytes = sum(partition.num_bytes for partition in ours.partitions)
