@@ -1,6 +1,7 @@
 """What all tests share: one thread, and a small tokenizer made from real Python."""
 
 import os
+import signal
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from codeling.tokenizer.train import train
 # torch is imported, so that nothing has to import it that does not need it.
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 os.environ["DAFT_ANALYTICS_ENABLED"] = "0"  # asked when daft is imported
+# A shell starts its background jobs with Ctrl-C ignored, and what tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
