@@ -2,6 +2,7 @@
 programs that these tests wrote themselves; and a sandbox, or the reason why there is none here."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ from codeling.tokenizer.tokenizer import Tokenizer
 PROBLEMS = Path(__file__).with_name("problems.jsonl")
 Says = Callable[[str, str | None, int], str]
 """(prompt, suffix, number of the sample) → what a model would go on to write without end."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document of a training corpus, as the provenance index takes it."""
+
+    text: str
+    path: str
+    repository: str = "stdlib"
+    license: str = "PSF-2.0"
+    url: str = ""
+    start_line: int = 1
 
 
 class Scripted(Engine):

@@ -1,6 +1,5 @@
 """A problem from the training data is found, another is not, and scores say both."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +7,7 @@ from codeling.evaluation.contamination import TrainingCorpus, look_up, summary
 from codeling.evaluation.results import cells, score
 from codeling.provenance.index import build
 
-
-@dataclass(frozen=True)
-class Source:
-    text: str
-    path: str
-    repository: str = "stdlib"
-    license: str = "PSF-2.0"
-    url: str = ""
-    start_line: int = 1
+from .conftest import Source
 
 
 def test_what_was_trained_on_is_found_with_its_place(

@@ -4,7 +4,7 @@ it."""
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,19 +28,9 @@ from codeling.model.gpt2 import GPT2
 from codeling.provenance.index import build
 from codeling.tokenizer.tokenizer import Tokenizer
 
-from .conftest import Says, Scripted
+from .conftest import Says, Scripted, Source
 
 Make = Callable[[Says], Scripted]
-
-
-@dataclass(frozen=True)
-class Source:
-    text: str
-    path: str
-    repository: str = "stdlib"
-    license: str = "PSF-2.0"
-    url: str = ""
-    start_line: int = 1
 
 
 @pytest.fixture

@@ -80,6 +80,8 @@ def balanced_first(
     theirs by number. Those in front and the others both stay in the order that they had. Where
     ``tokens`` is enough for all, that is ``order`` itself.
     """
+    if tokens >= lengths.sum():
+        return order
     totals = np.bincount(owners, lengths).astype(np.float64)
     shares = quotas(totals, tokens, exponent)
     by_owner = np.argsort(owners[order], kind="stable")

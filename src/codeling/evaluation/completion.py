@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from codeling.errors import InputError
 from codeling.evaluation.contamination import TrainingCorpus, look_up, summary
-from codeling.evaluation.draw import Located, place_hash
+from codeling.evaluation.draw import Located, in_drawn_order, place_hash
 from codeling.evaluation.functional import Sampling
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.parse_rate import as_in_its_file, decorators, parse
@@ -62,7 +62,7 @@ def measure(
 
     :raises InputError: there is no function to ask about.
     """
-    in_order = sorted(functions, key=lambda f: (place_hash(f, sampling.seed), f.text))
+    in_order = in_drawn_order(functions, sampling.seed)
     usable = ((f, found) for f in in_order if (found := cases(f, sampling.seed)))
     chosen = list(itertools.islice(usable, limit))
     if not chosen:

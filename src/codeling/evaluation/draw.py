@@ -33,6 +33,11 @@ def place_hash(document: Located, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(place.encode("utf-8", "replace")).digest(), "big")
 
 
+def in_drawn_order(documents: Iterable[AnyLocated], seed: int) -> list[AnyLocated]:
+    """All of them, in the order drawn; those of one place by their text."""
+    return sorted(documents, key=lambda document: (place_hash(document, seed), document.text))
+
+
 def draw(documents: Iterable[AnyLocated], *, seed: int, max_bytes: int) -> list[AnyLocated]:
     """The first documents of the drawn order that together reach ``max_bytes``, in that order.
 

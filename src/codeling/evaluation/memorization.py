@@ -24,7 +24,7 @@ from typing import Any
 
 from codeling.errors import InputError
 from codeling.evaluation.contamination import TrainingCorpus
-from codeling.evaluation.draw import Located, place_hash
+from codeling.evaluation.draw import Located, in_drawn_order, place_hash
 from codeling.evaluation.functional import Sampling
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.parse_rate import function_prompt
@@ -96,7 +96,7 @@ def _canary(path: Path, number: int, line: str) -> Canary:
 
 def held_out_prompts(functions: Iterable[Located], count: int, seed: int) -> Iterator[Asked]:
     """Signatures and docstrings of functions that were not trained on."""
-    in_order = sorted(functions, key=lambda f: (place_hash(f, seed), f.text))
+    in_order = in_drawn_order(functions, seed)
     prompts = ((f, function_prompt(f.text)) for f in in_order)
     usable = ((f, p) for f, p in prompts if p and len(p.encode()) <= MAX_PROMPT_BYTES)
     for function, prompt in itertools.islice(usable, count):

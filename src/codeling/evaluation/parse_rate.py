@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from codeling.evaluation.draw import Located, place_hash
+from codeling.evaluation.draw import Located, in_drawn_order
 from codeling.evaluation.pass_at_k import wilson
 from codeling.generation.blocks import cut_unfinished
 from codeling.generation.engine import Engine
@@ -121,7 +121,7 @@ def parse_rate(
     :data:`MAX_PROMPT_BYTES`. Where there are fewer than ``completions``,
     each is completed several times; where there is none, there are no samples.
     """
-    in_order = sorted(functions, key=lambda function: (place_hash(function, seed), function.text))
+    in_order = in_drawn_order(functions, seed)
     prompted = ((function, function_prompt(function.text)) for function in in_order)
     usable = (
         (function, prompt)
