@@ -5,6 +5,7 @@ the nonce, and its end of the socket carries plain values. It must not import th
 """
 
 import builtins
+import errno
 import gc
 import os
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 from codeling.evaluation.sandbox.inside.link import Gone, Link, Refused
 
 NAME = "program"
+NO_MEMORY_LEFT = errno.ENOMEM
+"""Exit code: not even the :class:`MemoryError` could be told of."""
 
 
 class Callback:
@@ -76,5 +79,7 @@ def serve(fd: int, limit: int) -> None:
         link.serve_forever()
     except (Gone, Refused, OSError):
         pass
+    except MemoryError:  # the error's frames still hold all that the program has filled
+        os._exit(NO_MEMORY_LEFT)
     finally:
         os._exit(0)

@@ -159,6 +159,8 @@ def _how_it_ended(child: int, settings: dict[str, Any]) -> tuple[str, str]:
             return "crashed", "the program closed its end of the socket"
         time.sleep(0.001)
     code = os.waitstatus_to_exitcode(status)
+    if code == program.NO_MEMORY_LEFT:
+        return "out_of_memory", "MemoryError"
     if code >= 0:
         return "crashed", f"the program ended its process with exit code {code}"
     if code == -signal.SIGKILL:
