@@ -50,6 +50,8 @@ def rate(engine: Scripted, functions: list[Function], completions: int) -> Any:
         completions=completions,
         max_new_tokens=7,
         temperature=0.2,
+        prose_temperature=0.9,
+        top_p=0.8,
         seed=5,
     )
 
@@ -143,7 +145,8 @@ def test_the_rate_counts_every_completion() -> None:
     low, high = result.interval()
     assert (round(low, 4), round(high, 4)) == (0.352, 0.648)
     assert engine.options == {
-        "max_new_tokens": 7, "temperature": 0.2, "seed": 5, "stop_at_block_end": True,
+        "max_new_tokens": 7, "temperature": 0.2, "prose_temperature": 0.9, "top_p": 0.8,
+        "seed": 5, "stop_at_block_end": True,
     }  # fmt: skip
     assert {s.completion for s in result.samples if s.finish_reason == "length"} == {"    x = 1\n"}
 

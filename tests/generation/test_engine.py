@@ -102,6 +102,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"temperature": 1.0, "seed": 3},
     {"temperature": 0.8, "top_k": 20, "top_p": 0.9, "stop": ["e", "\n"]},
     {"temperature": 2.0, "stop_at_block_end": True},
+    {"temperature": 0.5, "prose_temperature": 2.0, "stop_at_block_end": True},
 ]
 
 
@@ -154,6 +155,26 @@ def test_stop_strings_and_blocks_cut_the_same_ids(engine: Engine) -> None:
 def test_end_of_text_ends_and_is_no_part(engine: Engine) -> None:
     completion = preferring(engine, engine.tokenizer.end_of_text).complete("x = 1")
     assert (completion.text, completion.ids, completion.finish_reason) == ("", (), "end_of_text")
+
+
+@pytest.mark.parametrize("prompt", ["x = (1", "x = 'a", 'def f():\n    """Add', "x = [  # all"])
+def test_no_block_ends_within_a_string_or_brackets(engine: Engine, prompt: str) -> None:
+    ending = preferring(engine, engine.tokenizer.end_of_text)
+    assert ending.complete(prompt).ids == ()
+    assert len(ending.complete(prompt, stop_at_block_end=True, max_new_tokens=1).ids) == 1
+    assert ending.complete(prompt, "\n", stop_at_block_end=True).ids == ()
+    closed = "def f():\n    return (1)\n"
+    assert ending.complete(closed, stop_at_block_end=True).finish_reason == "end_of_text"
+
+
+def test_docstrings_and_comments_are_prose(engine: Engine) -> None:
+    """Greedy but for prose: two seeds differ in a docstring alone."""
+    for prompt, differ in (('def f():\n    """Add', True), ("# all ", True), ("x = 'a", False)):
+        ids = [
+            engine.complete(prompt, prose_temperature=3.0, max_new_tokens=1, seed=seed).ids
+            for seed in range(8)
+        ]
+        assert (len(set(ids)) > 1) == differ
 
 
 def test_special_and_unknown_ids_are_never_picked(engine: Engine) -> None:

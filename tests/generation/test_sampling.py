@@ -82,6 +82,18 @@ def test_a_row_gets_in_a_batch_what_it_gets_alone() -> None:
     assert together == alone
 
 
+def test_prose_has_a_temperature_of_its_own() -> None:
+    logits = random_logits(6, 30)
+    samples, steps, in_prose = range(6), [4] * 6, [True, False] * 3
+    for code, prose in ((0.4, 1.0), (0.0, 1.0), (1.0, 0.0)):
+        mixed = sample(logits, Sampling(code, prose_temperature=prose), samples, steps, in_prose)
+        for row, (drawn, is_prose) in enumerate(zip(mixed.tolist(), in_prose, strict=True)):
+            alone = Sampling(prose if is_prose else code)
+            assert drawn == sample(logits[row : row + 1], alone, [row], [4]).item()
+    same = sample(logits, Sampling(0.7), samples, steps, in_prose)
+    assert torch.equal(same, sample(logits, Sampling(0.7), samples, steps))
+
+
 def test_masked_ids_are_never_drawn() -> None:
     logits = torch.full((1, 10), -torch.inf)
     logits[0, 4] = logits[0, 6] = 0.0
@@ -108,6 +120,7 @@ def test_draws_are_spread_and_their_own() -> None:
         {"temperature": -0.1},
         {"temperature": float("nan")},
         {"temperature": float("inf")},
+        {"prose_temperature": -0.1},
         {"top_k": 0},
         {"top_p": 0.0},
         {"top_p": 1.1},

@@ -38,6 +38,13 @@ def complete(
             show_default=f"0; {SAMPLING_TEMPERATURE} with -n above 1",
         ),
     ] = None,
+    prose_temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="Within comments and docstrings: 1 lets them end where they should.",
+            show_default="as --temperature",
+        ),
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Only the K likeliest tokens.")] = None,
     top_p: Annotated[
         float | None, typer.Option(help="Only the likeliest tokens that together have P.")
@@ -74,6 +81,7 @@ def complete(
     options = Options(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
+        prose_temperature=prose_temperature,
         top_k=top_k,
         top_p=top_p,
         stop=stop or (),

@@ -142,6 +142,8 @@ def evaluate(
             completions=settings.completions,
             max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature,
+            prose_temperature=settings.prose_temperature,
+            top_p=settings.top_p,
             seed=settings.seed,
             progress=progress,
         )

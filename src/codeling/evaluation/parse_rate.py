@@ -112,6 +112,8 @@ def parse_rate(
     completions: int,
     max_new_tokens: int,
     temperature: float,
+    prose_temperature: float | None = None,
+    top_p: float | None = None,
     seed: int,
     progress: Progress = SILENT,
 ) -> ParseRate:
@@ -141,6 +143,8 @@ def parse_rate(
                 n=per_function,
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
+                prose_temperature=prose_temperature,
+                top_p=top_p,
                 seed=seed,
                 stop_at_block_end=True,
             )

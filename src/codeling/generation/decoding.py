@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from codeling.generation.blocks import BlockEnd
+from codeling.generation.lines import Line
 from codeling.generation.scripts import ScriptEnd
 
 FinishReason = Literal["stop", "length", "block", "end_of_text"]
@@ -86,6 +87,8 @@ class Output:
         """``prompt`` matters only to where its block ends; where it stands in no definition and
         there are ``script_ends``, one of those ends the completion instead."""
         self._characters = PartialText()
+        self._line = Line()
+        self._line.read(prompt)
         self._stops = StopStrings(stops)
         self._block: BlockEnd | ScriptEnd | None = None
         if at_block_end:
@@ -96,13 +99,25 @@ class Output:
         self.finish_reason: FinishReason | None = None
 
     @property
+    def in_prose(self) -> bool:
+        """Whether what was fed last stands within a comment or a triple-quoted string."""
+        return self._line.in_prose
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what was fed last stands within a string or brackets."""
+        return self._line.is_open
+
+    @property
     def text(self) -> str:
         """All that was shown."""
         return "".join(self._shown)
 
     def feed(self, data: bytes) -> str:
         """The text that may be shown after the bytes of one more token."""
-        return self._show(self._stops.feed(self._characters.feed(data)))
+        text = self._characters.feed(data)
+        self._line.read(text)
+        return self._show(self._stops.feed(text))
 
     def finish(self, reason: FinishReason) -> str:
         """The text held back, now that nothing more comes, for a ``reason`` outside the text.

@@ -41,6 +41,7 @@ class Options(TypedDict, total=False):
 
     max_new_tokens: int
     temperature: float
+    prose_temperature: float | None
     top_k: int | None
     top_p: float | None
     stop: str | Sequence[str]
@@ -58,7 +59,8 @@ class Settings(Sampling):
     stop: str | Sequence[str] = ()
     """Texts that end a completion; none of them is ever part of it. One, or several."""
     stop_at_block_end: bool = False
-    """End where the function body ends (:class:`~codeling.generation.blocks.BlockEnd`)."""
+    """End where the function body ends (:class:`~codeling.generation.blocks.BlockEnd`), and not by
+    ``<|endoftext|>`` within a string or brackets, unless an infilling's suffix may close them."""
     script_ends: Sequence[str] = ()
     """Where ``stop_at_block_end`` is asked for and the prompt stands in no definition: end before a
     line that begins with one of these (:class:`~codeling.generation.scripts.ScriptEnd`)."""
@@ -259,7 +261,10 @@ class Engine:
             if step:
                 self._reread(rows, cache)
             logits = self._next_logits([row.tokens[-1] for row in rows], cache)
-            ids = sample(logits, settings, [row.number for row in rows], [step] * len(rows))
+            if settings.stop_at_block_end:
+                self._forbid_early_end(logits, rows)
+            numbers, steps = [row.number for row in rows], [step] * len(rows)
+            ids = sample(logits, settings, numbers, steps, [row.output.in_prose for row in rows])
             for row, picked in zip(rows, ids.tolist(), strict=True):
                 yield row, self._push(row, picked, settings.max_new_tokens)
             alive = [i for i, row in enumerate(rows) if row.output.finish_reason is None]
@@ -268,6 +273,12 @@ class Engine:
             if len(alive) < len(rows):
                 rows = [rows[i] for i in alive]
                 cache = cache.select(alive)
+
+    @torch.inference_mode()
+    def _forbid_early_end(self, logits: Tensor, rows: list["_Row"]) -> None:
+        """No file ends in the middle of a string or brackets; what fills a gap may."""
+        early = [i for i, row in enumerate(rows) if row.output.is_open and not row.infilling]
+        logits[early, self.tokenizer.end_of_text] = -torch.inf
 
     def _push(self, row: "_Row", picked: int, max_new_tokens: int) -> str:
         """Add an id to a row; the text that may be shown after it."""

@@ -41,6 +41,17 @@ class Line:
         self._escaped = False
         """The last character was a backslash that keeps the next from its meaning."""
 
+    @property
+    def in_prose(self) -> bool:
+        """Within a comment or a triple-quoted string."""
+        return self.in_comment or len(self._quote) == 3
+
+    @property
+    def is_open(self) -> bool:
+        """Within a string or brackets: no program ends here."""
+        in_string = self._quote and self._opening != 2  # two quotes alone are a whole string
+        return bool(in_string or self._depth)
+
     def feed(self, character: str) -> bool:
         """Read one character; True where it ends the line, logical, blank or comment alone."""
         if self._quote and self._in_string(character):
@@ -74,6 +85,12 @@ class Line:
         elif character in ")]}":
             self._depth = max(0, self._depth - 1)
         return False
+
+    def read(self, text: str) -> None:
+        """Read ``text``, whose lines are of no interest but for what is open at its end."""
+        for character in text:
+            if self.feed(character):
+                self.restart()
 
     def restart(self) -> None:
         """Begin the next line, after one that :meth:`feed` said has ended."""

@@ -5,7 +5,8 @@ batch, or on what was drawn before, so a prompt completed in a batch gets the id
 alone. This module must not know what the ids mean.
 
 Sources: top k, Fan et al. 2018; top p (nucleus), Holtzman et al. 2020. The order, temperature
-then top k then top p, is that of Hugging Face's ``generate``.
+then top k then top p, is that of Hugging Face's ``generate``. That a temperature may depend on
+what is being written: Zhu et al. 2024 (AdapT), who raise it where a statement begins.
 """
 
 import hashlib
@@ -32,13 +33,18 @@ class Sampling:
     top_p: float | None = None
     """Draw from the fewest ids, most likely first, that together hold ``top_p`` of what
     ``top_k`` has left."""
+    prose_temperature: float | None = None
+    """Within comments and triple-quoted strings; None: :attr:`temperature` there too. A low
+    temperature suits code, but makes the rare token that ends a docstring rarer still."""
     seed: int = 0
     """Another seed, another sample."""
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: one is out of range."""
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"temperature must be 0 or more, not {self.temperature}")
+        for name in ("temperature", "prose_temperature"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"{name} must be 0 or more, not {value}")
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k must be 1 or more, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -48,18 +54,29 @@ class Sampling:
 
 
 def sample(
-    logits: Tensor, sampling: Sampling, samples: Sequence[int], steps: Sequence[int]
+    logits: Tensor,
+    sampling: Sampling,
+    samples: Sequence[int],
+    steps: Sequence[int],
+    in_prose: Sequence[bool] | None = None,
 ) -> Tensor:
     """Logits (B, V) → ids (B,), int64, on the device of ``logits``.
 
     ``samples[b]`` is the number of row b among the samples of its own prompt, ``steps[b]`` how
-    many ids were drawn for it before. Of equally likely ids the lowest counts as more likely.
+    many ids were drawn for it before, ``in_prose[b]`` whether its next id is drawn at
+    ``prose_temperature``. Of equally likely ids the lowest counts as more likely.
     """
-    if sampling.temperature == 0:
-        return logits.argmax(dim=-1)
+    prose = sampling.prose_temperature
+    if prose is None:
+        prose = sampling.temperature
+    temperatures = [prose if each else sampling.temperature for each in in_prose or [False]]
+    likeliest = logits.argmax(dim=-1)
+    if not any(temperatures):
+        return likeliest
+    divisors = torch.tensor(temperatures, dtype=torch.float64, device=logits.device)[:, None]
     scores = logits.double()
     # The largest is made 0 first, so that no temperature, however small, overflows.
-    scores = (scores - scores.amax(dim=-1, keepdim=True)) / sampling.temperature
+    scores = (scores - scores.amax(dim=-1, keepdim=True)) / divisors.where(divisors > 0, 1.0)
     ids: Tensor | None = None
     if sampling.top_k is not None or (sampling.top_p is not None and sampling.top_p < 1):
         scores, ids = scores.sort(dim=-1, descending=True, stable=True)
@@ -78,7 +95,8 @@ def sample(
     # The first entry whose cumulative sum exceeds the threshold: never one of probability 0.
     picked = torch.searchsorted(cumulative, thresholds, right=True)
     picked = picked.clamp_(max=probabilities.size(-1) - 1)
-    return (picked if ids is None else ids.gather(1, picked)).squeeze(1)
+    drawn = (picked if ids is None else ids.gather(1, picked)).squeeze(1)
+    return drawn.where(divisors.squeeze(1) > 0, likeliest)
 
 
 def uniform(seed: int, sample: int, step: int) -> float:

@@ -26,9 +26,7 @@ class ScriptEnd:
         """At the beginning of a line that may turn out to begin with a word."""
         self._held = ""
         """That line so far."""
-        for character in prompt:
-            if self._line.feed(character):
-                self._line.restart()
+        self._line.read(prompt)
 
     def feed(self, text: str) -> str:
         """What may be shown after ``text``; nothing more once :attr:`ended`."""

@@ -15,5 +15,9 @@ class EvaluationRecipe(Section):
     max_new_tokens: Positive = 192
     """Of each completion."""
     temperature: float = Field(0.5, ge=0)
-    """Of each completion."""
+    """Of each completion; 0 is greedy."""
+    prose_temperature: float = Field(1.0, ge=0)
+    """Within comments and triple-quoted strings."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Only the likeliest tokens that together have so much."""
     seed: int = Field(0, ge=0)
