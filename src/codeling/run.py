@@ -249,6 +249,7 @@ def _train(context: Context) -> "Result":
     from codeling.dataset.mixture import read_owners
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
+    from codeling.training.distributed import leave
     from codeling.training.trainer import Inputs, identify, train
 
     folder, recipe = context.folder, context.recipe
@@ -274,6 +275,7 @@ def _train(context: Context) -> "Result":
         )
     finally:
         context.stop.patient = False
+    leave()  # what follows the first process does alone
     return result
 
 

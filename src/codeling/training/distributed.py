@@ -7,6 +7,8 @@ decides, writes and talks; the others are told. gloo on processors, NCCL on CUDA
 must not know about recipes, files or losses.
 """
 
+import atexit
+import gc
 import json
 import os
 from collections.abc import Callable
@@ -25,6 +27,8 @@ from codeling.errors import UsageError
 _A_LONG_TIME = timedelta(days=30)
 """That the others wait for the first one, which may have a corpus to build."""
 _WORD = "codeling/word"
+_meshes: list[Any] = []
+"""Made since this process joined the others."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ def join(device: torch.device) -> World:
     if size == 1:
         return ALONE
     if not dist.is_initialized():
+        # Default arguments there keep for ever the group that there is at the import.
+        import torch.distributed.nn.functional
+
         store, rank, size = _rendezvous()
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -103,13 +110,24 @@ def join(device: torch.device) -> World:
             world_size=size,
             device_id=device if device.type == "cuda" else None,
         )
+        atexit.register(leave)
     return World(dist.get_rank(), size)
 
 
 def leave() -> None:
-    """Let go of the other processes."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    """Let go of the other processes, and end the threads that talked to them.
+
+    gloo's threads need the interpreter to let go of a tensor: one that does so when the
+    interpreter is already on its way out ends the whole process (SIGABRT, "terminate called
+    without an active exception"). They end with the group, and that when nothing refers to it
+    any more. Called at the interpreter's exit at the latest.
+    """
+    if not dist.is_initialized():
+        return
+    dist.destroy_process_group()
+    while _meshes:  # torch's caches keep them for ever, and they the group
+        getattr(_meshes.pop(), "_pg_registry", {}).clear()
+    gc.collect()
 
 
 def say(word: str) -> None:
@@ -129,6 +147,14 @@ def hear() -> str:
 def _rendezvous() -> tuple[Any, int, int]:
     """The key-value store of all processes, this one's rank, and how many there are."""
     return next(rendezvous("env://"))  # type: ignore[no-any-return]
+
+
+def mesh(world: World, device: torch.device) -> Any:
+    """All processes in one row (``DeviceMesh``)."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    _meshes.append(init_device_mesh(device.type, (world.size,)))
+    return _meshes[-1]
 
 
 def in_step(module: nn.Module, device: torch.device) -> nn.Module:

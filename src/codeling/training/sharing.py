@@ -15,26 +15,25 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from codeling.model.gpt2 import GPT2
-from codeling.training.distributed import World
+from codeling.training.distributed import World, mesh
 from codeling.training.optimizer import Optimizer, is_hidden_matrix
 
 
 def share_out(model: GPT2, world: World, device: torch.device) -> None:
     """Leave to this process its part of every parameter of ``model``, in place."""
-    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import (
         MixedPrecisionPolicy,
         fully_shard,
         register_fsdp_forward_method,
     )
 
-    mesh = init_device_mesh(device.type, (world.size,))
+    row = mesh(world, device)
     policy = MixedPrecisionPolicy()
     if model.compute_dtype != torch.float32:
         policy = MixedPrecisionPolicy(model.compute_dtype, torch.float32, cast_forward_inputs=False)
     for block in model.h:
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+        fully_shard(block, mesh=row, mp_policy=policy)
+    fully_shard(model, mesh=row, mp_policy=policy)
     for method in ("loss", "objective", "token_nats"):
         register_fsdp_forward_method(model, method)
 
