@@ -18,7 +18,7 @@ from codeling.errors import UsageError
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics, state, trainer
+from codeling.training import metrics, planning, state
 from codeling.training.distributed import ALONE, World
 from codeling.training.trainer import Inputs, StoppedError, train
 
@@ -33,12 +33,12 @@ from codeling.dataset.tokens import open_tokens
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import distributed, metrics, trainer
+from codeling.training import distributed, metrics, planning
 from codeling.training.trainer import Inputs, StoppedError, train
 
 torch.set_num_threads(1)
 loader.WINDOW_ROWS = 16
-trainer.matrix_rate = lambda machine: 1e12
+planning.matrix_rate = lambda machine: 1e12
 tokens, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
 splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
 inputs = Inputs(Tokenizer.load(tokens), *splits)
@@ -116,7 +116,7 @@ def do_alone(tokens: Path, job: dict[str, Any]) -> None:
     recipe = TrainingRecipe.model_validate(job["recipe"])
     with pytest.MonkeyPatch.context() as patch, suppress(StoppedError):
         patch.setattr(loader, "WINDOW_ROWS", 16)
-        patch.setattr(trainer, "matrix_rate", lambda machine: 1e12)
+        patch.setattr(planning, "matrix_rate", lambda machine: 1e12)
         until = job["until"]
         train(
             recipe, GPT2Config(*job["shape"]), inputs, folder,

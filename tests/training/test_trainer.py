@@ -22,7 +22,7 @@ from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import guard, metrics, state, trainer
+from codeling.training import guard, metrics, planning, state, trainer
 from codeling.training.trainer import Inputs, StoppedError, identify, train
 
 CONTEXT, STEPS = 48, 12
@@ -47,7 +47,7 @@ CLOCKS = {"seconds", "tokens_per_second", "mfu"}
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "WINDOW_ROWS", 11)
-    monkeypatch.setattr(trainer, "matrix_rate", lambda machine: 1e12)
+    monkeypatch.setattr(planning, "matrix_rate", lambda machine: 1e12)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loader, "WINDOW_ROWS", 11)
-        patch.setattr(trainer, "matrix_rate", lambda machine: 1e12)
+        patch.setattr(planning, "matrix_rate", lambda machine: 1e12)
         train(RECIPE, CONFIG, inputs, folder)
     return folder
 
@@ -386,7 +386,8 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         now[0] += 0.1
         return now[0]
 
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=look))
+    for module in (planning, trainer):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=look))
     return now
 
 
@@ -400,13 +401,13 @@ def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
     checkpoint = stop_at(2, minutes(0.1), inputs, tmp_path / "run")
     plan = state.load(checkpoint).plan
     assert 20 <= plan.num_steps <= 45  # six seconds of steps that take a tenth
-    monkeypatch.setattr(trainer, "matrix_rate", lambda machine: 1 / 0)
+    monkeypatch.setattr(planning, "matrix_rate", lambda machine: 1 / 0)
     slow_clock[0] = 1000.0
     assert train(minutes(0.1), CONFIG, inputs, tmp_path / "run").num_steps == plan.num_steps
     ended = state.checkpoints(tmp_path / "run" / "checkpoints")[-1]
     assert state.load(ended).plan == plan
     # The steps that were measured are forgotten: the same as a run of so many steps.
-    monkeypatch.setattr(trainer, "matrix_rate", lambda machine: plan.matrix_flops)
+    monkeypatch.setattr(planning, "matrix_rate", lambda machine: plan.matrix_flops)
     recipe = changed(RECIPE, steps=plan.num_steps)
     result = train(recipe, CONFIG, inputs, tmp_path / "steps")
     assert digests(result.checkpoint) == digests(ended)

@@ -12,7 +12,8 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,14 @@ from codeling.training import distributed, guard, metrics, resume, sharing, stat
 from codeling.training.averaging import TailAverage
 from codeling.training.feed import Feed
 from codeling.training.guard import Seen
-from codeling.training.machine import Machine, matrix_rate, rows_at_once, set_up
-from codeling.training.schedule import is_due, learning_rate, steps_asked
+from codeling.training.machine import Machine, set_up
+from codeling.training.planning import make_plan
+from codeling.training.schedule import is_due, learning_rate
 from codeling.training.state import Plan, TrainingState
 from codeling.training.step import Outcome, Updater
 
 SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
 _SAMPLE_TOKENS = 64
-_CALIBRATION_STEPS = 4
-"""At least so many are measured for the plan."""
-_CALIBRATION_SHARE = 0.03
-"""Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
 _ORDER_FORMAT = 2
 """Raised with every change to what a step computes, so that no older state is gone on from."""
 
@@ -133,7 +131,6 @@ class _Run:
         self.identity, self.progress, self.should_stop = identity, progress, should_stop
         self.machine: Machine = set_up(recipe.device, recipe.precision, recipe.threads)
         self.world = distributed.join(self.machine.device)
-        self.loader = self._loader(None)
         self.validation = Loader(inputs.validation, inputs.tokenizer, config.context_length, seed=0)
         assert recipe.tokens_per_step is not None, "train() takes a resolved recipe"
         self.rows_per_step = recipe.tokens_per_step // config.context_length
@@ -144,7 +141,6 @@ class _Run:
         self.restored: Path | None = None
         self.plan: Plan
         self.feed: Feed | None = None
-        self._go_to(self.loader.start())
         self._build()
 
     @property
@@ -156,28 +152,20 @@ class _Run:
         tokenizer = self.inputs.tokenizer
         self.updater = Updater(self.recipe, self.config, tokenizer, self.machine, self.world)
 
-    def _loader(self, mixture: Mixture | None) -> Loader:
-        recipe, inputs = self.recipe, self.inputs
-        infilling = Infilling(recipe.infilling_rate, recipe.suffix_first_rate, recipe.seed)
-        context = self.config.context_length
-        source, fit = (inputs.train, inputs.tokenizer), recipe.packing == "best_fit"
-        return Loader(*source, context, recipe.seed, infilling, mixture, best_fit=fit)
-
     def _read_for(self, plan: Plan, position: Position | None = None) -> None:
         """Read what a run of this length does best to read, from ``position`` or the start on."""
-        if self.inputs.owners is not None:
+        recipe, inputs = self.recipe, self.inputs
+        mixture = None
+        if inputs.owners is not None:
             tokens = plan.num_steps * plan.tokens_per_step
-            exponent = self.recipe.mixture_exponent
-            self.loader = self._loader(Mixture(self.inputs.owners, tokens, exponent))
-        self._go_to(position or self.loader.start())
-
-    def _go_to(self, position: Position) -> None:
-        """Take the next row from ``position``."""
-        self.position = position
+            mixture = Mixture(inputs.owners, tokens, recipe.mixture_exponent)
+        infilling = Infilling(recipe.infilling_rate, recipe.suffix_first_rate, recipe.seed)
+        context, fit = self.config.context_length, recipe.packing == "best_fit"
+        source = (inputs.train, inputs.tokenizer)
+        loader = Loader(*source, context, recipe.seed, infilling, mixture, best_fit=fit)
+        self.position = position or loader.start()
         ahead = self.machine.device.type == "cuda"
-        if self.feed is not None:
-            self.feed.close()
-        self.feed = Feed(self.loader, position, self.rows_per_step, ahead=ahead)
+        self.feed = Feed(loader, self.position, self.rows_per_step, ahead=ahead)
 
     def restore(self) -> None:
         """Go on from the newest whole checkpoint of this run, or plan a new one."""
@@ -212,40 +200,16 @@ class _Run:
         return None
 
     def _make_plan(self) -> Plan:
-        tokens_per_step = self.recipe.tokens_per_step
-        assert tokens_per_step is not None, "train() takes a resolved recipe"
-        context, device = self.config.context_length, self.machine.device
-        at_once = rows_at_once(self.recipe.micro_batch_size, self.rows_per_step, context, device)
-        rate = self.world.told(lambda: matrix_rate(self.machine))
-        plan = Plan(0, tokens_per_step, at_once, rate)
-        num_steps = steps_asked(self.recipe, tokens_per_step)
-        if num_steps is None:
-            num_steps = self._steps_that_fit(plan, time.perf_counter())
-        return replace(plan, num_steps=num_steps)
+        """What is measured for it is measured on the validation split, and forgotten."""
 
-    def _steps_that_fit(self, plan: Plan, start: float) -> int:
-        """Measure a few steps and one validation, and fit as many as the minutes allow.
+        def rows(count: int) -> NDArray[np.int64]:
+            taken = islice(self.validation.rows(self.validation.start()), count)
+            return np.stack([row for row, _ in taken])
 
-        What these steps did to the network is thrown away.
-        """
-        self.plan = plan
-        self.progress.note("measuring this machine's rate for the plan")
-        assert self.recipe.minutes is not None
-        self._update(fraction=0.0)  # allocates; not measured
-        num_steps, elapsed, began = 0, 0.0, time.perf_counter()
-        enough = _CALIBRATION_SHARE * 60 * self.recipe.minutes
-        while num_steps < _CALIBRATION_STEPS or elapsed < enough:
-            self._update(fraction=0.0)
-            num_steps += 1
-            elapsed = self.world.told(lambda: time.perf_counter() - began)
-        began = time.perf_counter()
-        self._validate(num_tokens=self.recipe.validation_tokens // 4)
-        validating = 4 * (time.perf_counter() - began)
-        self._build()
-        self.seen = Seen()
-        left = self.recipe.minutes * 60 - (time.perf_counter() - start)
-        left -= validating / self.recipe.validation_interval
-        return int(self.world.told(lambda: max(1, int(left * num_steps / elapsed))))
+        plan = make_plan(self.updater, rows, self._validate, self.progress.note, self.should_stop)
+        if self.recipe.minutes is not None:
+            self._build()
+        return plan
 
     def finish(self) -> Result:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
@@ -350,7 +314,7 @@ class _Run:
         bits_per_byte = measured.get("validation")
         due = is_due(self.step, plan.num_steps, recipe.validation_interval)
         if due and not self.world.told(lambda: "validation" in measured):
-            found = self._validate(recipe.validation_tokens)
+            found = self._validate(plan, recipe.validation_tokens)
             if found is None:
                 return None
             bits_per_byte = found.bits_per_byte
@@ -371,7 +335,7 @@ class _Run:
             line["seconds"] = round(time.perf_counter() - self.began, 3)
             metrics.append(self.folder / "metrics.jsonl", line)
 
-    def _validate(self, num_tokens: int) -> metrics.Validation | None:
+    def _validate(self, plan: Plan, num_tokens: int) -> metrics.Validation | None:
         """In the first process, or in all together where each has only a part of the model."""
         if not (self.world.is_first or self.updater.is_shared):
             return metrics.Validation(0.0, 0.0)
@@ -381,7 +345,7 @@ class _Run:
             self.validation,
             self.inputs.tokenizer,
             num_tokens,
-            min(self.plan.micro_batch_size, 32),
+            min(plan.micro_batch_size, 32),
             isolate_documents=self.recipe.isolate_documents,
             should_stop=self.should_stop if alone else lambda: False,
         )

@@ -1,0 +1,83 @@
+"""The plan of a run: how many steps of how many tokens, and how many rows a pass takes.
+
+As many steps as the recipe asks for; where it gives minutes, a few updates and a validation are
+measured on this machine, and as many planned as fit. All processes make it together and get the
+same one. This module must not know about files or about what is done with the plan.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeling.training import guard
+from codeling.training.guard import NOTHING
+from codeling.training.machine import matrix_rate, rows_at_once
+from codeling.training.schedule import steps_asked
+from codeling.training.state import Plan
+from codeling.training.step import Updater
+
+_CALIBRATION_STEPS = 4
+"""At least so many are measured for the plan."""
+_CALIBRATION_SHARE = 0.03
+"""Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
+
+
+def make_plan(
+    updater: Updater,
+    rows: Callable[[int], NDArray[np.int64]],
+    validate: Callable[[Plan, int], object],
+    note: Callable[[str], None],
+    should_stop: Callable[[], bool],
+) -> Plan:
+    """A plan for ``updater``, whose recipe is a resolved one.
+
+    ``rows`` gives so many rows to try it on, and ``validate`` measures it on so many tokens.
+    Where the recipe gives minutes, ``updater`` is not to be used after it.
+    """
+    recipe, world = updater.recipe, updater.world
+    assert recipe.tokens_per_step is not None, "a resolved recipe"
+    context = updater.config.context_length
+    count = recipe.tokens_per_step // context
+    at_once = rows_at_once(recipe.micro_batch_size, count, context, updater.machine.device)
+    rate = world.told(lambda: matrix_rate(updater.machine))
+    plan = Plan(0, recipe.tokens_per_step, at_once, rate)
+    num_steps = steps_asked(recipe, recipe.tokens_per_step)
+    if num_steps is None:
+        start = time.perf_counter()
+        note("measuring this machine's rate for the plan")
+        seconds = _seconds_a_step(updater, rows(count), at_once, should_stop)
+        began = time.perf_counter()
+        validate(plan, recipe.validation_tokens // 4)
+        validating = 4 * (time.perf_counter() - began)
+        assert recipe.minutes is not None
+        left = recipe.minutes * 60 - (time.perf_counter() - start)
+        left -= validating / recipe.validation_interval
+        num_steps = int(world.told(lambda: max(1, int(left / seconds))))
+    return replace(plan, num_steps=num_steps)
+
+
+def _seconds_a_step(
+    updater: Updater, rows: NDArray[np.int64], at_once: int, should_stop: Callable[[], bool]
+) -> float:
+    """What one update takes, the same number in all processes."""
+    seen = NOTHING
+
+    def update() -> None:
+        nonlocal seen
+        outcome = updater.update(rows, at_once, 0.0, seen, should_stop)
+        if outcome is not None:
+            seen = outcome.seen
+            guard.give_up(seen, 1)
+
+    update()  # allocates; not measured
+    assert updater.recipe.minutes is not None
+    enough = _CALIBRATION_SHARE * 60 * updater.recipe.minutes
+    num_steps, elapsed, began = 0, 0.0, time.perf_counter()
+    while num_steps < _CALIBRATION_STEPS or elapsed < enough:
+        update()
+        num_steps += 1
+        elapsed = updater.world.told(lambda: time.perf_counter() - began)
+    return elapsed / num_steps
