@@ -1,67 +1,25 @@
+"""Rows and their order: all of a split once an epoch, and from any position on the same."""
+
 import json
 import random
 import re
-import struct
 from collections import Counter
-from collections.abc import Iterator
-from itertools import accumulate, islice, pairwise
-from pathlib import Path
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from codeling.dataset import loader as loader_module
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import SECTION_CONTEXTS, Loader, Mixture, Position
-from codeling.dataset.tokens import TokenFile, open_tokens
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
 
-WINDOW = 7
-DOCUMENTS = st.lists(st.lists(st.integers(5, 400), max_size=40), min_size=1, max_size=8).filter(any)
-few = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+from .reading import DOCUMENTS, WINDOW, few, sections, split, targets, tokens_of
 
-
-@pytest.fixture(autouse=True)
-def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader_module, "WINDOW_ROWS", WINDOW)
-
-
-def tokens_of(documents: list[list[int]]) -> TokenFile:
-    ids = np.array([i for document in documents for i in document], dtype=np.uint16)
-    ends = np.cumsum([0, *map(len, documents)]).astype(np.uint64)
-    return TokenFile(ids, ends, np.zeros(len(documents), dtype=np.uint64))
-
-
-def sections(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
-    """Every document in stretches of four contexts; an empty one is one empty stretch."""
-    size = SECTION_CONTEXTS * context
-    return [
-        tuple(document[at : at + size])
-        for document in documents
-        for at in range(0, max(1, len(document)), size)
-    ]
-
-
-def targets(loader: Loader) -> Iterator[int]:
-    """Every id that is predicted, one row after another."""
-    for row, _ in loader.rows(loader.start()):
-        yield from row[1:].tolist()
-
-
-def split(ids: list[int], end: int) -> list[tuple[int, ...]]:
-    """What stands between one ``end`` and the next; nothing may stand behind the last."""
-    found: list[list[int]] = [[]]
-    for i in ids:
-        if i == end:
-            found.append([])
-        else:
-            found[-1].append(i)
-    assert found.pop() == []
-    return [tuple(piece) for piece in found]
+pytestmark = pytest.mark.usefixtures("small_windows")
 
 
 @few
@@ -155,82 +113,6 @@ def test_seeds_and_epochs_have_orders_of_their_own(tokenizer: Tokenizer) -> None
             orders.add(tuple(split(list(islice(stream, 60)), tokenizer.end_of_text)))
     assert len(orders) == 16
     assert all(order != tuple((5 + number,) for number in range(30)) for order in orders)
-
-
-def undone(ids: tuple[int, ...], t: Tokenizer) -> bytes:
-    """The text of a piece: ids as they stand, then perhaps a stretch that was rearranged."""
-    if t.fim_prefix not in ids:
-        return t.decode_bytes(ids)
-    start, suffix, middle = (ids.index(i) for i in (t.fim_prefix, t.fim_suffix, t.fim_middle))
-    assert start < suffix < middle
-    assert sum(i in t.special_ids for i in ids) == 3
-    parts = ids[:start], ids[start + 1 : suffix], ids[middle + 1 :], ids[suffix + 1 : middle]
-    return b"".join(t.decode_bytes(part) for part in parts)
-
-
-def pieces(
-    documents: list[list[int]], t: Tokenizer, context: int, rate: float, num_rows: int
-) -> list[tuple[int, ...]]:
-    """The whole pieces in the first rows."""
-    loader = Loader(tokens_of(documents), t, context, 0, Infilling(rate, 0.5, 0))
-    ids = list(islice(targets(loader), num_rows * context))
-    return split(ids[: len(ids) - ids[::-1].index(t.end_of_text)], t.end_of_text)
-
-
-@pytest.mark.parametrize("rate", [0.5, 1.0])
-@pytest.mark.parametrize("context", [40, 64, 150])
-def test_undoing_the_infilling_gives_every_byte_once(
-    tokenizer: Tokenizer, python_files: list[str], context: int, rate: float
-) -> None:
-    texts = [*python_files[:3], "", "x", "é中\U0001f600" * 200, "import os\n", "\U0001f600"]
-    documents = tokenizer.encode_batch(texts)
-    num_tokens = sum(map(len, documents))
-    num_rows = 2 * num_tokens // context  # well into the second epoch
-    longer = pieces(documents, tokenizer, context, 0.0, num_rows + 4 * SECTION_CONTEXTS)
-    plain = [undone(piece, tokenizer) for piece in longer]
-    rearranged = pieces(documents, tokenizer, context, rate, num_rows)
-    restored = [undone(piece, tokenizer) for piece in rearranged]
-    text = b"".join(restored)
-    assert num_tokens > 3000
-    assert len(text) > 1.2 * len("".join(texts).encode())
-    assert b"".join(plain).startswith(text)
-
-    # Every section still ends in <|endoftext|>, whatever pieces it was cut into.
-    def ends(found: list[bytes]) -> Counter[int]:
-        return Counter(accumulate(map(len, found)))
-
-    for end, count in ends(plain).items():
-        assert end >= len(text) or ends(restored)[end] >= count
-    share = sum(tokenizer.fim_prefix in piece for piece in rearranged) / len(rearranged)
-    assert share > (0.6 if rate == 1.0 else 0.05)
-
-
-def test_a_rearranged_piece_stands_within_one_row(
-    tokenizer: Tokenizer, python_files: list[str]
-) -> None:
-    # A marker whose partners are in another row teaches nothing.
-    documents = tokenizer.encode_batch(python_files[:4])
-    loader = Loader(tokens_of(documents), tokenizer, 64, 0, Infilling(1.0, 0.5, 0))
-    markers = (tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle)
-    seen = 0
-    for row, _ in islice(loader.rows(loader.start()), 100):
-        ids = row[1:].tolist()
-        counts = [ids.count(marker) for marker in markers]
-        assert counts[0] == counts[1] == counts[2]
-        seen += counts[0]
-        if counts[0]:
-            assert tokenizer.end_of_text in ids[ids.index(tokenizer.fim_middle) :]
-    assert seen >= 80
-
-
-def test_a_rate_of_zero_is_no_infilling(tokenizer: Tokenizer, python_files: list[str]) -> None:
-    tokens = tokens_of(tokenizer.encode_batch(python_files[:3]))
-    plain = targets(Loader(tokens, tokenizer, 32, 4))
-    without = targets(Loader(tokens, tokenizer, 32, 4, Infilling(0.0, 0.5, 4)))
-    assert list(islice(plain, 2000)) == list(islice(without, 2000))
-
-
-# Going on from a position.
 
 
 @pytest.mark.parametrize("kind", ["rows", "shuffled_rows"])
@@ -345,73 +227,3 @@ def test_nothing_to_read_is_an_empty_corpus(
 ) -> None:
     with pytest.raises(CorpusError, match="the split is empty"):
         Loader(tokens_of(documents), tokenizer, 8, 0)
-
-
-# Large corpora.
-
-
-def digests(ids: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A number for each stretch of ``ids`` from one of ``starts`` to the next, in sorted order."""
-    lengths = np.diff([*starts, len(ids)])
-    place = np.arange(len(ids)) - np.repeat(starts, lengths)
-    multipliers = np.random.default_rng(0).integers(1, 2**63, size=int(lengths.max()), dtype="u8")
-    terms = ids.astype("u8") * multipliers[place]
-    return np.sort(np.add.reduceat(terms, starts))
-
-
-def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
-    tokenizer: Tokenizer,
-) -> None:
-    context, end = 128, tokenizer.end_of_text
-    draws = np.random.default_rng(1)
-    lengths = draws.integers(0, 6, size=1_000_000)
-    lengths[draws.integers(0, 1_000_000, size=8)] = 100_000
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    # No line ends, so that sections are cut where they would be without definitions.
-    plain = [i for i in range(5, 500) if not tokenizer.token_bytes[i].endswith(b"\n")]
-    ids = draws.choice(np.array(plain, dtype=np.uint16), size=int(offsets[-1]))
-    tokens = TokenFile(ids, offsets.astype(np.uint64), lengths.astype(np.uint64))
-    size = SECTION_CONTEXTS * context
-    counts = np.maximum(1, -(-lengths // size))
-    total = len(ids) + int(counts.sum())
-    # What has to come: every section, and an end behind each.
-    ends_after = np.concatenate(
-        [offsets[1:], *(np.arange(offsets[d] + size, offsets[d + 1], size)
-                        for d in np.flatnonzero(counts > 1))]
-    )  # fmt: skip
-    expected = np.insert(ids.astype(np.int64), np.sort(ends_after), end)
-    assert len(expected) == total
-    for epoch in range(2):
-        loader = Loader(tokens, tokenizer, context, seed=3)
-        rows = loader.rows(Position(epoch, 0, 0, end))
-        found = np.concatenate([row[1:] for row, _ in islice(rows, -(-total // context))])[:total]
-        assert np.array_equal(np.bincount(found), np.bincount(expected))
-        begin = [
-            np.concatenate([[0], np.flatnonzero(x == end)[:-1] + 1]) for x in (found, expected)
-        ]
-        assert np.array_equal(digests(found, begin[0]), digests(expected, begin[1]))
-        assert not np.array_equal(found, expected)
-
-
-def anonymous_memory() -> int:
-    """Bytes of this process that no file holds too."""
-    text = Path("/proc/self/status").read_text()
-    return 1024 * int(re.findall(r"^RssAnon:\s+(\d+) kB", text, re.MULTILINE)[0])
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
-def test_a_large_corpus_takes_little_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    # 4 GB of tokens, none of them written: holes in the file are zeros.
-    num_documents, num_ids = 2_000_000, 2_000_000_000
-    offsets = np.linspace(0, num_ids, num_documents + 1).astype("<u8")
-    header = struct.pack("<8sIIQQ", b"CODELING", 1, 2, num_documents, num_ids)
-    (tmp_path / "train.idx").write_bytes(header + offsets.tobytes() + bytes(8 * num_documents))
-    with (tmp_path / "train.bin").open("wb") as file:
-        file.truncate(2 * num_ids)
-    del offsets
-    before = anonymous_memory()
-    loader = Loader(open_tokens(tmp_path / "train.bin"), tokenizer, 256, 0)
-    (row, position), *_ = islice(loader.shuffled_rows(loader.start()), 20)
-    assert row[0] in (0, tokenizer.end_of_text)
-    assert position.drawn == 1
-    assert anonymous_memory() - before < 200_000_000

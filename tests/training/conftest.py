@@ -1,4 +1,5 @@
-"""What the tests of the training share: a process that saves, killed at random moments."""
+"""What the tests of the training share: a small run that was not stopped, and a process that
+saves, killed at random moments."""
 
 import random
 import signal
@@ -11,9 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from codeling.dataset import loader
 from codeling.dataset.loader import Position
-from codeling.training import state
+from codeling.dataset.tokens import write_tokens
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training import planning, state
 from codeling.training.state import Plan, TrainingState
+from codeling.training.trainer import Inputs, train
+
+from .runs import CONFIG, RECIPE
 
 SAVING = """
 import os, sys
@@ -84,3 +91,30 @@ def _check(folder: Path, weights: dict[str, torch.Tensor]) -> None:
 @pytest.fixture
 def kill_while_saving() -> Callable[..., int]:
     return _kill_while_saving
+
+
+@pytest.fixture
+def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "WINDOW_ROWS", 11)
+    monkeypatch.setattr(planning, "matrix_rate", lambda machine: 1e12)
+
+
+@pytest.fixture(scope="session")
+def inputs(
+    tokenizer: Tokenizer, python_files: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Inputs:
+    folder = tmp_path_factory.mktemp("tokens")
+    train_split = write_tokens(python_files[:4], tokenizer, folder / "train.bin")
+    validation = write_tokens(python_files[4:5], tokenizer, folder / "validation.bin")
+    return Inputs(tokenizer, train_split, validation)
+
+
+@pytest.fixture(scope="session")
+def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was not stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "WINDOW_ROWS", 11)
+        patch.setattr(planning, "matrix_rate", lambda machine: 1e12)
+        train(RECIPE, CONFIG, inputs, folder)
+    return folder

@@ -1,0 +1,12 @@
+"""What the tests of the loader share: windows that are small."""
+
+import pytest
+
+from codeling.dataset import loader as loader_module
+
+from .reading import WINDOW
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "WINDOW_ROWS", WINDOW)

@@ -1,0 +1,52 @@
+"""What the tests of the loader share: made documents, and what is read of them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from codeling.dataset.loader import SECTION_CONTEXTS, Loader
+from codeling.dataset.tokens import TokenFile
+
+WINDOW = 7
+
+
+DOCUMENTS = st.lists(st.lists(st.integers(5, 400), max_size=40), min_size=1, max_size=8).filter(any)
+
+
+few = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+
+
+def tokens_of(documents: list[list[int]]) -> TokenFile:
+    ids = np.array([i for document in documents for i in document], dtype=np.uint16)
+    ends = np.cumsum([0, *map(len, documents)]).astype(np.uint64)
+    return TokenFile(ids, ends, np.zeros(len(documents), dtype=np.uint64))
+
+
+def sections(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
+    """Every document in stretches of four contexts; an empty one is one empty stretch."""
+    size = SECTION_CONTEXTS * context
+    return [
+        tuple(document[at : at + size])
+        for document in documents
+        for at in range(0, max(1, len(document)), size)
+    ]
+
+
+def targets(loader: Loader) -> Iterator[int]:
+    """Every id that is predicted, one row after another."""
+    for row, _ in loader.rows(loader.start()):
+        yield from row[1:].tolist()
+
+
+def split(ids: list[int], end: int) -> list[tuple[int, ...]]:
+    """What stands between one ``end`` and the next; nothing may stand behind the last."""
+    found: list[list[int]] = [[]]
+    for i in ids:
+        if i == end:
+            found.append([])
+        else:
+            found[-1].append(i)
+    assert found.pop() == []
+    return [tuple(piece) for piece in found]

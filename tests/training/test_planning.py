@@ -1,0 +1,67 @@
+"""The length of a run: as asked, or as the clock allows, and then kept."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from codeling.recipe import TrainingRecipe
+from codeling.training import planning, state, trainer
+from codeling.training.trainer import Inputs, train
+
+from .runs import CONFIG, RECIPE, changed, digests, losses, stop_at
+
+pytestmark = pytest.mark.usefixtures("small_and_quick")
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that moves by a tenth of a second at each look, in training alone."""
+    now = [0.0]
+
+    def look() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    for module in (planning, trainer):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=look))
+    return now
+
+
+def minutes(value: float) -> TrainingRecipe:
+    return changed(RECIPE, steps=None, minutes=value, checkpoint_minutes=100.0)
+
+
+def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
+    inputs: Inputs, tmp_path: Path, slow_clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = stop_at(2, minutes(0.1), inputs, tmp_path / "run")
+    plan = state.load(checkpoint).plan
+    assert 20 <= plan.num_steps <= 45  # six seconds of steps that take a tenth
+    monkeypatch.setattr(planning, "matrix_rate", lambda machine: 1 / 0)
+    slow_clock[0] = 1000.0
+    assert train(minutes(0.1), CONFIG, inputs, tmp_path / "run").num_steps == plan.num_steps
+    ended = state.checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert state.load(ended).plan == plan
+    # The steps that were measured are forgotten: the same as a run of so many steps.
+    monkeypatch.setattr(planning, "matrix_rate", lambda machine: plan.matrix_flops)
+    recipe = changed(RECIPE, steps=plan.num_steps)
+    result = train(recipe, CONFIG, inputs, tmp_path / "steps")
+    assert digests(result.checkpoint) == digests(ended)
+    assert losses(tmp_path / "steps") == losses(tmp_path / "run")
+
+
+def test_more_minutes_are_more_steps(
+    inputs: Inputs, tmp_path: Path, slow_clock: list[float]
+) -> None:
+    planned = []
+    for value in (0.05, 0.5):
+        checkpoint = stop_at(1, minutes(value), inputs, tmp_path / str(value))
+        planned.append(state.load(checkpoint).plan.num_steps)
+    assert planned[1] > 8 * planned[0]
+
+
+def test_a_length_in_tokens_is_rounded_down_to_steps(inputs: Inputs, tmp_path: Path) -> None:
+    recipe = changed(RECIPE, steps=None, tokens=2 * 192 + 191)
+    result = train(recipe, CONFIG, inputs, tmp_path)
+    assert (result.num_steps, result.num_tokens) == (2, 384)

@@ -1,0 +1,108 @@
+"""Losses and gradients that are no numbers, or far off: left out, and in the end an error."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from codeling.errors import TrainingError
+from codeling.model.gpt2 import GPT2
+from codeling.training import guard, state
+from codeling.training.trainer import Inputs, StoppedError, train
+
+from .runs import CONFIG, RECIPE, Notes, assert_ended_the_same, changed, digests, losses, stop_at
+
+pytestmark = pytest.mark.usefixtures("small_and_quick")
+
+
+def damaging(
+    monkeypatch: pytest.MonkeyPatch, calls: set[int], spoil: Callable[[GPT2, Tensor], Tensor]
+) -> None:
+    """Spoil the loss of some calls; RECIPE with all rows at once calls it once a step."""
+    original, counter = GPT2.loss, iter(range(1, 10**6))
+
+    def loss(self: GPT2, input_ids: Tensor, target_ids: Tensor) -> Tensor:
+        value = original(self, input_ids, target_ids)
+        return spoil(self, value) if next(counter) in calls else value
+
+    monkeypatch.setattr(GPT2, "loss", loss)
+
+
+AT_ONCE = changed(RECIPE, micro_batch_size=4)
+
+
+SPOILS: dict[str, Callable[[GPT2, Tensor], Tensor]] = {
+    "nan": lambda model, loss: loss * math.nan,
+    "inf": lambda model, loss: loss * math.inf,
+    "gradient": lambda model, loss: loss + (model.ln_f.bias.sum() * 0).sqrt(),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_step_without_a_number_leaves_the_weights_and_the_run_goes_on(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
+) -> None:
+    before = digests(stop_at(4, AT_ONCE, inputs, tmp_path / "before"))
+    damaging(monkeypatch, {5}, SPOILS[spoil])
+    notes = Notes()
+    checkpoint = stop_at(5, AT_ONCE, inputs, tmp_path / "run", progress=notes)
+    assert digests(checkpoint) == before
+    assert any("step 5" in line and "left out" in line for line in notes.lines)
+    train(AT_ONCE, CONFIG, inputs, tmp_path / "run")
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    (step,) = [
+        line for line in map(json.loads, text.splitlines())
+        if (line["kind"], line["step"]) == ("step", 5)
+    ]  # fmt: skip
+    assert step["gradient_norm"] is None
+    assert (step["loss"] is None) == (spoil != "gradient")
+    found = [loss for loss in losses(tmp_path / "run") if loss is not None]
+    assert found[-1] < found[0]
+
+
+def test_three_such_steps_in_a_row_are_an_error_with_advice(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaging(monkeypatch, {3, 4, 6, 7, 8}, SPOILS["nan"])
+    with pytest.raises(TrainingError) as caught:
+        train(AT_ONCE, CONFIG, inputs, tmp_path)
+    assert not isinstance(caught.value, StoppedError)
+    assert "3 steps in a row (at step 8)" in str(caught.value)
+    assert "training.muon_lr" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(losses(tmp_path)) == 7
+    newest, complaints = state.newest_whole(tmp_path / "checkpoints")
+    assert newest is not None
+    assert complaints == []
+
+
+def test_a_bad_step_before_a_stop_counts_after_it(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaging(monkeypatch, {3, 4, 5}, SPOILS["nan"])
+    stop_at(4, AT_ONCE, inputs, tmp_path)
+    with pytest.raises(TrainingError, match="at step 5"):
+        train(AT_ONCE, CONFIG, inputs, tmp_path)
+
+
+def test_a_spike_is_left_out_where_that_is_asked_for(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "ENOUGH", 6)
+    recipe = changed(AT_ONCE, spike_sigma=6.0)
+    before = digests(stop_at(8, recipe, inputs, tmp_path / "run"))
+    damaging(monkeypatch, {1}, lambda model, loss: loss * 100)
+    notes = Notes()
+    assert digests(stop_at(1, recipe, inputs, tmp_path / "run", progress=notes)) == before
+    assert any("step 9" in line and "spike" in line for line in notes.lines)
+    assert max(losses(tmp_path / "run")) > 100  # is in the log all the same
+    train(recipe, CONFIG, inputs, tmp_path / "run")
+    # What was seen is part of the state: the same as without the stop.
+    damaging(monkeypatch, {9}, lambda model, loss: loss * 100)
+    train(recipe, CONFIG, inputs, tmp_path / "whole")
+    assert_ended_the_same(tmp_path / "run", tmp_path / "whole")
