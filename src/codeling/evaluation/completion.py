@@ -67,14 +67,13 @@ def measure(
     chosen = list(itertools.islice(usable, limit))
     if not chosen:
         raise InputError("completion: there is no Python function to ask about")
-    label = f"{len(chosen)} functions"
-    with progress.task(label, total=len(chosen), unit="functions") as advance:
-        records = journal.work(
-            chosen,
-            sampling.batch_size,
-            lambda group: list(_answer(engine, group, sampling, corpus)),
-            advance,
-        )
+    records = journal.work_with_bar(
+        chosen,
+        "functions",
+        sampling.batch_size,
+        lambda group: list(_answer(engine, group, sampling, corpus)),
+        progress,
+    )
     return {
         "num_problems": len(records),
         "num_functions": len(chosen),

@@ -88,14 +88,13 @@ def measure(
     :raises TokenizerError: infilling is asked for, and the model was not made for it.
     """
     references = judge_references(asked.problems, judge, journal, progress)
-    label = f"{len(asked.problems)} problems"
-    with progress.task(label, total=len(asked.problems), unit="problems") as advance:
-        records = journal.work(
-            asked.problems,
-            sampling.group_size,
-            lambda group: _answer(engine, group, sampling, judge, corpus),
-            advance,
-        )
+    records = journal.work_with_bar(
+        asked.problems,
+        "problems",
+        sampling.group_size,
+        lambda group: _answer(engine, group, sampling, judge, corpus),
+        progress,
+    )
     for record, reference in zip(records, references, strict=True):
         record["reference"] = reference
     return {

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from codeling.errors import storage_errors
 from codeling.manifest import write_bytes
+from codeling.progress import Progress
 
 Item = TypeVar("Item")
 Record = dict[str, Any]
@@ -75,6 +76,18 @@ class Journal:
             self.append(do(group))
             done(len(group))
         return list(self.records())
+
+    def work_with_bar(
+        self,
+        items: Sequence[Item],
+        unit: str,
+        group_size: int,
+        do: Callable[[Sequence[Item]], Sequence[Record]],
+        progress: Progress,
+    ) -> list[Record]:
+        """:meth:`work` that ``progress`` shows, in ``unit`` (a plural)."""
+        with progress.task(f"{len(items)} {unit}", len(items), unit) as advance:
+            return self.work(items, group_size, do, advance)
 
 
 def _whole_lines(path: Path) -> list[bytes]:

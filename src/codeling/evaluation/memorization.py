@@ -137,14 +137,13 @@ def measure(
     """
     if not asked:
         raise InputError("memorization: there is no function to ask about, and no canary")
-    label = f"{len(asked)} prompts"
-    with progress.task(label, total=len(asked), unit="prompts") as advance:
-        records = journal.work(
-            asked,
-            sampling.group_size,
-            lambda group: _answer(engine, group, sampling, corpus),
-            advance,
-        )
+    records = journal.work_with_bar(
+        asked,
+        "prompts",
+        sampling.group_size,
+        lambda group: _answer(engine, group, sampling, corpus),
+        progress,
+    )
     values: list[tuple[str, Value]] = [
         (f"{COPIED_LINES} lines copied, held-out prompts", _copies("held-out")),
         (f"{COPIED_LINES} lines copied, training prompts", _copies("training")),
