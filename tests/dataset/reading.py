@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from codeling.dataset.loader import SECTION_CONTEXTS, Loader
+from codeling.dataset.loader import Loader
 from codeling.dataset.tokens import TokenFile
 
 WINDOW = 7
@@ -25,8 +25,8 @@ def tokens_of(documents: list[list[int]]) -> TokenFile:
 
 
 def sections(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
-    """Every document in stretches of four contexts; an empty one is one empty stretch."""
-    size = SECTION_CONTEXTS * context
+    """Every document in stretches of one context; an empty one is one empty stretch."""
+    size = context
     return [
         tuple(document[at : at + size])
         for document in documents

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codeling.dataset import loader as loader_module
 from codeling.dataset.infilling import Infilling
-from codeling.dataset.loader import SECTION_CONTEXTS, Loader, Mixture, Position
+from codeling.dataset.loader import Loader, Mixture, Position
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
 
@@ -177,7 +177,7 @@ def test_sections_of_code_begin_at_definitions_and_hold_all_of_it(
     tokenizer: Tokenizer, python_files: list[str]
 ) -> None:
     context = 16
-    size = SECTION_CONTEXTS * context
+    size = context
     snapped = 0
     for text in python_files[:6]:
         document = tokenizer.encode(text)

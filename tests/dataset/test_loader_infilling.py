@@ -6,7 +6,7 @@ from itertools import accumulate, islice
 import pytest
 
 from codeling.dataset.infilling import Infilling
-from codeling.dataset.loader import SECTION_CONTEXTS, Loader
+from codeling.dataset.loader import Loader
 from codeling.tokenizer.tokenizer import Tokenizer
 
 from .reading import split, targets, tokens_of
@@ -43,7 +43,7 @@ def test_undoing_the_infilling_gives_every_byte_once(
     documents = tokenizer.encode_batch(texts)
     num_tokens = sum(map(len, documents))
     num_rows = 2 * num_tokens // context  # well into the second epoch
-    longer = pieces(documents, tokenizer, context, 0.0, num_rows + 4 * SECTION_CONTEXTS)
+    longer = pieces(documents, tokenizer, context, 0.0, num_rows + 4)
     plain = [undone(piece, tokenizer) for piece in longer]
     rearranged = pieces(documents, tokenizer, context, rate, num_rows)
     restored = [undone(piece, tokenizer) for piece in rearranged]

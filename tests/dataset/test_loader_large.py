@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from codeling.dataset.loader import SECTION_CONTEXTS, Loader, Position
+from codeling.dataset.loader import Loader, Position
 from codeling.dataset.tokens import TokenFile, open_tokens
 from codeling.tokenizer.tokenizer import Tokenizer
 
@@ -37,7 +37,7 @@ def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
     plain = [i for i in range(5, 500) if not tokenizer.token_bytes[i].endswith(b"\n")]
     ids = draws.choice(np.array(plain, dtype=np.uint16), size=int(offsets[-1]))
     tokens = TokenFile(ids, offsets.astype(np.uint64), lengths.astype(np.uint64))
-    size = SECTION_CONTEXTS * context
+    size = context
     counts = np.maximum(1, -(-lengths // size))
     total = len(ids) + int(counts.sum())
     # What has to come: every section, and an end behind each.

@@ -1,6 +1,6 @@
 """Documents to rows: which tokens the model sees, in which order.
 
-A long document is taken in sections of about four contexts, so that a short run sees a little
+A long document is taken in sections of about one context, so that a short run sees a little
 of many files and not all of a few. A section begins where a definition does, if one is near, as
 prompts do. The sections of an epoch come in an order drawn from the seed and the epoch
 (:mod:`codeling.dataset.mixture` says which come first), and each ends in ``<|endoftext|>``. A
@@ -31,9 +31,6 @@ from codeling.dataset.mixture import balanced_first
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
-
-SECTION_CONTEXTS = 4
-"""Contexts that a section of a document is long, up to the next definition."""
 
 _MIN_INFILLING_ROOM = 32
 """Ids that must be left in a row for a piece to be rearranged in it."""
@@ -108,7 +105,8 @@ class Loader:
         self._mixture = mixture
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._definitions = _Definitions(tokenizer)
-        self._section_length = SECTION_CONTEXTS * context_length
+        self._section_length = context_length
+        """Of a document that is cut, up to the next definition."""
         self._first_sections = _first_sections(tokens.offsets, self._section_length)
         """Number of each document's first section, and of all sections."""
         self._num_sections = int(self._first_sections[-1])

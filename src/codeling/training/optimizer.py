@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from codeling.errors import TrainingError
+from codeling.training.muon import BatchedMuon
 
 _FUSED = "attn.c_attn.weight"
 _FUSED_PARTS = ("query", "key", "value")
@@ -59,7 +60,7 @@ class Optimizer:
             eps=1e-10,
             weight_decay=weight_decay,
         )
-        self._muon = torch.optim.Muon(
+        self._muon = BatchedMuon(
             [{"params": list(matrices.values())}],
             lr=muon_lr,
             weight_decay=weight_decay,

@@ -44,7 +44,7 @@ from codeling.training.step import Outcome, Updater
 
 SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
 _SAMPLE_TOKENS = 64
-_ORDER_FORMAT = 2
+_ORDER_FORMAT = 3
 """Raised with every change to what a step computes, so that no older state is gone on from."""
 
 
