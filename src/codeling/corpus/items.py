@@ -73,12 +73,15 @@ class Item:
 
 @dataclass(slots=True)
 class OutsideSlice:
-    """Rows of a table that none of the slice's words is in: all columns, and no text of them."""
+    """Rows of a table that none of the slice's words is in: N of each, and no text of them.
 
-    rows: Sequence[int]
-    repositories: Sequence[str]
-    paths: Sequence[str]
-    num_bytes: Sequence[int]
+    They stay columns, since most rows of a shard are such.
+    """
+
+    rows: pa.Int64Array
+    repositories: pa.StringArray
+    paths: pa.StringArray
+    num_bytes: pa.Int64Array
     """Of the texts in UTF-8."""
 
 
@@ -127,7 +130,7 @@ def _of_shard(
             return
         for row, record in _records(partition, source, recipe):
             if isinstance(record, OutsideSlice):
-                num_bytes += sum(record.num_bytes)
+                num_bytes += pc.sum(record.num_bytes).as_py()
                 yield record
                 continue
             item = record if isinstance(record, Item) else _of_record(row, record, source, recipe)
@@ -172,7 +175,7 @@ def _records(
         values = [_values(batch.column(theirs)) for theirs in names.values()]
         for number, record in zip(numbers, zip(*values, strict=True), strict=True):
             yield number, dict(zip(names, record, strict=True))
-        if outside is not None and outside.rows:
+        if outside is not None and len(outside.rows):
             yield row - 1, outside
 
 
@@ -184,19 +187,39 @@ def _outside(
     source: RowSource,
     shard: Shard,
 ) -> OutsideSlice:
-    rows = np.array(numbers)[chosen.to_numpy(zero_copy_only=False)].tolist()
-    sizes = pc.binary_length(batch.column(names["content"]).filter(chosen)).to_pylist()
+    rows = pa.array(np.array(numbers, np.int64)).filter(chosen)
+    sizes = pc.binary_length(batch.column(names["content"])).cast(pa.int64()).filter(chosen)
 
-    def column(name: str) -> Sequence[Any]:
+    def column(name: str) -> pa.StringArray:
         if name not in names:
-            return [None] * len(rows)
-        return _values(batch.column(names[name]).filter(chosen))
+            return pa.nulls(len(rows), pa.string())
+        return _as_text(batch.column(names[name]).filter(chosen))
 
-    repositories = [_repository(value, source) for value in column("repo_name")]
-    paths = [
-        str(path or f"{shard.name}#{row}") for row, path in zip(rows, column("path"), strict=True)
-    ]
+    repository = _repository(None, source)
+    repositories = pc.replace_with_mask(
+        column("repo_name"), _is_blank(column("repo_name")), pa.scalar(repository)
+    )
+    paths = column("path")
+    blank = _is_blank(paths)
+    own = [f"{shard.name}#{row}" for row in rows.filter(blank).to_pylist()]
+    paths = pc.replace_with_mask(paths, blank, pa.array(own, pa.string()))
     return OutsideSlice(rows, repositories, paths, sizes)
+
+
+def _as_text(column: pa.Array) -> pa.StringArray:
+    """A column as texts, as ``str`` gives them; what counts as nothing to Python is null."""
+    if pa.types.is_string(column.type):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            pass
+        else:
+            return column
+    return pa.array([str(value) if value else None for value in _values(column)], pa.string())
+
+
+def _is_blank(texts: pa.StringArray) -> pa.BooleanArray:
+    return pc.equal(pc.binary_length(texts), 0).fill_null(True)
 
 
 def _repository(value: object, source: RowSource) -> str:

@@ -6,7 +6,7 @@ its place, and what they write is the same. This module must not know what the r
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ class RowWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._columns: list[list[Any]] = [[] for _ in schema]
-        self._num_bytes = 0
+        self._batches: list[pa.RecordBatch] = []
+        self._num_rows = self._num_bytes = 0
         self._writer = pa.ipc.new_file(str(path), schema, options=_COMPRESSED)
 
     def __enter__(self) -> "RowWriter":
@@ -38,24 +39,37 @@ class RowWriter:
         """One row; ``num_bytes`` is about what it takes."""
         for column, name in zip(self._columns, self._schema.names, strict=True):
             column.append(row[name])
-        self._num_bytes += num_bytes
-        if len(self._columns[0]) >= _BATCH_ROWS or self._num_bytes >= _BATCH_BYTES:
-            self._flush()
+        self._count(1, num_bytes)
 
-    def extend(self, columns: Mapping[str, Sequence[Any]]) -> None:
+    def extend(self, columns: Mapping[str, pa.Array]) -> None:
         """Many rows, of few bytes, as columns; one that is left out is null throughout."""
         number = len(next(iter(columns.values())))
-        for column, name in zip(self._columns, self._schema.names, strict=True):
-            column.extend(columns.get(name, [None] * number))
-        if len(self._columns[0]) >= _BATCH_ROWS:
+        self._close_batch()
+        arrays = [
+            columns[f.name] if f.name in columns else pa.nulls(number, f.type) for f in self._schema
+        ]
+        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._count(number, 0)
+
+    def _count(self, num_rows: int, num_bytes: int) -> None:
+        self._num_rows += num_rows
+        self._num_bytes += num_bytes
+        if self._num_rows >= _BATCH_ROWS or self._num_bytes >= _BATCH_BYTES:
             self._flush()
 
-    def _flush(self) -> None:
+    def _close_batch(self) -> None:
         if self._columns[0]:
             arrays = [pa.array(c, f.type) for c, f in zip(self._columns, self._schema, strict=True)]
-            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
-        self._columns = [[] for _ in self._schema]
-        self._num_bytes = 0
+            self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            self._columns = [[] for _ in self._schema]
+
+    def _flush(self) -> None:
+        self._close_batch()
+        if self._batches:
+            whole = pa.Table.from_batches(self._batches).combine_chunks()
+            self._writer.write_table(whole)
+        self._batches = []
+        self._num_rows = self._num_bytes = 0
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from codeling.corpus import dedup, document, filters, keywords, problem_set, sketch
 from codeling.corpus.decontaminate import Contamination
@@ -127,21 +128,22 @@ def survey(task: str, settings: str) -> str:
     return json.dumps({"number": partition.number, "documents": documents, "bytes": num_bytes})
 
 
-def _columns_outside(passed: OutsideSlice, context: Context) -> Mapping[str, Sequence[Any]]:
+def _columns_outside(passed: OutsideSlice, context: Context) -> Mapping[str, pa.Array]:
     """The survey's rows of what was told to be outside of the slice as a column."""
     number, reason = len(passed.rows), keywords.reason(context.recipe)
+    reasons = pa.repeat(reason, number)
+    if context.opt_out.repositories:
+        named = [context.opt_out.names(name) for name in passed.repositories.to_pylist()]
+        reasons = pc.if_else(pa.array(named, pa.bool_()), "opted_out", reasons)
     return {
         "row": passed.rows,
         "repository": passed.repositories,
         "path": passed.paths,
-        "reason": [
-            "opted_out" if context.opt_out.names(repository) else reason
-            for repository in passed.repositories
-        ],
+        "reason": reasons,
         "found_bytes": passed.num_bytes,
-        "num_bytes": [0] * number,
-        "python3": [False] * number,
-        "copies": [1] * number,
+        "num_bytes": pa.repeat(pa.scalar(0, pa.int64()), number),
+        "python3": pa.repeat(pa.scalar(False), number),
+        "copies": pa.repeat(pa.scalar(1, pa.int64()), number),
     }
 
 
