@@ -160,13 +160,14 @@ def _records(
             yield row, _parsed(row, line, limit, source)
         return
     wanted = {name for names in _layout(source).values() for name in names}
-    row = piece.first_row
-    for batch in batches(shard, piece, sorted(wanted)):
+    row, words = piece.first_row, keywords.words(recipe)
+    # No text is made of what a search leaves out, so it may look at more rows at once.
+    for batch in batches(shard, piece, sorted(wanted), 1_000 if words else 256):
         names = _choice(batch.schema.names, source)
         numbers = range(row, row + batch.num_rows)
         row += batch.num_rows
         outside = None
-        if names.get("content") and (words := keywords.words(recipe)):
+        if words and names.get("content"):
             holding = keywords.mask(batch.column(names["content"]), words)
             if holding is not None:
                 outside = _outside(batch, numbers, pc.invert(holding), names, source, shard)
@@ -208,13 +209,13 @@ def _outside(
 
 def _as_text(column: pa.Array) -> pa.StringArray:
     """A column as texts, as ``str`` gives them; what counts as nothing to Python is null."""
-    if pa.types.is_string(column.type):
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         try:
             column.validate(full=True)
         except pa.ArrowInvalid:
             pass
         else:
-            return column
+            return column.cast(pa.string())
     return pa.array([str(value) if value else None for value in _values(column)], pa.string())
 
 

@@ -15,6 +15,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ _FORMATS: tuple[tuple[str, Format], ...] = (
     (r"\.parquet", "parquet"),
     (r"\.(?:arrow|feather)", "arrow"),
 )
+_GROUP_BYTES, _GROUP_ROWS = 64_000_000, 10_000
+"""Row groups up to this are read at once."""
 BROKEN = (pa.ArrowException, OSError, EOFError, zlib.error)
 """What the readers of broken files raise."""
 
@@ -254,18 +257,16 @@ def lines(shard: Shard, piece: Piece, limit: int) -> Iterator[tuple[int, bytes |
             row += 1
 
 
-def batches(shard: Shard, piece: Piece, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet or Arrow shard, those of ``columns`` that it has, some at a time."""
+def batches(
+    shard: Shard, piece: Piece, columns: Sequence[str], num_rows: int = 256
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet or Arrow shard, those of ``columns`` that it has.
+
+    Not more than ``num_rows`` at a time, and fewer where they are large.
+    """
     with opened(shard.location) as stream:
         if shard.format == "parquet":
-            file = pq.ParquetFile(stream)
-            names = [name for name in columns if name in file.schema_arrow.names]
-            last = piece.end if piece.end >= 0 else file.metadata.num_row_groups
-            groups = list(range(piece.start, last))
-            num_bytes = sum(file.metadata.row_group(i).total_byte_size for i in groups)
-            num_rows = sum(file.metadata.row_group(i).num_rows for i in groups)
-            size = max(1, min(256, 8_000_000 * num_rows // max(1, num_bytes)))
-            yield from file.iter_batches(batch_size=size, row_groups=groups, columns=names)
+            yield from _of_groups(shard, piece, columns, num_rows, pq.ParquetFile(stream))
             return
         try:
             reader: Any = pa.ipc.open_stream(stream)
@@ -275,8 +276,56 @@ def batches(shard: Shard, piece: Piece, columns: Sequence[str]) -> Iterator[pa.R
             reader = (held.get_batch(i) for i in range(held.num_record_batches))
         for batch in reader:
             names = [name for name in columns if name in batch.schema.names]
-            for start in range(0, batch.num_rows, 256):
-                yield batch.select(names).slice(start, 256)
+            for start in range(0, batch.num_rows, num_rows):
+                yield batch.select(names).slice(start, num_rows)
+
+
+def _of_groups(
+    shard: Shard, piece: Piece, columns: Sequence[str], num_rows: int, file: pq.ParquetFile
+) -> Iterator[pa.RecordBatch]:
+    """The rows of some row groups: of small ones by daft's reader, of others by pyarrow's.
+
+    daft reads a row group at once, without copying texts from page to column as pyarrow does; on
+    Python files it takes three quarters of the time.
+    """
+    names = [name for name in columns if name in file.schema_arrow.names]
+    plain = not is_remote(shard.location) and all(
+        _is_plain(file.schema_arrow.field(name).type) for name in names
+    )
+    last = piece.end if piece.end >= 0 else file.metadata.num_row_groups
+    with ThreadPoolExecutor(1) as thread:  # daft cannot read in a thread of its own engine's
+        for number in range(piece.start, last):
+            group = file.metadata.row_group(number)
+            small = group.total_byte_size <= _GROUP_BYTES and group.num_rows <= _GROUP_ROWS
+            if plain and small:
+                whole = thread.submit(_whole_group, shard, number, names).result()
+                if whole is not None:
+                    for start in range(0, whole.num_rows, num_rows):
+                        yield whole.slice(start, num_rows)
+                    continue
+            size = 8_000_000 * group.num_rows // max(1, group.total_byte_size)
+            size = max(1, min(256, num_rows, size))
+            yield from file.iter_batches(batch_size=size, row_groups=[number], columns=names)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether a column is the same to daft and to pyarrow."""
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
+    )
+
+
+def _whole_group(shard: Shard, number: int, names: Sequence[str]) -> pa.RecordBatch | None:
+    """A row group as daft reads it; None where it cannot, for pyarrow to say what is wrong."""
+    from daft.exceptions import DaftCoreException
+    from daft.recordbatch import RecordBatch
+
+    path = str(Path(shard.location.removeprefix("file://")).absolute())
+    try:
+        read = RecordBatch.read_parquet(path, columns=list(names), row_groups=[number])
+        return read.to_arrow_record_batch().select(list(names))
+    except DaftCoreException:
+        return None
 
 
 def column_names(shard: Shard) -> list[str] | None:
