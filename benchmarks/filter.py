@@ -38,7 +38,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeling.corpus import problem_set
-from codeling.corpus.engine import Engine
+from codeling.corpus.engine import ENVIRONMENT, Engine
 from codeling.corpus.items import Item, items
 from codeling.corpus.opt_out import OptOut
 from codeling.corpus.partitions import Partition, partitions
@@ -195,7 +195,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
     arguments = parser.parse_args()
     os.environ.update(
-        HF_HUB_OFFLINE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1", DAFT_ANALYTICS_ENABLED="0"
+        HF_HUB_OFFLINE="1",
+        HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+        **ENVIRONMENT,  # ours in worker processes, as the engine starts them
     )
     num_bytes = int(arguments.gigabytes * 1e9)
     paths = make(arguments.data.resolve(), num_bytes, arguments.compression)

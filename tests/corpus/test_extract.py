@@ -77,6 +77,16 @@ def test_tokens() -> None:
     ]  # fmt: skip
 
 
+def test_the_dots_of_a_relative_import_are_a_token_each() -> None:
+    for module in ("...a", ". ..a", "....", "... ", "\\\n  ..\\\n.a.b"):
+        text = f"def f():\n    from {module} import b; yield from ...\n    return x[...]\n"
+        root = Parser(LANGUAGE).parse(text.encode()).root_node
+        found = [token for token in leaves(root, None) if token]
+        assert tokens(text) == found
+        assert found.count(".") == module.count(".")
+        assert found.count("...") == 2
+
+
 def test_docstring_is_not_among_the_tokens() -> None:
     (found,) = extract('def f(x):\n    """Say é.\n\n    :param x: it\n    """\n    return x\n')
     assert found.docstring == "Say é.\n\n    :param x: it"

@@ -1,6 +1,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,6 +77,63 @@ def test_pieces_of_parquet_are_runs_of_row_groups(
     assert rows == [f"text {i}" for i in range(100)]
     firsts = [piece.first_row for piece in found]
     assert firsts == [9 * piece.start for piece in found]
+
+
+TEXTS = ["", "é", None, "import pandas\n" * 9, "x\r\n"] * 8
+PLAIN = {"content": pa.array(TEXTS), "copies": pa.array(range(40), pa.uint8())}
+
+
+@pytest.mark.parametrize("num_rows", [1, 7, 1_000])
+@pytest.mark.parametrize(
+    ("columns", "settings"),
+    [
+        (PLAIN, {}),
+        (PLAIN, {"compression": "zstd", "use_dictionary": False, "data_page_version": "2.0"}),
+        ({"content": pa.array(TEXTS, pa.large_string())}, {}),
+        ({"content": pa.array(TEXTS).dictionary_encode()}, {}),
+        ({"content": pa.array([str(t).encode() for t in TEXTS]).view(pa.string())}, {}),
+        ({"content": pa.array([b"\xff" if t else None for t in TEXTS]).view(pa.string())}, {}),
+        ({"content": pa.array([[t] for t in TEXTS])}, {}),
+    ],
+)
+def test_rows_of_parquet_are_those_that_pyarrow_reads(
+    columns: dict[str, pa.Array],
+    settings: dict[str, Any],
+    num_rows: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever reader is asked, and however the file is named."""
+    path = tmp_path / "a b%20#[x]?*é.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=9, **settings)
+    expected = pq.read_table(path, columns=list(columns)).slice(9, 27)
+    for limit in (0, 64_000_000):
+        monkeypatch.setattr(shards, "_GROUP_BYTES", limit)
+        found = list(shards.batches(shard(path), Piece(1, 4, 9, 0), list(columns), num_rows))
+        assert all(batch.num_rows <= num_rows for batch in found)
+        for name in columns:
+            read = [value for batch in found for value in _raw(batch.column(name))]
+            assert read == _raw(expected.column(name))
+
+
+def _raw(column: pa.Array) -> list[Any]:
+    """Its values, texts as bytes, since they may be no UTF-8."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    return list(column.to_pylist())
+
+
+def test_a_damaged_row_group_is_told_as_pyarrow_tells_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table(PLAIN), path, row_group_size=20, compression="snappy")
+    data = bytearray(path.read_bytes())
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).dictionary_page_offset
+    data[start + 20 : start + 60] = bytes(40)
+    path.write_bytes(data)
+    rows = shards.batches(shard(path), Piece(0, 2, 0, 0), list(PLAIN), 20)
+    assert next(rows).column("copies").to_pylist() == list(range(20))
+    with pytest.raises(shards.BROKEN):
+        next(rows)
 
 
 def test_what_is_behind_a_url_is_listed_and_read_through_daft(

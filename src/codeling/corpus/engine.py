@@ -38,6 +38,14 @@ from codeling.errors import CorpusError, UsageError
 
 _ONE_PROCESS_BYTES = 2_000_000
 """Below this starting worker processes takes longer than the work."""
+ENVIRONMENT = {
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "DAFT_PROGRESS_BAR": "0",
+    "_RJEM_MALLOC_CONF": "oversize_threshold:0,dirty_decay_ms:60000",
+}
+"""What daft's process and its workers are told. The last is for daft's allocator: one row group
+after the other is read, each into memory as large as the last one's, and giving that back to the
+system in between takes a quarter of the time."""
 _PREFIX_VARIABLE = "CODELING_SHARED_MEMORY_PREFIX"
 
 if _PREFIX_VARIABLE in os.environ:
@@ -75,8 +83,7 @@ class Engine:
         self._prefix = f"/cdl{secrets.token_hex(2)}_"  # names have 14 characters
         environment = {
             **os.environ,
-            "DAFT_ANALYTICS_ENABLED": "0",
-            "DAFT_PROGRESS_BAR": "0",
+            **ENVIRONMENT,
             _PREFIX_VARIABLE: self._prefix,
         }
         self._errors = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115

@@ -22,6 +22,7 @@ from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 LANGUAGE = Language(tree_sitter_python.language())
 _FIELDS = Query(LANGUAGE, "(interpolation) @field")
+_PREFIXES = Query(LANGUAGE, "(import_prefix) @prefix")
 
 _NUMBER = (
     r"0[xX][0-9a-fA-F_]+[lL]?|0[oObB][0-7_]+[lL]?"
@@ -38,8 +39,15 @@ _OPERATOR = (
     r"\*\*=|//=|>>=|<<=|\.\.\.|->|:=|[-+*/%&|^@<>=!]=|<>|//|\*\*|<<|>>"
     r"|[-+*/%&|^~@<>=()\[\]{},:.;`?!$]"
 )
-_TOKENS = re.compile("|".join((r"#[^\n]*", _STRING, _NUMBER, r"\w+", _OPERATOR)))
+_PLAIN_WORD = r"[^\W\drRbBuUfFtT]\w*"
+_PLAIN_OPERATOR = r"[()\[\]{},;`?$]"
+_TOKENS = re.compile(
+    "|".join((r"#[^\n]*", _PLAIN_WORD, _PLAIN_OPERATOR, _STRING, _NUMBER, r"\w+", _OPERATOR))
+)
+"""The plain ones begin with a character that begins nothing else. They are most of all tokens, and
+found before anything longer is tried."""
 _QUOTED_FIELD = re.compile(r"""[fFtT][rR]?["'][^\n]*\{|[fFtT][rR]?(?:\"\"\"|''')""")
+_FAR_RELATIVE = re.compile(r"\bfrom[\s\\]*\.[\s\\]*\.[\s\\]*\.")
 _UNPACKS_AFTER = frozenset("(,{[") | {"lambda"}
 _DOC_TOKENS = re.compile(
     r"[^\s,'\"`.():\[\]=*;>{}+\-/\\]+"
@@ -159,31 +167,40 @@ def _docstring_node(statements: list[Node]) -> Node | None:
 
 
 def _tokens(node: Node, documentation: Node | None, text: str, source: bytes) -> list[str]:
-    spans = [(s.start_byte, s.end_byte, True) for s in _strings_with_quoted_fields(node, text)]
+    spans = _spans_of_the_tree(node, text)
     if documentation is not None:
-        spans.append((documentation.start_byte, documentation.end_byte, False))
+        spans.append((documentation.start_byte, documentation.end_byte, []))
     if not spans:
         return _split_unpacking(_TOKENS.findall(text))
     tokens: list[str] = []
     position = node.start_byte
-    for start, end, kept in sorted(spans):
+    for start, end, inner in sorted(spans):
         if start < position:
             continue
         tokens += _TOKENS.findall(_decode(source[position:start]))
-        if kept:
-            tokens.append(_decode(source[start:end]))
+        tokens += inner
         position = end
     tokens += _TOKENS.findall(_decode(source[position : node.end_byte]))
     return _split_unpacking(tokens)
 
 
-def _strings_with_quoted_fields(node: Node, text: str) -> list[Node]:
-    """The strings whose replacement fields hold a quote: their end is beyond an expression."""
-    if "{" not in text or not _QUOTED_FIELD.search(text):
-        return []
-    fields = QueryCursor(_FIELDS).captures(node).get("field", [])
-    holders = (f.parent for f in fields if "'" in (inner := _text(f)) or '"' in inner)
-    return [holder for holder in holders if holder is not None and holder.type == "string"]
+def _spans_of_the_tree(node: Node, text: str) -> list[tuple[int, int, list[str]]]:
+    """What the expression cannot cut: where each begins and ends, and its tokens.
+
+    Strings whose replacement fields hold a quote, since their end is beyond an expression; and
+    the dots of ``from ...package import x``, which are a token each, and ``...`` elsewhere is one.
+    """
+    spans: list[tuple[int, int, list[str]]] = []
+    if "{" in text and _QUOTED_FIELD.search(text):
+        fields = QueryCursor(_FIELDS).captures(node).get("field", [])
+        holders = (f.parent for f in fields if "'" in (inner := _text(f)) or '"' in inner)
+        spans += [
+            (h.start_byte, h.end_byte, [_text(h)]) for h in holders if h and h.type == "string"
+        ]
+    if "from" in text and _FAR_RELATIVE.search(text):
+        dots = QueryCursor(_PREFIXES).captures(node).get("prefix", [])
+        spans += [(d.start_byte, d.end_byte, ["."] * _text(d).count(".")) for d in dots]
+    return spans
 
 
 def _split_unpacking(tokens: list[str]) -> list[str]:
@@ -191,15 +208,16 @@ def _split_unpacking(tokens: list[str]) -> list[str]:
     if "**" not in tokens:
         return tokens
     result: list[str] = []
-    before = ""
-    for piece in tokens:
-        if piece == "**" and before in _UNPACKS_AFTER:
-            result += ("*", "*")
-        else:
-            result.append(piece)
-        if not piece.startswith("#"):
-            before = piece
-    return result
+    done = 0
+    for _ in range(tokens.count("**")):
+        place = tokens.index("**", done)
+        before = place - 1
+        while before >= 0 and tokens[before].startswith("#"):
+            before -= 1
+        result += tokens[done:place]
+        result += ("*", "*") if before >= 0 and tokens[before] in _UNPACKS_AFTER else ("**",)
+        done = place + 1
+    return result + tokens[done:]
 
 
 def _text(node: Node | None) -> str:
