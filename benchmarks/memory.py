@@ -1,11 +1,12 @@
 """Claim: 20 GB of Python go through filter, extraction and exact deduplication under 6 GB.
 
 Makes the input first: the Python of the running interpreter and its packages in codeparrot's
-columns as Parquet, again and again, every function and class with another name each time, so
-that nothing is left out as a copy. Then builds the corpus in a process of its own and looks ten
-times a second at the memory of that process and all below it. Prints the peak as the kernel
-counts it for each process alone (RSS, shared pages more than once) and shared pages once (PSS),
-and the rate. Run:  python benchmarks/memory.py --gigabytes 20 --folder /big/disk
+columns as Parquet, again and again, every function and class with another name each time, so that
+nothing is left out as a copy. Then builds the corpus, with the filters of
+``recipes/data-science.toml`` or with ``--all`` with none, in a process of its own and looks ten
+times a second at the memory of that process and all below it. Prints the peak as the kernel counts
+it for each process alone (RSS, shared pages more than once) and shared pages once (PSS), and the
+rate. Run:  python benchmarks/memory.py --gigabytes 20 --folder /big/disk
 """
 
 import argparse
@@ -25,9 +26,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeling.corpus.sources import list_files
-from codeling.recipe import CorpusRecipe
+from codeling.recipe import CorpusRecipe, read_recipe
 
 LIMIT_GB = 6.0
+FILTERS = Path(__file__).parent.parent / "recipes" / "data-science.toml"
 SHARD_BYTES = 500_000_000
 _NAME = re.compile(r"^[ \t]*(?:async )?(?:def|class) \w+", re.MULTILINE)
 BUILD = """
@@ -36,8 +38,8 @@ from pathlib import Path
 from codeling.corpus.pipeline import build
 from codeling.progress import SILENT
 from codeling.recipe import CorpusRecipe
-source = {"kind": "codeparrot", "paths": sys.argv[1]}
-values = {"sources": [source], "near_duplicates": {"enabled": sys.argv[3] == "near"}}
+values = json.loads(sys.argv[3])
+values["sources"] = [{"kind": "codeparrot", "paths": sys.argv[1]}]
 report = build(CorpusRecipe.model_validate(values), Path(sys.argv[2]), SILENT)
 print(json.dumps({"totals": report["totals"], "files_dropped": report["files_dropped"]}))
 """
@@ -127,19 +129,25 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=20.0, help="text of the input")
     parser.add_argument("--folder", type=Path, help="where to put input and corpus (and keep both)")
     parser.add_argument("--near", action="store_true", help="near-copies too, not exact ones alone")
+    parser.add_argument("--all", action="store_true", help="no filter: every file is extracted")
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
-    (folder / "input").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "input", ignore_errors=True)
+    (folder / "input").mkdir(parents=True)
     began = time.perf_counter()
     total = write_input(folder / "input", int(arguments.gigabytes * 1e9))
     stored = sum(path.stat().st_size for path in (folder / "input").iterdir())
     print(
         f"input      {total / 1e9:.1f} GB of text, {stored / 1e9:.1f} GB of Parquet, "
-        f"made in {time.perf_counter() - began:.0f} s"
+        f"made in {time.perf_counter() - began:.0f} s",
+        flush=True,
     )
     began = time.perf_counter()
     command = [sys.executable, "-c", BUILD, str(folder / "input"), str(folder / "corpus")]
-    command.append("near" if arguments.near else "exact")
+    recipe = CorpusRecipe() if arguments.all else read_recipe(FILTERS).corpus
+    values = recipe.model_dump(mode="json", exclude_none=True)
+    values["near_duplicates"] = {"enabled": arguments.near}
+    command.append(json.dumps(values))
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     peak_rss = peak_pss = 0
     while process.poll() is None:
