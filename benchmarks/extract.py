@@ -6,18 +6,22 @@ there are cores; a plain loop in one process that walks tree-sitter's trees to t
 and tokens, held in memory; and `ast.parse` of every file alone. Beside them tree-sitter's parse
 without any record, the floor of one core. The records of both ways are compared first.
 
-Run:  python benchmarks/extract.py [--megabytes 40] [--rounds 5]
+Ours includes the start of its worker processes, about a second of each. Three minutes on two cores.
+
+Run:  python benchmarks/extract.py [--megabytes 24] [--rounds 3] [--json]
 """
 
 import argparse
 import ast
 import json
+import os
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -188,6 +192,23 @@ def parse_ast(text: str) -> None:
         return
 
 
+FLOOR = "tree-sitter's parse alone"
+
+
+def show(result: dict[str, Any]) -> None:
+    """The result for people: one line a way and the ratios."""
+    print(f"{result['files']:,} files of the installed Python, {result['megabytes']:.1f} MB")
+    print(
+        f"{result['functions']:,} functions, {result['functions_differing']} of them told "
+        f"differently by the two ways; {result['cores']} cores"
+    )
+    for name, rate in result["megabytes_per_second"].items():
+        note = ", the floor of one core" if name == FLOOR else ""
+        print(f"{name}: {rate:.1f} MB/s{note}")
+    for name, ratio in result["times_as_fast_as"].items():
+        print(f"codeling is {ratio:.2f} times as fast as {name}")
+
+
 def seconds(work: Callable[[], None]) -> float:
     """Wall-clock of one call."""
     start = time.perf_counter()
@@ -200,15 +221,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--megabytes", type=int, default=40, help="of Python, about (default 40)")
+    parser.add_argument("--megabytes", type=int, default=24, help="of Python, about (default 24)")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="measurements of each way (default 5)"
+        "--rounds", type=int, default=3, help="measurements of each way (default 3)"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     files = chosen_files(arguments.megabytes * 1_000_000)
     megabytes = sum(file.num_bytes for file in files) / 1e6
-    print(f"{len(files):,} files of the installed Python, {megabytes:.1f} MB")
     with tempfile.TemporaryDirectory() as folder, Engine() as engine:
         ours = Ours(files, Path(folder), engine)
         ours()
@@ -217,25 +238,36 @@ def main() -> None:
         found = list(ours.records())
         assert len(found) == len(theirs), "both ways find the same functions"
         differing = sum(a != b for a, b in zip(found, theirs, strict=True))
-        print(f"{len(found):,} functions, {differing} of them told differently by the two ways")
+        number = len(found)
         del found, theirs
         ways: dict[str, Callable[[], None]] = {
             "codeling": ours,
             "plain tree-sitter loop": over(files, lambda text: list(plain_records(text))),
             "ast.parse alone": over(files, parse_ast),
-            "tree-sitter's parse alone": over(
-                files, lambda text: Parser(LANGUAGE).parse(text.encode())
-            ),
+            FLOOR: over(files, lambda text: Parser(LANGUAGE).parse(text.encode())),
         }
         times = [
             {name: seconds(way) for name, way in ways.items()} for _ in range(arguments.rounds)
         ]
-    for name in ways:
-        median = statistics.median(round_[name] for round_ in times)
-        print(f"{name}: {megabytes / median:.1f} MB/s, {len(files) / median:,.0f} files/s")
-    for name in list(ways)[1:]:
-        ratio = statistics.median(round_[name] / round_["codeling"] for round_ in times)
-        print(f"codeling is {ratio:.2f} times as fast as {name}")
+    result = {
+        "files": len(files),
+        "megabytes": megabytes,
+        "functions": number,
+        "functions_differing": differing,
+        "cores": len(os.sched_getaffinity(0)),
+        "rounds": arguments.rounds,
+        "megabytes_per_second": {
+            name: megabytes / statistics.median(round_[name] for round_ in times) for name in ways
+        },
+        "times_as_fast_as": {
+            name: statistics.median(round_[name] / round_["codeling"] for round_ in times)
+            for name in list(ways)[1:]
+        },
+    }
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        show(result)
 
 
 if __name__ == "__main__":
