@@ -8,7 +8,7 @@ without any record, the floor of one core. The records of both ways are compared
 
 Ours includes the start of its worker processes, about a second of each. Three minutes on two cores.
 
-Run:  python benchmarks/extract.py [--megabytes 24] [--rounds 3] [--json]
+Run:  python benchmarks/extract.py [--megabytes 40] [--rounds 3] [--json]
 """
 
 import argparse
@@ -221,7 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--megabytes", type=int, default=24, help="of Python, about (default 24)")
+    parser.add_argument("--megabytes", type=int, default=40, help="of Python, about (default 40)")
     parser.add_argument(
         "--rounds", type=int, default=3, help="measurements of each way (default 3)"
     )
