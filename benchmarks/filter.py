@@ -4,8 +4,9 @@ Both ways pick, from the same Parquet files in codeparrot's columns, the rows wh
 one of the words pandas, sklearn, matplotlib, seaborn. Theirs is the Hugging Face course's
 (chapter 7.6): `datasets` streaming, `any(word in content)`. Ours is how `codeling corpus` reads
 such files where the recipe has keywords, in as many processes as there are cores. They alternate
-in one run, and have to pick the same rows. Beside them stand the floor, decompression of the
-column alone with as many threads; the whole first pass of `codeling corpus` over the same files,
+in one run, and have to pick the same rows. Beside them stand pyarrow's decompression of the
+column alone with as many threads (ours reads by daft, which can take less); the whole
+first pass of `codeling corpus` over the same files,
 which also filters, labels and hashes what was picked; and the rate that the course shows, 610
 files/s (gzipped JSON from the network, on another machine: of interest, no comparison).
 

@@ -285,8 +285,8 @@ def _of_groups(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some row groups: of small ones by daft's reader, of others by pyarrow's.
 
-    daft reads a row group at once, without copying texts from page to column as pyarrow does; on
-    Python files it takes three quarters of the time.
+    daft reads a row group at once; on Python files in snappy it took some 0.31 s of processor
+    time where pyarrow took 0.37 s, and what it gives is searched without a copy.
     """
     names = [name for name in columns if name in file.schema_arrow.names]
     plain = not is_remote(shard.location) and all(
