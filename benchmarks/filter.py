@@ -87,11 +87,12 @@ def _installed() -> Iterator[tuple[str, str]]:
     found.sort(key=lambda file: hashlib.sha256(file[0].encode()).digest())
     of_slice = [any(word in text for word in KEYWORDS) for _, text in found]
     rest = len(found) - sum(of_slice)
-    allowed = round(rest * SHARE / (1 - SHARE))
+    kept = min(1.0, rest * SHARE / (1 - SHARE) / sum(of_slice))  # of the slice, spread evenly
+    seen = 0
     for file, is_of_slice in zip(found, of_slice, strict=True):
-        if not is_of_slice or allowed > 0:
+        seen += is_of_slice
+        if not is_of_slice or int(seen * kept) > int((seen - 1) * kept):
             yield file
-            allowed -= is_of_slice
 
 
 def _write(path: Path, source: Sequence[tuple[str, str]], number: int, compression: str) -> int:
