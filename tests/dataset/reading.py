@@ -26,11 +26,10 @@ def tokens_of(documents: list[list[int]]) -> TokenFile:
 
 def sections(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
     """Every document in stretches of one context; an empty one is one empty stretch."""
-    size = context
     return [
-        tuple(document[at : at + size])
+        tuple(document[at : at + context])
         for document in documents
-        for at in range(0, max(1, len(document)), size)
+        for at in range(0, max(1, len(document)), context)
     ]
 
 

@@ -177,7 +177,6 @@ def test_sections_of_code_begin_at_definitions_and_hold_all_of_it(
     tokenizer: Tokenizer, python_files: list[str]
 ) -> None:
     context = 16
-    size = context
     snapped = 0
     for text in python_files[:6]:
         document = tokenizer.encode(text)
@@ -191,12 +190,12 @@ def test_sections_of_code_begin_at_definitions_and_hold_all_of_it(
         assert [i for _, ids in pieces for i in ids.tolist()] == document
         for number, (begin, ids) in enumerate(pieces[1:], 1):
             before, own = tokenizer.decode(document[:begin]), tokenizer.decode(ids.tolist())
-            assert 0 <= begin - number * size < size
-            if begin == number * size and not (before.endswith("\n") and BEGINS.match(own)):
+            assert 0 <= begin - number * context < context
+            if begin == number * context and not (before.endswith("\n") and BEGINS.match(own)):
                 continue  # no definition was near
             assert before.endswith("\n")
             assert BEGINS.match(own)
-            passed = tokenizer.decode(document[number * size - 1 : begin]).splitlines(True)
+            passed = tokenizer.decode(document[number * context - 1 : begin]).splitlines(True)
             # "async" is several ids in this small vocabulary, and then it is not looked for.
             begun = [line for line in passed[1:] if BEGINS.match(line)]
             assert [line for line in begun if "async" not in line] == []

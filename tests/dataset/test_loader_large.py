@@ -37,12 +37,11 @@ def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
     plain = [i for i in range(5, 500) if not tokenizer.token_bytes[i].endswith(b"\n")]
     ids = draws.choice(np.array(plain, dtype=np.uint16), size=int(offsets[-1]))
     tokens = TokenFile(ids, offsets.astype(np.uint64), lengths.astype(np.uint64))
-    size = context
-    counts = np.maximum(1, -(-lengths // size))
+    counts = np.maximum(1, -(-lengths // context))
     total = len(ids) + int(counts.sum())
     # What has to come: every section, and an end behind each.
     ends_after = np.concatenate(
-        [offsets[1:], *(np.arange(offsets[d] + size, offsets[d + 1], size)
+        [offsets[1:], *(np.arange(offsets[d] + context, offsets[d + 1], context)
                         for d in np.flatnonzero(counts > 1))]
     )  # fmt: skip
     expected = np.insert(ids.astype(np.int64), np.sort(ends_after), end)

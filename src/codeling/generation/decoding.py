@@ -88,7 +88,8 @@ class Output:
         there are ``script_ends``, one of those ends the completion instead."""
         self._characters = PartialText()
         self._line = Line()
-        self._line.read(prompt)
+        self._unread = [prompt]
+        """What the line has not read yet: it is read where somebody asks what is open."""
         self._stops = StopStrings(stops)
         self._block: BlockEnd | ScriptEnd | None = None
         if at_block_end:
@@ -101,12 +102,18 @@ class Output:
     @property
     def in_prose(self) -> bool:
         """Whether what was fed last stands within a comment or a triple-quoted string."""
-        return self._line.in_prose
+        return self._read_line().in_prose
 
     @property
     def is_open(self) -> bool:
         """Whether what was fed last stands within a string or brackets."""
-        return self._line.is_open
+        return self._read_line().is_open
+
+    def _read_line(self) -> Line:
+        for text in self._unread:
+            self._line.read(text)
+        self._unread.clear()
+        return self._line
 
     @property
     def text(self) -> str:
@@ -116,7 +123,7 @@ class Output:
     def feed(self, data: bytes) -> str:
         """The text that may be shown after the bytes of one more token."""
         text = self._characters.feed(data)
-        self._line.read(text)
+        self._unread.append(text)
         return self._show(self._stops.feed(text))
 
     def finish(self, reason: FinishReason) -> str:

@@ -263,8 +263,11 @@ class Engine:
             logits = self._next_logits([row.tokens[-1] for row in rows], cache)
             if settings.stop_at_block_end:
                 self._forbid_early_end(logits, rows)
+            in_prose = None
+            if settings.prose_temperature is not None:
+                in_prose = [row.output.in_prose for row in rows]
             numbers, steps = [row.number for row in rows], [step] * len(rows)
-            ids = sample(logits, settings, numbers, steps, [row.output.in_prose for row in rows])
+            ids = sample(logits, settings, numbers, steps, in_prose)
             for row, picked in zip(rows, ids.tolist(), strict=True):
                 yield row, self._push(row, picked, settings.max_new_tokens)
             alive = [i for i, row in enumerate(rows) if row.output.finish_reason is None]
