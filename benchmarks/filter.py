@@ -5,10 +5,10 @@ one of the words pandas, sklearn, matplotlib, seaborn. Theirs is the Hugging Fac
 (chapter 7.6): `datasets` streaming, `any(word in content)`. Ours is how `codeling corpus` reads
 such files where the recipe has keywords, in as many processes as there are cores. They alternate
 in one run, and have to pick the same rows. Beside them stand pyarrow's decompression of the
-column alone with as many threads (ours reads by daft, which can take less); the whole
-first pass of `codeling corpus` over the same files,
-which also filters, labels and hashes what was picked; and the rate that the course shows, 610
-files/s (gzipped JSON from the network, on another machine: of interest, no comparison).
+column alone with as many threads (ours reads by daft, which can take less); the whole first pass
+of `codeling corpus` over the same files, which also filters, labels and hashes what was picked; and
+the rate that the course shows, 610 files/s (gzipped JSON from the network, on another machine: of
+interest, no comparison).
 
 The files are made once, in the folder given by --data: the installed Python over and over, each
 time with other names, until there is a gigabyte of text. Of the files with one of the words so

@@ -196,10 +196,9 @@ def _outside(
             return pa.nulls(len(rows), pa.string())
         return _as_text(batch.column(names[name]).filter(chosen))
 
-    repository = _repository(None, source)
-    repositories = pc.replace_with_mask(
-        column("repo_name"), _is_blank(column("repo_name")), pa.scalar(repository)
-    )
+    repositories = column("repo_name")
+    unnamed = pa.scalar(_repository(None, source))
+    repositories = pc.replace_with_mask(repositories, _is_blank(repositories), unnamed)
     paths = column("path")
     blank = _is_blank(paths)
     own = [f"{shard.name}#{row}" for row in rows.filter(blank).to_pylist()]
