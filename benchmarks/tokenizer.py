@@ -10,49 +10,53 @@ in OUT/cells.jsonl and are not done again; the table at the end is made from all
     python benchmarks/tokenizer.py runs/demo --out /tmp/cuts --minutes 6 --seeds 3
     python benchmarks/tokenizer.py runs/demo --out /tmp/cuts --tokens 3000000 --equal 4096
 
-With --equal every cut gets that many entries; without, each has those of its recipe.
+With --equal every cut gets that many entries; without, each has those of its recipe. Besides the
+peers' cuts there are variants of ours, each with one thing changed (``--cuts explored`` takes all).
 """
 
 import argparse
-import hashlib
 import json
 import math
-import shutil
-import statistics
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import pre_tokenizers
 
-from codeling.corpus.document import iterate
+from cells import Bench, add_options, print_table
 from codeling.dataset.draws import Purpose, generator
-from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.errors import TokenizerError
-from codeling.evaluation.draw import draw
-from codeling.evaluation.intrinsic import bits_per_byte
-from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
-from codeling.recipe import Recipe, parse_recipe
+from codeling.recipe import Recipe
 from codeling.tokenizer.measure import TIKTOKEN_CUTS
-from codeling.tokenizer.pretokenizer import pre_tokenizer_of, python_pre_tokenizer
+from codeling.tokenizer.pretokenizer import (
+    BLANKS,
+    INDENTATION,
+    NEWLINES,
+    NUMBER,
+    OPERATOR,
+    WORD,
+    pre_tokenizer_of,
+)
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train as learn
-from codeling.training import state
-from codeling.training.trainer import Inputs, train
 
 OURS = "ours"
 SMALLER = (40_000, 32_768, 24_576, 16_384, 12_288, 8_192, 4_096, 2_048, 1_024, 512)
 """Tried in turn where a corpus gives fewer entries than a recipe asks for."""
 
 
-def cuts() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int | None]]:
-    """Name → (the cut, the entries of its recipe; None for our rule)."""
+def changed(**parts: str) -> pre_tokenizers.PreTokenizer:
+    """Our cut with some of its alternatives replaced; ``first`` goes before all of them."""
+    ours = {
+        "first": "", "indentation": INDENTATION, "word": WORD, "number": NUMBER,
+        "operator": OPERATOR, "newlines": NEWLINES, "blanks": BLANKS,
+    }  # fmt: skip
+    return pre_tokenizer_of("|".join(each for each in (ours | parts).values() if each))
+
+
+def peers() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int]]:
+    """What others train: name → (the cut, the entries of its recipe)."""
     single_digits = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),
@@ -60,7 +64,6 @@ def cuts() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int | None]]:
         ]
     )
     return {
-        OURS: (python_pre_tokenizer(), None),
         "CodeParrot": (pre_tokenizer_of(TIKTOKEN_CUTS["gpt2"]), 32_768),
         "course": (pre_tokenizer_of(TIKTOKEN_CUTS["gpt2"]), 50_000),
         "StarCoder": (single_digits, 49_152),
@@ -68,23 +71,33 @@ def cuts() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int | None]]:
     }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One training."""
+def explored() -> dict[str, pre_tokenizers.PreTokenizer]:
+    """Variants of our cut, each with one nuance of Python cut in another way."""
+    signs = r"[^\s\p{L}\p{N}]"
+    python_operators = (
+        r" ?(?:\*\*=?|//=?|->|:=|<<=?|>>=?|[-+*/%@&|^=!<>]=|\.\.\.|\"\"\"|'''|" + signs + ")"
+    )
+    return {
+        "line ends alone": changed(operator=rf" ?{signs}+"),
+        "line end with indentation": changed(operator=rf" ?{signs}+", newlines=r"\s*[\r\n]+[ \t]*"),
+        "last blank to the word": changed(indentation="", operator=rf" ?{signs}+", newlines=""),
+        "indentation by four": changed(indentation=r" {4}|[ \t]{2,}?(?= {4}|[^ \t])|\t"),
+        "words without blank": changed(word=r"\p{L}+"),
+        "identifiers whole": changed(word=r" ?[\p{L}_]+"),
+        "camelCase": changed(word=r" ?(?:\p{Lu}?[\p{Ll}\p{Lo}\p{Lm}]+|\p{Lu}+(?!\p{Ll})|\p{L})"),
+        "dunders whole": changed(first=r" ?__\p{L}+(?:_\p{L}+)*__"),
+        "dot with the name": changed(word=r"[ .]?\p{L}+"),
+        "signs single": changed(operator=rf" ?{signs}[\r\n]*"),
+        "Python's operators": changed(operator=python_operators + r"[\r\n]*"),
+        "digits single": changed(number=r"\p{N}"),
+        "numbers whole": changed(number=r"0[xXbBoO][0-9a-fA-F_]+|\p{N}[\p{N}_]*"),
+        "string prefixes": changed(first=r" ?[rbfuRBFU]{1,2}(?:\"\"\"|'''|[\"'])"),
+    }
 
-    cut: str
-    vocab_size: int
-    seed: int
-    model: str
-    budget: str
-    recipe: str
-    """Of the settings of model, training and tokenizer, the beginning of their SHA-256."""
 
-    @property
-    def key(self) -> str:
-        """As a file's name."""
-        name = f"{self.cut}-{self.vocab_size}-{self.seed}-{self.model}-{self.budget}-{self.recipe}"
-        return "".join(c if c.isalnum() else "-" for c in name)
+def cuts() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int | None]]:
+    """Name → (the cut, the entries of its recipe; None for our rule)."""
+    return {OURS: (changed(), None), **peers(), **{k: (v, None) for k, v in explored().items()}}
 
 
 def options() -> argparse.Namespace:
@@ -92,81 +105,59 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="a run folder with a corpus")
-    parser.add_argument("--out", type=Path, required=True, help="where cells and caches are kept")
-    budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, default=6.0, help="of each training")
-    budget.add_argument("--tokens", type=int, help="of each training, instead of minutes")
-    budget.add_argument("--steps", type=int, help="of each training, instead of minutes")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--size", default="nano", help="model.size")
-    parser.add_argument("--set", action="append", default=[], help="as codeling run takes it")
+    add_options(parser, minutes=6.0)
     parser.add_argument("--equal", type=int, help="entries for every cut")
-    parser.add_argument("--cuts", nargs="*", choices=list(cuts()), default=list(cuts()))
-    parser.add_argument("--score-bytes", type=int, default=400_000, help="of validation text")
+    parser.add_argument(
+        "--cuts", nargs="*", choices=["explored", *cuts()], default=[OURS, *peers()]
+    )
     parser.add_argument("--lines", type=int, default=400, help="next lines that are scored")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if "explored" in asked.cuts:
+        asked.cuts = [OURS, *explored(), *(each for each in asked.cuts if each in peers())]
+    return asked
 
 
 def main() -> None:
     """Do the cells that are missing, then print the table."""
     asked = options()
-    length = f"minutes = {asked.minutes}"
-    if asked.tokens or asked.steps:
-        length = f"tokens = {asked.tokens}" if asked.tokens else f"steps = {asked.steps}"
-    text = f'[tokenizer]\nvocab_size = "auto"\n[model]\nsize = "{asked.size}"\n[training]\n{length}'
-    recipe = parse_recipe(text, asked.set).resolved()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    done = {json.dumps(each["cell"]): each for each in read_cells(asked.out)}
+    bench = Bench(asked)
+    recipe = bench.recipe()
     for seed in range(asked.seeds):
         for name in asked.cuts:
             assert isinstance(recipe.tokenizer.vocab_size, int)
             wanted = asked.equal or cuts()[name][1] or recipe.tokenizer.vocab_size
-            tokenizer = tokenizer_of(name, wanted, recipe, asked)
-            budget = length.replace(" ", "")
-            cell = Cell(name, tokenizer.vocab_size, seed, asked.size, budget, digest(recipe))
-            if json.dumps(vars(cell)) in done:
+            tokenizer = tokenizer_of(name, wanted, recipe, bench)
+            cell = bench.cell(name, tokenizer, seed, recipe)
+            if bench.is_done(cell):
                 continue
-            result = {**trained(cell, tokenizer, recipe, asked), "cell": vars(cell)}
-            with (asked.out / "cells.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(result) + "\n")
-            print(json.dumps(result), flush=True)
-    print_table(read_cells(asked.out))
+            model, result = bench.train(cell, name, tokenizer, recipe)
+            behind, stripped = next_lines(model, tokenizer, bench.held_out(), asked.lines)
+            result |= {"next_line_behind_indentation": behind, "next_line_stripped": stripped}
+            bench.keep(cell, result)
+    print_table(
+        bench.results(),
+        OURS,
+        {
+            "bytes_per_token": "bytes a token",
+            "next_line_behind_indentation": "next line, indented",
+            "next_line_stripped": "stripped",
+        },
+    )
 
 
-def digest(recipe: Recipe) -> str:
-    """What tells apart trainings with other settings."""
-    chosen = recipe.model_dump(include={"model", "training", "tokenizer"}, mode="json")
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def read_cells(out: Path) -> list[dict[str, Any]]:
-    """The finished cells; a line that a kill has torn is none."""
-    path = out / "cells.jsonl"
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}}")]
-
-
-def texts(asked: argparse.Namespace, split: str) -> Iterator[str]:
-    """The files of a split."""
-    return (document.text for document in iterate(asked.run / "corpus", split, "files"))
-
-
-def tokenizer_of(name: str, wanted: int, recipe: Recipe, asked: argparse.Namespace) -> Tokenizer:
+def tokenizer_of(name: str, wanted: int, recipe: Recipe, bench: Bench) -> Tokenizer:
     """Learned once; where the corpus gives fewer entries, the largest of a few smaller sizes."""
     pre_tokenizer, _ = cuts()[name]
     for size in (wanted, *(each for each in SMALLER if each < wanted)):
-        path = asked.out / "tokenizers" / f"{name} {size}" / "tokenizer.json"
+        path = bench.out / "tokenizers" / f"{name} {size}" / "tokenizer.json"
         if path.exists():
             return Tokenizer.load(path)
         settings = recipe.tokenizer.model_copy(update={"vocab_size": size})
-        report = json.loads((asked.run / "corpus" / "report.json").read_bytes())
+        report = json.loads((bench.run / "corpus" / "report.json").read_bytes())
         total = report["splits"]["train"]["bytes"]
         try:
             made = learn(
-                texts(asked, "train"), settings, total_bytes=total, pre_tokenizer=pre_tokenizer
+                bench.texts("train"), settings, total_bytes=total, pre_tokenizer=pre_tokenizer
             )
         except TokenizerError as error:
             print(f"{name}: {error}")
@@ -174,48 +165,6 @@ def tokenizer_of(name: str, wanted: int, recipe: Recipe, asked: argparse.Namespa
         made.save(path)
         return made
     raise SystemExit(f"{name}: the corpus is too small for any vocabulary")
-
-
-def tokens_of(cell: Cell, tokenizer: Tokenizer, asked: argparse.Namespace, split: str) -> TokenFile:
-    """A split as ids, made once for each tokenizer."""
-    path = asked.out / "tokens" / f"{cell.cut} {cell.vocab_size}" / f"{split}.bin"
-    if path.with_suffix(".idx").exists():
-        return open_tokens(path)
-    return write_tokens(texts(asked, split), tokenizer, path)
-
-
-def trained(
-    cell: Cell, tokenizer: Tokenizer, recipe: Recipe, asked: argparse.Namespace
-) -> dict[str, Any]:
-    """Train and score one cell."""
-    shape = recipe.model.model_dump(exclude={"size"})
-    config = GPT2Config(vocab_size=tokenizer.vocab_size, **shape)
-    inputs = Inputs(
-        tokenizer,
-        tokens_of(cell, tokenizer, asked, "train"),
-        tokens_of(cell, tokenizer, asked, "validation"),
-    )
-    settings = recipe.training.model_copy(update={"seed": cell.seed})
-    folder = asked.out / "cells" / cell.key
-    began = time.perf_counter()
-    result = train(settings, config, inputs, folder, identity=cell.key)
-    seconds = time.perf_counter() - began
-    model = GPT2(config)
-    model.load_state_dict(dict(state.load(result.checkpoint).model))
-    shutil.rmtree(folder)
-    documents = list(iterate(asked.run / "corpus", "validation", "files"))
-    drawn = [each.text for each in draw(documents, seed=0, max_bytes=asked.score_bytes)]
-    scored = bits_per_byte(model, tokenizer, drawn, max_bytes=asked.score_bytes)
-    behind, stripped = next_lines(model, tokenizer, drawn, asked.lines)
-    return {
-        "num_tokens": result.num_tokens,
-        "num_parameters": config.num_parameters,
-        "seconds": seconds,
-        "bytes_per_token": scored.num_bytes / scored.num_tokens,
-        "bits_per_byte": scored.value,
-        "next_line_behind_indentation": behind,
-        "next_line_stripped": stripped,
-    }
 
 
 @torch.no_grad()
@@ -251,36 +200,6 @@ def _lines(documents: Sequence[str]) -> Iterator[tuple[str, str]]:
             begin = starts[at] + len(line) - len(code)
             if begin > starts[at] + 1 and code.strip() and len(code) < 200:
                 yield text[max(0, begin - 2_000) : begin], code
-
-
-def print_table(cells: Sequence[dict[str, Any]]) -> None:
-    """Means over the seeds, how far they spread, and how much more than ours."""
-    groups: dict[tuple[str, str, str, int], list[dict[str, Any]]] = {}
-    for each in cells:
-        cell = each["cell"]
-        key = (cell["model"], cell["budget"], cell["cut"], cell["vocab_size"])
-        groups.setdefault(key, []).append(each)
-    ours = {
-        key[:2]: statistics.mean(each["bits_per_byte"] for each in group)
-        for key, group in groups.items()
-        if key[2] == OURS
-    }
-    print("| model | budget | cut | entries | seeds | tokens | bytes a token | bits per byte "
-          "| spread | over ours | next line, indented | stripped |")  # fmt: skip
-    print("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for key, group in sorted(groups.items()):
-        values = [each["bits_per_byte"] for each in group]
-        mean = statistics.mean(values)
-        spread = np.ptp(values) if len(values) > 1 else math.nan
-        over = 100 * (mean / ours[key[:2]] - 1) if key[:2] in ours else math.nan
-        figures = [name for name in group[0] if name != "cell"]
-        means = {name: statistics.mean(each[name] for each in group) for name in figures}
-        print(
-            f"| {key[0]} | {key[1]} | {key[2]} | {key[3]:,} | {len(group)} "
-            f"| {means['num_tokens']:,.0f} | {means['bytes_per_token']:.2f} | **{mean:.3f}** "
-            f"| {spread:.3f} | {over:+.1f} % | {means['next_line_behind_indentation']:.3f} "
-            f"| {means['next_line_stripped']:.3f} |"
-        )
 
 
 if __name__ == "__main__":
