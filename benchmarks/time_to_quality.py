@@ -23,12 +23,13 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codeling.corpus.document import iterate
 from codeling.model.config import GPT2Config
@@ -71,6 +72,21 @@ def corpus_texts(folder: Path, split: str) -> list[str]:
     return [document.text for document in iterate(folder / "corpus", split, "files")]
 
 
+def overflow_chunks(path: Path, tokenizer: Any, texts: list[str]) -> NDArray[np.uint16]:
+    """All whole chunks of all texts, (N, CHUNK), made before the clock starts and once; what is
+    left of a text at its end is dropped, as in the course.
+    """
+    if not path.exists():
+        found = []
+        for begin in range(0, len(texts), 256):
+            for ids in tokenizer(texts[begin : begin + 256])["input_ids"]:
+                whole = len(ids) // CHUNK * CHUNK
+                found.append(np.array(ids[:whole], np.uint16).reshape(-1, CHUNK))
+        np.save(path, np.concatenate(found))
+    chunks: NDArray[np.uint16] = np.load(path)
+    return chunks
+
+
 def hugging_face(
     folder: Path, shape: GPT2Config, texts: list[str], held_out: list[str], seconds: float,
     *, rate: float, rows: int, accumulation: int, bf16: bool, warm_up: float | int,
@@ -92,17 +108,15 @@ def hugging_face(
         eos_token="<|endoftext|>",  # noqa: S106
     )
 
-    def chunks() -> Iterator[dict[str, list[int]]]:
-        while True:
-            for number in np.random.default_rng(0).permutation(len(texts)).tolist():
-                ids = tokenizer(texts[number])["input_ids"]
-                for begin in range(0, len(ids) - CHUNK + 1, CHUNK):  # the rest is dropped, as there
-                    chunk = ids[begin : begin + CHUNK]
-                    yield {"input_ids": chunk, "labels": chunk}
+    chunks = overflow_chunks(folder / "gpt2-chunks.npy", tokenizer, texts)
 
-    class Chunks(torch.utils.data.IterableDataset[dict[str, list[int]]]):
-        def __iter__(self) -> Iterator[dict[str, list[int]]]:
-            return chunks()
+    class Chunks(torch.utils.data.Dataset[dict[str, list[int]]]):  # the Trainer shuffles these
+        def __len__(self) -> int:
+            return len(chunks)
+
+        def __getitem__(self, number: int) -> dict[str, list[int]]:
+            chunk = chunks[number].tolist()
+            return {"input_ids": chunk, "labels": chunk}
 
     config = shape.to_hugging_face() | {
         "n_positions": CHUNK, "vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0,

@@ -77,14 +77,19 @@ def explored() -> dict[str, pre_tokenizers.PreTokenizer]:
     python_operators = (
         r" ?(?:\*\*=?|//=?|->|:=|<<=?|>>=?|[-+*/%@&|^=!<>]=|\.\.\.|\"\"\"|'''|" + signs + ")"
     )
+    camel_case = r" ?(?:\p{Lu}?[\p{Ll}\p{Lo}\p{Lm}]+|\p{Lu}+(?!\p{Ll})|\p{L})"
     return {
         "line ends alone": changed(operator=rf" ?{signs}+"),
         "line end with indentation": changed(operator=rf" ?{signs}+", newlines=r"\s*[\r\n]+[ \t]*"),
         "last blank to the word": changed(indentation="", operator=rf" ?{signs}+", newlines=""),
         "indentation by four": changed(indentation=r" {4}|[ \t]{2,}?(?= {4}|[^ \t])|\t"),
         "words without blank": changed(word=r"\p{L}+"),
+        "signs and line ends single": changed(operator=rf" ?{signs}", newlines=r"\s*[\r\n]"),
+        "all of these fine": changed(
+            operator=rf" ?{signs}", newlines=r"\s*[\r\n]", number=r"\p{N}", word=camel_case
+        ),
         "identifiers whole": changed(word=r" ?[\p{L}_]+"),
-        "camelCase": changed(word=r" ?(?:\p{Lu}?[\p{Ll}\p{Lo}\p{Lm}]+|\p{Lu}+(?!\p{Ll})|\p{L})"),
+        "camelCase": changed(word=camel_case),
         "dunders whole": changed(first=r" ?__\p{L}+(?:_\p{L}+)*__"),
         "dot with the name": changed(word=r"[ .]?\p{L}+"),
         "signs single": changed(operator=rf" ?{signs}[\r\n]*"),

@@ -46,6 +46,25 @@ def test_a_bubblewrap_that_builds_no_walls_is_not_used(
     assert not canary.exists()
 
 
+def test_a_bubblewrap_that_names_no_process_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It answers as the first process inside does, but never says which process that is.
+    answer = (
+        "import socket, sys, time\n"
+        "control = socket.socket(fileno=int(sys.argv[1]))\n"
+        "control.recv(1)\n"
+        r"control.sendall(b'\2\0\0\0{}')" + "\ntime.sleep(60)\n"
+    )
+
+    def command(packages: object, control: int, info: int) -> list[str]:
+        return [sys.executable, "-c", answer, str(control)]
+
+    monkeypatch.setattr(walls, "command", command)
+    with pytest.raises(SandboxError, match="does not say which process"), Sandbox(workers=1):
+        pass
+
+
 def test_outside_of_the_block_nothing_is_judged() -> None:
     with pytest.raises(RuntimeError, match="between entering and leaving"):
         next(Sandbox().judge([Job("x", "", "")]))

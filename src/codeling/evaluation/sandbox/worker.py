@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import secrets
+import select
 import socket
 import struct
 import subprocess
@@ -27,6 +28,8 @@ from codeling.evaluation.sandbox.jobs import Job, Limits, Verdict
 _LENGTH = struct.Struct("<I")
 _START_SECONDS = 120.0
 _SLACK_SECONDS = 5.0
+_INFO_SECONDS = 1.0
+"""Bubblewrap says which process it has started before it lets that one begin."""
 _FEWEST_TASKS = 3
 """The first process, the check's and the program's own count as tasks of the sandbox."""
 _MAX_REPLY_BYTES = 1 << 20
@@ -74,6 +77,8 @@ class Worker:
         try:
             self._send(settings)
             self._receive(deadline)
+            if not select.select([info], [], [], _INFO_SECONDS)[0]:
+                raise EndedError("bubblewrap does not say which process it has started")
             pid = json.loads(os.read(info, 1 << 12))["child-pid"]
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
             base = pages * os.sysconf("SC_PAGE_SIZE")
