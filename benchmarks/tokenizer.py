@@ -3,8 +3,8 @@
 Takes the corpus of a run folder, learns each tokenizer on its train split, trains the same model
 with each for the same time (or the same tokens) and seed, and scores it on the validation split in
 bits per byte; and, as an editor would ask, on the next line of code after a prompt that ends behind
-the line's indentation, and after one that was stripped of its white space. Cells stand one a line
-in OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
+the line's indentation, healed or not, and after one stripped of its white space. Cells stand one
+a line in OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
 
     codeling corpus recipes/demo.toml --out runs/demo
     python benchmarks/tokenizer.py runs/demo --out /tmp/cuts --minutes 6 --seeds 3
@@ -28,6 +28,7 @@ from codeling.dataset.draws import Purpose, generator
 from codeling.errors import TokenizerError
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import Recipe
+from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.measure import TIKTOKEN_CUTS
 from codeling.tokenizer.pretokenizer import (
     BLANKS,
@@ -136,15 +137,15 @@ def main() -> None:
             if bench.is_done(cell):
                 continue
             model, result = bench.train(cell, name, tokenizer, recipe)
-            behind, stripped = next_lines(model, tokenizer, bench.held_out(), asked.lines)
-            result |= {"next_line_behind_indentation": behind, "next_line_stripped": stripped}
-            bench.keep(cell, result)
+            lines = next_lines(model, tokenizer, bench.held_out(), asked.lines)
+            bench.keep(cell, result | lines)
     print_table(
         bench.results(),
         OURS,
         {
             "bytes_per_token": "bytes a token",
             "next_line_behind_indentation": "next line, indented",
+            "next_line_healed": "healed",
             "next_line_stripped": "stripped",
         },
     )
@@ -172,26 +173,57 @@ def tokenizer_of(name: str, wanted: int, recipe: Recipe, bench: Bench) -> Tokeni
     raise SystemExit(f"{name}: the corpus is too small for any vocabulary")
 
 
-@torch.no_grad()
 def next_lines(
     model: GPT2, tokenizer: Tokenizer, documents: Sequence[str], count: int
-) -> tuple[float, float]:
-    """Bits per byte of the code of lines: after a prompt that ends behind the line's indentation,
-    and after that prompt stripped, when the model has to write the white space too.
+) -> dict[str, float]:
+    """Bits per byte of the code of lines: after a prompt that ends behind the line's indentation;
+    after that prompt healed (its last tokens taken off, and the next ones held to their bytes);
+    and after the prompt stripped, when the model has to write the white space too.
     """
-    nats, num_bytes = [0.0, 0.0], 0
+    vocabulary = Vocabulary(tokenizer.token_bytes)
+    nats = {"next_line_behind_indentation": 0.0, "next_line_healed": 0.0, "next_line_stripped": 0.0}
+    num_bytes = 0
     for prompt, code in islice(_lines(documents), count):
-        bare = prompt.rstrip()
         num_bytes += len(code.encode())
-        for way, (before, after) in enumerate(((prompt, code), (bare, prompt[len(bare) :] + code))):
-            target = tokenizer.encode(after)[: model.config.context_length // 2]
-            context = [tokenizer.end_of_text, *tokenizer.encode(before)]
-            ids = [*context, *target][-model.config.context_length - 1 :]
-            logits = model(torch.tensor([ids[:-1]]))[0, -len(target) :].float()
-            picked = torch.log_softmax(logits, -1).gather(1, torch.tensor(target)[:, None])
-            nats[way] -= float(picked.sum())
-    behind, stripped = (each / math.log(2) / num_bytes for each in nats)
-    return behind, stripped
+        ids, bare = tokenizer.encode(prompt), prompt.rstrip()
+        healed = vocabulary.heal(ids)
+        ways = (
+            (ids, b"", code),
+            (healed.ids, healed.pending, healed.pending.decode() + code),
+            (tokenizer.encode(bare), b"", prompt[len(bare) :] + code),
+        )
+        for way, (before, pending, after) in zip(nats, ways, strict=True):
+            nats[way] += _nats(model, tokenizer, vocabulary, before, pending, after)
+    return {way: each / math.log(2) / num_bytes for way, each in nats.items()}
+
+
+@torch.no_grad()
+def _nats(
+    model: GPT2,
+    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
+    before: list[int],
+    pending: bytes,
+    after: str,
+) -> float:
+    """Of the tokens of ``after``. The first are held to the bytes of ``pending``; of the last every
+    entry that begins with it counts, for in the file the line's end may be one with what follows.
+    """
+    target = tokenizer.encode(after)[: model.config.context_length // 2]
+    ids = [tokenizer.end_of_text, *before, *target][-model.config.context_length - 1 :]
+    logits = model(torch.tensor([ids[:-1]]))[0, -len(target) :].float()
+    for row, token in zip(logits, target, strict=True):
+        if not pending:
+            break
+        kept = torch.full_like(row, -torch.inf)
+        allowed = torch.from_numpy(vocabulary.allowed(pending))
+        kept[allowed] = row[allowed]
+        row.copy_(kept)
+        pending = pending[len(tokenizer.token_bytes[token]) :]
+    scores = torch.log_softmax(logits, -1)
+    picked = scores[:-1].gather(1, torch.tensor(target[:-1])[:, None])
+    ends = torch.from_numpy(vocabulary.beginning_with(tokenizer.token_bytes[target[-1]]))
+    return -float(picked.sum() + scores[-1][ends].logsumexp(0))
 
 
 def _lines(documents: Sequence[str]) -> Iterator[tuple[str, str]]:
