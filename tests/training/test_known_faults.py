@@ -136,7 +136,7 @@ def going_on_with(text: str, prompt: str, tokenizer: Tokenizer) -> Engine:
     context = 256
     model = GPT2(GPT2Config(tokenizer.vocab_size, context, 1, 1, context))
     engine = Engine(model, tokenizer)
-    ids = engine.prompt_ids(prompt, None, 100)
+    ids = engine.prepare(prompt, None, 100).ids
     script = [*ids, *tokenizer.encode(text), tokenizer.end_of_text]
     with torch.no_grad():
         for parameter in model.parameters():

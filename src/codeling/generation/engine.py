@@ -4,6 +4,12 @@ The laws, each a test: a prompt completed in a batch gives what it gives alone; 
 the cache gives the ids that full passes over the window give, past the context's end too; the
 text that :meth:`Engine.stream` yields, joined, is the text that :meth:`Engine.complete` returns.
 
+Where a prompt ends. Within a word, behind an indentation or before a line end it was cut into
+tokens as no finished file is. So its last tokens are taken off where a longer one may stand, and
+the next ones have to begin with their bytes (:mod:`codeling.tokenizer.healing`); the text that a
+completion gives begins behind the prompt all the same. An infilling's prefix stays as it is: in
+training it ends anywhere.
+
 Past the context's end. A model with C positions cannot see more than C tokens, and learned
 positions do not slide. So of N tokens it sees those from :func:`window_start` (N, C) on: all
 of them while they fit; then the oldest C // 2 are dropped at once and the rest is read again
@@ -30,6 +36,7 @@ from codeling.model import weights
 from codeling.model.cache import KeyValueCache
 from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Progress
+from codeling.tokenizer.healing import Healed, Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -55,7 +62,7 @@ class Settings(Sampling):
     """How ids are picked, and where a completion ends."""
 
     max_new_tokens: int = 128
-    """At most this many tokens."""
+    """At most this many tokens; those that write the end of a healed prompt again count too."""
     stop: str | Sequence[str] = ()
     """Texts that end a completion; none of them is ever part of it. One, or several."""
     stop_at_block_end: bool = False
@@ -86,7 +93,8 @@ class Completion:
     text: str
     """Without the prompt, without the stop string, and cut at the block's end if asked for."""
     ids: tuple[int, ...]
-    """Every id picked but ``<|endoftext|>``; their text may be longer than :attr:`text`."""
+    """Every id picked but ``<|endoftext|>``. Their text may be longer than :attr:`text` at its end,
+    and begins with what healing took off the prompt."""
     finish_reason: FinishReason
     """``stop``, ``length``, ``block`` or ``end_of_text``."""
 
@@ -121,6 +129,7 @@ class Engine:
         never[sorted(tokenizer.special_ids - {tokenizer.end_of_text})] = True
         self._never = never
         """(V,): the ids that are never picked: special tokens within a text have no meaning."""
+        self._vocabulary = Vocabulary(tokenizer.token_bytes)
 
     @classmethod
     def load(cls, model: str | Path, device: str = "auto") -> "Engine":
@@ -213,8 +222,8 @@ class Engine:
         row = self._begin(prompt, suffix, settings, 0)
         return (text for _, text in self._decode([row], settings) if text)
 
-    def prompt_ids(self, prompt: str, suffix: str | None, max_new_tokens: int) -> list[int]:
-        """The ids that a prompt becomes; those of an infilling leave room in the context.
+    def prepare(self, prompt: str, suffix: str | None, max_new_tokens: int) -> Healed:
+        """The ids that a prompt becomes, healed; those of an infilling leave room in the context.
 
         Documents begin with ``<|endoftext|>`` in training, so prompts do here. An infilling is
         ``<fim_prefix>`` prefix ``<fim_suffix>`` suffix ``<fim_middle>`` (Bavarian et al. 2022,
@@ -229,23 +238,23 @@ class Engine:
                 raise UsageError("the prompt or suffix has a lone surrogate in it: it is no text")
         before = tokenizer.encode(prompt)
         if suffix is None:
-            return [tokenizer.end_of_text, *before]
+            return self._vocabulary.heal([tokenizer.end_of_text, *before])
         after = tokenizer.encode(suffix)
         marks = tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle
         context = self.model.config.context_length
         room = max(0, context - min(max_new_tokens, context // 2) - len(marks) - 1)
         num_after = min(len(after), max(room // 4, room - len(before)))
         before = before[max(0, len(before) - (room - num_after)) :]
-        return [
-            tokenizer.end_of_text, marks[0], *before, marks[1], *after[:num_after], marks[2],
-        ]  # fmt: skip
+        after = after[:num_after]
+        ids = [tokenizer.end_of_text, marks[0], *before, marks[1], *after, marks[2]]
+        return Healed(ids, b"")
 
     def _begin(self, prompt: str, suffix: str | None, settings: Settings, number: int) -> "_Row":
-        tokens = self.prompt_ids(prompt, suffix, settings.max_new_tokens)
+        healed = self.prepare(prompt, suffix, settings.max_new_tokens)
         output = Output(
             prompt, settings.stops, settings.stop_at_block_end, tuple(settings.script_ends)
         )
-        return _Row(tokens, number, suffix is not None, output)
+        return _Row(healed, number, suffix is not None, output)
 
     def _decode(self, rows: list["_Row"], settings: Settings) -> Iterator[tuple["_Row", str]]:
         """Decode ``rows`` together until each has ended; yields what each may newly show."""
@@ -261,6 +270,7 @@ class Engine:
             if step:
                 self._reread(rows, cache)
             logits = self._next_logits([row.tokens[-1] for row in rows], cache)
+            self._hold_to_prompts(logits, rows)
             if settings.stop_at_block_end:
                 self._forbid_early_end(logits, rows)
             in_prose = None
@@ -278,6 +288,15 @@ class Engine:
                 cache = cache.select(alive)
 
     @torch.inference_mode()
+    def _hold_to_prompts(self, logits: Tensor, rows: list["_Row"]) -> None:
+        """Where healing took something off, only tokens that write it again may come."""
+        for scores, row in zip(logits, rows, strict=True):
+            if row.pending:
+                allowed = torch.from_numpy(self._vocabulary.allowed(row.pending)).to(logits.device)
+                kept = scores[allowed]
+                scores.fill_(-torch.inf)[allowed] = kept
+
+    @torch.inference_mode()
     def _forbid_early_end(self, logits: Tensor, rows: list["_Row"]) -> None:
         """No file ends in the middle of a string or brackets; what fills a gap may."""
         early = [i for i, row in enumerate(rows) if row.output.is_open and not row.infilling]
@@ -288,7 +307,9 @@ class Engine:
         if picked == self.tokenizer.end_of_text:
             return row.output.finish("end_of_text")
         row.tokens.append(picked)
-        text = row.output.feed(self.tokenizer.token_bytes[picked])
+        new = self.tokenizer.token_bytes[picked][len(row.pending) :]
+        row.pending = self._vocabulary.after(row.pending, picked)
+        text = row.output.feed(new)
         full = row.infilling and len(row.tokens) > self.model.config.context_length
         if row.output.finish_reason is None and (full or row.num_new == max_new_tokens):
             text += row.output.finish("length")
@@ -341,9 +362,11 @@ class Engine:
 class _Row:
     """One sample being decoded."""
 
-    def __init__(self, tokens: list[int], number: int, infilling: bool, output: Output) -> None:
-        self.tokens = tokens
-        self.num_prompt = len(tokens)
+    def __init__(self, prompt: Healed, number: int, infilling: bool, output: Output) -> None:
+        self.tokens = list(prompt.ids)
+        self.num_prompt = len(self.tokens)
+        self.pending = prompt.pending
+        """Bytes of the prompt that its next tokens have to begin with."""
         self.number = number
         """Among the samples of its prompt."""
         self.infilling = infilling
