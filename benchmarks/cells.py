@@ -2,7 +2,9 @@
 
 A cell is one training of one row of a table with one seed. Its result is a line of OUT/cells.jsonl;
 vocabularies and token files are kept beside it. ``benchmarks/tokenizer.py`` varies how text is
-cut, ``benchmarks/choices.py`` how it is trained.
+cut, ``benchmarks/choices.py`` how it is trained. Rows that have the same time may be given it as
+tokens, from rates that are measured first, by turns (:meth:`Bench.tokens_in`): then what else the
+machine does while cells are trained changes nothing.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,14 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import Recipe, parse_recipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import state
+from codeling.training import metrics, state
 from codeling.training.trainer import Inputs, train
 
 Result = dict[str, Any]
+
+RATE_ROUNDS, RATE_STEPS = 3, 16
+"""How often and how long each row is trained to know its rate; the first half of the steps is
+warm-up."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,38 @@ class Bench:
             self._length = f"tokens = {asked.tokens}" if asked.tokens else f"steps = {asked.steps}"
         self.out.mkdir(parents=True, exist_ok=True)
 
-    def recipe(self, changes: Sequence[str] = ()) -> Recipe:
-        """What was asked for, with ``changes`` (KEY=VALUE)."""
+    def recipe(self, changes: Sequence[str] = (), length: str | None = None) -> Recipe:
+        """What was asked for, with ``changes`` (KEY=VALUE) or another ``length`` of training."""
         text = f'[tokenizer]\nvocab_size = "auto"\n[model]\nsize = "{self._asked.size}"\n'
-        text += f"[training]\n{self._length}"
+        text += f"[training]\n{length or self._length}"
         return parse_recipe(text, [*self._asked.set, *changes]).resolved()
+
+    def tokens_in(self, minutes: float, rows: Mapping[str, Tokenizer]) -> dict[str, int]:
+        """The tokens that each row's training takes in so long, by rates measured in turns; those
+        that stand in OUT/rates.json are not measured again.
+        """
+        path = self.out / "rates.json"
+        kept: dict[str, float] = json.loads(path.read_bytes()) if path.exists() else {}
+        keys = {row: f"{self._asked.size} {row} {each.vocab_size}" for row, each in rows.items()}
+        missing = [row for row in rows if keys[row] not in kept]
+        rates: dict[str, list[float]] = {row: [] for row in missing}
+        recipe = self.recipe(["training.validation_tokens=10000"], f"steps = {RATE_STEPS}")
+        for _ in range(RATE_ROUNDS):
+            for row in missing:
+                rates[row].append(self._rate(row, rows[row], recipe))
+        kept |= {keys[row]: statistics.median(rates[row]) for row in missing}
+        path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        return {row: int(60 * minutes * kept[key]) for row, key in keys.items()}
+
+    def _rate(self, row: str, tokenizer: Tokenizer, recipe: Recipe) -> float:
+        """Tokens a second of a short training."""
+        folder = self.out / "cells" / f"rate {row}"
+        shutil.rmtree(folder, ignore_errors=True)
+        train(recipe.training, *self._inputs(row, tokenizer, recipe), folder)
+        lines = [each for each in metrics.read(folder / "metrics.jsonl") if each["kind"] == "step"]
+        shutil.rmtree(folder)
+        rates: list[float] = [each["tokens_per_second"] for each in lines[len(lines) // 2 :]]
+        return statistics.median(rates)
 
     def cell(self, row: str, tokenizer: Tokenizer, seed: int, recipe: Recipe) -> Cell:
         """The place of a training in the table."""
@@ -129,14 +162,7 @@ class Bench:
         self, cell: Cell, name: str, tokenizer: Tokenizer, recipe: Recipe
     ) -> tuple[GPT2, Result]:
         """Train one cell with the tokenizer called ``name`` and score it in bits per byte."""
-        config = GPT2Config(
-            vocab_size=tokenizer.vocab_size, **recipe.model.model_dump(exclude={"size"})
-        )
-        inputs = Inputs(
-            tokenizer,
-            self.tokens(name, tokenizer, "train"),
-            self.tokens(name, tokenizer, "validation"),
-        )
+        config, inputs = self._inputs(name, tokenizer, recipe)
         settings = recipe.training.model_copy(update={"seed": cell.seed})
         folder = self.out / "cells" / cell.key
         began = time.perf_counter()
@@ -153,6 +179,13 @@ class Bench:
             "bytes_per_token": scored.num_bytes / scored.num_tokens,
             "bits_per_byte": scored.value,
         }
+
+    def _inputs(self, name: str, tokenizer: Tokenizer, recipe: Recipe) -> tuple[GPT2Config, Inputs]:
+        """The network's shape and what it is trained on."""
+        shape = recipe.model.model_dump(exclude={"size"})
+        train, validation = (self.tokens(name, tokenizer, s) for s in ("train", "validation"))
+        config = GPT2Config(vocab_size=tokenizer.vocab_size, **shape)
+        return config, Inputs(tokenizer, train, validation)
 
 
 def print_table(results: Sequence[Result], first: str, extra: dict[str, str]) -> None:

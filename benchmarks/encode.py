@@ -70,7 +70,7 @@ def main() -> int:
 
     from codeling.recipe import TokenizerRecipe
     from codeling.tokenizer.engines import Encoded, fastest, reference
-    from codeling.tokenizer.pretokenizer import EXPRESSION
+    from codeling.tokenizer.pretokenizer import GPT2_EXPRESSION
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.tokenizer.train import train
 
@@ -82,7 +82,9 @@ def main() -> int:
         tokenizer = train(texts, recipe)
     engine, refused = fastest(tokenizer, texts)
     ranks = {token: i for i, token in enumerate(tokenizer.token_bytes) if token}
-    rust = tiktoken.Encoding("ours", pat_str=EXPRESSION, mergeable_ranks=ranks, special_tokens={})
+    rust = tiktoken.Encoding(
+        "ours", pat_str=GPT2_EXPRESSION, mergeable_ranks=ranks, special_tokens={}
+    )
 
     def by_tiktoken(some: Sequence[str]) -> Encoded:
         encoded = rust.encode_ordinary_batch(list(some), num_threads=asked.cores)

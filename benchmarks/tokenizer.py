@@ -1,7 +1,8 @@
 """Claim: a small model learns more from our tokenizer than from those that others train.
 
 Takes the corpus of a run folder, learns each tokenizer on its train split, trains the same model
-with each for the same time (or the same tokens) and seed, and scores it on the validation split in
+with each for the same time (as tokens, from rates that are measured first and kept: with --seeds 0
+nothing else is done) or the same tokens and seed, and scores it on the validation split in
 bits per byte; and, as an editor would ask, on the next line of code after a prompt that ends behind
 the line's indentation, healed or not, and after one stripped of its white space. Cells stand one
 a line in OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
@@ -11,7 +12,8 @@ a line in OUT/cells.jsonl and are not done again; the table at the end is made f
     python benchmarks/tokenizer.py runs/demo --out /tmp/cuts --tokens 3000000 --equal 4096
 
 With --equal every cut gets that many entries; without, each has those of its recipe. Besides the
-peers' cuts there are variants of ours, each with one thing changed (``--cuts explored`` takes all).
+peers' cuts there is ``python`` and variants of it, each with one thing changed (``--cuts explored``
+takes all).
 """
 
 import argparse
@@ -37,23 +39,27 @@ from codeling.tokenizer.pretokenizer import (
     NUMBER,
     OPERATOR,
     WORD,
+    Cut,
+    pre_tokenizer_named,
     pre_tokenizer_of,
 )
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train as learn
 
-OURS = "ours"
+FIRST = "ours"
+OURS: dict[str, Cut] = {FIRST: "gpt2", "python": "python"}
+"""Row → the cut that a recipe names."""
 SMALLER = (40_000, 32_768, 24_576, 16_384, 12_288, 8_192, 4_096, 2_048, 1_024, 512)
 """Tried in turn where a corpus gives fewer entries than a recipe asks for."""
 
 
 def changed(**parts: str) -> pre_tokenizers.PreTokenizer:
-    """Our cut with some of its alternatives replaced; ``first`` goes before all of them."""
-    ours = {
+    """``python`` with some of its alternatives replaced; ``first`` goes before all of them."""
+    parts_of_python = {
         "first": "", "indentation": INDENTATION, "word": WORD, "number": NUMBER,
         "operator": OPERATOR, "newlines": NEWLINES, "blanks": BLANKS,
     }  # fmt: skip
-    return pre_tokenizer_of("|".join(each for each in (ours | parts).values() if each))
+    return pre_tokenizer_of("|".join(each for each in (parts_of_python | parts).values() if each))
 
 
 def peers() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int]]:
@@ -73,16 +79,16 @@ def peers() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int]]:
 
 
 def explored() -> dict[str, pre_tokenizers.PreTokenizer]:
-    """Variants of our cut, each with one nuance of Python cut in another way."""
+    """Variants of ``python``, each with one nuance of the language cut in another way."""
     signs = r"[^\s\p{L}\p{N}]"
     python_operators = (
         r" ?(?:\*\*=?|//=?|->|:=|<<=?|>>=?|[-+*/%@&|^=!<>]=|\.\.\.|\"\"\"|'''|" + signs + ")"
     )
     camel_case = r" ?(?:\p{Lu}?[\p{Ll}\p{Lo}\p{Lm}]+|\p{Lu}+(?!\p{Ll})|\p{L})"
     return {
-        "line ends alone": changed(operator=rf" ?{signs}+"),
-        "line end with indentation": changed(operator=rf" ?{signs}+", newlines=r"\s*[\r\n]+[ \t]*"),
-        "last blank to the word": changed(indentation="", operator=rf" ?{signs}+", newlines=""),
+        "line ends with the signs before": changed(operator=OPERATOR + r"[\r\n]*"),
+        "line end with indentation": changed(newlines=r"\s*[\r\n]+[ \t]*"),
+        "last blank to the word": changed(indentation="", newlines=""),
         "indentation by four": changed(indentation=r" {4}|[ \t]{2,}?(?= {4}|[^ \t])|\t"),
         "words without blank": changed(word=r"\p{L}+"),
         "signs and line ends single": changed(operator=rf" ?{signs}", newlines=r"\s*[\r\n]"),
@@ -93,8 +99,8 @@ def explored() -> dict[str, pre_tokenizers.PreTokenizer]:
         "camelCase": changed(word=camel_case),
         "dunders whole": changed(first=r" ?__\p{L}+(?:_\p{L}+)*__"),
         "dot with the name": changed(word=r"[ .]?\p{L}+"),
-        "signs single": changed(operator=rf" ?{signs}[\r\n]*"),
-        "Python's operators": changed(operator=python_operators + r"[\r\n]*"),
+        "signs single": changed(operator=rf" ?{signs}"),
+        "Python's operators": changed(operator=python_operators),
         "digits single": changed(number=r"\p{N}"),
         "numbers whole": changed(number=r"0[xXbBoO][0-9a-fA-F_]+|\p{N}[\p{N}_]*"),
         "string prefixes": changed(first=r" ?[rbfuRBFU]{1,2}(?:\"\"\"|'''|[\"'])"),
@@ -103,7 +109,8 @@ def explored() -> dict[str, pre_tokenizers.PreTokenizer]:
 
 def cuts() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int | None]]:
     """Name → (the cut, the entries of its recipe; None for our rule)."""
-    return {OURS: (changed(), None), **peers(), **{k: (v, None) for k, v in explored().items()}}
+    ours = {name: (pre_tokenizer_named(cut), None) for name, cut in OURS.items()}
+    return {**ours, **peers(), **{name: (cut, None) for name, cut in explored().items()}}
 
 
 def options() -> argparse.Namespace:
@@ -114,12 +121,12 @@ def options() -> argparse.Namespace:
     add_options(parser, minutes=6.0)
     parser.add_argument("--equal", type=int, help="entries for every cut")
     parser.add_argument(
-        "--cuts", nargs="*", choices=["explored", *cuts()], default=[OURS, *peers()]
+        "--cuts", nargs="*", choices=["explored", *cuts()], default=[FIRST, *peers()]
     )
     parser.add_argument("--lines", type=int, default=400, help="next lines that are scored")
     asked = parser.parse_args()
     if "explored" in asked.cuts:
-        asked.cuts = [OURS, *explored(), *(each for each in asked.cuts if each in peers())]
+        asked.cuts = [*OURS, *explored(), *(each for each in asked.cuts if each in peers())]
     return asked
 
 
@@ -128,20 +135,25 @@ def main() -> None:
     asked = options()
     bench = Bench(asked)
     recipe = bench.recipe()
+    assert isinstance(recipe.tokenizer.vocab_size, int)
+    tokenizers = {}
+    for name in asked.cuts:
+        wanted = asked.equal or cuts()[name][1] or recipe.tokenizer.vocab_size
+        tokenizers[name] = tokenizer_of(name, wanted, recipe, bench)
+    in_time = not (asked.tokens or asked.steps)
+    tokens = bench.tokens_in(asked.minutes, tokenizers) if in_time else {}
     for seed in range(asked.seeds):
-        for name in asked.cuts:
-            assert isinstance(recipe.tokenizer.vocab_size, int)
-            wanted = asked.equal or cuts()[name][1] or recipe.tokenizer.vocab_size
-            tokenizer = tokenizer_of(name, wanted, recipe, bench)
-            cell = bench.cell(name, tokenizer, seed, recipe)
+        for name, tokenizer in tokenizers.items():
+            chosen = bench.recipe(length=f"tokens = {tokens[name]}") if in_time else recipe
+            cell = bench.cell(name, tokenizer, seed, chosen)
             if bench.is_done(cell):
                 continue
-            model, result = bench.train(cell, name, tokenizer, recipe)
+            model, result = bench.train(cell, name, tokenizer, chosen)
             lines = next_lines(model, tokenizer, bench.held_out(), asked.lines)
             bench.keep(cell, result | lines)
     print_table(
         bench.results(),
-        OURS,
+        FIRST,
         {
             "bytes_per_token": "bytes a token",
             "next_line_behind_indentation": "next line, indented",

@@ -10,9 +10,9 @@ from tokenizers import pre_tokenizers
 from codeling.errors import StorageError
 from codeling.tokenizer import counting
 from codeling.tokenizer.counting import count_words
-from codeling.tokenizer.pretokenizer import python_pre_tokenizer
+from codeling.tokenizer.pretokenizer import pre_tokenizer_named
 
-CUT = python_pre_tokenizer()
+CUT = pre_tokenizer_named("gpt2")
 
 
 def plainly(texts: list[str]) -> Counter[str]:

@@ -83,7 +83,8 @@ def test_figures_of_ours(tokenizer: Tokenizer, tmp_path: Path, python_files: lis
     assert figures.bytes_per_token == sum(len(t.encode()) for t in texts) / num_tokens
     assert figures.tokens_per_line == num_tokens / sum(text.count("\n") for text in texts)
     assert figures.lossless_files == figures.num_files == len(texts)
-    assert figures.same_after_newline == figures.same_after_indentation == 1
+    assert figures.same_after_indentation == 0
+    assert figures.same_healed > 0.95
     assert peer.encode("<|endoftext|>") == tokenizer.encode("<|endoftext|>")
 
 
@@ -100,7 +101,7 @@ def gpt2_like() -> tokenizers.Tokenizer:
 def test_a_cut_that_leaves_a_blank_to_the_word_is_seen(tmp_path: Path) -> None:
     gpt2_like().save(str(tmp_path / "tokenizer.json"))
     figures = measure(read_peer(tmp_path), ["if x:\n    return x\n" * 5])
-    assert figures.same_after_indentation == 0
+    assert figures.same_after_indentation == 0 < figures.same_healed
     assert figures.lossless_files == 1
 
 

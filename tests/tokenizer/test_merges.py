@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, trainers
 
 from codeling.tokenizer.merges import learn
-from codeling.tokenizer.pretokenizer import python_pre_tokenizer
+from codeling.tokenizer.pretokenizer import pre_tokenizer_named
 
 LETTERS = list("abcx")
 COUNTS = st.dictionaries(st.text("abc", min_size=1, max_size=9), st.integers(1, 9), max_size=12)
@@ -61,7 +61,7 @@ def test_real_python_gives_the_merges_of_the_library(
     python_files: list[str], vocab_size: int
 ) -> None:
     core = tokenizers.Tokenizer(models.BPE())
-    core.pre_tokenizer = python_pre_tokenizer()
+    core.pre_tokenizer = pre_tokenizer_named("gpt2")
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, initial_alphabet=alphabet, min_frequency=2, show_progress=False

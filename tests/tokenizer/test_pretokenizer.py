@@ -6,46 +6,57 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
-from codeling.tokenizer.pretokenizer import byte_decoder, cut, python_pre_tokenizer
+from codeling.tokenizer.pretokenizer import Cut, byte_decoder, cut, pre_tokenizer_named
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS
 
+CUTS: list[Cut] = ["gpt2", "python"]
 ODD = " \t\n\r\f\v\x00\x1c\x85\u00a0\u2028\u3000aB1_=<|(\u00e9e\u0301\u4e2d\u0660\U0001f600\u200d"
 TEXT = st.one_of(st.text(), st.text(alphabet=ODD), st.text(alphabet=" \t\n\rx=("))
 
 
+@pytest.mark.parametrize("name", CUTS)
 @given(TEXT)
 @example("")
 @example("\x00\r\n\t x\r\r\n")
 @example("\U0001f469\u200d\U0001f4bb e\u0301 \u0300")
-def test_the_pieces_joined_are_the_text(text: str) -> None:
-    pieces = cut(text)
+def test_the_pieces_joined_are_the_text(name: Cut, text: str) -> None:
+    pieces = cut(text, name)
     assert "".join(pieces) == text
     assert all(pieces)
 
 
-def test_real_files_joined_are_the_files(python_files: list[str]) -> None:
+@pytest.mark.parametrize("name", CUTS)
+def test_real_files_joined_are_the_files(name: Cut, python_files: list[str]) -> None:
     for text in python_files:
-        assert "".join(cut(text)) == text
+        assert "".join(cut(text, name)) == text
 
 
 @pytest.mark.parametrize(
-    "text, pieces",
+    "text, gpt2, python",
     [
-        ("import os\n", ["import", " os", "\n"]),
-        ("    return x", ["    ", "return", " x"]),
-        ("\tif x:\n\t\ty", ["\t", "if", " x", ":\n", "\t\t", "y"]),
-        ("def f(x):\n\n    y", ["def", " f", "(", "x", "):\n\n", "    ", "y"]),
-        ("snake_case_2", ["snake", "_", "case", "_", "2"]),
-        ("x == 12345.0\n", ["x", " ==", " ", "123", "45", ".", "0", "\n"]),
-        ("a  \n  b", ["a", "  ", "\n", "  ", "b"]),
-        ("a \r\n b", ["a", " \r\n", " b"]),
-        ("a,  # b", ["a", ",", "  ", "#", " b"]),
-        ("<|endoftext|>", ["<|", "endoftext", "|>"]),
-        ("é e\u0301 中文", ["é", " e", "\u0301", " 中文"]),
+        ("import os\n", "import│ os│\n", "import│ os│\n"),
+        ("    return x", "   │ return│ x", "    │return│ x"),
+        ("\tif x:\n\t\ty", "\t│if│ x│:│\n\t│\t│y", "\t│if│ x│:│\n│\t\t│y"),
+        ("def f(x):\n\n    y", "def│ f│(│x│):│\n\n   │ y", "def│ f│(│x│):│\n\n│    │y"),
+        ("snake_case_2", "snake│_│case│_│2", "snake│_│case│_│2"),
+        ("x == 12345.0\n", "x│ ==│ 12345│.│0│\n", "x│ ==│ │123│45│.│0│\n"),
+        ("a  \n  b", "a│  \n │ b", "a│  │\n│  │b"),
+        ("a \r\n b", "a│ \r\n│ b", "a│ \r\n│ b"),
+        ("a,  # b", "a│,│ │ #│ b", "a│,│  │#│ b"),
+        ("it's", "it│'s", "it│'│s"),
+        ("Http.__init__(self)", "Http│.__│init│__(│self│)", "Http│.__│init│__(│self│)"),
+        ("a**b // c -> d := e", "a│**│b│ //│ c│ ->│ d│ :=│ e", "a│**│b│ //│ c│ ->│ d│ :=│ e"),
+        ("0xFF_00 1e-5j", "0│xFF│_│00│ 1│e│-│5│j", "0│xFF│_│00│ │1│e│-│5│j"),
+        ('f"{self.name}"', 'f│"{│self│.│name│}"', 'f│"{│self│.│name│}"'),
+        ('"""Doc."""', '"""│Doc│."""', '"""│Doc│."""'),
+        ("@property\ndef", "@│property│\n│def", "@│property│\n│def"),
+        ("<|endoftext|>", "<|│endoftext│|>", "<|│endoftext│|>"),
+        ("é e\u0301 中文", "é│ e│\u0301│ 中文", "é│ e│\u0301│ 中文"),
     ],
-)
-def test_the_cut_of_some_python(text: str, pieces: list[str]) -> None:
-    assert cut(text) == pieces
+)  # fmt: skip
+def test_the_cuts_of_some_python(text: str, gpt2: str, python: str) -> None:
+    assert "│".join(cut(text)) == gpt2
+    assert "│".join(cut(text, "python")) == python
 
 
 def code_starts(text: str) -> list[int]:
@@ -60,9 +71,9 @@ def line_starts(text: str) -> list[int]:
 
 def assert_prompts_are_cut_as_the_file(text: str, ends: list[int]) -> None:
     """A prompt that ends at each of ``ends`` has the first pieces of the whole."""
-    pieces = cut(text)
+    pieces = cut(text, "python")
     for end in ends:
-        prompt = cut(text[:end])
+        prompt = cut(text[:end], "python")
         assert prompt == pieces[: len(prompt)], (text[max(0, end - 40) : end + 40], end)
 
 
@@ -104,23 +115,26 @@ def test_any_prompt_after_a_newline_or_an_indentation_is_cut_as_the_whole(text: 
 
 def test_what_the_law_leaves_out() -> None:
     # A line end before a blank line is one piece with it, and one blank is the next word's.
-    assert cut("x:\n\ny")[:2] == ["x", ":\n\n"]
-    assert cut("x\n y") == ["x", "\n", " y"]
+    assert cut("x:\n\ny", "python") == ["x", ":", "\n\n", "y"]
+    assert cut("x\n y", "python") == ["x", "\n", " y"]
 
 
+@pytest.mark.parametrize("name", CUTS)
 @given(st.text(alphabet="<|>fim_prefxsuddlao\n ", max_size=20), st.sampled_from(SPECIAL_TOKENS))
-def test_no_piece_holds_the_text_of_a_special_token(text: str, token: str) -> None:
+def test_no_piece_holds_the_text_of_a_special_token(name: Cut, text: str, token: str) -> None:
     # So no merge can ever make one, whatever the text it is learned from.
-    assert not any(special in piece for piece in cut(text + token + text) for special in (token,))
+    assert not any(token in piece for piece in cut(text + token + text, name))
 
 
+@pytest.mark.parametrize("name", CUTS)
 @given(TEXT)
-def test_the_cut_is_what_a_standard_file_says(text: str) -> None:
+def test_the_cut_is_what_a_standard_file_says(name: Cut, text: str) -> None:
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = python_pre_tokenizer()
+    core.pre_tokenizer = pre_tokenizer_named(name)
     core.decoder = byte_decoder()
-    kinds = [step["type"] for step in json.loads(core.to_str())["pre_tokenizer"]["pretokenizers"]]
-    assert kinds == ["Split", "ByteLevel"]
+    stored = json.loads(core.to_str())["pre_tokenizer"]
+    kinds = [step["type"] for step in stored.get("pretokenizers", [stored])]
+    assert kinds == {"gpt2": ["ByteLevel"], "python": ["Split", "ByteLevel"]}[name]
     again = Tokenizer.from_str(core.to_str())
     pieces = [piece for piece, _ in again.pre_tokenizer.pre_tokenize_str(text)]
-    assert [again.decoder.decode([piece]) for piece in pieces] == cut(text)
+    assert [again.decoder.decode([piece]) for piece in pieces] == cut(text, name)

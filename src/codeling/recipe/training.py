@@ -50,9 +50,9 @@ class TokenizerRecipe(Section):
     vocab_size: int | Literal["auto"] | None = None
     """Entries, the 256 bytes and the five special tokens among them; ``auto``: by the model's
     size and the training's length (:mod:`codeling.recipe.vocabulary`)."""
-    cut: Literal["python", "gpt2"] = "python"
-    """How text is cut before merges: ``python`` is ours; ``gpt2`` is GPT-2's, which llama.cpp
-    knows, so that a GGUF file gives the same ids."""
+    cut: Literal["gpt2", "python"] = "gpt2"
+    """How text is cut before merges: ``gpt2`` as GPT-2 does; ``python`` with whole indentations and
+    line ends by themselves, for programs that cannot heal a prompt."""
     max_training_bytes: Positive = 200_000_000
     """Text that counts in learning the merges; of a larger corpus so many documents are drawn."""
     max_document_bytes: Positive = 20_000

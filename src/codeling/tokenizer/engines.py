@@ -1,35 +1,20 @@
 """Many texts to ids at once: the fastest engine whose ids are proved equal, else tokenizers.
 
 An engine is given texts and answers one flat array, so that no Python object is made for an id.
-fastokens (Apache-2.0, Rust, PCRE2) reads the same ``tokenizer.json`` and is about twenty times
-as fast as tokenizers; nothing binds it to give the same ids, so it is held to that: on texts
-made to be hard and on a sample of the corpus before it is taken, and on more of the corpus
-while it works (:func:`differs`). What tokenizers says is right. This module must not know about
-files.
+fastokens (Apache-2.0, Rust) reads the same ``tokenizer.json`` and knows GPT-2's cut, with which it
+is many times as fast as tokenizers; nothing binds it to give the same ids, so it is held to that:
+on texts made to be hard and on a sample of the corpus before it is taken, and on more of the
+corpus while it works (:func:`differs`). What tokenizers says is right. This module must not know
+about files.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.tokenizer.pretokenizer import EXPRESSION
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
-
-_PCRE2_EXPRESSION = "|".join(
-    (
-        r" ?[A-Za-z]++(?![^\x00-\x7f])",
-        r"[ \t]{2,}+",
-        r" ?[!-/:-@\[-`{-~]++(?![^\t-\r -~])[\r\n]*+",
-        r"[0-9]{1,3}+(?![^\x00-\x7f])",
-        r" ?\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s*[\r\n]+|\s+(?!\S)|\s+",
-    )
-)
-"""Our cut again, as fastokens' regular expressions are quickest at: ASCII first, wherever what
-follows cannot belong to the same piece, and nothing that goes back. On Python this is a fifth
-faster (``benchmarks/encode.py``); it is held to the ids like the engine."""
 
 SAMPLE_BYTES = 200_000
 """Text of the corpus that an engine has to encode as tokenizers does before it is taken."""
@@ -89,7 +74,7 @@ def fast(tokenizer: Tokenizer) -> Engine | None:
     except ImportError:
         return None
     try:
-        core = fastokens.Tokenizer.from_json_str(_for_pcre2(tokenizer.to_json()))
+        core = fastokens.Tokenizer.from_json_str(tokenizer.to_json())
     except Exception:  # whatever it cannot do, tokenizers can
         return None
 
@@ -98,15 +83,6 @@ def fast(tokenizer: Tokenizer) -> Engine | None:
         return Encoded(np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8").astype(np.int64))
 
     return Engine("fastokens", encode)
-
-
-def _for_pcre2(stored: str) -> str:
-    """A ``tokenizer.json`` with :data:`_PCRE2_EXPRESSION` in the place of ours."""
-    values = json.loads(stored)
-    for step in (values["pre_tokenizer"] or {}).get("pretokenizers", []):
-        if step.get("pattern") == {"Regex": EXPRESSION}:
-            step["pattern"] = {"Regex": _PCRE2_EXPRESSION}
-    return json.dumps(values)
 
 
 def fastest(tokenizer: Tokenizer, sample: Sequence[str]) -> tuple[Engine, str | None]:

@@ -4,13 +4,14 @@ a prompt is cut as the finished file is.
 Reads any byte-level ``tokenizer.json`` and ``.tiktoken`` files, ours or not. The last of these
 measures is what an editor needs: there every prompt ends after a newline or an indentation, and
 where its last ids are not those of the file, the model is asked to go on from something that it
-was not trained on. This module must not know how the comparison is shown.
+was not trained on, unless the prompt is healed. This module must not know how the comparison is
+shown.
 """
 
 import base64
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ import tokenizers
 from tokenizers import decoders, models
 
 from codeling.errors import InputError, TokenizerError
+from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.pretokenizer import GPT2_EXPRESSION, pre_tokenizer_of
 from codeling.tokenizer.tokenizer import FILE_NAME, byte_level_alphabet, token_bytes
 
@@ -86,6 +88,8 @@ class Measured:
     """Share of prompts that end before a line of code and are cut as the whole file is."""
     same_after_indentation: float
     """The same for prompts that end behind a line's indentation of two blanks or more."""
+    same_healed: float
+    """The same for prompts of both kinds, healed (:mod:`codeling.tokenizer.healing`)."""
 
 
 def read_peer(path: Path) -> Peer:
@@ -205,6 +209,9 @@ def measure(peer: Peer, texts: Sequence[str]) -> Measured:
         for text, ids in zip(texts, encoded, strict=True)
     )
     num_tokens = sum(map(len, encoded))
+    vocabulary = Vocabulary(table)
+    after_newline = _cut_alike(peer, vocabulary, texts, encoded, _LINE_STARTS)
+    after_indentation = _cut_alike(peer, vocabulary, texts, encoded, _CODE_STARTS)
     return Measured(
         name=peer.name,
         vocab_size=peer.vocab_size,
@@ -214,8 +221,9 @@ def measure(peer: Peer, texts: Sequence[str]) -> Measured:
         lossless_files=lossless,
         num_files=len(texts),
         megabytes_per_second=num_bytes / 1e6 / max(seconds, 1e-9),
-        same_after_newline=_share_cut_alike(peer, texts, encoded, _LINE_STARTS),
-        same_after_indentation=_share_cut_alike(peer, texts, encoded, _CODE_STARTS),
+        same_after_newline=_share(plain for plain, _ in after_newline),
+        same_after_indentation=_share(plain for plain, _ in after_indentation),
+        same_healed=_share(healed for _, healed in (*after_newline, *after_indentation)),
     )
 
 
@@ -223,16 +231,27 @@ _LINE_STARTS = re.compile(r"(?m)(?<=\n)(?=[ \t]*[^\s])")
 _CODE_STARTS = re.compile(r"(?m)^[ \t]{2,}(?=[^\s])")
 
 
-def _share_cut_alike(
-    peer: Peer, texts: Sequence[str], encoded: Sequence[list[int]], where: re.Pattern[str]
-) -> float:
-    tried = alike = 0
+def _cut_alike(
+    peer: Peer,
+    vocabulary: Vocabulary,
+    texts: Sequence[str],
+    encoded: Sequence[list[int]],
+    where: re.Pattern[str],
+) -> list[tuple[bool, bool]]:
+    """Of each prompt, whether the file begins with its ids: as they are, and healed."""
+    found = []
     for text, ids in zip(texts, encoded, strict=True):
         for end in _points(text, where):
             prompt = peer.encode(text[:end])
-            tried += 1
-            alike += prompt == ids[: len(prompt)]
-    return alike / max(1, tried)
+            healed = vocabulary.heal(prompt).ids
+            found.append((prompt == ids[: len(prompt)], healed == ids[: len(healed)]))
+    return found
+
+
+def _share(found: Iterable[bool]) -> float:
+    """Of those that are true."""
+    each = list(found)
+    return sum(each) / max(1, len(each))
 
 
 def _points(text: str, where: re.Pattern[str]) -> Iterator[int]:

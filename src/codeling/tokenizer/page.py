@@ -26,7 +26,7 @@ pre.cut span:hover { outline: 2px solid currentColor; }
 
 COLUMNS = (
     "tokenizer", "entries", "bytes a token", "tokens a line", "lossless", "MB/s",
-    "same after newline", "same after indentation",
+    "same after newline", "same after indentation", "same healed",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def row(measured: Measured) -> list[str]:
         f"{measured.megabytes_per_second:.1f}",
         f"{100 * measured.same_after_newline:.0f} %",
         f"{100 * measured.same_after_indentation:.0f} %",
+        f"{100 * measured.same_healed:.0f} %",
     ]
 
 
@@ -57,7 +58,8 @@ def comparison(
     explained = (
         "<p>Lossless: files that come back byte for byte. MB/s: the tokenizers library on one "
         "thread. Same after newline, after indentation: prompts that end there and have the ids "
-        "that the whole file begins with.</p>"
+        "that the whole file begins with. Same healed: those prompts, their last tokens taken off "
+        "where a longer one may stand.</p>"
     )
     sections = [("figures", "Figures", _STYLE + figures_table + explained)]
     for number, peer in enumerate(peers):

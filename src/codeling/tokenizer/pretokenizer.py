@@ -1,15 +1,23 @@
-"""How Python is cut before byte-pair encoding merges anything.
+r"""How Python is cut before byte-pair encoding merges anything.
 
-The cut decides which merges are possible at all: none crosses a cut. It is written wholly in
-terms of a standard ``tokenizer.json`` (a Split by expression, then ByteLevel), so that any
-reader of that file cuts the same way with no code of ours. This module must not know how
-merges are learned.
+The cut decides which merges are possible at all: none crosses a cut. There are two, each wholly
+in terms of a standard ``tokenizer.json``, so that any reader of that file cuts the same way with
+no code of ours. ``gpt2`` is the default: nothing that was tried gives fewer bits per byte
+(``docs/tokenizer.md``). It leaves the last blank of an indentation to the word behind it, so a
+prompt that ends there has to be healed (:mod:`codeling.tokenizer.healing`). ``python`` needs no
+healing at line ends and indentations, for programs that cannot, and makes texts six per cent
+longer. This module must not know how merges are learned.
 """
 
 import json
 from typing import Literal
 
 from tokenizers import Regex, decoders, pre_tokenizers
+
+Cut = Literal["gpt2", "python"]
+
+GPT2_EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""GPT-2's cut (Radford et al. 2019), as ByteLevel has it built in and llama.cpp too."""
 
 INDENTATION = r"[ \t]{2,}"
 """A whole run of two blanks or more. It never leaves its last blank to the next word, so a prompt
@@ -23,8 +31,9 @@ WORD = r" ?\p{L}+"
 NUMBER = r"\p{N}{1,3}"
 """Up to three digits at a time."""
 
-OPERATOR = r" ?[^\s\p{L}\p{N}]+[\r\n]*"
-"""Punctuation with one blank in front and the line ends behind it: `` ==``, ``):\\n``."""
+OPERATOR = r" ?[^\s\p{L}\p{N}]+"
+"""Punctuation with one blank in front: `` ==``, ``):``. Without the line end behind it, so that a
+prompt which ends there is cut as the file is, too."""
 
 NEWLINES = r"\s*[\r\n]+"
 """Line ends, with blank lines and trailing blanks before them."""
@@ -32,26 +41,20 @@ NEWLINES = r"\s*[\r\n]+"
 BLANKS = r"\s+(?!\S)|\s+"
 """White space that is left: form feeds, a lone blank, what other scripts use."""
 
-EXPRESSION = "|".join((INDENTATION, WORD, NUMBER, OPERATOR, NEWLINES, BLANKS))
+PYTHON_EXPRESSION = "|".join((INDENTATION, WORD, NUMBER, OPERATOR, NEWLINES, BLANKS))
 """One alternative for every character, so the pieces joined are the text again."""
 
-
-GPT2_EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""GPT-2's cut (Radford et al. 2019), for programs that know no other: the twin of ours."""
-
-LLAMA_CPP_NAMES = {GPT2_EXPRESSION: "gpt-2"}
-"""How llama.cpp calls a cut in a GGUF file (``tokenizer.ggml.pre``). It knows cuts by name alone,
-and has none for ours."""
+_EXPRESSIONS: dict[Cut, str] = {"gpt2": GPT2_EXPRESSION, "python": PYTHON_EXPRESSION}
 
 
-def python_pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    """The cut as the tokenizers library runs and stores it."""
-    return pre_tokenizer_of(EXPRESSION)
+def pre_tokenizer_named(cut: Cut) -> pre_tokenizers.PreTokenizer:
+    """The cut that a recipe names, as the tokenizers library runs and stores it.
 
-
-def pre_tokenizer_named(cut: Literal["python", "gpt2"]) -> pre_tokenizers.PreTokenizer:
-    """The cut that a recipe names."""
-    return pre_tokenizer_of({"python": EXPRESSION, "gpt2": GPT2_EXPRESSION}[cut])
+    GPT-2's in the words of its own file, by which fast engines know it.
+    """
+    if cut == "gpt2":
+        return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    return pre_tokenizer_of(PYTHON_EXPRESSION)
 
 
 def pre_tokenizer_of(expression: str) -> pre_tokenizers.PreTokenizer:
@@ -65,18 +68,20 @@ def pre_tokenizer_of(expression: str) -> pre_tokenizers.PreTokenizer:
 
 
 def llama_cpp_name(tokenizer_json: str) -> str | None:
-    """The name under which llama.cpp cuts as this ``tokenizer.json`` does, or None."""
-    steps = (json.loads(tokenizer_json)["pre_tokenizer"] or {}).get("pretokenizers", [])
-    patterns = [step.get("pattern", {}).get("Regex") for step in steps]
-    return LLAMA_CPP_NAMES.get(patterns[0]) if patterns else None
+    """Under which name llama.cpp cuts as this ``tokenizer.json`` does (``tokenizer.ggml.pre`` in a
+    GGUF file); None where we know of none. It knows cuts by name alone.
+    """
+    step = json.loads(tokenizer_json)["pre_tokenizer"] or {}
+    is_gpt2 = step.get("type") == "ByteLevel" and step["use_regex"] and not step["add_prefix_space"]
+    return "gpt-2" if is_gpt2 else None
 
 
 def byte_decoder() -> decoders.Decoder:
-    """The inverse of the ByteLevel half: from its printable stand-ins to bytes."""
+    """The inverse of ByteLevel: from its printable stand-ins to bytes."""
     return decoders.ByteLevel()
 
 
-def cut(text: str) -> list[str]:
+def cut(text: str, name: Cut = "gpt2") -> list[str]:
     """The pieces of ``text``; joined, they are ``text``."""
-    splitter = pre_tokenizers.Split(Regex(EXPRESSION), behavior="isolated")
+    splitter = pre_tokenizers.Split(Regex(_EXPRESSIONS[name]), behavior="isolated")
     return [piece for piece, _ in splitter.pre_tokenize_str(text)]
