@@ -14,7 +14,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,22 +88,22 @@ class Bench:
         text += f"[training]\n{length or self._length}"
         return parse_recipe(text, [*self._asked.set, *changes]).resolved()
 
-    def tokens_in(self, minutes: float, rows: Mapping[str, Tokenizer]) -> dict[str, int]:
-        """The tokens that each row's training takes in so long, by rates measured in turns; those
-        that stand in OUT/rates.json are not measured again.
+    def tokens_in(self, minutes: float, rows: Sequence[tuple[str, Tokenizer]]) -> list[int]:
+        """The tokens that each row's training takes in so long, by rates measured in turns; where
+        all of them stand in OUT/rates.json, nothing is measured again.
         """
         path = self.out / "rates.json"
         kept: dict[str, float] = json.loads(path.read_bytes()) if path.exists() else {}
-        keys = {row: f"{self._asked.size} {row} {each.vocab_size}" for row, each in rows.items()}
-        missing = [row for row in rows if keys[row] not in kept]
-        rates: dict[str, list[float]] = {row: [] for row in missing}
-        recipe = self.recipe(["training.validation_tokens=10000"], f"steps = {RATE_STEPS}")
-        for _ in range(RATE_ROUNDS):
-            for row in missing:
-                rates[row].append(self._rate(row, rows[row], recipe))
-        kept |= {keys[row]: statistics.median(rates[row]) for row in missing}
-        path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        return {row: int(60 * minutes * kept[key]) for row, key in keys.items()}
+        keys = [f"{self._asked.size} {row} {each.vocab_size}" for row, each in rows]
+        if not kept.keys() >= set(keys):
+            rates: dict[str, list[float]] = {key: [] for key in keys}
+            recipe = self.recipe(["training.validation_tokens=10000"], f"steps = {RATE_STEPS}")
+            for _ in range(RATE_ROUNDS):
+                for key, row in zip(keys, rows, strict=True):
+                    rates[key].append(self._rate(*row, recipe))
+            kept |= {key: statistics.median(each) for key, each in rates.items()}
+            path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        return [int(60 * minutes * kept[key]) for key in keys]
 
     def _rate(self, row: str, tokenizer: Tokenizer, recipe: Recipe) -> float:
         """Tokens a second of a short training."""

@@ -119,7 +119,7 @@ def options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_options(parser, minutes=6.0)
-    parser.add_argument("--equal", type=int, help="entries for every cut")
+    parser.add_argument("--equal", type=int, nargs="+", help="entries for every cut")
     parser.add_argument(
         "--cuts", nargs="*", choices=["explored", *cuts()], default=[FIRST, *peers()]
     )
@@ -136,15 +136,16 @@ def main() -> None:
     bench = Bench(asked)
     recipe = bench.recipe()
     assert isinstance(recipe.tokenizer.vocab_size, int)
-    tokenizers = {}
+    rows = []
     for name in asked.cuts:
-        wanted = asked.equal or cuts()[name][1] or recipe.tokenizer.vocab_size
-        tokenizers[name] = tokenizer_of(name, wanted, recipe, bench)
-    in_time = not (asked.tokens or asked.steps)
-    tokens = bench.tokens_in(asked.minutes, tokenizers) if in_time else {}
+        usual = cuts()[name][1] or recipe.tokenizer.vocab_size
+        rows += [(name, tokenizer_of(name, n, recipe, bench)) for n in asked.equal or [usual]]
+    recipes = [recipe] * len(rows)
+    if not (asked.tokens or asked.steps):
+        tokens = bench.tokens_in(asked.minutes, rows)
+        recipes = [bench.recipe(length=f"tokens = {count}") for count in tokens]
     for seed in range(asked.seeds):
-        for name, tokenizer in tokenizers.items():
-            chosen = bench.recipe(length=f"tokens = {tokens[name]}") if in_time else recipe
+        for (name, tokenizer), chosen in zip(rows, recipes, strict=True):
             cell = bench.cell(name, tokenizer, seed, chosen)
             if bench.is_done(cell):
                 continue

@@ -26,7 +26,7 @@ pre.cut span:hover { outline: 2px solid currentColor; }
 
 COLUMNS = (
     "tokenizer", "entries", "bytes a token", "tokens a line", "lossless", "MB/s",
-    "same after newline", "same after indentation", "same healed",
+    "after newline", "indented", "healed",
 )  # fmt: skip
 
 
@@ -57,9 +57,9 @@ def comparison(
     figures_table = table(COLUMNS, [row(each) for each in figures], numbers=range(1, len(COLUMNS)))
     explained = (
         "<p>Lossless: files that come back byte for byte. MB/s: the tokenizers library on one "
-        "thread. Same after newline, after indentation: prompts that end there and have the ids "
-        "that the whole file begins with. Same healed: those prompts, their last tokens taken off "
-        "where a longer one may stand.</p>"
+        "thread. After newline, indented: prompts that end before a line, and behind its "
+        "indentation, and have the ids that the whole file begins with. Healed: those prompts, "
+        "their last tokens taken off where a longer one may stand.</p>"
     )
     sections = [("figures", "Figures", _STYLE + figures_table + explained)]
     for number, peer in enumerate(peers):

@@ -65,8 +65,10 @@ def _usage() -> str:
         "```python\n"
         "from transformers import pipeline\n\n"
         'complete = pipeline("text-generation", model="path/to/this/folder")\n'
-        'print(complete("def mean(xs):\\n", max_new_tokens=64)[0]["generated_text"])\n'
+        'print(complete("def mean(xs):", max_new_tokens=64)[0]["generated_text"])\n'
         "```\n\n"
+        "A prompt does best that ends before white space: an indentation is a token with what\n"
+        "stands around it. `codeling complete` heals prompts that end elsewhere.\n\n"
         "To fill in the middle: `<fim_prefix>` before `<fim_suffix>` after `<fim_middle>`.\n"
     )
 
