@@ -1,11 +1,14 @@
 """``codeling demo``: the whole way on the Python that is already on this machine."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codeling.cli.stages import AsJson, Overrides
+
+if TYPE_CHECKING:
+    from codeling.recipe import EvaluationRecipe
 
 PROMPTS = (
     'def read_json(path):\n    """Return the parsed contents of a JSON file."""\n',
@@ -31,7 +34,7 @@ def demo(
 
     recipe = parse_recipe("", [f"training.minutes={minutes}", *(overrides or [])])
     summary = stages.execute(recipe, out, until="report")
-    result = _finale(out)
+    result = _finale(out, recipe.evaluation)
     if as_json:
         stages.finish({**summary, **result}, True, [])
         return
@@ -57,14 +60,22 @@ def demo(
     )
 
 
-def _finale(folder: Path) -> dict[str, Any]:
-    """The completions shown at the end, and the figures of the evaluation."""
+def _finale(folder: Path, settings: "EvaluationRecipe") -> dict[str, Any]:
+    """The completions shown at the end, sampled as those of the evaluation, and its figures."""
     import json
 
     from codeling.generation.engine import Engine
 
     engine = Engine.load(folder)
-    written = engine.complete_batch(PROMPTS, max_new_tokens=96, stop_at_block_end=True)
+    written = engine.complete_batch(
+        PROMPTS,
+        max_new_tokens=96,
+        temperature=settings.temperature,
+        prose_temperature=settings.prose_temperature,
+        top_p=settings.top_p,
+        seed=settings.seed,
+        stop_at_block_end=True,
+    )
     evaluation = json.loads((folder / "evaluation.json").read_bytes())
     return {
         "completions": [
