@@ -19,7 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from codeling.corpus.document import iterate
+from codeling.dataset.mixture import Owners, read_owners
 from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.evaluation.draw import draw
 from codeling.evaluation.intrinsic import bits_per_byte
@@ -184,8 +188,19 @@ class Bench:
         """The network's shape and what it is trained on."""
         shape = recipe.model.model_dump(exclude={"size"})
         train, validation = (self.tokens(name, tokenizer, s) for s in ("train", "validation"))
+        owners = self._owners()
         config = GPT2Config(vocab_size=tokenizer.vocab_size, **shape)
-        return config, Inputs(tokenizer, train, validation)
+        return config, Inputs(tokenizer, train, validation, owners)
+
+    def _owners(self) -> NDArray[np.int64]:
+        """Number of the repository of each document of the train split, as a run has it."""
+        path = self.out / "owners.json"
+        if not path.exists():
+            owners = Owners()
+            for _ in owners.texts(iterate(self.run / "corpus", "train", "files")):
+                pass
+            owners.write(path)
+        return read_owners(path)
 
 
 def print_table(results: Sequence[Result], first: str, extra: dict[str, str]) -> None:
