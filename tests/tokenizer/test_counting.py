@@ -32,7 +32,6 @@ def test_words_are_counted_whatever_goes_to_disk(
         patch.setattr(counting, "_MAX_WORDS_HELD", held)
         counts, left_out = count_words(iter(texts), CUT)
     assert (counts, left_out) == (plainly(texts), 0)
-    assert list(counts.items()) == sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 def test_real_python_on_disk_and_in_another_order(
@@ -44,7 +43,7 @@ def test_real_python_on_disk_and_in_another_order(
     monkeypatch.setattr(counting, "_MAX_WORDS_HELD", 2_000)
     shuffled = random.Random(0).sample(python_files, len(python_files))
     counts, left_out = count_words(shuffled, CUT)
-    assert list(counts.items()) == list(expected.items())
+    assert counts == expected
     assert left_out == 0
 
 

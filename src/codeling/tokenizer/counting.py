@@ -23,7 +23,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from codeling.errors import storage_errors
 
-MAX_CHARACTERS = 40_000_000
+MAX_CHARACTERS = 32_000_000
 """Of the different words that merges are learned from; they take about 60 bytes each there."""
 
 _MAX_WORDS_HELD = 3_000_000
@@ -34,8 +34,8 @@ _BATCH_CHARACTERS = 32_000_000
 def count_words(
     texts: Iterable[str], pre_tokenizer: pre_tokenizers.PreTokenizer
 ) -> tuple[dict[str, int], int]:
-    """Each word of ``texts`` and how often it stands there, the most frequent first (of several
-    the first in order), and how many different words were left out as too rare.
+    """Each word of ``texts`` and how often it stands there, in no order that means anything, and
+    how many different words were left out as too rare.
 
     :raises StorageError: what does not fit into memory cannot be written to the temporary folder.
     """
@@ -48,6 +48,9 @@ def count_words(
                 if len(held) > _MAX_WORDS_HELD:
                     runs.append(_write_run(held, Path(name) / f"{len(runs)}"))
                     held.clear()
+            if runs:
+                runs.append(_write_run(held, Path(name) / f"{len(runs)}"))
+                held.clear()
             return _kept(runs, held)
 
 
@@ -77,37 +80,31 @@ def _read_run(path: Path) -> Iterator[tuple[str, int]]:
             yield word, int(count)
 
 
-def _merged(runs: list[Path], held: Counter[str]) -> Iterator[tuple[str, int]]:
-    """Every word once, in order, with its count in all runs and in memory."""
-    streams = [*map(_read_run, runs), ((word, held[word]) for word in sorted(held))]
-    for word, group in groupby(heapq.merge(*streams), key=itemgetter(0)):
+def _merged(runs: list[Path]) -> Iterator[tuple[str, int]]:
+    """Every word once, in order, with its count in all runs."""
+    for word, group in groupby(heapq.merge(*map(_read_run, runs)), key=itemgetter(0)):
         yield word, sum(count for _, count in group)
 
 
 def _kept(runs: list[Path], held: Counter[str]) -> tuple[dict[str, int], int]:
+    """Of the words of the runs, or where there are none, of those held in memory."""
     characters: Counter[int] = Counter()  # of the words that stand in the text so often
-    if runs:
-        for word, count in _merged(runs, held):
-            characters[count] += len(word)
-    else:
-        for word, count in held.items():
-            characters[count] += len(word)
+    for word, count in _merged(runs) if runs else held.items():
+        characters[count] += len(word)
     total, rarest = 0, 0
     for count in sorted(characters, reverse=True):
         total += characters[count]
         if total > MAX_CHARACTERS:
             rarest = count
             break
-    source = _merged(runs, held) if runs else held.items()
     left_out = 0
-    words = []
-    for word, count in source:
+    words: dict[str, int] = {}
+    for word, count in _merged(runs) if runs else held.items():
         if count > rarest:
-            words.append((word, count))
+            words[word] = count
         else:
             left_out += 1
-    words.sort(key=lambda each: (-each[1], each[0]))
-    return dict(words), left_out
+    return words, left_out
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

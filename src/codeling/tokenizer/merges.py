@@ -70,28 +70,34 @@ class _Words:
 
     def __init__(self, counts: Mapping[str, int], id_of: Mapping[str, int], base: int) -> None:
         text = np.frombuffer(("\n" + "\n".join(counts) + "\n").encode("utf-32-le"), "<u4")
-        ids = np.full(max(map(ord, (c for c in id_of if len(c) == 1)), default=10) + 11, _GONE)
+        last = max(map(ord, (c for c in id_of if len(c) == 1)), default=10)
+        ids = np.full(last + 11, _GONE, np.int32)
         for entry, i in id_of.items():
             if len(entry) == 1:
                 ids[ord(entry)] = i
         ids[ord("\n")] = _BORDER
         self._base = base
-        self._entry = ids[text].astype(np.int32)
+        self._entry = ids[text]
         assert not (self._entry == _GONE).any(), "a character that is no entry"
         size = len(text)
         self._next = np.arange(1, size + 1, dtype=np.int32)
         self._previous = np.arange(-1, size - 1, dtype=np.int32)
-        of_word = np.cumsum(self._entry == _BORDER) - 1
+        self._word = np.cumsum(self._entry == _BORDER, dtype=np.int32) - np.int32(1)
         times = np.fromiter(counts.values(), np.int64, len(counts))
-        self._times = np.append(times, 0)[np.minimum(of_word, len(counts))]
+        self._times = np.append(times, 0)  # of each word, and of the border behind the last
         self.pair_counts: dict[int, int] = {}
         """Pair, as first × base + second → how often it stands in the text. Kept after a merge
         too: what is left of it then are overlaps, as of ``aa`` in ``aaa``."""
         self._places: dict[int, list[NDArray[np.int32]]] = {}
         """Pair → where it may stand; a place is looked at again before it is believed."""
-        places = np.flatnonzero((self._entry[:-1] >= 0) & (self._entry[1:] >= 0)).astype(np.int32)
-        keys = self._entry[places].astype(np.int64) * base + self._entry[places + 1]
-        self._count(keys, self._times[places])
+        is_entry = self._entry >= 0
+        places = np.flatnonzero(is_entry[:-1] & is_entry[1:]).astype(np.int32)
+        # Single characters have low ids: half the width is enough for their pairs.
+        narrow = len(id_of) * base < 2**31
+        keys = self._entry[places].astype(np.int32 if narrow else np.int64)
+        keys *= base
+        keys += self._entry[places + 1]
+        self._count(keys, self._times[self._word[places]])
         self._remember(keys, places)
 
     def merge(self, key: int, merged: int) -> list[int]:
@@ -103,7 +109,7 @@ class _Words:
         at = at[entry[following[at]] == second]
         if first == second:
             at = _every_other(at, following)
-        times = self._times[at]
+        times = self._times[self._word[at]]
         right = following[at]
         after, before = following[right], previous[at]
         has_after = entry[after] >= 0
@@ -130,7 +136,7 @@ class _Words:
         self._remember(new, np.concatenate([before, left_at]))
         return [pair for pair in grown if self.pair_counts[pair] > 0]
 
-    def _count(self, keys: NDArray[np.int64], weights: NDArray[np.int64]) -> list[int]:
+    def _count(self, keys: NDArray[np.signedinteger], weights: NDArray[np.int64]) -> list[int]:
         """Add ``weights`` to the counts of ``keys``; each key once."""
         distinct, inverse = np.unique(keys, return_inverse=True)
         sums = np.zeros(len(distinct), np.int64)
@@ -141,7 +147,7 @@ class _Words:
             counts[key] = counts.get(key, 0) + amount
         return found
 
-    def _remember(self, keys: NDArray[np.int64], places: NDArray[np.int32]) -> None:
+    def _remember(self, keys: NDArray[np.signedinteger], places: NDArray[np.int32]) -> None:
         order = np.argsort(keys, kind="stable")
         keys, places = keys[order], places[order]
         borders = np.flatnonzero(np.diff(keys)) + 1
