@@ -136,8 +136,9 @@ def going_on_with(text: str, prompt: str, tokenizer: Tokenizer) -> Engine:
     context = 256
     model = GPT2(GPT2Config(tokenizer.vocab_size, context, 1, 1, context))
     engine = Engine(model, tokenizer)
-    ids = engine.prepare(prompt, None, 100).ids
-    script = [*ids, *tokenizer.encode(text), tokenizer.end_of_text]
+    begun = engine.prepare(prompt, None, 100)
+    rest = tokenizer.encode(begun.pending.decode() + text)
+    script = [*begun.ids, *rest, tokenizer.end_of_text]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
