@@ -29,7 +29,7 @@ from cells import Bench, add_options, print_table
 from codeling.dataset.draws import Purpose, generator
 from codeling.errors import TokenizerError
 from codeling.model.gpt2 import GPT2
-from codeling.recipe import Recipe
+from codeling.recipe import Cut, Recipe
 from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.measure import TIKTOKEN_CUTS
 from codeling.tokenizer.pretokenizer import (
@@ -39,7 +39,6 @@ from codeling.tokenizer.pretokenizer import (
     NUMBER,
     OPERATOR,
     WORD,
-    Cut,
     pre_tokenizer_named,
     pre_tokenizer_of,
 )

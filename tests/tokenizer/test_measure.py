@@ -8,9 +8,11 @@ import tokenizers
 from tokenizers import models, pre_tokenizers
 
 from codeling.errors import InputError, TokenizerError
+from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.measure import TIKTOKEN_CUTS, measure, read_peer, read_texts
 from codeling.tokenizer.page import COLUMNS, comparison, row
 from codeling.tokenizer.tokenizer import Tokenizer, byte_level_alphabet
+from codeling.tokenizer.train import train
 
 CODE = "def f(x):\n    if x:\n        return '<é\x00>'\n\n    return x  # & more\n"
 
@@ -86,6 +88,14 @@ def test_figures_of_ours(tokenizer: Tokenizer, tmp_path: Path, python_files: lis
     assert figures.same_after_indentation == 0
     assert figures.same_healed > 0.95
     assert peer.encode("<|endoftext|>") == tokenizer.encode("<|endoftext|>")
+
+
+def test_the_cut_that_needs_no_healing_is_seen(tmp_path: Path, python_files: list[str]) -> None:
+    learned = train(python_files, TokenizerRecipe(vocab_size=512, cut="python"))
+    learned.save(tmp_path / "tokenizer.json")
+    texts = [text[:8000].rpartition("\n")[0] + "\n" for text in python_files[:6]]
+    figures = measure(read_peer(tmp_path), texts)
+    assert figures.same_after_newline == figures.same_after_indentation == 1
 
 
 def gpt2_like() -> tokenizers.Tokenizer:

@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
-from codeling.tokenizer.pretokenizer import Cut, byte_decoder, cut, pre_tokenizer_named
+from codeling.recipe import Cut
+from codeling.tokenizer.pretokenizer import byte_decoder, cut, pre_tokenizer_named
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS
 
 CUTS: list[Cut] = ["gpt2", "python"]

@@ -18,13 +18,14 @@ from codeling.recipe.sources import (
     RowSource,
     Source,
 )
-from codeling.recipe.training import PRESETS, ModelRecipe, TokenizerRecipe, TrainingRecipe
+from codeling.recipe.training import PRESETS, Cut, ModelRecipe, TokenizerRecipe, TrainingRecipe
 
 __all__ = [
     "PRESETS",
     "CodeParrot",
     "CodeSearchNet",
     "CorpusRecipe",
+    "Cut",
     "EvaluationRecipe",
     "FileRows",
     "Folder",

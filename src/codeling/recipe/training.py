@@ -44,13 +44,16 @@ SMALLEST_VOCABULARY = 261
 """The 256 bytes and the five special tokens."""
 
 
+Cut = Literal["gpt2", "python"]
+
+
 class TokenizerRecipe(Section):
     """The byte-level BPE that is learned on the train split."""
 
     vocab_size: int | Literal["auto"] | None = None
     """Entries, the 256 bytes and the five special tokens among them; ``auto``: by the model's
     size and the training's length (:mod:`codeling.recipe.vocabulary`)."""
-    cut: Literal["gpt2", "python"] = "gpt2"
+    cut: Cut = "gpt2"
     """How text is cut before merges: ``gpt2`` as GPT-2 does; ``python`` with whole indentations and
     line ends by themselves, for programs that cannot heal a prompt."""
     max_training_bytes: Positive = 200_000_000

@@ -10,11 +10,10 @@ longer. This module must not know how merges are learned.
 """
 
 import json
-from typing import Literal
 
 from tokenizers import Regex, decoders, pre_tokenizers
 
-Cut = Literal["gpt2", "python"]
+from codeling.recipe import Cut
 
 GPT2_EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """GPT-2's cut (Radford et al. 2019), as ByteLevel has it built in and llama.cpp too."""
