@@ -14,12 +14,15 @@ bytes, the same blocks (layers, heads, width) for all sides:
 Bits per byte of all sides by the same code: windows of the side's own context, every token once,
 with at least half a context before it. Time is that of training alone; measuring stands outside.
 Prints the curves' points, and how long A and A' took to what B came to; draws all curves into one
-picture.  Run:  python benchmarks/time_to_quality.py --minutes 20
+picture. Curves stand one a line in OUT/curves.jsonl and are not trained again: what was stopped
+goes on with the curve it was at.  Run:  python benchmarks/time_to_quality.py --minutes 20
 """
 
 import argparse
+import functools
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -178,6 +181,7 @@ def hugging_face(
 def ours(folder: Path, recipe: Path, held_out: list[str], minutes: float) -> Curve:
     """Train by the command line for so long; a curve from the checkpoints that it kept."""
     run = folder / f"codeling-{minutes:g}"
+    shutil.rmtree(run, ignore_errors=True)
     subprocess.run(["cp", "-r", str(folder / "run"), str(run)], check=True)
     settings = {
         "training.minutes": minutes, "training.checkpoint_minutes": minutes / POINTS,
@@ -200,6 +204,18 @@ def ours(folder: Path, recipe: Path, held_out: list[str], minutes: float) -> Cur
         curve.append((saved.seconds, found))
         print(f"  {saved.seconds:6.0f} s  {found:.3f}", flush=True)
     return curve
+
+
+def kept(path: Path, name: str, train: Callable[[], Curve]) -> Curve:
+    """The curve of that name if a former run has come to its end, else trained now and kept."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    curves = dict(json.loads(line) for line in lines if line.endswith("]]]"))
+    print(name, "(kept)" if name in curves else "", flush=True)
+    if name not in curves:
+        curves[name] = train()
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n" * bool(lines) + json.dumps([name, curves[name]]))
+    return [(seconds, value) for seconds, value in curves[name]]
 
 
 def draw(path: Path, curves: dict[str, Curve]) -> None:
@@ -244,26 +260,28 @@ def main() -> None:
     rates = [float(rate) for rate in options.rates.split(",")]
     first, *others = [int(rows) for rows in options.rows.split(",")]
 
+    path = folder / "curves.jsonl"
+
     def side_a(rate: float, rows: int, seconds: float) -> Curve:
-        print(f"A at {rate:g}, {rows} rows a step, {seconds:.0f} s", flush=True)
-        return hugging_face(
+        name = f"A at {rate:g}, {rows} rows a step, {seconds:.0f} s"
+        return kept(path, name, lambda: hugging_face(
             folder, shape, texts, held_out, seconds,
             rate=rate, rows=rows, accumulation=1, bf16=True, warm_up=0.05,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     tried = {(rate, first): side_a(rate, first, seconds / 5)[-1][1] for rate in rates}
     rate, _ = min(tried, key=lambda settings: tried[settings])
     tried |= {(rate, rows): side_a(rate, rows, seconds / 5)[-1][1] for rows in others}
     curves: dict[str, Curve] = {}
     curves["A"] = side_a(*min(tried, key=lambda settings: tried[settings]), seconds)
-    print("A', the course as written", flush=True)
-    curves["A'"] = hugging_face(
+    curves["A'"] = kept(path, f"A', the course as written, {seconds:.0f} s", lambda: hugging_face(
         folder, shape, texts, held_out, seconds, rate=5e-4, rows=32, accumulation=8, bf16=False,
         warm_up=1000,
-    )  # fmt: skip
+    ))  # fmt: skip
     for share in (5, 10):
-        print(f"B, a {'fifth' if share == 5 else 'tenth'} of the time", flush=True)
-        curves[f"B, 1/{share}"] = ours(folder, options.recipe, held_out, options.minutes / share)
+        minutes = options.minutes / share
+        train = functools.partial(ours, folder, options.recipe, held_out, minutes)
+        curves[f"B, 1/{share}"] = kept(path, f"B, {minutes:g} minutes", train)
     for name, other, share in (("A", "B, 1/5", 5), ("A'", "B, 1/10", 10)):
         (theirs, final), (own, reached) = curves[name][-1], curves[other][-1]
         verdict = "reached" if reached <= final else "NOT reached"
@@ -271,7 +289,6 @@ def main() -> None:
             f"{name}: {final:.3f} after {theirs:.0f} s; {other}: {reached:.3f} after {own:.0f} s, "
             f"{theirs / own:.1f} times as early: {verdict} (asked: {share} times)"
         )
-    (folder / "curves.json").write_text(json.dumps(curves))
     draw(folder / "curves.svg", curves)
     print(folder / "curves.svg")
 

@@ -2,8 +2,8 @@
 
 Every entry costs a row of the embedding, which has to be seen often enough to be learned, and
 every step pays for all of them in the head; a larger vocabulary makes texts shorter. So a larger
-model, and one that is trained for longer, is worth more entries. :func:`vocab_size` is a fit of
-that with three constants, each of which says where it is from. Pure arithmetic: the same recipe
+model, and one that is trained for much longer, is worth more entries. :func:`vocab_size` is a fit
+of that with three constants, each of which says where it is from. Pure arithmetic: the same recipe
 gives the same size on every machine.
 """
 
@@ -13,14 +13,16 @@ EXPONENT = 0.83
 """Parameters of the embedding grow with those of the blocks to this power (Tao et al. 2024,
 "Scaling Laws with Vocabulary", the fit over equal operations)."""
 
-FACTOR = 5.10
-"""Puts the preset ``nano`` (4 × 192, six minutes) on 4,096: the size that won there in the same
-time against 16,384 (1.64 against 1.66 bits per byte, ``docs/tokenizer.md``)."""
+FACTOR = 2.55
+"""Puts the preset ``nano`` (4 × 192, six minutes) on 2,048: of the sizes whose bits per byte are
+the lowest there in the same time and equal within the noise (512, 1,024 and 2,048;
+``docs/results.md``), the one with the shortest texts."""
 
 TIME_EXPONENT = 0.25
-"""How the best size moves with the tokens that a model sees per parameter. An estimate, not
+"""How the best size grows with the tokens a parameter sees beyond the usual. An estimate, not
 measured by us: between nothing, which says that only size counts, and the half that equal shares
-of a budget would give. ``benchmarks/tokenizer.py`` measures sizes at two budgets."""
+of a budget would give. A run that is shorter than usual gets no less: in a quarter of the time
+2,048 and 4,096 were best and 1,024 lost 7 % (``docs/results.md``)."""
 
 USUAL_TOKENS_PER_PARAMETER = 2.3
 """Of ``nano``'s blocks in six minutes on two cores: 4.1 M tokens and 1.78 M parameters
@@ -39,7 +41,7 @@ def vocab_size(num_block_parameters: int, width: int, num_tokens: float) -> int:
     """Entries for blocks of ``num_block_parameters`` and an embedding of ``width``, trained on
     ``num_tokens``: the nearest power of two.
     """
-    given = num_tokens / num_block_parameters / USUAL_TOKENS_PER_PARAMETER
+    given = max(1.0, num_tokens / num_block_parameters / USUAL_TOKENS_PER_PARAMETER)
     parameters = FACTOR * num_block_parameters**EXPONENT * given**TIME_EXPONENT
     entries = min(max(parameters / width, SMALLEST), LARGEST)
     return int(2 ** round(math.log2(entries)))
