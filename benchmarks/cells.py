@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.corpus.document import iterate
+from codeling.corpus.document import Document, iterate
 from codeling.dataset.mixture import Owners, read_owners
 from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.evaluation.draw import draw
@@ -150,10 +150,22 @@ class Bench:
         return (document.text for document in iterate(self.run / "corpus", split, "files"))
 
     def held_out(self) -> list[str]:
-        """The validation documents that cells are scored on: the same for all."""
-        documents = list(iterate(self.run / "corpus", "validation", "files"))
-        drawn = draw(documents, seed=0, max_bytes=self._asked.score_bytes)
-        return [each.text for each in drawn]
+        """The validation documents that cells are scored on, the same for all: about as much of
+        each repository, or one that is large would be all that counts.
+        """
+        of: dict[str, list[Document]] = {}
+        for document in iterate(self.run / "corpus", "validation", "files"):
+            of.setdefault(document.repository, []).append(document)
+        left, found = self._asked.score_bytes, []
+        smallest_first = sorted(of.values(), key=lambda each: sum(len(d.text) for d in each))
+        for number, documents in enumerate(smallest_first):
+            share = left // (len(of) - number)
+            for document in draw(documents, seed=0, max_bytes=share):
+                text = document.text.encode()[:share]  # the last one goes over
+                found.append(text.decode(errors="ignore"))
+                share -= len(text)
+                left -= len(text)
+        return found
 
     def tokens(self, name: str, tokenizer: Tokenizer, split: str) -> TokenFile:
         """A split as ids, made once for each tokenizer, which has a name."""
