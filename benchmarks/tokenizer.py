@@ -7,9 +7,12 @@ bits per byte; and, as an editor would ask, on the next line of code after a pro
 the line's indentation, healed or not, and after one stripped of its white space. Cells stand one
 a line in OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
 
-    codeling corpus recipes/demo.toml --out runs/demo
-    python benchmarks/tokenizer.py runs/demo --out /tmp/cuts --minutes 6 --seeds 3
-    python benchmarks/tokenizer.py runs/demo --out /tmp/cuts --tokens 3000000 --equal 4096
+    codeling corpus recipes/demo.toml --set corpus.validation_share=0.12 --out runs/cuts
+    python benchmarks/tokenizer.py runs/cuts --out /tmp/cuts --minutes 6 --seeds 3
+    python benchmarks/tokenizer.py runs/cuts --out /tmp/cuts --tokens 3000000 --equal 4096
+
+A larger share for validation than a run's: more packages to be scored on, each of which counts
+alike.
 
 With --equal every cut gets that many entries; without, each has those of its recipe. Besides the
 peers' cuts there is ``python`` and variants of it, each with one thing changed (``--cuts explored``
