@@ -14,12 +14,12 @@ def resolved(text: str) -> object:
 
 
 def test_the_demo_gets_what_its_preset_says() -> None:
-    assert resolved("") == PRESETS["nano"]["tokenizer"]["vocab_size"] == 2048
+    assert resolved("") == PRESETS["nano"]["tokenizer"]["vocab_size"] == 4096
 
 
 def test_a_shorter_run_gets_no_less_and_a_much_longer_one_more() -> None:
-    assert resolved("[training]\nminutes = 1\n") == 2048
-    assert resolved("[training]\nminutes = 60\n") == 4096
+    assert resolved("[training]\nminutes = 1\n") == 4096
+    assert resolved("[training]\nminutes = 60\n") == 8192
 
 
 def test_the_other_presets_at_the_same_tokens_a_parameter() -> None:
@@ -29,7 +29,7 @@ def test_the_other_presets_at_the_same_tokens_a_parameter() -> None:
         blocks = vocabulary.block_parameters(shape["n_layer"], shape["n_embd"])
         tokens = int(vocabulary.USUAL_TOKENS_PER_PARAMETER * blocks)
         sizes[name] = resolved(f'[model]\nsize = "{name}"\n[training]\ntokens = {tokens}\n')
-    assert sizes == {"nano": 2048, "mini": 8192, "small": 16384, "medium": 32768}
+    assert sizes == {"nano": 4096, "mini": 16384, "small": 32768, "medium": 65536}
 
 
 def test_steps_tokens_and_minutes_say_the_same() -> None:

@@ -139,7 +139,7 @@ def test_everything_is_on_the_page(run_folder: Path) -> None:
     assert page.tags.count("svg") == 5
     for expected in (
         "demo & more", "GPT-2 with 4 layers of width 192", "4.2 MB of Python from 2 repositories",
-        "1.234", "1.100 to 1.300", "96.7 %", "2.22M", "328k", "40 steps", "1 min 20 s", "7.2k",
+        "1.234", "1.100 to 1.300", "96.7 %", "2.62M", "328k", "40 steps", "1 min 20 s", "7.2k",
         "170 files of 4 repositories", "Step 20", "package-0==1.0", "not known",
         f"{42 - MAX_SOURCES} more", "too large", "44.4 %", "duplicate", "minutes = 2.5",
         "1 min 23 s", "2026-01-02 03:04:05 UTC", "c0ffee", "2.13.0", "12 of the 30 bodies",

@@ -10,12 +10,12 @@ from codeling.recipe.section import Positive, Section, Share
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nano": {
         "model": {"n_layer": 4, "n_head": 3, "n_embd": 192, "context_length": 256},
-        "tokenizer": {"vocab_size": 2048},
+        "tokenizer": {"vocab_size": 4096},
         "training": {"tokens_per_step": 2048, "adamw_lr": 6e-3, "muon_lr": 6e-3},
     },
     "mini": {
         "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 1024},
-        "tokenizer": {"vocab_size": 8192},
+        "tokenizer": {"vocab_size": 16384},
         "training": {"tokens_per_step": 32768, "adamw_lr": 4e-3, "muon_lr": 4e-3},
     },
     "small": {
