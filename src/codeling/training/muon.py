@@ -23,6 +23,8 @@ class BatchedMuon(torch.optim.Muon):
         """Update every parameter that has a gradient; ``closure`` must be None."""
         assert closure is None, "there is nothing to evaluate again"
         for group in self.param_groups:
+            assert group["adjust_lr_fn"] == "match_rms_adamw", "no other scale is known here"
+            assert group["nesterov"], "the update is the gradient ahead of its average"
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
