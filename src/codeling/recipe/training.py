@@ -14,9 +14,9 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "training": {"tokens_per_step": 2048, "adamw_lr": 6e-3, "muon_lr": 6e-3},
     },
     "mini": {
-        "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 1024},
+        "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 256},
         "tokenizer": {"vocab_size": 16384},
-        "training": {"tokens_per_step": 32768, "adamw_lr": 4e-3, "muon_lr": 4e-3},
+        "training": {"tokens_per_step": 4096, "adamw_lr": 4e-3, "muon_lr": 4e-3},
     },
     "small": {
         "model": {"n_layer": 12, "n_head": 12, "n_embd": 768, "context_length": 1024},
@@ -30,7 +30,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """What ``model.size`` sets. ``small`` and ``medium`` are GPT-2's 124M and 350M shapes
-(Radford et al. 2019, table 2); ``nano`` and ``mini`` are for processors. What ``nano``'s
+(Radford et al. 2019, table 2); ``nano`` and ``mini`` are for processors. What their
 values were chosen against is in ``docs/results.md``; the rates of the others are not tuned."""
 
 
