@@ -57,8 +57,10 @@ def whole_of(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class SharedOptimizer:
     """What :class:`Optimizer` does, on parameters that :func:`share_out` has cut."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], world: World, **rates: Any) -> None:
-        """``rates`` as of :class:`Optimizer`. All processes call it together."""
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], world: World, **settings: Any
+    ) -> None:
+        """``settings`` as of :class:`Optimizer`. All processes call it together."""
         self._parameters = dict(parameters)
         matrices = [name for name, p in parameters.items() if is_hidden_matrix(name, p)]
         self._owners = {name: number % world.size for number, name in enumerate(matrices)}
@@ -70,7 +72,7 @@ class SharedOptimizer:
             if self._owners[name] == world.rank:
                 self._whole[name] = nn.Parameter(tensor.clone())
         others = {name: p for name, p in parameters.items() if name not in self._owners}
-        self._inner = Optimizer({**others, **self._whole}, **rates)
+        self._inner = Optimizer({**others, **self._whole}, **settings)
 
     @torch.no_grad()
     def refresh(self) -> None:

@@ -8,6 +8,7 @@ loss and norm decide whether it is taken, and not while passes are under way.
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import guard, key_words, sharing
 from codeling.training.distributed import ALONE, World, in_step
 from codeling.training.guard import NOTHING, Seen
-from codeling.training.machine import Machine
+from codeling.training.machine import Machine, multiplies_bf16
 from codeling.training.objective import Objective, Options
 from codeling.training.optimizer import Optimizer
 from codeling.training.sharing import SharedOptimizer
@@ -83,14 +84,16 @@ class Updater:
         recipe = self.recipe
         assert recipe.adamw_lr is not None
         assert recipe.muon_lr is not None
-        rates = {
+        native = multiplies_bf16(self.machine.device)
+        settings: dict[str, Any] = {
             "adamw_lr": recipe.adamw_lr,
             "muon_lr": recipe.muon_lr,
             "weight_decay": recipe.weight_decay,
+            "muon_products": torch.bfloat16 if native else torch.float32,
         }
         if self.is_shared:
-            return SharedOptimizer(self.parameters, self.world, **rates)
-        return Optimizer(self.parameters, **rates)
+            return SharedOptimizer(self.parameters, self.world, **settings)
+        return Optimizer(self.parameters, **settings)
 
     def load(self, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]) -> None:
         """Take over weights and optimizer, whole tensors or this process's parts."""
