@@ -101,7 +101,9 @@ class Bench:
         keys = [f"{self._asked.size} {row} {each.vocab_size}" for row, each in rows]
         if not kept.keys() >= set(keys):
             rates: dict[str, list[float]] = {key: [] for key in keys}
-            recipe = self.recipe(["training.validation_tokens=10000"], f"steps = {RATE_STEPS}")
+            seldom = [f"training.{kind}_interval=1" for kind in ("validation", "sample")]
+            seldom.append("training.validation_tokens=10000")
+            recipe = self.recipe(seldom, f"steps = {RATE_STEPS}")
             for _ in range(RATE_ROUNDS):
                 for key, row in zip(keys, rows, strict=True):
                     rates[key].append(self._rate(*row, recipe))
