@@ -9,10 +9,10 @@ from codeling.dataset.tokens import write_tokens
 from codeling.errors import CorpusError
 from codeling.model.config import GPT2Config
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics
+from codeling.training import machine, metrics
 from codeling.training.trainer import Inputs, identify, train
 
-from .runs import CONFIG, CONTEXT, RECIPE, STEPS, changed, log, losses
+from .runs import CONFIG, CONTEXT, RECIPE, STEPS, Notes, changed, log, losses
 
 pytestmark = pytest.mark.usefixtures("small_and_quick")
 
@@ -92,3 +92,19 @@ def test_an_empty_split_is_an_empty_corpus(
     without = Inputs(tokenizer, splits["train"], splits["validation"])
     with pytest.raises(CorpusError, match="empty"):
         train(RECIPE, CONFIG, without, tmp_path / "run")
+
+
+@pytest.mark.parametrize("features, noted", [("avx2", True), ("avx2 avx512_bf16", False)])
+def test_a_precision_that_the_processor_only_emulates_is_told(
+    inputs: Inputs,
+    tmp_path: Path,
+    features: str,
+    noted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "processor_features", lambda: frozenset(features.split()))
+    for precision, said in (("bf16", noted), ("fp32", False)):
+        notes = Notes()
+        recipe = changed(RECIPE, precision=precision, steps=1)
+        train(recipe, CONFIG, inputs, tmp_path / precision, progress=notes)
+        assert any("bf16 is emulated" in line for line in notes.lines) is said

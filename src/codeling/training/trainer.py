@@ -130,6 +130,11 @@ class _Run:
         self.recipe, self.config, self.inputs, self.folder = recipe, config, inputs, folder
         self.identity, self.progress, self.should_stop = identity, progress, should_stop
         self.machine: Machine = set_up(recipe.device, recipe.precision, recipe.threads)
+        if self.machine.is_emulated:
+            self.progress.note(
+                f"bf16 is emulated on this {self.machine.device.type}, many times as slow as fp32: "
+                'training.precision = "auto" takes what is fast'
+            )
         self.world = distributed.join(self.machine.device)
         self.validation = Loader(inputs.validation, inputs.tokenizer, config.context_length, seed=0)
         assert recipe.tokens_per_step is not None, "train() takes a resolved recipe"
