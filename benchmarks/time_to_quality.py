@@ -3,10 +3,10 @@
 One corpus (this machine's installed Python, built once into the run folder), one held-out text in
 bytes, the same blocks (layers, heads, width) for all sides:
 
-- **A**: transformers' Trainer with bf16 on, GPT-2's byte-level BPE trained anew, overflow chunks
-  of 128 tokens as in the Hugging Face course (chapter 7.6), AdamW and cosine, warm-up of 5 % of
-  its steps, ``--minutes`` long. Each of ``--rates`` is first tried for a fifth of them, then each
-  of ``--rows`` at the best rate; the best of both is what A trains with.
+- **A**: transformers' Trainer with bf16 on (where it is not emulated), GPT-2's byte-level BPE
+  trained anew, overflow chunks of 128 tokens as in the Hugging Face course (chapter 7.6), AdamW and
+  cosine, warm-up of 5 % of its steps, ``--minutes`` long. Each of ``--rates`` is first tried for a
+  fifth of them, then each of ``--rows`` at the best rate; the best of both is what A trains with.
 - **A'**: the course as written: rate 5e-4, 32 rows at a time and 8 of them a step, warm-up of
   1,000 steps, fp32, for the same time.
 - **B**: ``codeling train`` for a fifth of A's minutes and for a tenth, as the preset is.
@@ -40,6 +40,7 @@ from codeling.model.gpt2 import GPT2
 from codeling.recipe import read_recipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import state
+from codeling.training.machine import choose_device, multiplies_bf16
 
 Curve = list[tuple[float, float]]
 """(seconds of training, bits per byte of the held-out text)."""
@@ -261,12 +262,13 @@ def main() -> None:
     first, *others = [int(rows) for rows in options.rows.split(",")]
 
     path = folder / "curves.jsonl"
+    native = multiplies_bf16(choose_device("auto"))
 
     def side_a(rate: float, rows: int, seconds: float) -> Curve:
         name = f"A at {rate:g}, {rows} rows a step, {seconds:.0f} s"
         return kept(path, name, lambda: hugging_face(
             folder, shape, texts, held_out, seconds,
-            rate=rate, rows=rows, accumulation=1, bf16=True, warm_up=0.05,
+            rate=rate, rows=rows, accumulation=1, bf16=native, warm_up=0.05,
         ))  # fmt: skip
 
     tried = {(rate, first): side_a(rate, first, seconds / 5)[-1][1] for rate in rates}
