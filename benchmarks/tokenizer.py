@@ -226,7 +226,8 @@ def _nats(
     """
     target = tokenizer.encode(after)[: model.config.context_length // 2]
     ids = [tokenizer.end_of_text, *before, *target][-model.config.context_length - 1 :]
-    logits = model(torch.tensor([ids[:-1]]))[0, -len(target) :].float()
+    hidden = model.hidden(torch.tensor([ids[:-1]]))[0, -len(target) :]
+    logits = torch.nn.functional.linear(hidden, model.wte.weight.to(hidden.dtype)).float()
     for row, token in zip(logits, target, strict=True):
         if not pending:
             break

@@ -87,6 +87,11 @@ def test_nats_of_tokens_are_their_cross_entropy(
     torch.testing.assert_close(nats.flatten(), expected, rtol=1e-5, atol=1e-6)
     assert nats.mean().item() == pytest.approx(model.loss(inputs, targets).item(), rel=1e-6)
 
+    wanted = torch.rand(targets.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    some = model.token_nats(inputs, targets, wanted=wanted)
+    torch.testing.assert_close(some, nats.where(wanted, 0.0), rtol=1e-5, atol=1e-6)
+    assert not model.token_nats(inputs, targets, wanted=wanted & False).any()
+
 
 def test_every_target_counts_end_of_text_and_padding_among_them() -> None:
     # Padding with <|endoftext|> masks every real one out of the loss elsewhere; no id is special.

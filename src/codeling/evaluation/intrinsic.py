@@ -267,8 +267,8 @@ def _score(model: GPT2, batch: Sequence[_Window]) -> list[float]:
         ids[1, row, :length] = torch.tensor(window.targets)
         scored[row, window.num_context : length] = True
     inputs, targets = ids.to(device)
-    nats = model.token_nats(inputs, targets).cpu().double()
-    return nats.masked_fill(~scored, 0.0).sum(dim=1).tolist()
+    nats = model.token_nats(inputs, targets, wanted=scored.to(device))
+    return nats.cpu().double().sum(dim=1).tolist()
 
 
 @contextmanager

@@ -233,18 +233,26 @@ class GPT2(nn.Module):
         target_ids: Tensor,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        """Cross entropy of each token of ``target_ids`` (B, T) in nats, fp32 (B, T)."""
+        """Cross entropy of each token of ``target_ids`` (B, T) in nats, fp32 (B, T).
+
+        Zero where ``wanted`` (B, T) is False: the head, most of a small model, is spared there.
+        """
+        if wanted is None:
+            wanted = torch.ones_like(target_ids, dtype=torch.bool)
         x = self.hidden(input_ids, None, positions, segments)
-        x, head = x.reshape(-1, x.size(-1)), self.wte.weight.to(x.dtype)
-        targets = target_ids.reshape(-1, 1)
+        x, head = x[wanted], self.wte.weight.to(x.dtype)
+        targets = target_ids[wanted].unsqueeze(1)
         chunks = [
             torch.log_softmax(rows @ head.T, dim=-1, dtype=torch.float32).gather(1, target)
             for rows, target in zip(
                 torch.split(x, LOSS_CHUNK_ROWS), torch.split(targets, LOSS_CHUNK_ROWS), strict=True
             )
         ]
-        return -torch.cat(chunks).view_as(target_ids)
+        nats = torch.zeros(target_ids.shape, dtype=torch.float32, device=x.device)
+        nats[wanted] = -torch.cat(chunks).squeeze(1)
+        return nats
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
