@@ -21,16 +21,21 @@ app = typer.Typer(
     invoke_without_command=True,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich's frames take half of the time that --help may take
     pretty_exceptions_enable=False,
 )
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("corpus")(corpus.corpus)
-app.add_typer(tokenizer.app, name="tokenizer")
+app.command("demo", short_help="Go the whole way on this machine's own Python.")(demo.demo)
+app.command("run", short_help="Do every stage of a recipe that is not done yet.")(run.run)
+app.command("corpus", short_help="Build the corpus alone.")(corpus.corpus)
+app.add_typer(tokenizer.app, name="tokenizer", short_help="Learn a tokenizer, or compare several.")
 app.command("train")(train.train)
-app.command("complete")(complete.complete)
-app.command("evaluate")(evaluate.evaluate)
-app.command("trace")(trace.trace)
+app.command("complete", short_help="Complete Python, or fill in between two texts.")(
+    complete.complete
+)
+app.command("evaluate", short_help="Measure a model by suites anyone can compare.")(
+    evaluate.evaluate
+)
+app.command("trace", short_help="Name the training files with passages of a text.")(trace.trace)
 app.command("doctor")(doctor.doctor)
 
 

@@ -29,7 +29,7 @@ class _StageUnlessNamed(TyperGroup):
 app = typer.Typer(cls=_StageUnlessNamed, context_settings={"help_option_names": ["-h", "--help"]})
 
 
-@app.command(_STAGE)
+@app.command(_STAGE, short_help="Learn the tokenizer, and encode the splits.")
 def tokenizer(
     recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False
 ) -> None:
