@@ -19,7 +19,7 @@ VERBS = [
 def test_help_names_every_verb(main: Main) -> None:
     answer = main("--help")
     assert answer.code == 0
-    assert all(f"│ {verb} " in answer.out for verb in VERBS)
+    assert all(f"\n  {verb} " in answer.out for verb in VERBS)
     names = [each.name for each in cli.app.registered_commands]
     assert {*names, *(each.name for each in cli.app.registered_groups)} == set(VERBS)
 

@@ -20,7 +20,7 @@ app = typer.Typer(
     epilog="Begin with:  codeling demo",
     invoke_without_command=True,
     add_completion=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     rich_markup_mode=None,  # rich's frames take half of the time that --help may take
     pretty_exceptions_enable=False,
 )
