@@ -32,8 +32,8 @@ class Machine:
 
     @property
     def is_emulated(self) -> bool:
-        """Whether matrix products in :attr:`dtype` are not native: up to a hundred times as slow
-        as in fp32, on a processor without bf16.
+        """Whether matrix products in :attr:`dtype` are not native: on a processor without
+        bf16, 40 times as slow as in fp32 and more.
         """
         return self.dtype == torch.bfloat16 and not multiplies_bf16(self.device)
 

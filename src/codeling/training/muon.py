@@ -3,7 +3,7 @@
 ``torch.optim.Muon`` takes a matrix at a time, and in a small network its many short products cost a
 fifth of a step; in batches they take two thirds of that. What is computed is the same, but for the
 order of sums within a product. And its products are in bf16 whatever the processor: where that
-is emulated they take 35 to 110 times as long as in fp32, so the type is the caller's to choose.
+is emulated they take 40 times as long as in fp32 and more, so the type is the caller's to choose.
 Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (``match_rms_adamw``). This module must not know
 which parameters there are.
 """
