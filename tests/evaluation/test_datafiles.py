@@ -21,9 +21,9 @@ def write(folder: Path) -> list[Path]:
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     folder.mkdir(exist_ok=True)
     (folder / "a.jsonl").write_text(lines)
-    (folder / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     (folder / "c.json").write_text(json.dumps(ROWS))
-    (folder / "d.json.gz").write_bytes(gzip.compress(json.dumps(ROWS).encode()))
+    (folder / "d.json.gz").write_bytes(gzip.compress(json.dumps(ROWS).encode(), mtime=0))
     pq.write_table(pa.Table.from_pylist(ROWS), folder / "e.parquet")
     return sorted(folder.iterdir())
 
