@@ -56,9 +56,10 @@ def test_solutions_may_be_a_list_or_one_written_as_text(
         (b"[]\n", "line 1: no task_id"),
         (json.dumps(ROW).encode() + b'\n{"task_id": "x"}\n', "line 2: no prompt"),
         (b"\xff\xfe", "cannot be read"),
-        (gzip.compress(json.dumps(ROW).encode())[:-12], "cannot be read"),
+        (gzip.compress(json.dumps(ROW).encode(), mtime=0)[:-12], "cannot be read"),
         (None, "cannot be read"),
     ],
+    ids=["empty", "no-json", "no-object", "no-prompt", "no-text", "cut-short", "missing"],
 )
 def test_a_bad_problem_set_is_one_clear_line(
     tmp_path: Path, data: bytes | None, message: str
