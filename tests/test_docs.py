@@ -9,6 +9,7 @@ import fnmatch
 import importlib
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from safetensors import safe_open
 
 from codeling.corpus.pipeline import build
 from codeling.progress import SILENT
-from codeling.recipe import PRESETS, Recipe, parse_recipe
+from codeling.recipe import PRESETS, Recipe, parse_recipe, read_recipe
 from codeling.run import STAGES
 
 from .documented_run import RULES, make_run, rows_at_fault
@@ -358,3 +359,14 @@ def test_every_room_is_small_and_says_what_it_is(room: str) -> None:
     assert text.count("\n") <= 420, f"{room} is too long: divide it"
     if text:
         assert ast.get_docstring(ast.parse(text)), f"{room} has no docstring"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_sets_what_a_recipe_takes(document: Path) -> None:
+    text = document.read_text(encoding="utf-8").replace("\\\n", " ")
+    for command in re.findall(r"codeling [a-z][^`\n]* --set [^`\n]*", text):
+        words = shlex.split(command.partition(" #")[0])
+        changes = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--set"]
+        changes = [each for each in changes if not re.search(r"=[A-Z]{2,}$", each)]
+        recipe = next((word for word in words if word.endswith(".toml")), "recipes/demo.toml")
+        read_recipe(ROOT / recipe, changes).resolved()

@@ -1,3 +1,5 @@
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,6 +56,16 @@ def test_bfloat16_is_taken_where_the_processor_multiplies_it(
     assert set_up("cpu", "auto", 1).dtype == expected
     assert set_up("cpu", "bf16", 1).dtype == torch.bfloat16
     assert set_up("cpu", "fp32", 1).dtype == torch.float32
+
+
+def test_where_the_system_tells_no_cores_of_a_process_all_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on macOS."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert set_up("cpu").threads == 3
 
 
 def test_the_processors_features_are_words(tmp_path: Path) -> None:

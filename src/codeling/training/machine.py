@@ -44,7 +44,7 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
     :raises UsageError: the device asked for is not there.
     """
     chosen = choose_device(device)
-    count = threads or max(1, len(os.sched_getaffinity(0)) // _of_torchrun("LOCAL_WORLD_SIZE", 1))
+    count = threads or max(1, usable_cores() // _of_torchrun("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)
     if chosen.type == "cuda":
@@ -86,6 +86,13 @@ def multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(processor_features() & {"amx_bf16", "avx512_bf16"})
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on; where that is not told (macOS), all there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def processor_features() -> frozenset[str]:

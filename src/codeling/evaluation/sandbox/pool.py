@@ -36,7 +36,8 @@ class Sandbox:
         self, packages: Sequence[str] = (), workers: int | None = None, limits: Limits | None = None
     ) -> None:
         self._packages = tuple(packages)
-        self.workers = workers or len(os.sched_getaffinity(0))
+        is_told = hasattr(os, "sched_getaffinity")  # where not, none starts, and says why then
+        self.workers = workers or (len(os.sched_getaffinity(0)) if is_told else 1)
         self.limits = limits or Limits()
         self._idle: SimpleQueue[Worker] = SimpleQueue()
         self._started: list[Worker] = []
