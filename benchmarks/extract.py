@@ -14,7 +14,6 @@ Run:  python benchmarks/extract.py [--megabytes 40] [--rounds 3] [--json]
 import argparse
 import ast
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -27,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 from tree_sitter import Node, Parser
 
+from codeling.cores import usable_cores
 from codeling.corpus import filters, problem_set
 from codeling.corpus.engine import Engine
 from codeling.corpus.extract import LANGUAGE, tokenize_docstring
@@ -254,7 +254,7 @@ def main() -> None:
         "megabytes": megabytes,
         "functions": number,
         "functions_differing": differing,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "rounds": arguments.rounds,
         "megabytes_per_second": {
             name: megabytes / statistics.median(round_[name] for round_ in times) for name in ways

@@ -38,6 +38,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codeling.cores import usable_cores
 from codeling.corpus import problem_set
 from codeling.corpus.engine import ENVIRONMENT, Engine
 from codeling.corpus.items import Item, items
@@ -203,7 +204,7 @@ def main() -> None:
     )
     num_bytes = int(arguments.gigabytes * 1e9)
     paths = make(arguments.data.resolve(), num_bytes, arguments.compression)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     number = decompress(paths, cores)
     ours = Ours(paths, cores)
     with tempfile.TemporaryDirectory() as folder, Engine() as engine:

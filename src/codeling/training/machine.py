@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from codeling.cores import usable_cores
 from codeling.errors import UsageError
 
 _KEEP_FREED_MEMORY = {-3: 1 << 25, -1: (1 << 31) - 1, -2: 1 << 28, -4: 0}
@@ -86,13 +87,6 @@ def multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(processor_features() & {"amx_bf16", "avx512_bf16"})
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on; where that is not told (macOS), all there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor_features() -> frozenset[str]:

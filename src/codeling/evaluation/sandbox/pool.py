@@ -1,6 +1,5 @@
 """Many jobs to verdicts, in order, on a few sandboxes that stay warm."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from types import TracebackType
 
+from codeling.cores import usable_cores
 from codeling.errors import SandboxError
 from codeling.evaluation.sandbox.jobs import Job, Limits, Verdict
 from codeling.evaluation.sandbox.worker import Worker
@@ -36,8 +36,7 @@ class Sandbox:
         self, packages: Sequence[str] = (), workers: int | None = None, limits: Limits | None = None
     ) -> None:
         self._packages = tuple(packages)
-        is_told = hasattr(os, "sched_getaffinity")  # where not, none starts, and says why then
-        self.workers = workers or (len(os.sched_getaffinity(0)) if is_told else 1)
+        self.workers = workers or usable_cores()
         self.limits = limits or Limits()
         self._idle: SimpleQueue[Worker] = SimpleQueue()
         self._started: list[Worker] = []
