@@ -65,6 +65,7 @@ RECIPE = TrainingRecipe(
     steps=STEPS, tokens_per_step=8 * CONTEXT, micro_batch_size=4, adamw_lr=0.01, muon_lr=0.02,
     validation_tokens=2 * CONTEXT, validation_interval=0.5, sample_interval=1.0, threads=1,
     device="cpu", precision="fp32", seed=5, key_words=("def", "import"), average_tail=0.3,
+    bigram_updates=3,
 ).model_dump(mode="json")  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from codeling.model.config import GPT2Config
 from codeling.recipe import TokenizerRecipe, TrainingRecipe
 from codeling.tokenizer.train import train as learn
-from codeling.training import muon
+from codeling.training import machine, muon
 from codeling.training import step as step_module
 from codeling.training.machine import set_up
 from codeling.training.muon import BatchedMuon, orthogonalised
@@ -70,7 +70,7 @@ def test_a_step_multiplies_in_bf16_only_where_the_processor_does(
         types.add(matrices.dtype)
         return matrices
 
-    monkeypatch.setattr(step_module, "multiplies_bf16", lambda device: native)
+    monkeypatch.setattr(machine, "multiplies_bf16", lambda device: native)
     monkeypatch.setattr(muon, "orthogonalised", noted)
     recipe = TrainingRecipe(adamw_lr=0.01, muon_lr=0.01)
     tokenizer = learn(["import os\n"], TokenizerRecipe(vocab_size=261))

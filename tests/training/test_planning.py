@@ -65,3 +65,14 @@ def test_a_length_in_tokens_is_rounded_down_to_steps(inputs: Inputs, tmp_path: P
     recipe = changed(RECIPE, steps=None, tokens=2 * 192 + 191)
     result = train(recipe, CONFIG, inputs, tmp_path)
     assert (result.num_steps, result.num_tokens) == (2, 384)
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_tokens", "expected"),
+    [(None, 100, 2048), (None, 1_000_000, 10_000), (None, 10**12, 32_768), (50_000, 100, 50_000)],
+)
+def test_a_short_run_is_validated_on_less(
+    asked: int | None, num_tokens: int, expected: int
+) -> None:
+    recipe = changed(RECIPE, validation_tokens=asked)
+    assert planning.validation_tokens(recipe, num_tokens) == expected

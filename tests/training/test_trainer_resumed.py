@@ -50,6 +50,7 @@ def test_stopped_and_resumed_ends_in_the_same_bits(
         {"infilling_rate": 1.0, "micro_batch_size": 1},
         {"precision": "bf16", "seed": 2**40},
         {"z_loss": 1e-3, "key_words": ("def", "import os"), "average_tail": 0.5},
+        {"bigram_updates": 4},
         {
             "isolate_documents": True,
             "activation_checkpointing": True,

@@ -11,22 +11,42 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nano": {
         "model": {"n_layer": 4, "n_head": 3, "n_embd": 192, "context_length": 256},
         "tokenizer": {"vocab_size": 4096},
-        "training": {"tokens_per_step": 2048, "adamw_lr": 6e-3, "muon_lr": 6e-3},
+        "training": {
+            "tokens_per_step": 2048,
+            "adamw_lr": 6e-3,
+            "muon_lr": 6e-3,
+            "bigram_updates": 120,
+        },
     },
     "mini": {
         "model": {"n_layer": 8, "n_head": 8, "n_embd": 512, "context_length": 256},
         "tokenizer": {"vocab_size": 16384},
-        "training": {"tokens_per_step": 4096, "adamw_lr": 4e-3, "muon_lr": 4e-3},
+        "training": {
+            "tokens_per_step": 4096,
+            "adamw_lr": 4e-3,
+            "muon_lr": 4e-3,
+            "bigram_updates": 120,
+        },
     },
     "small": {
         "model": {"n_layer": 12, "n_head": 12, "n_embd": 768, "context_length": 1024},
         "tokenizer": {"vocab_size": 32768},
-        "training": {"tokens_per_step": 524288, "adamw_lr": 2e-3, "muon_lr": 2e-3},
+        "training": {
+            "tokens_per_step": 524288,
+            "adamw_lr": 2e-3,
+            "muon_lr": 2e-3,
+            "bigram_updates": 0,
+        },
     },
     "medium": {
         "model": {"n_layer": 24, "n_head": 16, "n_embd": 1024, "context_length": 1024},
         "tokenizer": {"vocab_size": 32768},
-        "training": {"tokens_per_step": 524288, "adamw_lr": 1.5e-3, "muon_lr": 1.5e-3},
+        "training": {
+            "tokens_per_step": 524288,
+            "adamw_lr": 1.5e-3,
+            "muon_lr": 1.5e-3,
+            "bigram_updates": 0,
+        },
     },
 }
 """What ``model.size`` sets. ``small`` and ``medium`` are GPT-2's 124M and 350M shapes
@@ -113,6 +133,10 @@ class TrainingRecipe(Section):
     """Peak rate of AdamW (embeddings, norms, biases)."""
     muon_lr: float | None = Field(None, gt=0)
     """Peak rate of Muon (matrices of the blocks), scaled to match AdamW's update size."""
+    bigram_updates: int | None = Field(None, ge=0)
+    """Before training the embeddings and the first block's MLP learn in so many updates what
+    follows each token, from counts over the train split; 0: not at all, as in ``small`` and
+    ``medium``."""
     weight_decay: float = Field(0.1, ge=0)
     """On matrices alone; norms and biases never decay."""
     warmup_fraction: Share = 0.05
@@ -145,8 +169,8 @@ class TrainingRecipe(Section):
     """Of those, the share whose suffix comes before the prefix (SPM)."""
     validation_interval: float = Field(0.1, gt=0, le=1)
     """Share of the run between two measurements on the validation split."""
-    validation_tokens: Positive = 32_768
-    """Tokens of one such measurement."""
+    validation_tokens: Positive | None = None
+    """Tokens of one such measurement. Default: 32,768, in a short run a hundredth of its tokens."""
     sample_interval: float = Field(0.2, gt=0, le=1)
     """Share of the run between two sample completions."""
     checkpoint_minutes: float = Field(1.0, gt=0)

@@ -52,8 +52,8 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
         torch.set_float32_matmul_precision("high")
     elif sys.platform == "linux":
         _keep_freed_memory()
-    wants_bf16 = precision == "bf16" or (precision == "auto" and multiplies_bf16(chosen))
-    return Machine(chosen, torch.bfloat16 if wants_bf16 else torch.float32, count)
+    types = {"auto": native_dtype(chosen), "bf16": torch.bfloat16, "fp32": torch.float32}
+    return Machine(chosen, types[precision], count)
 
 
 def choose_device(name: str) -> torch.device:
@@ -87,6 +87,11 @@ def multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(processor_features() & {"amx_bf16", "avx512_bf16"})
+
+
+def native_dtype(device: torch.device) -> torch.dtype:
+    """The faster type of matrix products there: bf16 where it is native, else fp32."""
+    return torch.bfloat16 if multiplies_bf16(device) else torch.float32
 
 
 def processor_features() -> frozenset[str]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling.recipe import TrainingRecipe
 from codeling.training import guard
 from codeling.training.guard import NOTHING
 from codeling.training.machine import matrix_rate, rows_at_once
@@ -24,6 +25,16 @@ _CALIBRATION_STEPS = 4
 _CALIBRATION_SHARE = 0.03
 """Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
 
+_VALIDATED, _VALIDATED_AT_LEAST = 32_768, 2_048
+"""Tokens of one validation: a hundredth of the run's, so that ten of them, which have no backward
+pass, take a thirtieth of its time, but not more and not fewer than these."""
+
+
+def validation_tokens(recipe: TrainingRecipe, num_tokens: int) -> int:
+    """Tokens of one validation in a run of ``num_tokens``."""
+    usual = max(_VALIDATED_AT_LEAST, min(_VALIDATED, num_tokens // 100))
+    return recipe.validation_tokens or usual
+
 
 def make_plan(
     updater: Updater,
@@ -31,11 +42,13 @@ def make_plan(
     validate: Callable[[Plan, int], object],
     note: Callable[[str], None],
     should_stop: Callable[[], bool],
+    seconds_spent: float = 0.0,
 ) -> Plan:
     """A plan for ``updater``, whose recipe is a resolved one.
 
     ``rows`` gives so many rows to try it on, and ``validate`` measures it on so many tokens.
-    Where the recipe gives minutes, ``updater`` is not to be used after it.
+    Where the recipe gives minutes, of which ``seconds_spent`` are over, ``updater`` is not to be
+    used after it.
     """
     recipe, world = updater.recipe, updater.world
     assert recipe.tokens_per_step is not None, "a resolved recipe"
@@ -50,11 +63,13 @@ def make_plan(
         note("measuring this machine's rate for the plan")
         seconds = _seconds_a_step(updater, rows(count), at_once, should_stop)
         began = time.perf_counter()
-        validate(plan, recipe.validation_tokens // 4)
-        validating = 4 * (time.perf_counter() - began)
+        measured = -(-(recipe.validation_tokens or _VALIDATED) // 4)
+        validate(plan, measured)
+        per_token = (time.perf_counter() - began) / measured
         assert recipe.minutes is not None
-        left = recipe.minutes * 60 - (time.perf_counter() - start)
-        left -= validating / recipe.validation_interval
+        left = recipe.minutes * 60 - seconds_spent - (time.perf_counter() - start)
+        at_most = int(left / seconds) * recipe.tokens_per_step
+        left -= validation_tokens(recipe, at_most) * per_token / recipe.validation_interval
         num_steps = int(world.told(lambda: max(1, int(left / seconds))))
     return replace(plan, num_steps=num_steps)
 

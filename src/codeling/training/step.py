@@ -22,7 +22,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import guard, key_words, sharing
 from codeling.training.distributed import ALONE, World, in_step
 from codeling.training.guard import NOTHING, Seen
-from codeling.training.machine import Machine, multiplies_bf16
+from codeling.training.machine import Machine, native_dtype
 from codeling.training.objective import Objective, Options
 from codeling.training.optimizer import Optimizer
 from codeling.training.sharing import SharedOptimizer
@@ -55,12 +55,16 @@ class Updater:
         tokenizer: Tokenizer,
         machine: Machine,
         world: World = ALONE,
+        begun: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Fresh weights drawn from the recipe's seed; all processes call it together."""
+        """Fresh weights drawn from the recipe's seed, but for those that are ``begun``; all
+        processes call it together.
+        """
         self.recipe, self.config, self.machine, self.world = recipe, config, machine, world
         self.boundary = tokenizer.end_of_text if recipe.isolate_documents else None
         self.model = GPT2(config)
         self.model.initialize(recipe.seed)
+        self.model.load_state_dict(begun or {}, strict=False)
         self.model.to(machine.device)
         self.model.compute_dtype = machine.dtype
         self.model.recompute_activations = recipe.activation_checkpointing
@@ -84,12 +88,11 @@ class Updater:
         recipe = self.recipe
         assert recipe.adamw_lr is not None
         assert recipe.muon_lr is not None
-        native = multiplies_bf16(self.machine.device)
         settings: dict[str, Any] = {
             "adamw_lr": recipe.adamw_lr,
             "muon_lr": recipe.muon_lr,
             "weight_decay": recipe.weight_decay,
-            "muon_products": torch.bfloat16 if native else torch.float32,
+            "muon_products": native_dtype(self.machine.device),
         }
         if self.is_shared:
             return SharedOptimizer(self.parameters, self.world, **settings)

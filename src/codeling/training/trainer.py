@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import Loader, Mixture, Position
@@ -32,12 +33,12 @@ from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.recipe.training import DECIDE_NOTHING
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import distributed, guard, metrics, resume, sharing, state
+from codeling.training import distributed, guard, metrics, resume, sharing, state, warm_start
 from codeling.training.averaging import TailAverage
 from codeling.training.feed import Feed
 from codeling.training.guard import Seen
 from codeling.training.machine import Machine, set_up
-from codeling.training.planning import make_plan
+from codeling.training.planning import make_plan, validation_tokens
 from codeling.training.schedule import is_due, learning_rate
 from codeling.training.state import Plan, TrainingState
 from codeling.training.step import Outcome, Updater
@@ -152,10 +153,11 @@ class _Run:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
-    def _build(self) -> None:
-        """A fresh network and optimizer."""
-        tokenizer = self.inputs.tokenizer
-        self.updater = Updater(self.recipe, self.config, tokenizer, self.machine, self.world)
+    def _build(self, begun: Mapping[str, Tensor] | None = None) -> None:
+        """A fresh network, but for what is ``begun``, and its optimizer."""
+        self.updater = Updater(
+            self.recipe, self.config, self.inputs.tokenizer, self.machine, self.world, begun
+        )
 
     def _read_for(self, plan: Plan, position: Position | None = None) -> None:
         """Read what a run of this length does best to read, from ``position`` or the start on."""
@@ -211,10 +213,31 @@ class _Run:
             taken = islice(self.validation.rows(self.validation.start()), count)
             return np.stack([row for row, _ in taken])
 
-        plan = make_plan(self.updater, rows, self._validate, self.progress.note, self.should_stop)
-        if self.recipe.minutes is not None:
-            self._build()
+        began = time.perf_counter()
+        begun = self._begin() if self.recipe.bigram_updates else None
+        self.seconds = time.perf_counter() - began
+        plan = make_plan(
+            self.updater, rows, self._validate, self.progress.note, self.should_stop, self.seconds
+        )
+        if begun or self.recipe.minutes is not None:
+            self._build(begun)
         return plan
+
+    def _begin(self) -> dict[str, Tensor]:
+        """Weights that know the train split's bigrams; every process learns the same ones."""
+        alone = self.world.size == 1
+        begun = warm_start.begin(
+            self.recipe,
+            self.config,
+            self.inputs.train,
+            self.inputs.tokenizer.end_of_text,
+            self.machine,
+            self.progress,
+            self.should_stop if alone else lambda: False,
+        )
+        if begun is None:
+            raise StoppedError("stopped before the first step; the same command begins again")
+        return begun
 
     def finish(self) -> Result:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
@@ -319,7 +342,8 @@ class _Run:
         bits_per_byte = measured.get("validation")
         due = is_due(self.step, plan.num_steps, recipe.validation_interval)
         if due and not self.world.told(lambda: "validation" in measured):
-            found = self._validate(plan, recipe.validation_tokens)
+            total = plan.num_steps * plan.tokens_per_step
+            found = self._validate(plan, validation_tokens(recipe, total))
             if found is None:
                 return None
             bits_per_byte = found.bits_per_byte
