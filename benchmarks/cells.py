@@ -93,33 +93,37 @@ class Bench:
         return parse_recipe(text, [*self._asked.set, *changes]).resolved()
 
     def tokens_in(self, minutes: float, rows: Sequence[tuple[str, Tokenizer]]) -> list[int]:
-        """The tokens that each row's training takes in so long, by rates measured in turns; where
-        all of them stand in OUT/rates.json, nothing is measured again.
+        """The tokens that each row's training takes in so long, by rates measured in turns and
+        what stands before the first step; where all of them are in OUT/rates.json, nothing is
+        measured again.
         """
         path = self.out / "rates.json"
-        kept: dict[str, float] = json.loads(path.read_bytes()) if path.exists() else {}
+        kept: dict[str, list[float]] = json.loads(path.read_bytes()) if path.exists() else {}
         keys = [f"{self._asked.size} {row} {each.vocab_size}" for row, each in rows]
         if not kept.keys() >= set(keys):
-            rates: dict[str, list[float]] = {key: [] for key in keys}
+            found: dict[str, list[tuple[float, float]]] = {key: [] for key in keys}
             seldom = [f"training.{kind}_interval=1" for kind in ("validation", "sample")]
             seldom.append("training.validation_tokens=10000")
             recipe = self.recipe(seldom, f"steps = {RATE_STEPS}")
             for _ in range(RATE_ROUNDS):
                 for key, row in zip(keys, rows, strict=True):
-                    rates[key].append(self._rate(*row, recipe))
-            kept |= {key: statistics.median(each) for key, each in rates.items()}
+                    found[key].append(self._rate(*row, recipe))
+            for key, turns in found.items():
+                kept[key] = [statistics.median(each) for each in zip(*turns, strict=True)]
             path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        return [int(60 * minutes * kept[key]) for key in keys]
+        return [int((60 * minutes - before) * rate) for rate, before in (kept[key] for key in keys)]
 
-    def _rate(self, row: str, tokenizer: Tokenizer, recipe: Recipe) -> float:
-        """Tokens a second of a short training."""
+    def _rate(self, row: str, tokenizer: Tokenizer, recipe: Recipe) -> tuple[float, float]:
+        """Tokens a second of a short training, and the seconds before its first step."""
         folder = self.out / "cells" / f"rate {row}"
         shutil.rmtree(folder, ignore_errors=True)
         train(recipe.training, *self._inputs(row, tokenizer, recipe), folder)
         lines = [each for each in metrics.read(folder / "metrics.jsonl") if each["kind"] == "step"]
         shutil.rmtree(folder)
         rates: list[float] = [each["tokens_per_second"] for each in lines[len(lines) // 2 :]]
-        return statistics.median(rates)
+        first = lines[0]
+        before = first["seconds"] - first["tokens"] / first["tokens_per_second"]
+        return statistics.median(rates), before
 
     def cell(self, row: str, tokenizer: Tokenizer, seed: int, recipe: Recipe) -> Cell:
         """The place of a training in the table."""

@@ -69,6 +69,7 @@ ROWS: dict[str, tuple[list[str], object | None]] = {
     "fused QKV is one matrix": ([], patch.object(optimizer, "_FUSED", " ")),
     "cosine": ([], patch.object(trainer, "learning_rate", cosine)),
     "GPT-2's initialisation": ([], patch.object(GPT2, "initialize", gpt2_weights())),
+    "no bigrams before": (["training.bigram_updates=0"], None),
     "no weight decay": (["training.weight_decay=0"], None),
     "weight decay on all": (
         [],
