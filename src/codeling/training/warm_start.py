@@ -93,7 +93,7 @@ def learn_bigrams(
     shares = bigrams.frequencies()
     chances = _chances(shares, min(ROWS, bigrams.vocab_size))
     drawn = np.random.default_rng(seed)
-    with progress.task("bigrams", num_updates, "updates") as advance:
+    with progress.task("learning bigrams", num_updates, "updates") as advance:
         for update in range(num_updates):
             if should_stop():
                 return None
