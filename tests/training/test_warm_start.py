@@ -23,7 +23,7 @@ def bigrams(inputs: Inputs) -> Bigrams:
 
 
 def learn(model: GPT2, bigrams: Bigrams, updates: int, seed: int = 1) -> dict[str, torch.Tensor]:
-    learned = learn_bigrams(model, bigrams, updates, adamw_lr=0.01, muon_lr=0.02, seed=seed)
+    learned = learn_bigrams(model, bigrams, changed(RECIPE, bigram_updates=updates, seed=seed))
     assert learned is not None
     return learned
 

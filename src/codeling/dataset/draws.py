@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     WINDOW_ORDER = 2
     INFILLING_CHOICE = 3
     INFILLING_CUTS = 4
+    BIGRAMS = 5
 
 
 def generator(purpose: Purpose, *position: int) -> np.random.Generator:

@@ -53,6 +53,11 @@ class Plan:
     matrix_flops: float
     """Operations per second of a matrix product on the machine that planned it."""
 
+    @property
+    def num_tokens(self) -> int:
+        """Of the whole run."""
+        return self.num_steps * self.tokens_per_step
+
 
 @dataclass(frozen=True)
 class TrainingState:

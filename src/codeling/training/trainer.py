@@ -164,8 +164,7 @@ class _Run:
         recipe, inputs = self.recipe, self.inputs
         mixture = None
         if inputs.owners is not None:
-            tokens = plan.num_steps * plan.tokens_per_step
-            mixture = Mixture(inputs.owners, tokens, recipe.mixture_exponent)
+            mixture = Mixture(inputs.owners, plan.num_tokens, recipe.mixture_exponent)
         infilling = Infilling(recipe.infilling_rate, recipe.suffix_first_rate, recipe.seed)
         context, fit = self.config.context_length, recipe.packing == "best_fit"
         source = (inputs.train, inputs.tokenizer)
@@ -246,8 +245,7 @@ class _Run:
         # The plan is part of the state: kept from the start, it is not measured a second time.
         checkpoint = self.restored or self._save()
         saved = time.perf_counter()
-        total = plan.num_steps * plan.tokens_per_step
-        with self.progress.task("training", total, "tokens") as advance:
+        with self.progress.task("training", plan.num_tokens, "tokens") as advance:
             advance(self.step * plan.tokens_per_step)
             bits_per_byte = self._measure(self._measured()) if self.restored else None
             while self.step < plan.num_steps:
@@ -268,7 +266,7 @@ class _Run:
                 f"stopped at step {self.step:,} of {plan.num_steps:,}; the state is saved, "
                 "the same command goes on from here"
             )
-        return Result(checkpoint, plan.num_steps, total, bits_per_byte, self.seconds)
+        return Result(checkpoint, plan.num_steps, plan.num_tokens, bits_per_byte, self.seconds)
 
     def _any(self, *values: bool) -> tuple[bool, ...]:
         """Each true where it is in any process."""
@@ -342,8 +340,7 @@ class _Run:
         bits_per_byte = measured.get("validation")
         due = is_due(self.step, plan.num_steps, recipe.validation_interval)
         if due and not self.world.told(lambda: "validation" in measured):
-            total = plan.num_steps * plan.tokens_per_step
-            found = self._validate(plan, validation_tokens(recipe, total))
+            found = self._validate(plan, validation_tokens(recipe, plan.num_tokens))
             if found is None:
                 return None
             bits_per_byte = found.bits_per_byte

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codeling.dataset.bigrams import Bigrams, count_bigrams
+from codeling.dataset.draws import Purpose, generator
 from codeling.dataset.tokens import TokenFile
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2, Block
@@ -47,52 +48,42 @@ def begin(
 
     ``boundary`` stands between documents. Several processes learn the same.
     """
-    assert recipe.adamw_lr is not None
-    assert recipe.muon_lr is not None
     model = GPT2(config)
     model.initialize(recipe.seed)
     model.to(machine.device)
     model.compute_dtype = machine.dtype
-    return learn_bigrams(
-        model,
-        count_bigrams(tokens, config.vocab_size, boundary),
-        recipe.bigram_updates or 0,
-        adamw_lr=recipe.adamw_lr,
-        muon_lr=recipe.muon_lr,
-        seed=recipe.seed,
-        progress=progress,
-        should_stop=should_stop,
-    )
+    bigrams = count_bigrams(tokens, config.vocab_size, boundary)
+    return learn_bigrams(model, bigrams, recipe, progress, should_stop)
 
 
 def learn_bigrams(
     model: GPT2,
     bigrams: Bigrams,
-    num_updates: int,
-    *,
-    adamw_lr: float,
-    muon_lr: float,
-    seed: int,
+    recipe: TrainingRecipe,
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor] | None:
     """Train parts of ``model`` in place; those weights by GPT-2's names, or None where
-    ``should_stop`` said so, which is asked before each of ``num_updates``.
+    ``should_stop`` said so, which is asked before each update.
 
-    The rates are the peaks that training will have.
+    ``recipe``, a resolved one, says how many updates, and the peak rates of training.
     """
+    assert recipe.bigram_updates is not None
+    assert recipe.adamw_lr is not None
+    assert recipe.muon_lr is not None
+    num_updates = recipe.bigram_updates
     device = model.wte.weight.device
     learned = {name: p for name, p in model.named_parameters() if _is_learned(name)}
     optimizer = Optimizer(
         learned,
-        adamw_lr=_RATE * adamw_lr,
-        muon_lr=_RATE * muon_lr,
+        adamw_lr=_RATE * recipe.adamw_lr,
+        muon_lr=_RATE * recipe.muon_lr,
         weight_decay=0.0,
         muon_products=native_dtype(device),
     )
     shares = bigrams.frequencies()
     chances = _chances(shares, min(ROWS, bigrams.vocab_size))
-    drawn = np.random.default_rng(seed)
+    drawn = generator(Purpose.BIGRAMS, recipe.seed)
     with progress.task("learning bigrams", num_updates, "updates") as advance:
         for update in range(num_updates):
             if should_stop():
