@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from codeling.errors import TrainingError
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
+from codeling.training.muon import BatchedMuon
 from codeling.training.optimizer import Optimizer
 
 CONFIG = GPT2Config(vocab_size=29, context_length=8, n_layer=2, n_head=2, n_embd=16)
@@ -89,7 +90,7 @@ def test_a_fused_projection_is_updated_as_three_matrices() -> None:
     whole = nn.Parameter(fused.detach().clone())
 
     def muon(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Muon(
+        return BatchedMuon(
             parameters, lr=MUON_LR, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"
         )
 
