@@ -191,7 +191,7 @@ class Bench:
         result = train(settings, config, inputs, folder, identity=cell.key)
         seconds = time.perf_counter() - began
         model = GPT2(config)
-        model.load_state_dict(dict(state.load(result.checkpoint).model))
+        model.load_state_dict(state.load(result.checkpoint).weights)
         shutil.rmtree(folder)
         scored = bits_per_byte(model, tokenizer, self.held_out(), max_bytes=self._asked.score_bytes)
         return model, {
