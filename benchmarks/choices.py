@@ -66,6 +66,7 @@ ROWS: dict[str, tuple[list[str], object | None]] = {
     AS_IS: ([], None),
     "AdamW alone, 6e-3": ([], ADAMW_ALONE),
     "AdamW alone, 3e-3": (["training.adamw_lr=3e-3"], ADAMW_ALONE),
+    "AdamW alone, 1.5e-3": (["training.adamw_lr=1.5e-3"], ADAMW_ALONE),
     "fused QKV is one matrix": ([], patch.object(optimizer, "_FUSED", " ")),
     "cosine": ([], patch.object(trainer, "learning_rate", cosine)),
     "GPT-2's initialisation": ([], patch.object(GPT2, "initialize", gpt2_weights())),
