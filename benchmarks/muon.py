@@ -1,4 +1,4 @@
-"""Claim: Muon's products take half of their usual time, in the type that is fast on this machine.
+"""Claim: Muon takes less than its usual time, down to half, in the type that is fast here.
 
 The orthogonalisation of matrices of the presets ``nano`` and ``mini``: ours in fp32 and the usual
 five steps of Newton and Schulz in fp32, in turns; ours in bf16, once. Prints the median time of

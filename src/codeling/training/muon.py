@@ -95,12 +95,17 @@ def orthogonalised(matrices: Tensor, eps: float) -> Tensor:
 
 def _product(gram: Tensor) -> Tensor:
     """What all steps together multiply a matrix by whose product with itself is ``gram``."""
-    whole: Tensor | None = None
-    for number, (a, b, c) in enumerate(POLYNOMIALS):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=1, dim2=2).add_(a)
-        whole = factor if whole is None else torch.bmm(factor, whole)
-        if number + 1 < len(POLYNOMIALS):
-            gram = torch.bmm(torch.bmm(factor, gram), factor)
-    assert whole is not None
+    first, *others = POLYNOMIALS
+    factor = whole = _factor(gram, *first)
+    for polynomial in others:
+        gram = torch.bmm(torch.bmm(factor, gram), factor)
+        factor = _factor(gram, *polynomial)
+        whole = torch.bmm(factor, whole)
     return whole
+
+
+def _factor(gram: Tensor, a: float, b: float, c: float) -> Tensor:
+    """What one step multiplies by."""
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
