@@ -14,7 +14,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,17 @@ class Bench:
     def is_done(self, cell: Cell) -> bool:
         """Whether it has a result."""
         return any(each["cell"] == vars(cell) for each in self.results())
+
+    def missing(
+        self, rows: Mapping[str, Sequence[str]], tokenizer: Tokenizer
+    ) -> Iterator[tuple[str, Cell, Recipe]]:
+        """Name, cell and recipe of what is not done of ``rows``, name → what is set; by seeds."""
+        for seed in range(self._asked.seeds):
+            for name, changes in rows.items():
+                recipe = self.recipe(changes)
+                cell = self.cell(name, tokenizer, seed, recipe)
+                if not self.is_done(cell):
+                    yield name, cell, recipe
 
     def keep(self, cell: Cell, result: Result) -> None:
         """Add a result."""

@@ -108,16 +108,11 @@ def main() -> None:
     asked = parser.parse_args()
     bench = Bench(asked)
     tokenizer = Tokenizer.load(asked.run / "tokenizer" / FILE_NAME)
-    for seed in range(asked.seeds):
-        for name in asked.rows:
-            settings, change = ROWS[name]
-            recipe = bench.recipe(settings)
-            cell = bench.cell(name, tokenizer, seed, recipe)
-            if bench.is_done(cell):
-                continue
-            with patched(change):
-                _, result = bench.train(cell, "run", tokenizer, recipe)
-            bench.keep(cell, result)
+    rows = {name: ROWS[name][0] for name in asked.rows}
+    for name, cell, recipe in bench.missing(rows, tokenizer):
+        with patched(ROWS[name][1]):
+            _, result = bench.train(cell, "run", tokenizer, recipe)
+        bench.keep(cell, result)
     print_table(bench.results(), AS_IS, {})
 
 

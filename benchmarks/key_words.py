@@ -56,17 +56,12 @@ def main() -> None:
     asked = parser.parse_args()
     bench = Bench(asked)
     tokenizer = Tokenizer.load(asked.run / "tokenizer" / FILE_NAME)
-    for seed in range(asked.seeds):
-        for name in asked.rows:
-            recipe = bench.recipe(ROWS[name])
-            cell = bench.cell(name, tokenizer, seed, recipe)
-            if bench.is_done(cell):
-                continue
-            model, result = bench.train(cell, "run", tokenizer, recipe)
-            result |= by_line(model, tokenizer, bench.held_out())
-            unseen = iterate(asked.run / "corpus", "validation", "files")
-            result |= names(Engine(model, tokenizer), unseen)
-            bench.keep(cell, result)
+    for _, cell, recipe in bench.missing({name: ROWS[name] for name in asked.rows}, tokenizer):
+        model, result = bench.train(cell, "run", tokenizer, recipe)
+        result |= by_line(model, tokenizer, bench.held_out())
+        unseen = iterate(asked.run / "corpus", "validation", "files")
+        result |= names(Engine(model, tokenizer), unseen)
+        bench.keep(cell, result)
     print_table(
         bench.results(),
         AS_IS,
