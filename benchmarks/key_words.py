@@ -9,7 +9,7 @@ words, greedily, from the 2,000 characters before. Cells stand one a line in OUT
 not done again.
 
     codeling tokenizer recipes/data-science.toml --out runs/slice --set model.size=nano \\
-        --set corpus.validation_share=0.12 --set corpus.train_on=files \\
+        --set corpus.validation_share=0.12 \\
         --set 'corpus.sources=[{kind="codeparrot", paths=["data/codeparrot/*.json.gz"]}]'
     python benchmarks/key_words.py runs/slice --out /tmp/key-words --tokens 600000
 """
@@ -42,7 +42,7 @@ ROWS: dict[str, list[str]] = {AS_IS: []} | {
 }
 """Name → what is set."""
 HOLDS_ONE = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(WORDS)})(?![A-Za-z])")
-ASKED = re.compile(r"(?<![A-Za-z0-9_.])(?:pd|plt)\.([A-Za-z]\w*)|\.(fit|predict)\b")
+ASKED = re.compile(r"(?:(?<![A-Za-z0-9_.])(?:pd|plt)\.|\.(?=(?:fit|predict)\b))([A-Za-z]\w*)")
 PROMPT, PLACES, BATCH = 2_000, 60, 32
 
 
@@ -83,17 +83,14 @@ def by_line(model: GPT2, tokenizer: Tokenizer, documents: Sequence[str]) -> dict
         ids = tokenizer.encode(text)
         sequence = [tokenizer.end_of_text, *ids]
         lengths = np.array([len(tokenizer.token_bytes[each]) for each in ids], dtype=np.int64)
-        lines = text.encode().split(b"\n")
-        ends = np.cumsum([len(line) + 1 for line in lines])
-        holds = np.array([bool(HOLDS_ONE.search(line.decode())) for line in lines], dtype=np.int64)
+        lines = text.split("\n")
+        ends = np.cumsum([len(line.encode()) + 1 for line in lines])
+        holds = np.array([bool(HOLDS_ONE.search(line)) for line in lines], dtype=np.int64)
         group = holds[np.searchsorted(ends, np.cumsum(lengths) - 1, side="right")]
         for begin, end, first in windows(len(ids), model.config.context_length):
-            inputs, targets = (
-                torch.tensor([each[begin:end]], device=model.wte.weight.device)
-                for each in (sequence, ids)
-            )
-            scored = torch.arange(begin, end, device=inputs.device)[None] >= first
-            found = model.token_nats(inputs, targets, wanted=scored)[0].cpu().double().numpy()
+            inputs, targets = (torch.tensor([each[begin:end]]) for each in (sequence, ids))
+            scored = torch.arange(begin, end)[None] >= first
+            found = model.token_nats(inputs, targets, wanted=scored)[0].double().numpy()
             nats += np.bincount(group[begin:end], found, 2)
         sizes += np.bincount(group, lengths, 2)
     other, key = nats / math.log(2) / sizes
@@ -108,9 +105,9 @@ def names(engine: Engine, documents: Iterable[Document]) -> dict[str, float]:
     of: dict[str, list[tuple[str, str]]] = {}
     for document in documents:
         for found in ASKED.finditer(document.text):
-            at = found.start(found.lastindex or 0)
+            at = found.start(1)
             prompt = document.text[max(0, at - PROMPT) : at]
-            of.setdefault(document.repository, []).append((prompt, found[found.lastindex or 0]))
+            of.setdefault(document.repository, []).append((prompt, found[1]))
     asked: list[tuple[str, str]] = []
     for number, places in enumerate(of.values()):
         drawn = generator(Purpose.SECTION_ORDER, 0, number, 0).permutation(len(places))
