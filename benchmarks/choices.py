@@ -23,7 +23,7 @@ import torch
 from cells import Bench, add_options, print_table
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
-from codeling.training import optimizer, trainer
+from codeling.training import optimizer, trainer, warm_start
 
 AS_IS = "recipe"
 
@@ -70,7 +70,8 @@ ROWS: dict[str, tuple[list[str], object | None]] = {
     "fused QKV is one matrix": ([], patch.object(optimizer, "_FUSED", " ")),
     "cosine": ([], patch.object(trainer, "learning_rate", cosine)),
     "GPT-2's initialisation": ([], patch.object(GPT2, "initialize", gpt2_weights())),
-    "no bigrams before": (["training.bigram_updates=0"], None),
+    "no warm start": (["training.bigram_updates=0"], None),
+    "no heads that copy": ([], patch.object(warm_start, "build_heads", lambda *anything: None)),
     "no weight decay": (["training.weight_decay=0"], None),
     "weight decay on all": (
         [],

@@ -23,9 +23,8 @@ def bigrams(inputs: Inputs) -> Bigrams:
 
 
 def learn(model: GPT2, bigrams: Bigrams, updates: int, seed: int = 1) -> dict[str, torch.Tensor]:
-    learned = learn_bigrams(model, bigrams, changed(RECIPE, bigram_updates=updates, seed=seed))
-    assert learned is not None
-    return learned
+    assert learn_bigrams(model, bigrams, changed(RECIPE, bigram_updates=updates, seed=seed))
+    return model.state_dict()
 
 
 def fresh() -> GPT2:
@@ -45,15 +44,16 @@ def nats(model: GPT2, bigrams: Bigrams) -> float:
 
 def test_the_network_knows_the_bigrams_and_nothing_else_has_changed(bigrams: Bigrams) -> None:
     model = fresh()
-    learned = learn(model, bigrams, 60)
+    learn(model, bigrams, 60)
     totals = np.bincount(bigrams.following, bigrams.counts)
     shares = totals[totals > 0] / totals.sum()
     of_single_tokens = float(-(shares * np.log(shares)).sum())
     assert nats(model, bigrams) < of_single_tokens - 0.5
     before, after = fresh().state_dict(), model.state_dict()
     differ = {name for name in before if not torch.equal(before[name], after[name])}
-    assert differ == set(learned)
-    assert not any("attn" in name or name.startswith("wpe") for name in differ)
+    last = f"h.{CONFIG.n_layer - 1}."
+    assert differ
+    assert all(name.startswith(("wte.", f"{last}ln_2.", f"{last}mlp.", "ln_f.")) for name in differ)
 
 
 def test_the_same_seed_learns_the_same(bigrams: Bigrams) -> None:

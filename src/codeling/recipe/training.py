@@ -134,9 +134,9 @@ class TrainingRecipe(Section):
     muon_lr: float | None = Field(None, gt=0)
     """Peak rate of Muon (matrices of the blocks), scaled to match AdamW's update size."""
     bigram_updates: int | None = Field(None, ge=0)
-    """Before training the embeddings and the first block's MLP learn in so many updates what
-    follows each token, from counts over the train split; 0: not at all, as in ``small`` and
-    ``medium``."""
+    """Before training the embeddings and the last block's MLP learn in so many updates what
+    follows each token, from counts over the train split, and two blocks get heads that copy; 0:
+    weights begin as drawn, as in ``small`` and ``medium``."""
     weight_decay: float = Field(0.1, ge=0)
     """On matrices alone; norms and biases never decay."""
     warmup_fraction: Share = 0.05

@@ -45,7 +45,7 @@ from codeling.training.step import Outcome, Updater
 
 SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
 _SAMPLE_TOKENS = 64
-_ORDER_FORMAT = 3
+_ORDER_FORMAT = 4
 """Raised with every change to what a step computes, so that no older state is gone on from."""
 
 
@@ -223,7 +223,7 @@ class _Run:
         return plan
 
     def _begin(self) -> dict[str, Tensor]:
-        """Weights that know the train split's bigrams; every process learns the same ones."""
+        """Weights of a warm start; every process computes the same ones."""
         alone = self.world.size == 1
         begun = warm_start.begin(
             self.recipe,

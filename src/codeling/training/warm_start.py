@@ -1,10 +1,11 @@
-"""Weights that know the corpus's bigrams before training begins.
+"""Weights that know the corpus's bigrams, and how to copy, before training begins.
 
-The embeddings and the first block's MLP learn what follows each token, from counts over the whole
+The embeddings and the last block's MLP learn what follows each token, from counts over the whole
 corpus: of each row they are told all that ever followed, not one sample of it, and there is nothing
 to attend to. That takes a few seconds, where a short run spends a good part of its steps on it and
-reads a few percent of the corpus. What comes out is a GPT-2 like any other; the rest of it is as
-drawn. ``docs/results.md`` has what it brings. Embeddings that have seen more text than the
+reads a few percent of the corpus. The last MLP, so that the blocks before it see tokens as they
+are: :mod:`codeling.training.induction` builds heads there that copy. What comes out is a GPT-2 like
+any other; the rest of it is as drawn. ``docs/results.md`` has what it brings. Embeddings that have seen more text than the
 model: Welch, Mihalcea & Kummerfeld 2020, "Improving Low Compute Language Modeling with
 In-Domain Embedding Initialisation".
 """
@@ -23,6 +24,7 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2, Block
 from codeling.progress import SILENT, Progress
 from codeling.recipe import TrainingRecipe
+from codeling.training.induction import build_heads, place_positions
 from codeling.training.machine import Machine, native_dtype
 from codeling.training.optimizer import Optimizer
 from codeling.training.schedule import learning_rate
@@ -44,7 +46,8 @@ def begin(
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor] | None:
-    """The weights of :func:`learn_bigrams` as ``recipe``, a resolved one, has it.
+    """Weights to begin with as ``recipe``, a resolved one, has it: they know what follows each
+    token, and where to look for what followed it before.
 
     ``boundary`` stands between documents. Several processes learn the same.
     """
@@ -52,8 +55,12 @@ def begin(
     model.initialize(recipe.seed)
     model.to(machine.device)
     model.compute_dtype = machine.dtype
+    place_positions(model)
     bigrams = count_bigrams(tokens, config.vocab_size, boundary)
-    return learn_bigrams(model, bigrams, recipe, progress, should_stop)
+    if not learn_bigrams(model, bigrams, recipe, progress, should_stop):
+        return None
+    build_heads(model, bigrams.frequencies())
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def learn_bigrams(
@@ -62,9 +69,9 @@ def learn_bigrams(
     recipe: TrainingRecipe,
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
-) -> dict[str, Tensor] | None:
-    """Train parts of ``model`` in place; those weights by GPT-2's names, or None where
-    ``should_stop`` said so, which is asked before each update.
+) -> bool:
+    """Train the embeddings and the last MLP of ``model`` in place; False where ``should_stop``
+    said so, which is asked before each update.
 
     ``recipe``, a resolved one, says how many updates, and the peak rates of training.
     """
@@ -73,7 +80,9 @@ def learn_bigrams(
     assert recipe.muon_lr is not None
     num_updates = recipe.bigram_updates
     device = model.wte.weight.device
-    learned = {name: p for name, p in model.named_parameters() if _is_learned(name)}
+    block = f"h.{model.config.n_layer - 1}."
+    names = ("wte.", f"{block}ln_2.", f"{block}mlp.", "ln_f.")
+    learned = {name: p for name, p in model.named_parameters() if name.startswith(names)}
     optimizer = Optimizer(
         learned,
         adamw_lr=_RATE * recipe.adamw_lr,
@@ -87,7 +96,7 @@ def learn_bigrams(
     with progress.task("learning bigrams", num_updates, "updates") as advance:
         for update in range(num_updates):
             if should_stop():
-                return None
+                return False
             ids = _draw(chances, drawn)
             weights = shares[ids] / chances[ids]
             positions = drawn.integers(model.config.context_length, size=len(ids))
@@ -102,11 +111,7 @@ def learn_bigrams(
             optimizer.clip_gradients(1.0)
             optimizer.step(learning_rate(update, num_updates, _WARMUP))
             advance(1, f"{nats:.3f} nats per token")
-    return {name: parameter.detach() for name, parameter in learned.items()}
-
-
-def _is_learned(name: str) -> bool:
-    return name.startswith(("wte.", "h.0.ln_2.", "h.0.mlp.", "ln_f."))
+    return True
 
 
 def _loss(
@@ -117,7 +122,7 @@ def _loss(
     wanted: NDArray[np.float32],
 ) -> Tensor:
     """Weighted sum of the cross entropies, in nats, of what follows ``ids`` (N,)."""
-    head, block = model.wte.weight, model.h[0]
+    head, block = model.wte.weight, model.h[-1]
     assert isinstance(block, Block)
     x = head[torch.from_numpy(ids)] + model.wpe.weight.detach()[torch.from_numpy(positions)]
     x = x.to(model.compute_dtype)
