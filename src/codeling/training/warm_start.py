@@ -3,9 +3,9 @@
 The embeddings and the last block's MLP learn what follows each token, from counts over the whole
 corpus: of each row they are told all that ever followed, not one sample of it, and there is nothing
 to attend to. That takes a few seconds, where a short run spends a good part of its steps on it and
-reads a few percent of the corpus. It is the last MLP so that the blocks before it see tokens as they
-are: :mod:`codeling.training.induction` builds heads there that copy. What comes out is a GPT-2 like
-any other; the rest of it is as drawn. ``docs/results.md`` has what it brings. Embeddings that have
+reads a few percent of the corpus. It is the last MLP so that the blocks before it see tokens as
+they are: :mod:`codeling.training.induction` builds heads there that copy. What comes out is a GPT-2
+like any other; the rest is as drawn. ``docs/results.md`` has what it brings. Embeddings that have
 seen more text than the model: Welch, Mihalcea & Kummerfeld 2020, "Improving Low Compute Language
 Modeling with In-Domain Embedding Initialisation".
 """
