@@ -14,7 +14,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "training": {
             "tokens_per_step": 2048,
             "adamw_lr": 6e-3,
-            "muon_lr": 6e-3,
+            "muon_lr": 3e-3,
             "bigram_updates": 120,
         },
     },
