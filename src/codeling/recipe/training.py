@@ -24,7 +24,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "training": {
             "tokens_per_step": 4096,
             "adamw_lr": 4e-3,
-            "muon_lr": 4e-3,
+            "muon_lr": 2e-3,
             "bigram_updates": 120,
         },
     },
