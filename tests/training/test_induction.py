@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from codeling.model.attention import split_heads
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2, Block
 from codeling.training.induction import build_heads, place_positions
@@ -31,9 +32,8 @@ def attention(model: GPT2, layer: int, input_ids: Tensor) -> Tensor:
         x = block(x, None)
     block = model.h[layer]
     assert isinstance(block, Block)
-    query, key, _ = block.attn.c_attn(block.ln_1(x)).split(config.n_embd, -1)
-    query, key = (each.view(length, config.n_head, -1).transpose(0, 1) for each in (query, key))
-    scores = query @ key.transpose(1, 2) / (config.n_embd // config.n_head) ** 0.5
+    query, key, _ = split_heads(block.attn.c_attn(block.ln_1(x)), config.n_head)
+    scores = query[0] @ key[0].transpose(1, 2) / query.size(-1) ** 0.5
     future = torch.ones(length, length, dtype=torch.bool).triu(1)
     return torch.softmax(scores.masked_fill(future, -torch.inf), -1)
 
