@@ -12,6 +12,12 @@ from codeling.tokenizer.tokenizer import Tokenizer
 TEXT = "def mean(xs):\n    return sum(xs) / len(xs)  # é 中\n"
 
 
+def rearranged(
+    infilling: Infilling, text: str, t: Tokenizer, position: tuple[int, int, int]
+) -> list[int]:
+    return infilling.rearrange(text, t, position, lambda begin, end: t.encode(text[begin:end]))
+
+
 def parts(ids: list[int], t: Tokenizer) -> tuple[list[int], list[int], list[int]]:
     """What stands behind <fim_prefix>, <fim_suffix> and <fim_middle>."""
     assert ids[0] == t.fim_prefix
@@ -36,7 +42,7 @@ def test_the_parts_are_the_text_in_the_order_that_their_markers_say(
     position: tuple[int, int, int],
 ) -> None:
     infilling = Infilling(1.0, float(suffix_first), seed)
-    ids = infilling.rearrange(text, tokenizer, position)
+    ids = rearranged(infilling, text, tokenizer, position)
     before, after, middle = (tokenizer.decode_bytes(part) for part in parts(ids, tokenizer))
     assert before + middle + after == text.encode()
     if suffix_first:
@@ -48,8 +54,8 @@ def test_the_parts_are_the_text_in_the_order_that_their_markers_say(
 
 
 def test_prefix_suffix_middle_and_suffix_prefix_middle(tokenizer: Tokenizer) -> None:
-    psm = Infilling(1.0, 0.0, 0).rearrange(TEXT, tokenizer, (0, 0, 0))
-    spm = Infilling(1.0, 1.0, 0).rearrange(TEXT, tokenizer, (0, 0, 0))
+    psm = rearranged(Infilling(1.0, 0.0, 0), TEXT, tokenizer, (0, 0, 0))
+    spm = rearranged(Infilling(1.0, 1.0, 0), TEXT, tokenizer, (0, 0, 0))
     prefix, suffix, middle = (tokenizer.decode(part) for part in parts(psm, tokenizer))
     # The same cuts either way, so that the one decision does not move the other.
     assert prefix
@@ -79,9 +85,9 @@ def test_the_suffix_first_rate_is_the_share_of_the_rearranged(
     infilling = Infilling(1.0, rate, seed=3)
     counted = [0, 0]
     for document in range(600):
-        ids = infilling.rearrange("abcdefghij" * 20, tokenizer, (0, document, 0))
-        plain = Infilling(1.0, 0.0, seed=3).rearrange(
-            "abcdefghij" * 20, tokenizer, (0, document, 0)
+        ids = rearranged(infilling, "abcdefghij" * 20, tokenizer, (0, document, 0))
+        plain = rearranged(
+            Infilling(1.0, 0.0, seed=3), "abcdefghij" * 20, tokenizer, (0, document, 0)
         )
         if parts(plain, tokenizer)[0]:  # with an empty prefix both orders are the same
             counted[ids[1] == tokenizer.fim_suffix] += 1
@@ -94,7 +100,7 @@ def test_cuts_fall_anywhere_between_characters(tokenizer: Tokenizer) -> None:
     assert len(whole) < len(text)
     seen, within_a_token = set(), 0
     for document in range(600):
-        ids = parts(infilling.rearrange(text, tokenizer, (0, document, 0)), tokenizer)
+        ids = parts(rearranged(infilling, text, tokenizer, (0, document, 0)), tokenizer)
         prefix, _, middle = (tokenizer.decode(part) for part in ids)
         seen.add((len(prefix), len(prefix + middle)))
         within_a_token += ids[0] + ids[2] + ids[1] != whole
@@ -110,7 +116,7 @@ def test_a_decision_depends_on_seed_and_position_alone(tokenizer: Tokenizer) -> 
         return {
             place: (
                 infilling.chooses(*place[:2]),
-                infilling.rearrange(TEXT, tokenizer, place),
+                rearranged(infilling, TEXT, tokenizer, place),
             )
             for place in order
         }

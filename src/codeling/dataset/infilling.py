@@ -8,10 +8,14 @@ Source: Bavarian et al. 2022, "Efficient Training of Language Models to Fill in 
 (character-level cuts, the joint PSM and SPM mixture, SPM's variant 2).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from codeling.dataset.draws import Purpose, generator
 from codeling.tokenizer.tokenizer import Tokenizer
+
+Encode = Callable[[int, int], list[int]]
+"""From two places in a text to the ids of what stands between them."""
 
 NUM_MARKERS = 3
 """Special tokens that a rearranged piece has more than a plain one."""
@@ -33,18 +37,18 @@ class Infilling:
         return bool(draws.random() < self.rate)
 
     def rearrange(
-        self, text: str, tokenizer: Tokenizer, position: tuple[int, int, int]
+        self, text: str, tokenizer: Tokenizer, position: tuple[int, int, int], encode: Encode
     ) -> list[int]:
         """Ids of ``text`` in three parts with their markers.
 
         ``position`` is (epoch, document, offset of the piece in its document, in tokens).
+        ``encode`` gives the ids of what stands between two places in the text.
         """
         draws = generator(Purpose.INFILLING_CUTS, self.seed, *position)
         first, second = sorted(draws.integers(0, len(text) + 1, size=2).tolist())
-        prefix, middle, suffix = text[:first], text[first:second], text[second:]
         if draws.random() < self.suffix_first_rate:
-            head = [tokenizer.fim_prefix, tokenizer.fim_suffix, *tokenizer.encode(suffix)]
-            return [*head, tokenizer.fim_middle, *tokenizer.encode(prefix + middle)]
-        head = [tokenizer.fim_prefix, *tokenizer.encode(prefix)]
-        tail = [tokenizer.fim_suffix, *tokenizer.encode(suffix)]
-        return [*head, *tail, tokenizer.fim_middle, *tokenizer.encode(middle)]
+            head = [tokenizer.fim_prefix, tokenizer.fim_suffix, *encode(second, len(text))]
+            return [*head, tokenizer.fim_middle, *encode(0, second)]
+        head = [tokenizer.fim_prefix, *encode(0, first)]
+        tail = [tokenizer.fim_suffix, *encode(second, len(text))]
+        return [*head, *tail, tokenizer.fim_middle, *encode(first, second)]

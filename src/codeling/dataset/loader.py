@@ -30,6 +30,7 @@ from codeling.dataset.infilling import NUM_MARKERS, Infilling
 from codeling.dataset.mixture import balanced_first
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
+from codeling.tokenizer.parts import Parts
 from codeling.tokenizer.tokenizer import Tokenizer
 
 _MIN_INFILLING_ROOM = 32
@@ -105,6 +106,7 @@ class Loader:
         self._mixture = mixture
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._definitions = _Definitions(tokenizer)
+        self._parts = Parts(tokenizer)
         self._section_length = context_length
         """Of a document that is cut, up to the next definition."""
         self._first_sections = _first_sections(tokens.offsets, self._section_length)
@@ -297,7 +299,9 @@ class Loader:
             except UnicodeDecodeError:
                 taken -= 1
                 continue
-            ids = infilling.rearrange(text, self._tokenizer, (epoch, document, begin + offset))
+            place = (epoch, document, begin + offset)
+            encode = self._parts.of(text, section[offset : offset + taken])
+            ids = infilling.rearrange(text, self._tokenizer, place, encode)
             if len(ids) <= room:
                 return [*ids, self._tokenizer.end_of_text], taken
             taken -= len(ids) - room

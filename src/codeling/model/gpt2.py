@@ -11,6 +11,7 @@ Your Losses"), Hsu et al. 2024 (Liger kernels).
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -23,7 +24,10 @@ from codeling.model.cache import KeyValueCache
 from codeling.model.config import GPT2Config
 
 LOSS_CHUNK_ROWS = 1024
-"""Positions whose logits exist at one time during training."""
+"""Positions whose logits exist at one time during training on a processor."""
+
+_LOSS_CHUNK_ROWS_ON_ACCELERATOR = 8192
+"""There adding up the head's gradient costs as much as a thousand positions' products."""
 
 
 class Conv1D(nn.Module):
@@ -125,16 +129,21 @@ class GPT2(nn.Module):
         self.recompute_activations = False
         """Whether the backward pass computes what is in the blocks once more to save memory."""
         self._chunk_loss: Callable[..., Any] = chunk_loss
+        self._is_compiled = False
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.context_length, config.n_embd)
         self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
 
     def compile_for_training(self) -> None:
-        """Compile a block, whose code is the same for all, and the loss of a chunk."""
+        """Compile a block, whose code is the same for all, and the loss of a chunk.
+
+        Passes without a gradient stay as they were: generation would compile for every length.
+        """
         for block in self.h:
             block.compile(dynamic=False)
         self._chunk_loss = torch.compile(chunk_loss)
+        self._is_compiled = True
 
     def initialize(self, seed: int) -> None:
         """Draw fresh weights: normal with deviation 0.02, GPT-2's; the layers that write into
@@ -170,12 +179,14 @@ class GPT2(nn.Module):
                 else cache.positions(input_ids.size(1))
             )
         x = (self.wte(input_ids) + self.wpe(positions)).to(self.compute_dtype)
-        again = self.recompute_activations and torch.is_grad_enabled()
-        for block in self.h:
-            if again:
-                x = checkpoint(block, x, cache, segments, use_reentrant=False)
-            else:
-                x = block(x, cache, segments)
+        is_training = torch.is_grad_enabled()
+        plainly = self._is_compiled and not is_training
+        with torch.compiler.set_stance("force_eager") if plainly else nullcontext():
+            for block in self.h:
+                if self.recompute_activations and is_training:
+                    x = checkpoint(block, x, cache, segments, use_reentrant=False)
+                else:
+                    x = block(x, cache, segments)
         if cache is not None:
             cache.advance(input_ids.size(1))
         return self.ln_f(x)  # type: ignore[no-any-return]
@@ -279,8 +290,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         objective = torch.zeros_like(nats)
         hidden_gradient = torch.empty_like(hidden) if with_gradient else None
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if with_gradient else None
-        for start in range(0, len(hidden), LOSS_CHUNK_ROWS):
-            rows = slice(start, start + LOSS_CHUNK_ROWS)
+        on_processor = hidden.device.type == "cpu"
+        step = LOSS_CHUNK_ROWS if on_processor else _LOSS_CHUNK_ROWS_ON_ACCELERATOR
+        for start in range(0, len(hidden), step):
+            rows = slice(start, start + step)
             x = hidden[rows]
             weighted = None if weights is None else weights[rows]
             sums, gradient = chunk_loss(
@@ -327,7 +340,10 @@ def chunk_loss(
     gradient = log_probabilities.exp_()
     if z_loss:
         gradient *= 1 + 2 * z_loss * denominator
-    gradient.scatter_add_(1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
+    if logits.device.type == "cpu":
+        gradient.scatter_add_(1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
+    else:  # compiled, it is one pass with what stands around it, where a scatter writes all first
+        gradient = gradient - (torch.arange(logits.size(1), device=target.device) == target)
     if weights is not None:
         gradient *= weights
     return (total, wanted), gradient.to(logits.dtype)
