@@ -72,13 +72,13 @@ def as_the_recipe_says(path: Path, folder: Path) -> Recipe:
 
 
 def test_there_are_these_recipes() -> None:
-    assert [path.stem for path in RECIPES] == ["codesearchnet", "data-science", "demo"]
+    assert [path.stem for path in RECIPES] == ["codesearchnet", "data-science", "demo-gpu", "demo"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_each_is_read_and_resolved_as_it_is(path: Path) -> None:
     recipe = read_recipe(path).resolved()
-    assert recipe.corpus != CorpusRecipe() or path.stem == "demo"
+    assert recipe.corpus != CorpusRecipe() or path.stem in ("demo", "demo-gpu")
     assert recipe.training.steps is None
 
 

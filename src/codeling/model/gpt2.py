@@ -343,7 +343,7 @@ def chunk_loss(
     if logits.device.type == "cpu":
         gradient.scatter_add_(1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
     else:  # compiled, it is one pass with what stands around it, where a scatter writes all first
-        gradient = gradient - (torch.arange(logits.size(1), device=target.device) == target)
+        gradient -= (torch.arange(logits.size(1), device=target.device) == target).float()
     if weights is not None:
         gradient *= weights
     return (total, wanted), gradient.to(logits.dtype)

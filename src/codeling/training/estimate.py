@@ -57,7 +57,7 @@ def estimate(recipe: Recipe) -> Estimate:
     rate = matrix_rate(machine)
     rows = training.tokens_per_step // config.context_length
     context = config.context_length
-    at_once = rows_at_once(training.micro_batch_size, rows, context, machine.device)
+    at_once = rows_at_once(training.micro_batch_size, rows, context)
     tokens_per_second = rate * EXPECTED_UTILISATION / config.train_flops_per_token
     num_steps = steps_asked(training, training.tokens_per_step)
     if num_steps is None:

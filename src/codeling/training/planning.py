@@ -25,6 +25,10 @@ _CALIBRATION_STEPS = 4
 _CALIBRATION_SHARE = 0.03
 """Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
 
+_CALIBRATION_FRACTION = 0.1
+"""Of the peak rates: weights that begin at zero must not stay so. Products with zeros take an
+accelerator less power, and its clock is a tenth higher than it is in training."""
+
 _VALIDATED, _VALIDATED_AT_LEAST = 32_768, 2_048
 """Tokens of one validation: a hundredth of the run's, so that ten of them, which have no backward
 pass, take a thirtieth of its time, but not more and not fewer than these."""
@@ -54,7 +58,7 @@ def make_plan(
     assert recipe.tokens_per_step is not None, "a resolved recipe"
     context = updater.config.context_length
     count = recipe.tokens_per_step // context
-    at_once = rows_at_once(recipe.micro_batch_size, count, context, updater.machine.device)
+    at_once = rows_at_once(recipe.micro_batch_size, count, context)
     rate = world.told(lambda: matrix_rate(updater.machine))
     plan = Plan(0, recipe.tokens_per_step, at_once, rate)
     num_steps = steps_asked(recipe, recipe.tokens_per_step)
@@ -82,7 +86,7 @@ def _seconds_a_step(
 
     def update() -> None:
         nonlocal seen
-        outcome = updater.update(rows, at_once, 0.0, seen, should_stop)
+        outcome = updater.update(rows, at_once, _CALIBRATION_FRACTION, seen, should_stop)
         if outcome is not None:
             seen = outcome.seen
             guard.give_up(seen, 1)

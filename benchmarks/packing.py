@@ -1,0 +1,82 @@
+"""Claim: one core packs rows with infilling as fast as an accelerator trains on them.
+
+Rows of 1,024 from the running interpreter's standard library, half of the documents rearranged:
+as a run packs them, with the ends of each part encoded alone; with every part encoded as a whole;
+and without infilling. The three take turns, a window of rows each, and the first two must give
+the same rows. Prints medians, in tokens a second of one core.
+
+    python benchmarks/packing.py
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeling.dataset.infilling import Infilling
+from codeling.dataset.loader import WINDOW_ROWS, Loader
+from codeling.dataset.tokens import TokenFile, write_tokens
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.parts import Parts
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.tokenizer.train import train as train_tokenizer
+from library import read_library
+
+CONTEXT = 1024
+SIDES = ("ends encoded", "all encoded", "no infilling")
+
+
+class Whole(Parts):
+    """Encodes every part as a text of its own."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self._encode = tokenizer.encode
+
+    def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Callable[[int, int], list[int]]:
+        """Without a look at ``ids``."""
+        return lambda begin, end: self._encode(text[begin:end])
+
+
+def window(tokens: TokenFile, tokenizer: Tokenizer, side: str) -> tuple[float, NDArray[np.int64]]:
+    """Tokens a second of this thread's processor time, and the first window's rows."""
+    rate = 0.0 if side == "no infilling" else 0.5
+    loader = Loader(tokens, tokenizer, CONTEXT, 0, Infilling(rate, 0.5, 0))
+    if side == "all encoded":
+        loader._parts = Whole(tokenizer)
+    rows = loader.shuffled_rows(loader.start())
+    began = time.thread_time()
+    taken = [row for row, _ in islice(rows, WINDOW_ROWS)]
+    return WINDOW_ROWS * CONTEXT / (time.thread_time() - began), np.stack(taken)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
+    options = parser.parse_args()
+    texts = read_library()
+    tokenizer = train_tokenizer(texts, TokenizerRecipe(vocab_size=8192))
+    rates: dict[str, list[float]] = {side: [] for side in SIDES}
+    with tempfile.TemporaryDirectory() as folder:
+        tokens = write_tokens(texts, tokenizer, Path(folder) / "train.bin")
+        for _ in range(options.rounds):
+            rows = {}
+            for side in SIDES:
+                rate, rows[side] = window(tokens, tokenizer, side)
+                rates[side].append(rate)
+            assert (rows["ends encoded"] == rows["all encoded"]).all(), "other rows"
+    for side in SIDES:
+        print(f"{side}: {statistics.median(rates[side]):,.0f} tokens/s")
+    pairs = zip(rates["ends encoded"], rates["all encoded"], strict=True)
+    print(f"ends against all: {statistics.median(a / b for a, b in pairs):.2f} times, same rows")
+
+
+if __name__ == "__main__":
+    main()
