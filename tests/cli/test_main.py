@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from codeling import cli
 
@@ -102,3 +103,16 @@ def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "app", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main()
+
+
+def test_an_accelerator_without_memory_left_is_one_line(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(cli, "app", fail)
+    answer = main("doctor")
+    assert answer.code == 1
+    assert "training.micro_batch_size" in answer.err
+    assert answer.err.count("\n") == 1

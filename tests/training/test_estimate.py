@@ -8,6 +8,7 @@ from codeling.model.config import GPT2Config
 from codeling.recipe import Recipe
 from codeling.training import estimate as estimate_module
 from codeling.training.estimate import EXPECTED_UTILISATION, Estimate, estimate
+from codeling.training.machine import Machine
 
 RATE = 1e12
 
@@ -60,6 +61,15 @@ def test_memory_holds_at_least_what_is_kept_for_sure() -> None:
     assert fewer.memory_bytes < found.memory_bytes / 4
     narrow = of({"steps": 1, "precision": "bf16"}, size="small")
     assert fewer.memory_bytes < narrow.memory_bytes < found.memory_bytes
+
+
+def test_memory_of_an_accelerator_is_what_was_measured_on_one() -> None:
+    # One H200, torch 2.11: the most that was in use in steps of GPT-2 124M in bf16, in GiB.
+    machine = Machine(torch.device("cuda", 0), torch.bfloat16, 1)
+    for vocab_size, rows, measured in ((50_304, 16, 9.2), (50_304, 32, 13.5), (32_768, 64, 22.2)):
+        config = GPT2Config(vocab_size, 1024, 12, 12, 768)
+        found = estimate_module._memory(config, rows, machine) / 2**30
+        assert found == pytest.approx(measured, rel=0.1)
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -2,11 +2,17 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
+from codeling.errors import TrainingError
 from codeling.recipe import TrainingRecipe
 from codeling.training import planning, state, trainer
+from codeling.training.step import Updater
 from codeling.training.trainer import Inputs, train
 
 from .runs import CONFIG, RECIPE, changed, digests, losses, stop_at
@@ -76,3 +82,39 @@ def test_a_short_run_is_validated_on_less(
 ) -> None:
     recipe = changed(RECIPE, validation_tokens=asked)
     assert planning.validation_tokens(recipe, num_tokens) == expected
+
+
+class Small:
+    """An updater on a device that holds so many rows."""
+
+    def __init__(self, holds: int) -> None:
+        self.holds = holds
+        self.optimizer = SimpleNamespace(zero_gradients=lambda: None)
+        self.tried: list[int] = []
+
+    def update(self, rows: NDArray[np.int64], at_once: int, fraction: float) -> None:
+        self.tried.append(at_once)
+        assert (len(rows), fraction) == (at_once, 0.0)
+        if at_once > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def rows_that_fit(updater: Small, rows: int) -> tuple[int, list[str]]:
+    notes: list[str] = []
+    asked = np.zeros((rows, 9), dtype=np.int64)
+    return planning._rows_that_fit(cast("Updater", updater), asked, notes.append), notes
+
+
+def test_a_pass_takes_as_many_rows_as_there_is_memory_for() -> None:
+    assert rows_that_fit(Small(32), 32) == (32, [])
+    small = Small(9)
+    found, notes = rows_that_fit(small, 32)
+    assert (found, small.tried) == (8, [32, 16, 8])
+    assert notes[-1] == "too little memory: 8 rows in a pass (training.micro_batch_size)"
+    assert rows_that_fit(Small(1), 3)[0] == 1
+
+
+def test_where_no_row_fits_one_line_says_what_to_change() -> None:
+    with pytest.raises(TrainingError, match="one row does not fit") as raised:
+        rows_that_fit(Small(0), 2)
+    assert "\n" not in str(raised.value)

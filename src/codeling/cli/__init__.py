@@ -72,6 +72,11 @@ def main() -> None:
 
 _STOPPED = "stopped; what had finished is kept, and the same command goes on from there"
 
+_MEMORY = (
+    "out of the accelerator's memory; less is needed with a smaller training.micro_batch_size "
+    "(--set), or --batch-size where samples are drawn; --device cpu always has another"
+)
+
 
 def _run() -> tuple[str, int]:
     """What went wrong in one line, or nothing, and the exit code."""
@@ -85,6 +90,8 @@ def _run() -> tuple[str, int]:
             return _STOPPED, 1
         if isinstance(error, CodelingError):
             return str(error), error.exit_code
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported for it
+            return _MEMORY, 1
         message: Callable[[], str] | None = getattr(error, "format_message", None)
         if message is None:
             raise

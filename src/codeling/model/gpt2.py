@@ -24,10 +24,15 @@ from codeling.model.cache import KeyValueCache
 from codeling.model.config import GPT2Config
 
 LOSS_CHUNK_ROWS = 1024
-"""Positions whose logits exist at one time during training on a processor."""
+"""Positions whose logits exist at one time, on a processor."""
 
 _LOSS_CHUNK_ROWS_ON_ACCELERATOR = 8192
 """There adding up the head's gradient costs as much as a thousand positions' products."""
+
+
+def loss_chunk_rows(device: torch.device) -> int:
+    """Positions whose logits exist at one time during training on ``device``."""
+    return LOSS_CHUNK_ROWS if device.type == "cpu" else _LOSS_CHUNK_ROWS_ON_ACCELERATOR
 
 
 class Conv1D(nn.Module):
@@ -290,8 +295,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         objective = torch.zeros_like(nats)
         hidden_gradient = torch.empty_like(hidden) if with_gradient else None
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if with_gradient else None
-        on_processor = hidden.device.type == "cpu"
-        step = LOSS_CHUNK_ROWS if on_processor else _LOSS_CHUNK_ROWS_ON_ACCELERATOR
+        step = loss_chunk_rows(hidden.device)
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)
             x = hidden[rows]

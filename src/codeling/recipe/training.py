@@ -128,7 +128,7 @@ class TrainingRecipe(Section):
     """Tokens of one optimizer update, a multiple of the model's ``context_length``."""
     micro_batch_size: Positive | None = None
     """Rows of one forward and backward pass; ``tokens_per_step`` is reached by gradient
-    accumulation. Default: 32,768 tokens."""
+    accumulation. Default: 32,768 tokens, halved on an accelerator until they fit."""
     adamw_lr: float | None = Field(None, gt=0)
     """Peak rate of AdamW (embeddings, norms, biases)."""
     muon_lr: float | None = Field(None, gt=0)

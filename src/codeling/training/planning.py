@@ -7,11 +7,14 @@ same one. This module must not know about files or about what is done with the p
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from codeling.errors import TrainingError
 from codeling.recipe import TrainingRecipe
 from codeling.training import guard
 from codeling.training.guard import NOTHING
@@ -51,8 +54,9 @@ def make_plan(
     """A plan for ``updater``, whose recipe is a resolved one.
 
     ``rows`` gives so many rows to try it on, and ``validate`` measures it on so many tokens.
-    Where the recipe gives minutes, of which ``seconds_spent`` are over, ``updater`` is not to be
-    used after it.
+    ``seconds_spent`` of the recipe's minutes are over. ``updater`` is not to be used after it.
+
+    :raises TrainingError: a single row does not fit into the accelerator's memory.
     """
     recipe, world = updater.recipe, updater.world
     assert recipe.tokens_per_step is not None, "a resolved recipe"
@@ -60,6 +64,8 @@ def make_plan(
     count = recipe.tokens_per_step // context
     at_once = rows_at_once(recipe.micro_batch_size, count, context)
     rate = world.told(lambda: matrix_rate(updater.machine))
+    if updater.machine.device.type != "cpu" and world.size == 1:
+        at_once = _rows_that_fit(updater, rows(at_once), note)
     plan = Plan(0, recipe.tokens_per_step, at_once, rate)
     num_steps = steps_asked(recipe, recipe.tokens_per_step)
     if num_steps is None:
@@ -76,6 +82,27 @@ def make_plan(
         left -= validation_tokens(recipe, at_most) * per_token / recipe.validation_interval
         num_steps = int(world.told(lambda: max(1, int(left / seconds))))
     return replace(plan, num_steps=num_steps)
+
+
+def _rows_that_fit(updater: Updater, rows: NDArray[np.int64], note: Callable[[str], None]) -> int:
+    """As many of ``rows`` in a pass as there is memory for: all of them, or a half, or a quarter …
+
+    Several processes do not try: one alone that fails would leave the others waiting for it.
+    """
+    at_once = len(rows)
+    while True:
+        with suppress(torch.OutOfMemoryError):
+            updater.update(rows[:at_once], at_once, 0.0)
+            return at_once
+        updater.optimizer.zero_gradients()
+        torch.cuda.empty_cache()
+        if at_once == 1:
+            raise TrainingError(
+                "one row does not fit into the accelerator's memory; try a shorter "
+                "model.context_length, training.activation_checkpointing = true, or a smaller model"
+            )
+        at_once = -(-at_once // 2)
+        note(f"too little memory: {at_once} rows in a pass (training.micro_batch_size)")
 
 
 def _seconds_a_step(

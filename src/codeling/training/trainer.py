@@ -218,8 +218,8 @@ class _Run:
         plan = make_plan(
             self.updater, rows, self._validate, self.progress.note, self.should_stop, self.seconds
         )
-        if begun or self.recipe.minutes is not None:
-            self._build(begun)
+        del self.updater  # before there is another: two may be more than the memory holds
+        self._build(begun)
         return plan
 
     def _begin(self) -> dict[str, Tensor]:

@@ -1,0 +1,38 @@
+"""A slow proof, run by ``make proof``: training as on an accelerator, compiled and with rows packed
+by a process beside it, comes to what it comes to without, and can be stopped.
+"""
+
+from pathlib import Path
+
+import pytest
+from torch._dynamo.utils import counters
+
+from codeling.training import trainer
+from codeling.training.feed import Feed
+from codeling.training.trainer import Inputs, train
+
+from .runs import CONFIG, RECIPE, assert_ended_the_same, changed, losses, stop_at
+
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("small_and_quick"),
+    pytest.mark.filterwarnings("ignore"),  # of the compiler, of itself
+]
+
+
+def test_compiled_and_packed_ahead(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(changed(RECIPE, compile="off"), CONFIG, inputs, tmp_path / "plain")
+    monkeypatch.setattr(trainer, "Feed", lambda *given, ahead: Feed(*given, ahead=True))
+    recipe = changed(RECIPE, compile="on")
+    train(recipe, CONFIG, inputs, tmp_path / "whole")
+    graphs = counters["stats"]["unique_graphs"]
+    stop_at(5, recipe, inputs, tmp_path / "stopped")
+    train(recipe, CONFIG, inputs, tmp_path / "stopped")
+    assert_ended_the_same(tmp_path / "stopped", tmp_path / "whole")
+    assert losses(tmp_path / "whole") == pytest.approx(losses(tmp_path / "plain"), abs=1e-4)
+    # A block and a loss, for passes of three rows and of one; validation and samples add none.
+    assert 0 < graphs <= 5
+    assert counters["stats"]["unique_graphs"] <= 2 * graphs
