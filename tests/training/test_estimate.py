@@ -81,6 +81,6 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_bits_per_byte_are_forecast() -> None:
     nano = of({"tokens": 4_000_000})
     assert nano.bits_per_byte_within
-    assert 1.4 < nano.bits_per_byte < 1.8
+    assert 1.2 < nano.bits_per_byte < 1.5
     assert 0 < nano.bits_per_byte_error < 0.2
     assert not of({"tokens": 4_000_000_000}, size="medium").bits_per_byte_within
