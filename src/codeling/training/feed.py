@@ -107,7 +107,7 @@ def _pack(batches: Iterator[Batch], receiving: Connection, sending: Connection, 
         try:
             while True:
                 sending.send(packed.get())
-        except OSError:
+        finally:  # nobody receives it, or it is an error that cannot be sent
             os._exit(0)
 
     threading.Thread(target=send, daemon=True).start()
