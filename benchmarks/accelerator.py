@@ -17,14 +17,12 @@ from pathlib import Path
 
 import torch
 
-from codeling.dataset.tokens import write_tokens
 from codeling.model.config import GPT2Config
-from codeling.recipe import TokenizerRecipe, parse_recipe
-from codeling.tokenizer.train import train as train_tokenizer
+from codeling.recipe import parse_recipe
 from codeling.training import metrics
-from codeling.training.machine import multiplies_bf16, set_up
+from codeling.training.machine import choose_device, multiplies_bf16
 from codeling.training.trainer import Inputs, train
-from library import read_library
+from library import write_library
 
 STARTING = 6
 """Steps that are not counted."""
@@ -43,13 +41,11 @@ def main() -> None:
     text = f'[model]\nsize = "{options.size}"\n[training]\nsteps = {options.steps}\n'
     text += "checkpoint_minutes = 60\nvalidation_interval = 0.5\nsample_interval = 1\n"
     recipe = parse_recipe(text, options.set).resolved()
-    texts = read_library()
-    tokenizer = train_tokenizer(texts, TokenizerRecipe(vocab_size=8192))
     shape = recipe.model.model_dump(exclude={"size"})
     config = GPT2Config(vocab_size=options.vocabulary, **shape)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        tokens = write_tokens(texts, tokenizer, folder / "train.bin")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tokenizer, tokens = write_library(folder)
         train(recipe.training, config, Inputs(tokenizer, tokens, tokens), folder)
         lines = list(metrics.read(folder / "metrics.jsonl"))
     steps = [line for line in lines if line["kind"] == "step"]
@@ -57,7 +53,7 @@ def main() -> None:
     rate = (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"])
     alone = statistics.median(line["tokens_per_second"] for line in steps[STARTING:])
     peak = last["tokens_per_second"] * config.train_flops_per_token / last["mfu"]
-    device = set_up(recipe.training.device).device
+    device = choose_device(recipe.training.device)
     kind = "bf16" if multiplies_bf16(device) else "fp32"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"
     print(f"{name}, torch {torch.__version__}: {kind} matrix product {peak / 1e12:,.1f} TFLOP/s")

@@ -1,14 +1,21 @@
-"""Python that is on every machine: the running interpreter's standard library, no tests."""
+"""Python that is on every machine, as ids: the running interpreter's standard library, no tests."""
 
 import sysconfig
 from pathlib import Path
 
+from codeling.dataset.tokens import TokenFile, write_tokens
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.tokenizer.train import train
 
-def read_library() -> list[str]:
-    """The texts of its files, in the order of their paths."""
-    folder = Path(sysconfig.get_paths()["stdlib"])
-    return [
+
+def write_library(folder: Path) -> tuple[Tokenizer, TokenFile]:
+    """A tokenizer of 8,192 entries learned from the files, and these in order of their paths."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    texts = [
         file.read_text(encoding="utf-8", errors="replace")
-        for file in sorted(folder.rglob("*.py"))
+        for file in sorted(root.rglob("*.py"))
         if not {"site-packages", "test", "tests"} & set(file.parts)
     ]
+    tokenizer = train(texts, TokenizerRecipe(vocab_size=8192))
+    return tokenizer, write_tokens(texts, tokenizer, folder / "train.bin")

@@ -12,7 +12,6 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -21,12 +20,10 @@ from numpy.typing import NDArray
 
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import WINDOW_ROWS, Loader
-from codeling.dataset.tokens import TokenFile, write_tokens
-from codeling.recipe import TokenizerRecipe
-from codeling.tokenizer.parts import Parts
+from codeling.dataset.tokens import TokenFile
+from codeling.tokenizer.parts import Encode, Parts
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.tokenizer.train import train as train_tokenizer
-from library import read_library
+from library import write_library
 
 CONTEXT = 1024
 SIDES = ("ends encoded", "all encoded", "no infilling")
@@ -39,7 +36,7 @@ class Whole(Parts):
         super().__init__(tokenizer)
         self._encode = tokenizer.encode
 
-    def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Callable[[int, int], list[int]]:
+    def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Encode:
         """Without a look at ``ids``."""
         return lambda begin, end: self._encode(text[begin:end])
 
@@ -61,11 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     options = parser.parse_args()
-    texts = read_library()
-    tokenizer = train_tokenizer(texts, TokenizerRecipe(vocab_size=8192))
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
-        tokens = write_tokens(texts, tokenizer, Path(folder) / "train.bin")
+        tokenizer, tokens = write_library(Path(folder))
         for _ in range(options.rounds):
             rows = {}
             for side in SIDES:

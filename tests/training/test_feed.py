@@ -10,19 +10,14 @@ import pytest
 
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import Loader, Position
-from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError, TrainingError
-from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training.feed import Feed
+from codeling.training.trainer import Inputs
 
 
 @pytest.fixture
-def loader(tokenizer: Tokenizer, python_files: list[str]) -> Loader:
-    documents = tokenizer.encode_batch(python_files[:4])
-    ids = np.array([i for document in documents for i in document], dtype=np.uint16)
-    ends = np.cumsum([0, *map(len, documents)]).astype(np.uint64)
-    tokens = TokenFile(ids, ends, np.zeros(len(documents), dtype=np.uint64))
-    return Loader(tokens, tokenizer, 32, 1, Infilling(0.5, 0.5, 1))
+def loader(inputs: Inputs) -> Loader:
+    return Loader(inputs.train, inputs.tokenizer, 32, 1, Infilling(0.5, 0.5, 1))
 
 
 @pytest.fixture

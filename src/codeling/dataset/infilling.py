@@ -8,14 +8,11 @@ Source: Bavarian et al. 2022, "Efficient Training of Language Models to Fill in 
 (character-level cuts, the joint PSM and SPM mixture, SPM's variant 2).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from codeling.dataset.draws import Purpose, generator
+from codeling.tokenizer.parts import Encode
 from codeling.tokenizer.tokenizer import Tokenizer
-
-Encode = Callable[[int, int], list[int]]
-"""From two places in a text to the ids of what stands between them."""
 
 NUM_MARKERS = 3
 """Special tokens that a rearranged piece has more than a plain one."""
@@ -37,18 +34,18 @@ class Infilling:
         return bool(draws.random() < self.rate)
 
     def rearrange(
-        self, text: str, tokenizer: Tokenizer, position: tuple[int, int, int], encode: Encode
+        self, length: int, tokenizer: Tokenizer, position: tuple[int, int, int], encode: Encode
     ) -> list[int]:
-        """Ids of ``text`` in three parts with their markers.
+        """Ids of a text of ``length`` characters in three parts with their markers.
 
         ``position`` is (epoch, document, offset of the piece in its document, in tokens).
-        ``encode`` gives the ids of what stands between two places in the text.
+        ``encode`` gives the ids of any part of the text.
         """
         draws = generator(Purpose.INFILLING_CUTS, self.seed, *position)
-        first, second = sorted(draws.integers(0, len(text) + 1, size=2).tolist())
+        first, second = sorted(draws.integers(0, length + 1, size=2).tolist())
         if draws.random() < self.suffix_first_rate:
-            head = [tokenizer.fim_prefix, tokenizer.fim_suffix, *encode(second, len(text))]
+            head = [tokenizer.fim_prefix, tokenizer.fim_suffix, *encode(second, length)]
             return [*head, tokenizer.fim_middle, *encode(0, second)]
         head = [tokenizer.fim_prefix, *encode(0, first)]
-        tail = [tokenizer.fim_suffix, *encode(second, len(text))]
+        tail = [tokenizer.fim_suffix, *encode(second, length)]
         return [*head, *tail, tokenizer.fim_middle, *encode(first, second)]

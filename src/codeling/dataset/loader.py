@@ -19,6 +19,7 @@ on exactly where it stopped. This module must not know about torch.
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -106,7 +107,6 @@ class Loader:
         self._mixture = mixture
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._definitions = _Definitions(tokenizer)
-        self._parts = Parts(tokenizer)
         self._section_length = context_length
         """Of a document that is cut, up to the next definition."""
         self._first_sections = _first_sections(tokens.offsets, self._section_length)
@@ -273,6 +273,10 @@ class Loader:
         left = mixture.tokens - epoch * int(lengths.sum() + len(lengths))
         return balanced_first(order, owners, lengths + 1, left, mixture.exponent)
 
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self._tokenizer)
+
     def _rearranged(
         self,
         infilling: Infilling,
@@ -301,7 +305,7 @@ class Loader:
                 continue
             place = (epoch, document, begin + offset)
             encode = self._parts.of(text, section[offset : offset + taken])
-            ids = infilling.rearrange(text, self._tokenizer, place, encode)
+            ids = infilling.rearrange(len(text), self._tokenizer, place, encode)
             if len(ids) <= room:
                 return [*ids, self._tokenizer.end_of_text], taken
             taken -= len(ids) - room

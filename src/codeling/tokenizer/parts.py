@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from codeling.tokenizer.tokenizer import Tokenizer
 
+Encode = Callable[[int, int], list[int]]
+"""From two places in a text, in characters, to the ids of what stands between them."""
+
 _ACROSS = re.compile(rb"[!-~] ")
 
 
@@ -29,8 +32,8 @@ class Parts:
         self._begins = np.array([falls_apart and piece.startswith(b" ") for piece in pieces])
         self._ends = np.array([b"!" <= piece[-1:] <= b"~" for piece in pieces])
 
-    def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Callable[[int, int], list[int]]:
-        """A function from two places in ``text`` to the ids of what stands between them.
+    def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Encode:
+        """What gives the ids of any part of ``text``.
 
         They are those of :meth:`Tokenizer.encode`. ``ids`` (N,) are the whole's as it stands in a
         document, so those at its own ends may be others than ``encode`` gives.
