@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -53,7 +54,9 @@ for job in jobs:
     def should_stop():
         lines = list(metrics.read(folder / "metrics.jsonl"))
         done = sum(line["kind"] == "step" for line in lines)
-        return os.environ.get("RANK", "0") == "0" and done >= job["until"]
+        if os.environ["RANK"] == job["dies"] and done >= job["until"]:
+            os.abort()
+        return os.environ["RANK"] == "0" and done >= job["until"]
 
     try:
         train(recipe, GPT2Config(*job["shape"]), inputs, folder, should_stop=should_stop)
@@ -64,6 +67,10 @@ threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/
 assert not [name for name in threads if "gloo" in name], threads
 """
 STEPS, CONTEXT = 10, 32
+IN_TWO = (
+    "ddp", "fsdp", "ddp in turn", "fsdp in turn", "fsdp to ddp", "recomputed", "first dies",
+    "second dies",
+)  # fmt: skip
 SHAPE = (512, CONTEXT, 3, 2, 16)
 RECIPE = TrainingRecipe(
     steps=STEPS, tokens_per_step=8 * CONTEXT, micro_batch_size=4, adamw_lr=0.01, muon_lr=0.02,
@@ -152,7 +159,10 @@ def runs(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def job(name: str, until: int = 99, **changes: Any) -> dict[str, Any]:
         recipe = {**RECIPE, **changes}
-        return {"folder": str(top / name), "recipe": recipe, "until": until, "shape": SHAPE}
+        return {
+            "folder": str(top / name), "recipe": recipe, "until": until, "shape": SHAPE,
+            "dies": None,
+        }  # fmt: skip
 
     # In two: all of it, with all of the model in each process and with a share; and a part.
     start(2, tokens, [
@@ -161,11 +171,17 @@ def runs(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         job("fsdp to ddp", 4, parallel="fsdp"),
         job("recomputed", 5, parallel="fsdp", activation_checkpointing=True),
     ])  # fmt: skip
+    for number, name in enumerate(("first dies", "second dies")):
+        dying = job(name, 5, parallel="fsdp", keep_every=2) | {"dies": str(number)}
+        codes, said = start_once(2, tokens, [dying])
+        assert codes[number] == -signal.SIGABRT, said
+        assert codes[1 - number] != 0, said
     for each in (job("alone"), job("ddp in turn", 6), job("fsdp in turn", 8)):
         do_alone(tokens, each)
     start(2, tokens, [
         job("ddp in turn", parallel="ddp"), job("fsdp in turn", parallel="fsdp"),
         job("fsdp to ddp", parallel="ddp"), job("recomputed", parallel="fsdp"),
+        job("first dies", parallel="fsdp"), job("second dies", parallel="ddp"),
     ])  # fmt: skip
     return top
 
@@ -182,9 +198,7 @@ def last(folder: Path) -> state.TrainingState:
     return state.load(newest)
 
 
-@pytest.mark.parametrize(
-    "name", ["ddp", "fsdp", "ddp in turn", "fsdp in turn", "fsdp to ddp", "recomputed"]
-)
+@pytest.mark.parametrize("name", IN_TWO)
 def test_two_processes_do_what_one_does(runs: Path, name: str) -> None:
     # One process takes the rows in two passes, two processes in one each: the same sums.
     expected = losses(runs / "alone")
