@@ -123,6 +123,8 @@ def main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
     def call(*arguments: str | Path) -> Answer:
         monkeypatch.setattr(sys, "argv", ["codeling", *map(str, arguments)])
+        # As if by its own script, however pytest was started: click looks there for a name.
+        monkeypatch.setattr(sys.modules["__main__"], "__package__", "", raising=False)
         capfd.readouterr()
         with pytest.raises(SystemExit) as caught:
             cli.main()
