@@ -54,7 +54,7 @@ for job in jobs:
     def should_stop():
         lines = list(metrics.read(folder / "metrics.jsonl"))
         done = sum(line["kind"] == "step" for line in lines)
-        if os.environ["RANK"] == job["dies"] and done >= job["until"]:
+        if os.environ["RANK"] == job.get("dies") and done >= job["until"]:
             os.abort()
         return os.environ["RANK"] == "0" and done >= job["until"]
 
@@ -66,6 +66,7 @@ distributed.leave()
 threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 assert not [name for name in threads if "gloo" in name], threads
 """
+DAMAGE = "malloc(): unaligned tcache chunk detected"
 STEPS, CONTEXT = 10, 32
 IN_TWO = (
     "ddp", "fsdp", "ddp in turn", "fsdp in turn", "fsdp to ddp", "recomputed", "first dies",
@@ -83,13 +84,13 @@ RECIPE = TrainingRecipe(
 def start(processes: int, tokens: Path, jobs: list[dict[str, Any]]) -> None:
     """Do ``jobs`` one after another in so many processes.
 
-    Once in two thousand jobs or so a process ends with SIGABRT ("malloc(): unaligned tcache
-    chunk detected"): a race in torch's native code that neither valgrind nor a thousand jobs in
-    a row showed again. Training goes on after a crash from where it was, so the jobs are started
-    once more, as ``torchrun --max-restarts`` would, and a warning says where each thread stood.
+    Once in two thousand jobs or so glibc finds a process's heap damaged and ends it, as
+    :data:`DAMAGE` says. The cause is not known: valgrind saw no wrong write, and 900 more jobs
+    did not show it again. Training goes on after a crash from where it was, so after this one,
+    and no other, the jobs are started once more, and a warning says where each thread stood.
     """
     codes, said = start_once(processes, tokens, jobs)
-    if min(codes) < 0:
+    if -signal.SIGABRT in codes and DAMAGE in said:
         warnings.warn(f"a process was brought down ({codes}):\n{said}", stacklevel=2)
         codes, said = start_once(processes, tokens, jobs)
     assert codes == [0] * processes, said
@@ -159,10 +160,7 @@ def runs(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def job(name: str, until: int = 99, **changes: Any) -> dict[str, Any]:
         recipe = {**RECIPE, **changes}
-        return {
-            "folder": str(top / name), "recipe": recipe, "until": until, "shape": SHAPE,
-            "dies": None,
-        }  # fmt: skip
+        return {"folder": str(top / name), "recipe": recipe, "until": until, "shape": SHAPE}
 
     # In two: all of it, with all of the model in each process and with a share; and a part.
     start(2, tokens, [
