@@ -85,7 +85,10 @@ ROWS: dict[str, tuple[list[str], object | None]] = {
     "no infilling, best fit": (["training.infilling_rate=0", 'training.packing="best_fit"'], None),
     "spikes left out": (["training.spike_sigma=6"], None),
     "twice the batch": (["training.tokens_per_step=4096"], None),
-    "half the rates": (["training.adamw_lr=3e-3", "training.muon_lr=3e-3"], None),
+    "half the rates": (["training.adamw_lr=3e-3", "training.muon_lr=1.5e-3"], None),
+    "twice Muon's rate": (["training.muon_lr=6e-3"], None),
+    "contexts of 512": (["model.context_length=512"], None),
+    "products in fp32": (['training.precision="fp32"'], None),
 }
 """Name → (what is set, what is patched)."""
 

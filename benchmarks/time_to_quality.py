@@ -4,9 +4,10 @@ One corpus (this machine's installed Python, built once into the run folder), on
 bytes, the same blocks (layers, heads, width) for all sides:
 
 - **A**: transformers' Trainer with bf16 on (where it is not emulated), GPT-2's byte-level BPE
-  trained anew, overflow chunks of 128 tokens as in the Hugging Face course (chapter 7.6), AdamW and
-  cosine, warm-up of 5 % of its steps, ``--minutes`` long. Each of ``--rates`` is first tried for a
-  fifth of them, then each of ``--rows`` at the best rate; the best of both is what A trains with.
+  trained anew, overflow chunks of 128 tokens as in the Hugging Face course (chapter 7.6), AdamW,
+  warm-up of 5 % and a cosine, both by the clock, so that they end when its ``--minutes`` do. Each
+  of ``--rates`` is first tried for a fifth of them, then each of ``--rows`` at the best rate; the
+  best of both is what A trains with.
 - **A'**: the course as written: rate 5e-4, 32 rows at a time and 8 of them a step, warm-up of
   1,000 steps, fp32, for the same time.
 - **B**: ``codeling train`` for a fifth of A's minutes and for a tenth (``--shares``), as the preset
@@ -152,10 +153,20 @@ def hugging_face(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             done = self.elapsed()
-            ended = done >= seconds or state.global_step >= args.max_steps
-            if args.max_steps > 10 and (ended or done >= (len(curve) + 1) * seconds / points):
+            ended = done >= seconds
+            if ended or done >= (len(curve) + 1) * seconds / points:
                 self.measure(done)
             control.should_training_stop = ended
+
+        def rate(self, step: int) -> float:
+            """Share of the peak: warm-up, then a cosine that ends when the time does."""
+            done, begins = self.elapsed() / seconds, 0.0
+            if isinstance(warm_up, int):
+                if step < warm_up:
+                    return step / warm_up
+            elif done < (begins := warm_up):
+                return done / begins
+            return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (done - begins) / (1 - begins)))
 
         def measure(self, done: float) -> None:
             began = time.perf_counter()
@@ -169,25 +180,20 @@ def hugging_face(
             print(f"  {done:6.0f} s  {found:.3f}", flush=True)
             self.outside += time.perf_counter() - began
 
-    def go(steps: int) -> float:
-        clock = Clock()
-        arguments = transformers.TrainingArguments(
-            output_dir=str(folder / "trainer"), per_device_train_batch_size=rows,
-            gradient_accumulation_steps=accumulation, max_steps=steps, learning_rate=rate,
-            lr_scheduler_type="cosine", weight_decay=0.1, bf16=bf16,
-            warmup_steps=warm_up if isinstance(warm_up, int) else max(1, int(steps * warm_up)),
-            report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
-        )  # fmt: skip
-        trainer = transformers.Trainer(model, arguments, train_dataset=Chunks(), callbacks=[clock])
-        trainer.train()
-        return clock.elapsed()
+    class ByTheClock(transformers.Trainer):  # type: ignore[misc]
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            chosen = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(chosen, clock.rate)
+            return self.lr_scheduler
 
-    begun = {name: value.clone() for name, value in model.state_dict().items()}
-    go(4)
-    per_step = go(10) / 10  # the horizon of the cosine is planned from a few steps, as ours is
-    model.load_state_dict(begun)
-    go(max(12, int(seconds / per_step)))
+    clock = Clock()
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder / "trainer"), per_device_train_batch_size=rows,
+        gradient_accumulation_steps=accumulation, max_steps=10**9, learning_rate=rate,
+        weight_decay=0.1, bf16=bf16, report_to=[], save_strategy="no", logging_strategy="no",
+        disable_tqdm=True, use_cpu=not torch.cuda.is_available(),
+    )  # fmt: skip
+    ByTheClock(model, arguments, train_dataset=Chunks(), callbacks=[clock]).train()
     return curve
 
 
