@@ -158,14 +158,15 @@ def hugging_face(
                 self.measure(done)
             control.should_training_stop = ended
 
-        def rate(self, step: int) -> float:
-            """Share of the peak: warm-up, then a cosine that ends when the time does."""
-            done, begins = self.elapsed() / seconds, 0.0
+        def fraction(self, step: int) -> float:
+            """Of the peak rate: warm-up, then a cosine that ends when the time does."""
+            done = self.elapsed() / seconds
             if isinstance(warm_up, int):
-                if step < warm_up:
-                    return step / warm_up
-            elif done < (begins := warm_up):
-                return done / begins
+                warmed, begins = step / warm_up, 0.0
+            else:
+                warmed, begins = done / warm_up, warm_up
+            if warmed < 1:
+                return warmed
             return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (done - begins) / (1 - begins)))
 
         def measure(self, done: float) -> None:
@@ -183,7 +184,7 @@ def hugging_face(
     class ByTheClock(transformers.Trainer):  # type: ignore[misc]
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             chosen = self.optimizer if optimizer is None else optimizer
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(chosen, clock.rate)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(chosen, clock.fraction)
             return self.lr_scheduler
 
     clock = Clock()
