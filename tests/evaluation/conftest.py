@@ -13,7 +13,8 @@ from codeling.evaluation.datafiles import DataFile
 from codeling.evaluation.problems import ProblemSet, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox, Verdict
 from codeling.generation.decoding import Output
-from codeling.generation.engine import Completion, Engine, Settings
+from codeling.generation.engine import Completion, Engine
+from codeling.generation.settings import Settings
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer

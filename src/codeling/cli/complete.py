@@ -74,7 +74,8 @@ def complete(
         raise UsageError('give either --prompt TEXT or a FILE (or "-" for standard input)')
     text = _read(file) if file is not None else prompt or ""
 
-    from codeling.generation.engine import Engine, Options
+    from codeling.generation.engine import Engine
+    from codeling.generation.settings import Options
 
     if temperature is None:
         temperature = SAMPLING_TEMPERATURE if n > 1 else 0.0

@@ -26,7 +26,8 @@ from codeling.evaluation.pass_at_k import pass_at_k
 from codeling.evaluation.problems import Problem, ProblemSet
 from codeling.evaluation.results import Record, Value, scores
 from codeling.evaluation.sandbox import Job, Verdict
-from codeling.generation.engine import Completion, Engine, Options
+from codeling.generation.engine import Completion, Engine
+from codeling.generation.settings import Options
 from codeling.progress import SILENT, Progress
 
 PASSED = "passed"

@@ -24,14 +24,15 @@ This module must not know about files other than a model folder's, nor about soc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from codeling.errors import TokenizerError, UsageError
 from codeling.generation.decoding import FinishReason, Output
-from codeling.generation.sampling import Sampling, sample
+from codeling.generation.sampling import sample
+from codeling.generation.settings import Options, Settings
 from codeling.model import weights
 from codeling.model.cache import KeyValueCache
 from codeling.model.gpt2 import GPT2
@@ -41,49 +42,6 @@ from codeling.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-class Options(TypedDict, total=False):
-    """The keywords of :meth:`Engine.complete` and its siblings: the fields of :class:`Settings`."""
-
-    max_new_tokens: int
-    temperature: float
-    prose_temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    stop: str | Sequence[str]
-    stop_at_block_end: bool
-    script_ends: Sequence[str]
-    seed: int
-
-
-@dataclass(frozen=True)
-class Settings(Sampling):
-    """How ids are picked, and where a completion ends."""
-
-    max_new_tokens: int = 128
-    """At most this many tokens; those that write the end of a healed prompt again count too."""
-    stop: str | Sequence[str] = ()
-    """Texts that end a completion; none of them is ever part of it. One, or several."""
-    stop_at_block_end: bool = False
-    """End where the function body ends (:class:`~codeling.generation.blocks.BlockEnd`), and not by
-    ``<|endoftext|>`` within a string or brackets, unless an infilling's suffix may close them."""
-    script_ends: Sequence[str] = ()
-    """Where ``stop_at_block_end`` is asked for and the prompt stands in no definition: end before a
-    line that begins with one of these (:class:`~codeling.generation.scripts.ScriptEnd`)."""
-
-    def __post_init__(self) -> None:
-        """Check every value. :raises UsageError: one is out of range."""
-        super().__post_init__()
-        if self.max_new_tokens < 1:
-            raise UsageError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
-        if "" in self.stops:
-            raise UsageError("a stop string must not be empty")
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings, however many were given."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
 
 @dataclass(frozen=True)
