@@ -55,12 +55,13 @@ def test_json_has_every_completion(folder: Path) -> None:
     result = run(
         folder, "--prompt", "def f():", "--suffix", "\nx = 1\n", "-n", "3", "--temperature", "1.5",
         "--top-k", "40", "--top-p", "0.9", "--prose-temperature", "2", "--stop", "e",
-        "--stop", "(", "--block", "--seed", "7", "--max-new-tokens", "9", "--json",
+        "--stop", "(", "--block", "--seed", "7", "--max-new-tokens", "9", "--max-repeats", "1",
+        "--json",
     )  # fmt: skip
     answer = json.loads(result.stdout)
     expected = Engine.load(folder).complete_many(
         "def f():", 3, "\nx = 1\n", temperature=1.5, top_k=40, top_p=0.9, prose_temperature=2.0,
-        stop=["e", "("], stop_at_block_end=True, seed=7, max_new_tokens=9,
+        stop=["e", "("], stop_at_block_end=True, seed=7, max_new_tokens=9, max_repeats=1,
     )  # fmt: skip
     assert (answer["prompt"], answer["suffix"]) == ("def f():", "\nx = 1\n")
     assert [c["text"] for c in answer["completions"]] == [c.text for c in expected]

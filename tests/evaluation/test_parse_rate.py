@@ -52,6 +52,7 @@ def rate(engine: Scripted, functions: list[Function], completions: int) -> Any:
         temperature=0.2,
         prose_temperature=0.9,
         top_p=0.8,
+        max_repeats=4,
         seed=5,
     )
 
@@ -146,7 +147,7 @@ def test_the_rate_counts_every_completion() -> None:
     assert (round(low, 4), round(high, 4)) == (0.352, 0.648)
     assert engine.options == {
         "max_new_tokens": 7, "temperature": 0.2, "prose_temperature": 0.9, "top_p": 0.8,
-        "seed": 5, "stop_at_block_end": True,
+        "max_repeats": 4, "seed": 5, "stop_at_block_end": True,
     }  # fmt: skip
     assert {s.completion for s in result.samples if s.finish_reason == "length"} == {"    x = 1\n"}
 

@@ -9,6 +9,7 @@ import transformers
 from codeling.errors import ModelError, TokenizerError, UsageError
 from codeling.generation import engine as engine_module
 from codeling.generation.blocks import cut_at_block_end
+from codeling.generation.cycles import SHORT
 from codeling.generation.engine import Engine, window_start
 from codeling.model import weights
 from codeling.model.config import GPT2Config
@@ -88,7 +89,7 @@ def slowly(engine: Engine, prompt: str, suffix: str | None, max_new_tokens: int)
 def test_cached_decoding_equals_full_passes_past_the_contexts_end(
     engine: Engine, prompt: str
 ) -> None:
-    completion = engine.complete(prompt, max_new_tokens=3 * CONTEXT)
+    completion = engine.complete(prompt, max_new_tokens=3 * CONTEXT, max_repeats=0)
     assert list(completion.ids) == slowly(engine, prompt, None, 3 * CONTEXT)
     assert completion.finish_reason in ("length", "end_of_text")
 
@@ -98,7 +99,7 @@ def test_cached_decoding_equals_full_passes_past_the_contexts_end(
 def test_infilling_equals_full_passes_and_ends_where_the_context_is_full(
     engine: Engine, prompt: str, suffix: str
 ) -> None:
-    completion = engine.complete(prompt, suffix, max_new_tokens=3 * CONTEXT)
+    completion = engine.complete(prompt, suffix, max_new_tokens=3 * CONTEXT, max_repeats=0)
     assert list(completion.ids) == slowly(engine, prompt, suffix, 3 * CONTEXT)
     assert len(engine.prepare(prompt, suffix, 3 * CONTEXT).ids) <= CONTEXT - CONTEXT // 2
 
@@ -109,6 +110,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"temperature": 0.8, "top_k": 20, "top_p": 0.9, "stop": ["e", "\n"]},
     {"temperature": 2.0, "stop_at_block_end": True},
     {"temperature": 0.5, "prose_temperature": 2.0, "stop_at_block_end": True},
+    {"max_repeats": 0},
+    {"max_repeats": 1},
 ]
 
 
@@ -174,6 +177,20 @@ def test_no_block_ends_within_a_string_or_brackets(engine: Engine, prompt: str) 
     assert ending.complete(prompt, "\n", stop_at_block_end=True).ids == ()
     closed = "def f():\n    return (1)\n"
     assert ending.complete(closed, stop_at_block_end=True).finish_reason == "end_of_text"
+
+
+def test_what_goes_in_circles_is_left_unless_the_prompt_has_to_be_written_again(
+    engine: Engine,
+) -> None:
+    x = engine.tokenizer.encode("x")[0]
+    stubborn = preferring(engine, x)
+    assert set(stubborn.complete("", max_new_tokens=40, max_repeats=0).ids) == {x}
+    ids = stubborn.complete("", max_new_tokens=40).ids
+    runs = "".join("x" if each == x else " " for each in ids).split()
+    assert max(map(len, runs)) == 1 + SHORT
+    assert len(runs) > 2
+    prompt = "retur" * 40
+    assert stubborn.complete(prompt, max_new_tokens=9, max_repeats=1).text
 
 
 def test_docstrings_and_comments_are_prose(engine: Engine) -> None:
@@ -299,7 +316,7 @@ def test_hugging_faces_pipeline_generates_our_ids(folder: Path, engine: Engine) 
         theirs = pipe.model.generate(torch.tensor([ids]), max_new_tokens=room, do_sample=False)
         new = theirs[0, len(ids) :].tolist()
         new = new[: new.index(engine.tokenizer.end_of_text)] if 0 in new else new
-        assert list(engine.complete(prompt, max_new_tokens=room).ids) == new
+        assert list(engine.complete(prompt, max_new_tokens=room, max_repeats=0).ids) == new
     answer = pipe("import os", max_new_tokens=5, do_sample=False)
     assert answer[0]["generated_text"].startswith("import os")
 

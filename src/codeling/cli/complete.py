@@ -49,6 +49,12 @@ def complete(
     top_p: Annotated[
         float | None, typer.Option(help="Only the likeliest tokens that together have P.")
     ] = None,
+    max_repeats: Annotated[
+        int,
+        typer.Option(
+            help="The same tokens so many times in a row, short runs more often; 0: no limit."
+        ),
+    ] = 3,
     stop: Annotated[
         list[str] | None, typer.Option(help="End before this text. May be given again.")
     ] = None,
@@ -85,6 +91,7 @@ def complete(
         prose_temperature=prose_temperature,
         top_k=top_k,
         top_p=top_p,
+        max_repeats=max_repeats,
         stop=stop or (),
         stop_at_block_end=block,
         seed=seed,

@@ -73,6 +73,7 @@ def _finale(folder: Path, settings: "EvaluationRecipe") -> dict[str, Any]:
         temperature=settings.temperature,
         prose_temperature=settings.prose_temperature,
         top_p=settings.top_p,
+        max_repeats=settings.max_repeats,
         seed=settings.seed,
         stop_at_block_end=True,
     )

@@ -59,12 +59,13 @@ class Sampling:
     """Completions decoded together; also how much is done between two notes in the journal."""
 
     def options(self) -> Options:
-        """For the engine, without where a completion ends."""
+        """For the engine: the model alone, as others measure it; not where a completion ends."""
         return Options(
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,
+            max_repeats=0,
             seed=self.seed,
         )
 

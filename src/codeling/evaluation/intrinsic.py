@@ -144,6 +144,7 @@ def evaluate(
             temperature=settings.temperature,
             prose_temperature=settings.prose_temperature,
             top_p=settings.top_p,
+            max_repeats=settings.max_repeats,
             seed=settings.seed,
             progress=progress,
         )

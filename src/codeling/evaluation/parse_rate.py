@@ -114,6 +114,7 @@ def parse_rate(
     temperature: float,
     prose_temperature: float | None = None,
     top_p: float | None = None,
+    max_repeats: int,
     seed: int,
     progress: Progress = SILENT,
 ) -> ParseRate:
@@ -145,6 +146,7 @@ def parse_rate(
                 temperature=temperature,
                 prose_temperature=prose_temperature,
                 top_p=top_p,
+                max_repeats=max_repeats,
                 seed=seed,
                 stop_at_block_end=True,
             )

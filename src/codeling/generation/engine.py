@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from codeling.errors import TokenizerError, UsageError
+from codeling.generation.cycles import Cycles
 from codeling.generation.decoding import FinishReason, Output
 from codeling.generation.sampling import sample
 from codeling.generation.settings import Options, Settings
@@ -212,7 +213,8 @@ class Engine:
         output = Output(
             prompt, settings.stops, settings.stop_at_block_end, tuple(settings.script_ends)
         )
-        return _Row(healed, number, suffix is not None, output)
+        cycles = Cycles(healed.ids, settings.max_repeats) if settings.max_repeats else None
+        return _Row(healed, number, suffix is not None, output, cycles)
 
     def _decode(self, rows: list["_Row"], settings: Settings) -> Iterator[tuple["_Row", str]]:
         """Decode ``rows`` together until each has ended; yields what each may newly show."""
@@ -231,6 +233,8 @@ class Engine:
             self._hold_to_prompts(logits, rows)
             if settings.stop_at_block_end:
                 self._forbid_early_end(logits, rows)
+            if settings.max_repeats:
+                self._forbid_cycles(logits, rows)
             in_prose = None
             if settings.prose_temperature is not None:
                 in_prose = [row.output.in_prose for row in rows]
@@ -260,11 +264,20 @@ class Engine:
         early = [i for i, row in enumerate(rows) if row.output.is_open and not row.infilling]
         logits[early, self.tokenizer.end_of_text] = -torch.inf
 
+    @torch.inference_mode()
+    def _forbid_cycles(self, logits: Tensor, rows: list["_Row"]) -> None:
+        """What a row has written several times in a row it does not write once more."""
+        for scores, row in zip(logits, rows, strict=True):
+            if row.cycles and not row.pending:
+                scores[row.cycles.going_on()] = -torch.inf
+
     def _push(self, row: "_Row", picked: int, max_new_tokens: int) -> str:
         """Add an id to a row; the text that may be shown after it."""
         if picked == self.tokenizer.end_of_text:
             return row.output.finish("end_of_text")
         row.tokens.append(picked)
+        if row.cycles:
+            row.cycles.add(picked)
         new = self.tokenizer.token_bytes[picked][len(row.pending) :]
         row.pending = self._vocabulary.after(row.pending, picked)
         text = row.output.feed(new)
@@ -320,7 +333,9 @@ class Engine:
 class _Row:
     """One sample being decoded."""
 
-    def __init__(self, prompt: Healed, number: int, infilling: bool, output: Output) -> None:
+    def __init__(
+        self, prompt: Healed, number: int, infilling: bool, output: Output, cycles: Cycles | None
+    ) -> None:
         self.tokens = list(prompt.ids)
         self.num_prompt = len(self.tokens)
         self.pending = prompt.pending
@@ -329,6 +344,7 @@ class _Row:
         """Among the samples of its prompt."""
         self.infilling = infilling
         self.output = output
+        self.cycles = cycles
 
     @property
     def num_new(self) -> int:

@@ -19,6 +19,7 @@ class Options(TypedDict, total=False):
     stop: str | Sequence[str]
     stop_at_block_end: bool
     script_ends: Sequence[str]
+    max_repeats: int
     seed: int
 
 
@@ -36,12 +37,17 @@ class Settings(Sampling):
     script_ends: Sequence[str] = ()
     """Where ``stop_at_block_end`` is asked for and the prompt stands in no definition: end before a
     line that begins with one of these (:class:`~codeling.generation.scripts.ScriptEnd`)."""
+    max_repeats: int = 3
+    """The same tokens may come so many times in a row, short runs more often
+    (:class:`~codeling.generation.cycles.Cycles`); 0: as often as the model likes."""
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: one is out of range."""
         super().__post_init__()
         if self.max_new_tokens < 1:
             raise UsageError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
+        if self.max_repeats < 0:
+            raise UsageError(f"max_repeats must be 0 or more, not {self.max_repeats}")
         if "" in self.stops:
             raise UsageError("a stop string must not be empty")
 

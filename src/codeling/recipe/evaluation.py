@@ -14,10 +14,12 @@ class EvaluationRecipe(Section):
     """Function bodies completed for the parse rate."""
     max_new_tokens: Positive = 192
     """Of each completion."""
-    temperature: float = Field(0.5, ge=0)
+    temperature: float = Field(0.2, ge=0)
     """Of each completion; 0 is greedy."""
     prose_temperature: float = Field(1.0, ge=0)
     """Within comments and triple-quoted strings."""
     top_p: float = Field(0.95, gt=0, le=1)
     """Only the likeliest tokens that together have so much."""
+    max_repeats: int = Field(3, ge=0)
+    """The same tokens may come so many times in a row, short runs more often; 0: no limit."""
     seed: int = Field(0, ge=0)
