@@ -51,7 +51,7 @@ class Plan:
     tokens_per_step: int
     micro_batch_size: int
     matrix_flops: float
-    """Operations per second of a matrix product on the machine that planned it."""
+    """Operations per second of a matrix product, measured where the training began or goes on."""
 
     @property
     def num_tokens(self) -> int:

@@ -12,7 +12,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from codeling.training import distributed, guard, metrics, resume, sharing, stat
 from codeling.training.averaging import TailAverage
 from codeling.training.feed import Feed
 from codeling.training.guard import Seen
-from codeling.training.machine import Machine, set_up
+from codeling.training.machine import Machine, matrix_rate, set_up
 from codeling.training.planning import make_plan, validation_tokens
 from codeling.training.schedule import is_due, learning_rate
 from codeling.training.state import Plan, TrainingState
@@ -184,7 +184,8 @@ class _Run:
             self.restored = self.checkpoints / name
             found = state.load_without_tensors(self.restored)
             self.step, self.seconds = found.step, found.seconds
-            self.plan, self.seen = found.plan, found.seen
+            rate = self.world.told(lambda: matrix_rate(self.machine))  # it may be another machine
+            self.plan, self.seen = replace(found.plan, matrix_flops=rate), found.seen
             self.average = TailAverage(self.plan.num_steps, self.recipe.average_tail)
             resume.load(self.restored, self.updater, self.average)
             self._read_for(self.plan, found.position)
