@@ -233,8 +233,7 @@ class Engine:
             self._hold_to_prompts(logits, rows)
             if settings.stop_at_block_end:
                 self._forbid_early_end(logits, rows)
-            if settings.max_repeats:
-                self._forbid_cycles(logits, rows)
+            self._forbid_cycles(logits, rows)
             in_prose = None
             if settings.prose_temperature is not None:
                 in_prose = [row.output.in_prose for row in rows]
@@ -268,8 +267,8 @@ class Engine:
     def _forbid_cycles(self, logits: Tensor, rows: list["_Row"]) -> None:
         """What a row has written several times in a row it does not write once more."""
         for scores, row in zip(logits, rows, strict=True):
-            if row.cycles and not row.pending:
-                scores[row.cycles.going_on()] = -torch.inf
+            if row.cycles and not row.pending and (going_on := row.cycles.going_on()):
+                scores[going_on] = -torch.inf
 
     def _push(self, row: "_Row", picked: int, max_new_tokens: int) -> str:
         """Add an id to a row; the text that may be shown after it."""
