@@ -32,6 +32,7 @@ from codeling.model.gpt2 import GPT2
 from codeling.recipe import Recipe, parse_recipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics, state
+from codeling.training.machine import choose_device
 from codeling.training.trainer import Inputs, train
 
 Result = dict[str, Any]
@@ -203,6 +204,7 @@ class Bench:
         seconds = time.perf_counter() - began
         model = GPT2(config)
         model.load_state_dict(state.load(result.checkpoint).weights)
+        model.to(choose_device(settings.device))
         shutil.rmtree(folder)
         scored = bits_per_byte(model, tokenizer, self.held_out(), max_bytes=self._asked.score_bytes)
         return model, {

@@ -64,17 +64,11 @@ def main() -> None:
     functions = list(iterate(asked.run / "corpus", "validation", "functions"))
     for temperature in asked.temperatures:
         for times in (0, usual.max_repeats):
-            rate = parse_rate(
-                engine,
-                functions,
-                completions=asked.completions,
-                max_new_tokens=usual.max_new_tokens,
-                temperature=temperature,
-                prose_temperature=usual.prose_temperature if temperature else None,
-                top_p=usual.top_p,
-                max_repeats=times,
-                seed=usual.seed,
-            )
+            changes = {"temperature": temperature, "max_repeats": times}
+            if not temperature:
+                changes["prose_temperature"] = None
+            options = usual.options | changes
+            rate = parse_rate(engine, functions, completions=asked.completions, **options)
             reasons = Counter(sample.finish_reason for sample in rate.samples)
             low, high = rate.interval()
             print(

@@ -15,104 +15,23 @@ A larger share for validation than a run's: more packages to be scored on, each 
 alike.
 
 With --equal every cut gets that many entries; without, each has those of its recipe. Besides the
-peers' cuts there is ``python`` and variants of it, each with one thing changed (``--cuts explored``
-takes all).
+peers' cuts there is ``python`` and variants of it, each with one thing changed, and other ways to
+learn the entries (``--cuts explored`` takes all; ``benchmarks/cuts.py`` describes them).
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
-from tokenizers import pre_tokenizers
 
 from cells import Bench, add_options, print_table
 from codeling.dataset.draws import Purpose, generator
-from codeling.errors import TokenizerError
 from codeling.model.gpt2 import GPT2
-from codeling.recipe import Cut, Recipe
 from codeling.tokenizer.healing import Vocabulary
-from codeling.tokenizer.measure import TIKTOKEN_CUTS
-from codeling.tokenizer.pretokenizer import (
-    BLANKS,
-    INDENTATION,
-    NEWLINES,
-    NUMBER,
-    OPERATOR,
-    WORD,
-    pre_tokenizer_named,
-    pre_tokenizer_of,
-)
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.tokenizer.train import train as learn
-
-FIRST = "ours"
-OURS: dict[str, Cut] = {FIRST: "gpt2", "python": "python"}
-"""Row → the cut that a recipe names."""
-SMALLER = (40_000, 32_768, 24_576, 16_384, 12_288, 8_192, 4_096, 2_048, 1_024, 512)
-"""Tried in turn where a corpus gives fewer entries than a recipe asks for."""
-
-
-def changed(**parts: str) -> pre_tokenizers.PreTokenizer:
-    """``python`` with some of its alternatives replaced; ``first`` goes before all of them."""
-    parts_of_python = {
-        "first": "", "indentation": INDENTATION, "word": WORD, "number": NUMBER,
-        "operator": OPERATOR, "newlines": NEWLINES, "blanks": BLANKS,
-    }  # fmt: skip
-    return pre_tokenizer_of("|".join(each for each in (parts_of_python | parts).values() if each))
-
-
-def peers() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int]]:
-    """What others train: name → (the cut, the entries of its recipe)."""
-    single_digits = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )
-    return {
-        "CodeParrot": (pre_tokenizer_of(TIKTOKEN_CUTS["gpt2"]), 32_768),
-        "course": (pre_tokenizer_of(TIKTOKEN_CUTS["gpt2"]), 50_000),
-        "StarCoder": (single_digits, 49_152),
-        "cl100k's cut": (pre_tokenizer_of(TIKTOKEN_CUTS["cl100k_base"]), 32_768),
-    }
-
-
-def explored() -> dict[str, pre_tokenizers.PreTokenizer]:
-    """Variants of ``python``, each with one nuance of the language cut in another way."""
-    signs = r"[^\s\p{L}\p{N}]"
-    python_operators = (
-        r" ?(?:\*\*=?|//=?|->|:=|<<=?|>>=?|[-+*/%@&|^=!<>]=|\.\.\.|\"\"\"|'''|" + signs + ")"
-    )
-    camel_case = r" ?(?:\p{Lu}?[\p{Ll}\p{Lo}\p{Lm}]+|\p{Lu}+(?!\p{Ll})|\p{L})"
-    return {
-        "line ends with the signs before": changed(operator=OPERATOR + r"[\r\n]*"),
-        "line end with indentation": changed(newlines=r"\s*[\r\n]+[ \t]*"),
-        "last blank to the word": changed(indentation="", newlines=""),
-        "indentation by four": changed(indentation=r" {4}|[ \t]{2,}?(?= {4}|[^ \t])|\t"),
-        "words without blank": changed(word=r"\p{L}+"),
-        "signs and line ends single": changed(operator=rf" ?{signs}", newlines=r"\s*[\r\n]"),
-        "all of these fine": changed(
-            operator=rf" ?{signs}", newlines=r"\s*[\r\n]", number=r"\p{N}", word=camel_case
-        ),
-        "identifiers whole": changed(word=r" ?[\p{L}_]+"),
-        "camelCase": changed(word=camel_case),
-        "dunders whole": changed(first=r" ?__\p{L}+(?:_\p{L}+)*__"),
-        "dot with the name": changed(word=r"[ .]?\p{L}+"),
-        "signs single": changed(operator=rf" ?{signs}"),
-        "Python's operators": changed(operator=python_operators),
-        "digits single": changed(number=r"\p{N}"),
-        "numbers whole": changed(number=r"0[xXbBoO][0-9a-fA-F_]+|\p{N}[\p{N}_]*"),
-        "string prefixes": changed(first=r" ?[rbfuRBFU]{1,2}(?:\"\"\"|'''|[\"'])"),
-    }
-
-
-def cuts() -> dict[str, tuple[pre_tokenizers.PreTokenizer, int | None]]:
-    """Name → (the cut, the entries of its recipe; None for our rule)."""
-    ours = {name: (pre_tokenizer_named(cut), None) for name, cut in OURS.items()}
-    return {**ours, **peers(), **{name: (cut, None) for name, cut in explored().items()}}
+from cuts import FIRST, explored, kinds, learned_otherwise, peers, tokenizer_of, with_dropout
 
 
 def options() -> argparse.Namespace:
@@ -123,12 +42,13 @@ def options() -> argparse.Namespace:
     add_options(parser, minutes=6.0)
     parser.add_argument("--equal", type=int, nargs="+", help="entries for every cut")
     parser.add_argument(
-        "--cuts", nargs="*", choices=["explored", *cuts()], default=[FIRST, *peers()]
+        "--cuts", nargs="*", choices=["explored", *kinds()], default=[FIRST, *peers()]
     )
     parser.add_argument("--lines", type=int, default=400, help="next lines that are scored")
     asked = parser.parse_args()
     if "explored" in asked.cuts:
-        asked.cuts = [*OURS, *explored(), *(each for each in asked.cuts if each in peers())]
+        others = [each for each in asked.cuts if each in peers()]
+        asked.cuts = [FIRST, "python", *explored(), *learned_otherwise(), *others]
     return asked
 
 
@@ -140,7 +60,7 @@ def main() -> None:
     assert isinstance(recipe.tokenizer.vocab_size, int)
     rows = []
     for name in asked.cuts:
-        usual = cuts()[name][1] or recipe.tokenizer.vocab_size
+        usual = kinds()[name].entries or recipe.tokenizer.vocab_size
         rows += [(name, tokenizer_of(name, n, recipe, bench)) for n in asked.equal or [usual]]
     recipes = [recipe] * len(rows)
     if not (asked.tokens or asked.steps):
@@ -151,6 +71,8 @@ def main() -> None:
             cell = bench.cell(name, tokenizer, seed, chosen)
             if bench.is_done(cell):
                 continue
+            if share := kinds()[name].dropout:  # its own file of ids; all else without dropout
+                bench.tokens(name, with_dropout(tokenizer, share), "train")
             model, result = bench.train(cell, name, tokenizer, chosen)
             lines = next_lines(model, tokenizer, bench.held_out(), asked.lines)
             bench.keep(cell, result | lines)
@@ -164,28 +86,6 @@ def main() -> None:
             "next_line_stripped": "stripped",
         },
     )
-
-
-def tokenizer_of(name: str, wanted: int, recipe: Recipe, bench: Bench) -> Tokenizer:
-    """Learned once; where the corpus gives fewer entries, the largest of a few smaller sizes."""
-    pre_tokenizer, _ = cuts()[name]
-    for size in (wanted, *(each for each in SMALLER if each < wanted)):
-        path = bench.out / "tokenizers" / f"{name} {size}" / "tokenizer.json"
-        if path.exists():
-            return Tokenizer.load(path)
-        settings = recipe.tokenizer.model_copy(update={"vocab_size": size})
-        report = json.loads((bench.run / "corpus" / "report.json").read_bytes())
-        total = report["splits"]["train"]["bytes"]
-        try:
-            made = learn(
-                bench.texts("train"), settings, total_bytes=total, pre_tokenizer=pre_tokenizer
-            )
-        except TokenizerError as error:
-            print(f"{name}: {error}")
-            continue
-        made.save(path)
-        return made
-    raise SystemExit(f"{name}: the corpus is too small for any vocabulary")
 
 
 def next_lines(
@@ -226,8 +126,9 @@ def _nats(
     """
     target = tokenizer.encode(after)[: model.config.context_length // 2]
     ids = [tokenizer.end_of_text, *before, *target][-model.config.context_length - 1 :]
-    hidden = model.hidden(torch.tensor([ids[:-1]]))[0, -len(target) :]
-    logits = torch.nn.functional.linear(hidden, model.wte.weight.to(hidden.dtype)).float()
+    inputs = torch.tensor([ids[:-1]], device=model.wte.weight.device)
+    hidden = model.hidden(inputs)[0, -len(target) :]
+    logits = torch.nn.functional.linear(hidden, model.wte.weight.to(hidden.dtype)).float().cpu()
     for row, token in zip(logits, target, strict=True):
         if not pending:
             break

@@ -68,14 +68,7 @@ def _finale(folder: Path, settings: "EvaluationRecipe") -> dict[str, Any]:
 
     engine = Engine.load(folder)
     written = engine.complete_batch(
-        PROMPTS,
-        max_new_tokens=96,
-        temperature=settings.temperature,
-        prose_temperature=settings.prose_temperature,
-        top_p=settings.top_p,
-        max_repeats=settings.max_repeats,
-        seed=settings.seed,
-        stop_at_block_end=True,
+        PROMPTS, **(settings.options | {"max_new_tokens": 96, "stop_at_block_end": True})
     )
     evaluation = json.loads((folder / "evaluation.json").read_bytes())
     return {

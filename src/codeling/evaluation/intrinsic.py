@@ -140,13 +140,8 @@ def evaluate(
             engine,
             functions,
             completions=settings.completions,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            prose_temperature=settings.prose_temperature,
-            top_p=settings.top_p,
-            max_repeats=settings.max_repeats,
-            seed=settings.seed,
             progress=progress,
+            **settings.options,
         )
         if rate.samples:
             result["parse_rate"] = {

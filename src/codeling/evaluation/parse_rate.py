@@ -13,13 +13,17 @@ import textwrap
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from codeling.evaluation.draw import Located, in_drawn_order
 from codeling.evaluation.pass_at_k import wilson
 from codeling.generation.blocks import cut_unfinished
 from codeling.generation.engine import Engine
+from codeling.generation.settings import Options
 from codeling.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Outcome = Literal["parsed", "broken", "empty"]
 MAX_PROMPT_BYTES = 512
@@ -110,21 +114,16 @@ def parse_rate(
     functions: Iterable[Located],
     *,
     completions: int,
-    max_new_tokens: int,
-    temperature: float,
-    prose_temperature: float | None = None,
-    top_p: float | None = None,
-    max_repeats: int,
-    seed: int,
     progress: Progress = SILENT,
+    **options: "Unpack[Options]",
 ) -> ParseRate:
     """Complete bodies of held-out ``functions`` and see which parse.
 
-    Functions come in the drawn order of ``seed``, without those whose prompt is longer than
-    :data:`MAX_PROMPT_BYTES`. Where there are fewer than ``completions``,
-    each is completed several times; where there is none, there are no samples.
+    ``options`` are the engine's. Functions come in the drawn order of ``seed``, one of them,
+    without those whose prompt is longer than :data:`MAX_PROMPT_BYTES`. Where there are fewer than
+    ``completions``, each is completed several times; where there is none, there are no samples.
     """
-    in_order = in_drawn_order(functions, seed)
+    in_order = in_drawn_order(functions, options.get("seed", 0))
     prompted = ((function, function_prompt(function.text)) for function in in_order)
     usable = (
         (function, prompt)
@@ -142,13 +141,7 @@ def parse_rate(
             answers = engine.complete_batch(
                 [prompt for _, prompt in part],
                 n=per_function,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                prose_temperature=prose_temperature,
-                top_p=top_p,
-                max_repeats=max_repeats,
-                seed=seed,
-                stop_at_block_end=True,
+                **(options | {"stop_at_block_end": True}),
             )
             for (function, prompt), of_prompt in zip(part, answers, strict=True):
                 for answer in of_prompt[: completions - len(samples)]:

@@ -1,5 +1,7 @@
 """``[evaluation]``: what is measured on the test split once the model is trained."""
 
+from typing import Any
+
 from pydantic import Field
 
 from codeling.recipe.section import Positive, Section
@@ -23,3 +25,8 @@ class EvaluationRecipe(Section):
     max_repeats: int = Field(3, ge=0)
     """The same tokens may come so many times in a row, short runs more often; 0: no limit."""
     seed: int = Field(0, ge=0)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is asked of a completion: keywords of an engine's methods."""
+        return self.model_dump(exclude={"max_bytes", "completions"})
