@@ -108,15 +108,14 @@ def explored() -> dict[str, Kind]:
         "words across blanks": changed(word=r" ?\p{L}+(?: \p{L}+)*"),
         "three words and signs": changed(first=r" ?[^\s]+(?: [^\s]+){0,2}"),
         "sign with the word": changed(word=r"[^\r\n\p{L}\p{N}]?\p{L}+"),
-        "signs and line ends single": changed(operator=rf" ?{signs}", newlines=r"\s*[\r\n]"),
-        "all of these fine": changed(
-            operator=rf" ?{signs}", newlines=r"\s*[\r\n]", number=r"\p{N}", word=camel_case
-        ),
         "identifiers whole": changed(word=r" ?[\p{L}_]+"),
         "camelCase": changed(word=camel_case),
         "dunders whole": changed(first=r" ?__\p{L}+(?:_\p{L}+)*__"),
         "dot with the name": changed(word=r"[ .]?\p{L}+"),
         "signs single": changed(operator=rf" ?{signs}"),
+        "signs and digits single, camelCase": changed(
+            operator=rf" ?{signs}", number=r"\p{N}", word=camel_case
+        ),
         "Python's operators": changed(operator=python_operators),
         "digits single": changed(number=r"\p{N}"),
         "numbers whole": changed(number=r"0[xXbBoO][0-9a-fA-F_]+|\p{N}[\p{N}_]*"),
