@@ -52,11 +52,14 @@ def compare(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
-    for each in figures:
-        table.add_row(*row(each))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    rows = [row(each) for each in figures]
+    table.add_column(COLUMNS[0], overflow="fold")
+    for column, cells in list(zip(COLUMNS, zip(*rows, strict=True), strict=True))[1:]:
+        whole = max(map(len, (*column.split(), *cells)))  # a name can be divided, a figure not
+        table.add_column(column, justify="right", min_width=whole)
+    for each in rows:
+        table.add_row(*each)
     Console(highlight=False).print(table)
     typer.echo(f"{len(texts):,} files of {on}")
     if page is not None:
