@@ -64,10 +64,11 @@ def main() -> None:
     functions = list(iterate(asked.run / "corpus", "validation", "functions"))
     for temperature in asked.temperatures:
         for times in (0, usual.max_repeats):
-            changes = {"temperature": temperature, "max_repeats": times}
-            if not temperature:
-                changes["prose_temperature"] = None
-            options = usual.options | changes
+            options = usual.options | {
+                "temperature": temperature,
+                "prose_temperature": usual.prose_temperature if temperature else None,
+                "max_repeats": times,
+            }
             rate = parse_rate(engine, functions, completions=asked.completions, **options)
             reasons = Counter(sample.finish_reason for sample in rate.samples)
             low, high = rate.interval()

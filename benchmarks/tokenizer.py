@@ -31,7 +31,7 @@ from codeling.dataset.draws import Purpose, generator
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
-from cuts import FIRST, explored, kinds, learned_otherwise, peers, tokenizer_of, with_dropout
+from cuts import FIRST, kinds, peers, tokenizer_of, with_dropout
 
 
 def options() -> argparse.Namespace:
@@ -47,8 +47,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--lines", type=int, default=400, help="next lines that are scored")
     asked = parser.parse_args()
     if "explored" in asked.cuts:
-        others = [each for each in asked.cuts if each in peers()]
-        asked.cuts = [FIRST, "python", *explored(), *learned_otherwise(), *others]
+        asked.cuts = [each for each in kinds() if each in asked.cuts or each not in peers()]
     return asked
 
 

@@ -27,7 +27,7 @@ import torch
 from codeling.model.config import GPT2Config
 from codeling.recipe import TokenizerRecipe, TrainingRecipe
 from codeling.tokenizer.train import train as train_tokenizer
-from codeling.training.machine import choose_device, matrix_rate, multiplies_bf16, set_up
+from codeling.training.machine import Machine, matrix_rate, multiplies_bf16, set_up, wait_for
 from codeling.training.step import Updater
 
 PROCESSOR = GPT2Config(16_384, 512, 6, 6, 384), 8
@@ -39,12 +39,11 @@ Rows = np.ndarray[Any, Any]
 """Batches of rows of ids (B, R, T + 1)."""
 
 
-def ours(config: GPT2Config, rows: Rows) -> Callable[[int], float]:
+def ours(config: GPT2Config, rows: Rows, machine: Machine) -> Callable[[int], float]:
     """Steps of ours: a function from how many to their seconds."""
     _, count, length = rows.shape
     tokenizer = train_tokenizer([Path(__file__).read_text()], TokenizerRecipe(vocab_size=300))
     recipe = TrainingRecipe(adamw_lr=1e-3, muon_lr=1e-3, tokens_per_step=count * (length - 1))
-    machine = set_up()
     updater = Updater(recipe, config, tokenizer, machine)
 
     def take(steps: int) -> float:
@@ -58,12 +57,14 @@ def ours(config: GPT2Config, rows: Rows) -> Callable[[int], float]:
     return take
 
 
-def theirs(config: GPT2Config, rows: Rows, folder: Path, **options: bool) -> Callable[[int], float]:
+def theirs(
+    config: GPT2Config, rows: Rows, machine: Machine, folder: Path, **options: bool
+) -> Callable[[int], float]:
     """Steps of the Trainer of transformers, as its defaults and ``options`` make them."""
     import transformers
 
     count = rows.shape[1]
-    device = choose_device("auto")
+    device = machine.device
 
     class Singly(torch.utils.data.Dataset[dict[str, Any]]):
         def __len__(self) -> int:
@@ -104,8 +105,7 @@ def theirs(config: GPT2Config, rows: Rows, folder: Path, **options: bool) -> Cal
 
 def now(device: torch.device) -> float:
     """Seconds, once what was asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     return time.perf_counter()
 
 
@@ -128,11 +128,11 @@ def main() -> None:
     rows = np.random.default_rng(0).integers(0, config.vocab_size, size=shape)
     with tempfile.TemporaryDirectory() as folder:
         sides = {
-            "codeling": ours(config, rows),
-            "Trainer, fp32": theirs(config, rows, Path(folder)),
+            "codeling": ours(config, rows, machine),
+            "Trainer, fp32": theirs(config, rows, machine, Path(folder)),
         }
         if native:
-            sides["Trainer, bf16"] = theirs(config, rows, Path(folder), bf16=True)
+            sides["Trainer, bf16"] = theirs(config, rows, machine, Path(folder), bf16=True)
         rates: dict[str, list[float]] = {name: [] for name in sides}
         peaks = []
         for number in range(options.rounds):

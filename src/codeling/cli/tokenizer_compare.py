@@ -53,13 +53,13 @@ def compare(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    rows = [row(each) for each in figures]
-    table.add_column(COLUMNS[0], overflow="fold")
-    for column, cells in list(zip(COLUMNS, zip(*rows, strict=True), strict=True))[1:]:
-        whole = max(map(len, (*column.split(), *cells)))  # a name can be divided, a figure not
-        table.add_column(column, justify="right", min_width=whole)
-    for each in rows:
-        table.add_row(*each)
+    first, *columns = zip(COLUMNS, *map(row, figures), strict=True)
+    table.add_column(first[0], overflow="fold")
+    for title, *cells in columns:
+        whole = max(map(len, (*title.split(), *cells)))  # a name can be divided, a figure not
+        table.add_column(title, justify="right", min_width=whole)
+    for each in figures:
+        table.add_row(*row(each))
     Console(highlight=False).print(table)
     typer.echo(f"{len(texts):,} files of {on}")
     if page is not None:

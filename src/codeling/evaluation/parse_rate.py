@@ -19,7 +19,7 @@ from codeling.evaluation.draw import Located, in_drawn_order
 from codeling.evaluation.pass_at_k import wilson
 from codeling.generation.blocks import cut_unfinished
 from codeling.generation.engine import Engine
-from codeling.generation.settings import Options
+from codeling.generation.settings import Options, Settings
 from codeling.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def parse_rate(
     without those whose prompt is longer than :data:`MAX_PROMPT_BYTES`. Where there are fewer than
     ``completions``, each is completed several times; where there is none, there are no samples.
     """
-    in_order = in_drawn_order(functions, options.get("seed", 0))
+    in_order = in_drawn_order(functions, Settings(**options).seed)
     prompted = ((function, function_prompt(function.text)) for function in in_order)
     usable = (
         (function, prompt)

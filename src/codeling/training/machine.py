@@ -127,18 +127,19 @@ def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
     a = torch.randn(size, size, device=machine.device).to(machine.dtype)
     for _ in range(2):
         a @ a
-    _wait(machine.device)
+    wait_for(machine.device)
     best, deadline, now = float("inf"), time.perf_counter() + seconds, 0.0
     while now < deadline:
         start = time.perf_counter()
         a @ a
-        _wait(machine.device)
+        wait_for(machine.device)
         now = time.perf_counter()
         best = min(best, now - start)
     return 2 * size**3 / best
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Until what was asked of it is done; a processor has done it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
