@@ -23,8 +23,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from codeling.corpus.decontaminate import Contamination, Hit
-from codeling.corpus.problem_set import Problem, read_problems
+from codeling.corpus.decontamination.decontaminate import Contamination, Hit
+from codeling.corpus.decontamination.problem_sets import Problem, read_problems
 
 BATCH = 64
 WORD = re.compile(r"\w+")

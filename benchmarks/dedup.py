@@ -32,8 +32,8 @@ from rensa import RMinHash, RMinHashDeduplicator
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from codeling.corpus.near_duplicates import clusters
-from codeling.corpus.sketch import ngrams, sketches
+from codeling.corpus.dedup.minhash import ngrams, sketches
+from codeling.corpus.dedup.near_duplicates import clusters
 
 THRESHOLD, PERMUTATIONS, NGRAM = 0.7, 256, 5
 BATCH = 64

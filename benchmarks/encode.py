@@ -69,7 +69,7 @@ def main() -> int:
     import tiktoken
 
     from codeling.recipe import TokenizerRecipe
-    from codeling.tokenizer.engines import Encoded, fastest, reference
+    from codeling.tokenizer.encoders import Encoded, fastest, reference
     from codeling.tokenizer.pretokenizer import GPT2_EXPRESSION
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.tokenizer.train import train
@@ -134,7 +134,7 @@ def main() -> int:
 
 def same(ours: "object", theirs: "object", num_texts: int) -> int:
     """Of the first ``num_texts`` texts, how many have the same ids."""
-    from codeling.tokenizer.engines import Encoded
+    from codeling.tokenizer.encoders import Encoded
 
     assert isinstance(ours, Encoded)
     assert isinstance(theirs, Encoded)

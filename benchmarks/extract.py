@@ -27,13 +27,14 @@ import pyarrow as pa
 from tree_sitter import Node, Parser
 
 from codeling.cores import usable_cores
-from codeling.corpus import filters, problem_set
-from codeling.corpus.engine import Engine
+from codeling.corpus.build.executor import Engine
+from codeling.corpus.build.tasks import CHOSEN_SCHEMA, work_file
+from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.extract import LANGUAGE, tokenize_docstring
-from codeling.corpus.opt_out import OptOut
-from codeling.corpus.partitions import Partition, partitions
-from codeling.corpus.sources import SourceFile, list_files
-from codeling.corpus.work import CHOSEN_SCHEMA, work_file
+from codeling.corpus.filters import rules
+from codeling.corpus.filters.opt_out import OptOut
+from codeling.corpus.sources.files import SourceFile, list_files
+from codeling.corpus.sources.partitions import Partition, partitions
 from codeling.recipe import CorpusRecipe
 from codeling.recipe.cleaning import Redaction
 
@@ -124,7 +125,7 @@ class Ours:
         self._partitions = partitions(files, [])
         self._num_bytes = sum(file.num_bytes for file in files)
         OptOut.read(None).save(folder / "opt-out.json")
-        problem_set.save([], folder / "problems.json")
+        problem_sets.save([], folder / "problems.json")
         for partition in self._partitions:
             number = len(partition.files)
             columns = [np.zeros(number, np.int8), np.ones(number, np.int64), np.ones(number, bool)]
@@ -167,8 +168,8 @@ def chosen_files(num_bytes: int) -> list[SourceFile]:
     found = []
     for file in listed[::every]:
         try:
-            filters.decode(Path(file.location).read_bytes())
-        except (OSError, filters.UndecodableError):
+            rules.decode(Path(file.location).read_bytes())
+        except (OSError, rules.UndecodableError):
             continue
         found.append(file)
     return found
@@ -179,7 +180,7 @@ def over(files: list[SourceFile], work: Callable[[str], object]) -> Callable[[],
 
     def loop() -> None:
         for file in files:
-            work(filters.decode(Path(file.location).read_bytes()))
+            work(rules.decode(Path(file.location).read_bytes()))
 
     return loop
 
@@ -233,7 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Engine() as engine:
         ours = Ours(files, Path(folder), engine)
         ours()
-        texts = (filters.decode(Path(file.location).read_bytes()) for file in files)
+        texts = (rules.decode(Path(file.location).read_bytes()) for file in files)
         theirs = [record for text in texts for record in plain_records(text)]
         found = list(ours.records())
         assert len(found) == len(theirs), "both ways find the same functions"

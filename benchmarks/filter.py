@@ -39,12 +39,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeling.cores import usable_cores
-from codeling.corpus import problem_set
-from codeling.corpus.engine import ENVIRONMENT, Engine
-from codeling.corpus.items import Item, items
-from codeling.corpus.opt_out import OptOut
-from codeling.corpus.partitions import Partition, partitions
-from codeling.corpus.shards import local_shards, pieces
+from codeling.corpus.build.executor import ENVIRONMENT, Engine
+from codeling.corpus.decontamination import problem_sets
+from codeling.corpus.filters.opt_out import OptOut
+from codeling.corpus.readers.items import Item, items
+from codeling.corpus.sources.partitions import Partition, partitions
+from codeling.corpus.sources.shards import local_shards, pieces
 from codeling.recipe import CodeParrot, CorpusRecipe
 
 KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
@@ -160,7 +160,7 @@ def picked(task: str, settings: str) -> list[tuple[str, str]]:
 
 def survey(ours: Ours, folder: Path, engine: Engine) -> None:
     """All that `codeling corpus` does in its first pass: also filters, label and digest."""
-    problem_set.save([], folder / "problems.json")
+    problem_sets.save([], folder / "problems.json")
     settings = {"recipe": ours.recipe.model_dump(mode="json"), "folder": str(folder)}
     tasks = [partition.to_json() for partition in ours.partitions]
     num_bytes = sum(partition.num_bytes for partition in ours.partitions)

@@ -23,13 +23,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from cells import Bench, add_options, print_table
 from codeling.corpus.document import Document, iterate
-from codeling.dataset.draws import Purpose, generator
+from codeling.dataset.rng import Purpose, generator
 from codeling.evaluation.intrinsic import windows
 from codeling.generation.engine import Engine
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
+from runs import Bench, add_options, print_table
 
 AS_IS = "recipe"
 WORDS = ("plt", "pd", "sk", "fit", "predict")

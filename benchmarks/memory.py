@@ -25,7 +25,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeling.corpus.sources import list_files
+from codeling.corpus.sources.files import list_files
 from codeling.recipe import CorpusRecipe, read_recipe
 
 LIMIT_GB = 6.0
@@ -35,7 +35,7 @@ _NAME = re.compile(r"^[ \t]*(?:async )?(?:def|class) \w+", re.MULTILINE)
 BUILD = """
 import json, sys
 from pathlib import Path
-from codeling.corpus.pipeline import build
+from codeling.corpus.build.pipeline import build
 from codeling.progress import SILENT
 from codeling.recipe import CorpusRecipe
 values = json.loads(sys.argv[3])

@@ -3,7 +3,7 @@
 The orthogonalisation of matrices of the presets ``nano`` and ``mini``: ours in fp32 and the usual
 five steps of Newton and Schulz in fp32, in turns; ours in bf16, once. Prints the median time of
 each and between which singular values the middle nine tenths are then: the nearer to 1 the better.
-Where bf16 is emulated, ``training/step.py`` takes fp32.
+Where bf16 is emulated, ``training/train_step.py`` takes fp32.
 Run:  python benchmarks/muon.py
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from codeling.training.machine import matrix_rate, multiplies_bf16, set_up
-from codeling.training.muon import orthogonalised
+from codeling.training.optimizer.muon import orthogonalised
 
 ROUNDS = 5
 SHAPES = ((16, 192, 192), (4, 192, 768), (4, 768, 192), (4, 512, 512), (4, 512, 2048))

@@ -22,11 +22,11 @@ from collections import Counter
 from pathlib import Path
 
 from codeling.corpus.lexemes import LITERALS
-from codeling.corpus.redact import KINDS, findings, redact
+from codeling.corpus.redaction.redact import KINDS, findings, redact
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.corpus.planted import emails, key_lines
+from tests.corpus.redaction.planted import emails, key_lines
 
 
 def parses(text: str) -> bool:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codeling.evaluation import datafiles
-from codeling.evaluation.functional import PASSED, judge_references
-from codeling.evaluation.problems import LeftOut, Problem, read_problems
+from codeling.evaluation.data import datafiles
+from codeling.evaluation.data.problems import LeftOut, Problem, read_problems
 from codeling.evaluation.sandbox import Sandbox
-from codeling.evaluation.suites import SUITES, Suite
+from codeling.evaluation.suites.functional import PASSED, judge_references
+from codeling.evaluation.suites.registry import SUITES, Suite
 
 EMPTY = "    pass\n"
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from codeling.model.config import GPT2Config
 from codeling.recipe import parse_recipe
-from codeling.training import metrics, state
+from codeling.training import metrics
+from codeling.training.checkpoint import state
 from codeling.training.trainer import Inputs, StoppedError, train
 from library import write_library
 

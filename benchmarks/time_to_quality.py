@@ -42,7 +42,7 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import read_recipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import state
+from codeling.training.checkpoint import state
 from codeling.training.machine import choose_device, multiplies_bf16
 
 Curve = list[tuple[float, float]]

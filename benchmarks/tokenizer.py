@@ -16,7 +16,7 @@ alike.
 
 With --equal every cut gets that many entries; without, each has those of its recipe. Besides the
 peers' cuts there is ``python`` and variants of it, each with one thing changed, and other ways to
-learn the entries (``--cuts explored`` takes all; ``benchmarks/cuts.py`` describes them).
+learn the entries (``--cuts explored`` takes all; ``benchmarks/pretokenizers.py`` describes them).
 """
 
 import argparse
@@ -26,12 +26,12 @@ from itertools import islice
 
 import torch
 
-from cells import Bench, add_options, print_table
-from codeling.dataset.draws import Purpose, generator
+from codeling.dataset.rng import Purpose, generator
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
-from cuts import FIRST, kinds, peers, tokenizer_of, with_dropout
+from pretokenizers import FIRST, kinds, peers, tokenizer_of, with_dropout
+from runs import Bench, add_options, print_table
 
 
 def options() -> argparse.Namespace:

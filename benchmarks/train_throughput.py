@@ -28,7 +28,7 @@ from codeling.model.config import GPT2Config
 from codeling.recipe import TokenizerRecipe, TrainingRecipe
 from codeling.tokenizer.train import train as train_tokenizer
 from codeling.training.machine import Machine, matrix_rate, multiplies_bf16, set_up, wait_for
-from codeling.training.step import Updater
+from codeling.training.train_step import Updater
 
 PROCESSOR = GPT2Config(16_384, 512, 6, 6, 384), 8
 """The network, and the rows of a step."""

@@ -20,7 +20,7 @@ import pyarrow.parquet as parquet
 import pytest
 from safetensors import safe_open
 
-from codeling.corpus.pipeline import build
+from codeling.corpus.build.pipeline import build
 from codeling.progress import SILENT
 from codeling.recipe import PRESETS, Recipe, parse_recipe, read_recipe
 from codeling.run import STAGES

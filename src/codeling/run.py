@@ -114,14 +114,14 @@ def is_assisting() -> bool:
 def _tell_assistants(word: str) -> None:
     """Tell the other processes, if there are any, what to do; the first word counts."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from codeling.training.distributed import say
+        from codeling.training.distributed.process_group import say
 
         say(word)
 
 
 def _assist(context: Context) -> None:
     """Take part in the training of the first process, which alone does everything else."""
-    from codeling.training.distributed import hear
+    from codeling.training.distributed.process_group import hear
 
     if hear() == "training":
         _train(replace(context, manifest=Manifest(context.folder)))
@@ -192,8 +192,8 @@ def _size(context: Context, split: str) -> _Size:
 
 
 def _corpus(context: Context) -> Iterable[Path]:
-    from codeling.corpus.pipeline import build
-    from codeling.corpus.report import table
+    from codeling.corpus.build.pipeline import build
+    from codeling.corpus.build.report import table
 
     folder = context.folder / "corpus"
     report = build(context.recipe.corpus, folder, context.progress, context.ray)
@@ -203,7 +203,7 @@ def _corpus(context: Context) -> Iterable[Path]:
 
 
 def _corpus_fingerprint(recipe: Recipe) -> dict[str, str]:
-    from codeling.corpus.listing import fingerprint
+    from codeling.corpus.sources.listing import fingerprint
 
     return {"the source files": fingerprint(recipe.corpus)}
 
@@ -249,7 +249,7 @@ def _train(context: Context) -> "Result":
     from codeling.dataset.mixture import read_owners
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
-    from codeling.training.distributed import leave
+    from codeling.training.distributed.process_group import leave
     from codeling.training.trainer import Inputs, identify, train
 
     folder, recipe = context.folder, context.recipe
@@ -289,9 +289,9 @@ def _model_config(recipe: Recipe, vocab_size: int) -> Any:
 def _model(context: Context) -> Iterable[Path]:
     from codeling.model import weights
     from codeling.model.gpt2 import GPT2
+    from codeling.report.model_card import model_card
     from codeling.tokenizer.tokenizer import Tokenizer
-    from codeling.training import state
-    from codeling.training.card import model_card
+    from codeling.training.checkpoint import state
 
     folder = context.folder / "model"
     tokenizer = Tokenizer.load(context.folder / "tokenizer")
@@ -340,7 +340,7 @@ def _evaluation(context: Context) -> Iterable[Path]:
 
 
 def _report(context: Context) -> Iterable[Path]:
-    from codeling.training.report import write_report
+    from codeling.report.run_report import write_report
 
     if not write_report(context.folder):
         context.progress.note("the report has no curves: matplotlib is not installed")

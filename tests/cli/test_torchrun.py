@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from codeling.training import metrics, state
+from codeling.training import metrics
+from codeling.training.checkpoint import state
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 

@@ -13,8 +13,8 @@ from codeling.dataset import tokens
 from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.errors import InputError, StorageError
 from codeling.progress import SILENT
-from codeling.tokenizer import engines
-from codeling.tokenizer.engines import Encoded, Engine, reference
+from codeling.tokenizer import encoders
+from codeling.tokenizer.encoders import Encoded, Engine, reference
 from codeling.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
 
 TEXTS = ["import os\n", "", "é = '中'\n", "x" * 5000, "", "def f():\n    return '<|endoftext|>'\n"]
@@ -169,7 +169,7 @@ class Counting:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.texts = 0
-        real = engines.reference
+        real = encoders.reference
 
         def reference(tokenizer: Tokenizer) -> Engine:
             def encode(texts: Sequence[str]) -> Encoded:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from codeling.errors import SandboxError
-from codeling.evaluation.datafiles import DataFile
-from codeling.evaluation.problems import ProblemSet, read_problems
+from codeling.evaluation.data.datafiles import DataFile
+from codeling.evaluation.data.problems import ProblemSet, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox, Verdict
-from codeling.generation.decoding import Output
 from codeling.generation.engine import Completion, Engine
 from codeling.generation.settings import Settings
+from codeling.generation.text.decoding import Output
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from codeling.errors import BusyError, InputError, SandboxError
-from codeling.evaluation.functional import Judge
+from codeling.evaluation.data.lookup import find_data
 from codeling.evaluation.harness import (
     Done,
     Settings,
@@ -23,9 +23,9 @@ from codeling.evaluation.harness import (
     read_result,
     results,
 )
-from codeling.evaluation.page import write_page
-from codeling.evaluation.sources import find_data
-from codeling.evaluation.suites import SUITES, Suite, suite
+from codeling.evaluation.samples_page import write_page
+from codeling.evaluation.suites.functional import Judge
+from codeling.evaluation.suites.registry import SUITES, Suite, suite
 from codeling.manifest import locked
 from codeling.model import weights
 from codeling.model.config import GPT2Config

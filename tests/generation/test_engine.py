@@ -8,9 +8,9 @@ import transformers
 
 from codeling.errors import ModelError, TokenizerError, UsageError
 from codeling.generation import engine as engine_module
-from codeling.generation.blocks import cut_at_block_end
 from codeling.generation.cycles import SHORT
 from codeling.generation.engine import Engine, window_start
+from codeling.generation.text.blocks import cut_at_block_end
 from codeling.model import weights
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2

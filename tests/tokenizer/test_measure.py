@@ -9,8 +9,8 @@ from tokenizers import models, pre_tokenizers
 
 from codeling.errors import InputError, TokenizerError
 from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.comparison_page import COLUMNS, comparison, row
 from codeling.tokenizer.measure import TIKTOKEN_CUTS, measure, read_peer, read_texts
-from codeling.tokenizer.page import COLUMNS, comparison, row
 from codeling.tokenizer.tokenizer import Tokenizer, byte_level_alphabet
 from codeling.tokenizer.train import train
 

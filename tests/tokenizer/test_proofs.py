@@ -9,7 +9,7 @@ import pytest
 import transformers
 
 from codeling.recipe import TokenizerRecipe
-from codeling.tokenizer.engines import differs, fast
+from codeling.tokenizer.encoders import differs, fast
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train
 

@@ -16,8 +16,9 @@ from codeling.dataset import loader
 from codeling.dataset.loader import Position
 from codeling.dataset.tokens import write_tokens
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import planning, state
-from codeling.training.state import Plan, TrainingState
+from codeling.training.checkpoint import state
+from codeling.training.checkpoint.state import Plan, TrainingState
+from codeling.training.planning import plan
 from codeling.training.trainer import Inputs, train
 
 from .runs import CONFIG, RECIPE
@@ -26,7 +27,7 @@ SAVING = """
 import os, sys
 from dataclasses import replace
 from pathlib import Path
-from codeling.training import state
+from codeling.training.checkpoint import state
 
 folder = Path(sys.argv[1])
 for line in sys.stdin:  # every line asks for one more process that saves until it is killed
@@ -98,7 +99,7 @@ def kill_while_saving() -> Callable[..., int]:
 @pytest.fixture
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "WINDOW_ROWS", 11)
-    monkeypatch.setattr(planning, "matrix_rate", lambda machine: 1e12)
+    monkeypatch.setattr(plan, "matrix_rate", lambda machine: 1e12)
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +118,6 @@ def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loader, "WINDOW_ROWS", 11)
-        patch.setattr(planning, "matrix_rate", lambda machine: 1e12)
+        patch.setattr(plan, "matrix_rate", lambda machine: 1e12)
         train(RECIPE, CONFIG, inputs, folder)
     return folder

@@ -11,7 +11,8 @@ import pytest
 from codeling.model.config import GPT2Config
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
-from codeling.training import metrics, state
+from codeling.training import metrics
+from codeling.training.checkpoint import state
 from codeling.training.trainer import Inputs, StoppedError, train
 
 CONTEXT, STEPS = 48, 12

@@ -8,7 +8,7 @@ import pytest
 from torch._dynamo.utils import counters
 
 from codeling.training import trainer
-from codeling.training.feed import Feed
+from codeling.training.prefetcher import Feed
 from codeling.training.trainer import Inputs, train
 
 from .runs import CONFIG, RECIPE, assert_ended_the_same, changed, losses, stop_at

@@ -20,9 +20,9 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import planning
-from codeling.training.key_words import spellings, weigh
-from codeling.training.optimizer import Optimizer
+from codeling.training.loss.key_tokens import spellings, weigh
+from codeling.training.optimizer.optimizer import Optimizer
+from codeling.training.planning import plan
 from codeling.training.trainer import Inputs, train
 
 CONFIG = GPT2Config(512, 32, 2, 2, 16)
@@ -50,7 +50,7 @@ def test_the_rate_is_stepped_once_an_update_and_is_used_up_at_the_end(
         original(self, fraction)
 
     monkeypatch.setattr(Optimizer, "step", step)
-    monkeypatch.setattr(planning, "matrix_rate", no_rate)
+    monkeypatch.setattr(plan, "matrix_rate", no_rate)
     tokens = write_tokens(python_files[:3], tokenizer, tmp_path / "train.bin")
     recipe = TrainingRecipe(
         steps=20, tokens_per_step=8 * 32, micro_batch_size=micro_batch_size, adamw_lr=0.01,

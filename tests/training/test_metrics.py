@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from codeling import jsonl
 from codeling.dataset.loader import Loader
 from codeling.dataset.tokens import TokenFile, write_tokens
 from codeling.errors import StorageError
@@ -39,7 +40,7 @@ def test_lines_come_back_as_they_were_added(tmp_path: Path) -> None:
         {"step": 2, "loss": None},
     ]
     for values in added:
-        metrics.append(path, values)
+        jsonl.append(path, values)
     assert list(metrics.read(path)) == added
     assert len(path.read_text(encoding="utf-8").split("\n")) == 3
 
@@ -59,7 +60,7 @@ def test_a_torn_line_is_dropped_and_the_next_one_is_whole(tmp_path: Path, cut: i
     path.write_bytes(whole)
     assert len(list(metrics.read(path))) == 3
     metrics.keep_until(path, 10)
-    metrics.append(path, {"kind": "step", "step": 4})
+    jsonl.append(path, {"kind": "step", "step": 4})
     assert [values["step"] for values in metrics.read(path)] == [1, 2, 3, 4]
     assert path.read_bytes().endswith(b'"step": 4}\n')
 
@@ -82,7 +83,7 @@ def test_a_missing_file_becomes_an_empty_one(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="a file stands where a folder is needed"):
-        metrics.append(tmp_path / "file" / "metrics.jsonl", {"step": 1})
+        jsonl.append(tmp_path / "file" / "metrics.jsonl", {"step": 1})
 
 
 @pytest.fixture(scope="module")

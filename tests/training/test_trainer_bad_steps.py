@@ -10,7 +10,8 @@ from torch import Tensor
 
 from codeling.errors import TrainingError
 from codeling.model.gpt2 import GPT2
-from codeling.training import guard, state
+from codeling.training import skip_step
+from codeling.training.checkpoint import state
 from codeling.training.trainer import Inputs, StoppedError, train
 
 from .runs import CONFIG, RECIPE, Notes, assert_ended_the_same, changed, digests, losses, stop_at
@@ -93,7 +94,7 @@ def test_a_bad_step_before_a_stop_counts_after_it(
 def test_a_spike_is_left_out_where_that_is_asked_for(
     inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "ENOUGH", 6)
+    monkeypatch.setattr(skip_step, "ENOUGH", 6)
     recipe = changed(AT_ONCE, spike_sigma=6.0)
     before = digests(stop_at(8, recipe, inputs, tmp_path / "run"))
     damaging(monkeypatch, {1}, lambda model, loss: loss * 100)

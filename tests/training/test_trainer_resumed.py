@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from codeling.errors import StorageError
-from codeling.training import state
+from codeling.training.checkpoint import state
 from codeling.training.trainer import Inputs, StoppedError, train
 
 from .runs import (

@@ -90,8 +90,8 @@ def evaluate(
     import sys
 
     from codeling.errors import UsageError
-    from codeling.evaluation.suites import SUITES
-    from codeling.evaluation.suites import suite as named
+    from codeling.evaluation.suites.registry import SUITES
+    from codeling.evaluation.suites.registry import suite as named
 
     if bool(suite) == every:
         raise UsageError(f"give --suite NAME or --all; the suites are {', '.join(SUITES)}")
@@ -109,7 +109,7 @@ def evaluate(
 
     from codeling.cli.screen import Screen
     from codeling.evaluation import harness
-    from codeling.evaluation.page import write_page
+    from codeling.evaluation.samples_page import write_page
     from codeling.evaluation.sandbox import Sandbox
 
     settings = harness.Settings(

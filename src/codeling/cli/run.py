@@ -40,7 +40,7 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
-    from codeling.training.estimate import EXPECTED_UTILISATION, estimate
+    from codeling.training.planning.estimate import EXPECTED_UTILISATION, estimate
 
     expected = estimate(recipe.resolved())
     if as_json:

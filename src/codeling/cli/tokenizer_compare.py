@@ -30,8 +30,8 @@ def compare(
 
     from codeling.cli.screen import Screen
     from codeling.manifest import write_bytes
+    from codeling.tokenizer.comparison_page import COLUMNS, comparison, row
     from codeling.tokenizer.measure import measure, read_peer, read_texts
-    from codeling.tokenizer.page import COLUMNS, comparison, row
 
     peers = [read_peer(path) for path in tokenizers]
     named = read_texts(on)

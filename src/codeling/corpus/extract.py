@@ -10,7 +10,7 @@ rows: functions at the top level of a module and methods of its top-level classe
 are not part of the text; ``code`` is the whole text, docstring included; ``code_tokens``
 leave the docstring out and keep comments; documentation tokens are those of the first
 paragraph. Deviations: classes may be decorated (theirs may not). Which functions are left out
-afterwards is :func:`codeling.corpus.filters.function_drop_reason`.
+afterwards is :func:`codeling.corpus.filters.rules.function_drop_reason`.
 """
 
 import re

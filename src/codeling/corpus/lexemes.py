@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.corpus.sketch import span_hashes
+from codeling.corpus.dedup.minhash import span_hashes
 
 LITERALS = re.compile(
     r"""

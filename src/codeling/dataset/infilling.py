@@ -10,7 +10,7 @@ Source: Bavarian et al. 2022, "Efficient Training of Language Models to Fill in 
 
 from dataclasses import dataclass
 
-from codeling.dataset.draws import Purpose, generator
+from codeling.dataset.rng import Purpose, generator
 from codeling.tokenizer.parts import Encode
 from codeling.tokenizer.tokenizer import Tokenizer
 

@@ -25,10 +25,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.dataset.draws import Purpose, generator
-from codeling.dataset.fitting import best_fit as fit_best
 from codeling.dataset.infilling import NUM_MARKERS, Infilling
 from codeling.dataset.mixture import balanced_first
+from codeling.dataset.packing import best_fit as fit_best
+from codeling.dataset.rng import Purpose, generator
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
 from codeling.tokenizer.parts import Parts

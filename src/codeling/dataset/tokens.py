@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.dataset.unfinished import Unfinished
+from codeling.dataset.encoding_journal import Unfinished
 from codeling.errors import InputError
 from codeling.manifest import replacing
 from codeling.progress import SILENT, Progress
-from codeling.tokenizer.engines import Encoded, Engine, differs, fastest, reference, some
+from codeling.tokenizer.encoders import Encoded, Engine, differs, fastest, reference, some
 from codeling.tokenizer.tokenizer import Tokenizer
 
 _MAGIC = b"CODELING"

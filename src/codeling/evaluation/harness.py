@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from codeling.errors import CodelingError, InputError, SandboxError, UsageError
-from codeling.evaluation import completion, documents, functional, memorization
-from codeling.evaluation.contamination import TrainingCorpus
-from codeling.evaluation.functional import Judge, Sampling
+from codeling.evaluation.data.contamination import TrainingCorpus
+from codeling.evaluation.data.lookup import Data, find_data
+from codeling.evaluation.data.problems import read_problems
 from codeling.evaluation.journal import Journal
-from codeling.evaluation.problems import read_problems
-from codeling.evaluation.sources import Data, find_data
-from codeling.evaluation.suites import Suite, published_sampling
+from codeling.evaluation.suites import bits_per_byte, completion, functional, memorization
+from codeling.evaluation.suites.functional import Judge, Sampling
+from codeling.evaluation.suites.registry import Suite, published_sampling
 from codeling.generation.engine import Engine
 from codeling.manifest import locked, sha256_file, write_json
 from codeling.model import weights
@@ -208,7 +208,7 @@ def _measure(
             return functional.measure(engine, asked, sampling, judge, journal, corpus, progress)
     assert data.texts is not None, "other suites read texts"
     if suite.kind == "texts":
-        return documents.measure(
+        return bits_per_byte.measure(
             engine,
             data.texts(),
             journal,

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from codeling.errors import InputError
-from codeling.evaluation.draw import Located, draw
+from codeling.evaluation.data.document_sample import Located, draw
 from codeling.evaluation.parse_rate import parse_rate
 from codeling.generation.engine import Engine
 from codeling.manifest import sha256_file

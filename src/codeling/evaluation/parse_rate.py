@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from codeling.evaluation.draw import Located, in_drawn_order
-from codeling.evaluation.pass_at_k import wilson
-from codeling.generation.blocks import cut_unfinished
+from codeling.evaluation.data.document_sample import Located, in_drawn_order
+from codeling.evaluation.metrics.pass_at_k import wilson
 from codeling.generation.engine import Engine
 from codeling.generation.settings import Options, Settings
+from codeling.generation.text.blocks import cut_unfinished
 from codeling.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from codeling.evaluation.pass_at_k import ratio
+from codeling.evaluation.metrics.pass_at_k import ratio
 
 Record = dict[str, Any]
 Value = Callable[[Record], float | tuple[float, float] | None]

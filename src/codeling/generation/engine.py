@@ -31,9 +31,9 @@ from torch import Tensor
 
 from codeling.errors import TokenizerError, UsageError
 from codeling.generation.cycles import Cycles
-from codeling.generation.decoding import FinishReason, Output
 from codeling.generation.sampling import sample
 from codeling.generation.settings import Options, Settings
+from codeling.generation.text.decoding import FinishReason, Output
 from codeling.model import weights
 from codeling.model.cache import KeyValueCache
 from codeling.model.gpt2 import GPT2

@@ -32,11 +32,12 @@ class Settings(Sampling):
     stop: str | Sequence[str] = ()
     """Texts that end a completion; none of them is ever part of it. One, or several."""
     stop_at_block_end: bool = False
-    """End where the function body ends (:class:`~codeling.generation.blocks.BlockEnd`), and not by
+    """End where the function body ends (:class:`~codeling.generation.text.blocks.BlockEnd`), and
+    not by
     ``<|endoftext|>`` within a string or brackets, unless an infilling's suffix may close them."""
     script_ends: Sequence[str] = ()
     """Where ``stop_at_block_end`` is asked for and the prompt stands in no definition: end before a
-    line that begins with one of these (:class:`~codeling.generation.scripts.ScriptEnd`)."""
+    line that begins with one of these (:class:`~codeling.generation.text.scripts.ScriptEnd`)."""
     max_repeats: int = 3
     """The same tokens may come so many times in a row, short runs more often
     (:class:`~codeling.generation.cycles.Cycles`); 0: as often as the model likes."""

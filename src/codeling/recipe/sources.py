@@ -18,7 +18,7 @@ class Installed(Section):
 
     kind: Literal["installed"] = "installed"
     weight: Weight = 1.0
-    """Share of its documents that is drawn; see :func:`codeling.corpus.draw.drawn`."""
+    """Share of its documents that is drawn; see :func:`codeling.corpus.filters.subsample.drawn`."""
 
 
 class Folder(Section):

@@ -7,8 +7,7 @@ keys. A line is written whole or, by a killed process, torn at the very end, whe
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,30 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from codeling import jsonl
 from codeling.dataset.loader import Loader
-from codeling.errors import storage_errors
 from codeling.manifest import write_bytes
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training.objective import layout
-
-
-def append(path: Path, values: Mapping[str, Any]) -> None:
-    """Add one line to ``path``. :raises StorageError: it cannot be written."""
-    with storage_errors(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values, ensure_ascii=False) + "\n")
+from codeling.training.loss.objective import layout
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of ``path``; what is none is left out, a missing file is empty."""
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            with suppress(ValueError):
-                values = json.loads(line)
-                if isinstance(values, dict) and "step" in values:
-                    yield values
+    """Yield the lines of ``path`` that belong to a step; a missing file is empty."""
+    return (values for values in jsonl.read(path) if "step" in values)
 
 
 def keep_until(path: Path, step: int) -> None:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codeling import jsonl
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import Loader, Mixture, Position
 from codeling.dataset.tokens import TokenFile
@@ -33,15 +34,18 @@ from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.recipe.training import DECIDE_NOTHING
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import distributed, guard, metrics, resume, sharing, state, warm_start
-from codeling.training.averaging import TailAverage
-from codeling.training.feed import Feed
-from codeling.training.guard import Seen
+from codeling.training import metrics, skip_step
+from codeling.training.checkpoint import resume, state
+from codeling.training.checkpoint.state import Plan, TrainingState
+from codeling.training.distributed import fsdp, process_group
 from codeling.training.machine import Machine, matrix_rate, set_up
-from codeling.training.planning import make_plan, validation_tokens
+from codeling.training.optimizer.weight_averaging import TailAverage
+from codeling.training.planning.plan import make_plan, validation_tokens
+from codeling.training.prefetcher import Feed
 from codeling.training.schedule import is_due, learning_rate
-from codeling.training.state import Plan, TrainingState
-from codeling.training.step import Outcome, Updater
+from codeling.training.skip_step import Seen
+from codeling.training.train_step import Outcome, Updater
+from codeling.training.warm_start import warm_start
 
 SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
 _SAMPLE_TOKENS = 64
@@ -136,7 +140,7 @@ class _Run:
                 f"bf16 is emulated on this {self.machine.device.type}, many times as slow as fp32: "
                 'training.precision = "auto" takes what is fast'
             )
-        self.world = distributed.join(self.machine.device)
+        self.world = process_group.join(self.machine.device)
         self.validation = Loader(inputs.validation, inputs.tokenizer, config.context_length, seed=0)
         assert recipe.tokens_per_step is not None, "train() takes a resolved recipe"
         self.rows_per_step = recipe.tokens_per_step // config.context_length
@@ -317,7 +321,7 @@ class _Run:
         if outcome.left_out:
             note = f"step {self.step + 1:,}: {outcome.left_out}; the update is left out"
             self.progress.note(note)
-        guard.give_up(self.seen, self.step + 1)
+        skip_step.give_up(self.seen, self.step + 1)
         return outcome
 
     def _measured(self) -> dict[str, float]:
@@ -360,7 +364,7 @@ class _Run:
     def _log(self, line: dict[str, Any]) -> None:
         if self.world.is_first:
             line["seconds"] = round(time.perf_counter() - self.began, 3)
-            metrics.append(self.folder / "metrics.jsonl", line)
+            jsonl.append(self.folder / "metrics.jsonl", line)
 
     def _validate(self, plan: Plan, num_tokens: int) -> metrics.Validation | None:
         """In the first process, or in all together where each has only a part of the model."""
@@ -380,7 +384,7 @@ class _Run:
     def _sample(self) -> None:
         model = self.updater.model
         if self.updater.is_shared:
-            whole = sharing.whole_of(self.updater.parameters)
+            whole = fsdp.whole_of(self.updater.parameters)
             model = GPT2(self.config)
             model.load_state_dict(whole)
         if not self.world.is_first:
@@ -388,7 +392,7 @@ class _Run:
         engine = Engine(model, self.inputs.tokenizer)
         completion = engine.complete(SAMPLE_PROMPT, max_new_tokens=_SAMPLE_TOKENS)
         line = {"step": self.step, "prompt": SAMPLE_PROMPT, "completion": completion.text}
-        metrics.append(self.folder / "samples.jsonl", line)
+        jsonl.append(self.folder / "samples.jsonl", line)
         self.progress.note(f"sample at step {self.step:,}:\n{SAMPLE_PROMPT}{completion.text}")
 
     def _save(self) -> Path:

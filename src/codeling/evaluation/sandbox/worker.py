@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from codeling.errors import SandboxError
-from codeling.evaluation.sandbox import cgroup, seccomp, walls
+from codeling.evaluation.sandbox import bwrap, cgroup, seccomp
 from codeling.evaluation.sandbox.jobs import Job, Limits, Verdict
 
 _LENGTH = struct.Struct("<I")
@@ -57,7 +57,7 @@ class Worker:
             failed.callback(self._control.close)
             with theirs:
                 try:
-                    arguments = walls.command(packages, theirs.fileno(), info_inside)
+                    arguments = bwrap.command(packages, theirs.fileno(), info_inside)
                     self._process = _start(arguments, [theirs.fileno(), info_inside])
                 finally:
                     os.close(info_inside)
@@ -89,7 +89,7 @@ class Worker:
             self._process.kill()
             said = (self._process.communicate()[1] or b"").decode(errors="replace").split("\n")
             last = next((line for line in reversed(said) if line.strip()), str(error))
-            raise SandboxError(walls.why_not(f"the sandbox cannot start: {last.strip()}")) from None
+            raise SandboxError(bwrap.why_not(f"the sandbox cannot start: {last.strip()}")) from None
         if not verdict.passed:
             raise SandboxError(f"the sandbox does not work: {verdict.outcome} ({verdict.detail})")
 

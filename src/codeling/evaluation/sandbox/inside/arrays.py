@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from codeling.evaluation.sandbox.inside.kinds import (
+from codeling.evaluation.sandbox.inside.value_types import (
     BASES,
     BUILDERS,
     BUILTIN_TYPES,

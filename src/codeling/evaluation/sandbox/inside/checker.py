@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from codeling.evaluation.sandbox.inside.link import Gone, Link, Refused
+from codeling.evaluation.sandbox.inside.rpc import Gone, Link, Refused
 
 _ALIASES = {"np": "numpy", "pd": "pandas"}
 

@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from codeling.evaluation.sandbox.inside.link import Gone, Link, Refused
+from codeling.evaluation.sandbox.inside.rpc import Gone, Link, Refused
 
 NAME = "program"
 NO_MEMORY_LEFT = errno.ENOMEM

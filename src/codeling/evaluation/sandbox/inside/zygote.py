@@ -24,8 +24,8 @@ import sys
 import time
 from typing import Any
 
-from codeling.evaluation.sandbox.inside import checker, kernel, program
-from codeling.evaluation.sandbox.inside.link import read_exactly, write_all
+from codeling.evaluation.sandbox.inside import checker, program, syscalls
+from codeling.evaluation.sandbox.inside.rpc import read_exactly, write_all
 
 _LENGTH = struct.Struct("<I")
 GRACE_SECONDS = 0.5
@@ -61,7 +61,7 @@ def main(control: int) -> None:
         checker.FOREIGN_ATTRIBUTES.update(arrays.register(settings["packages"]))
     os.environ.clear()
     os.dup2(1, 2)  # until here the host has read what went wrong
-    kernel.hide_from_tracing()
+    syscalls.hide_from_tracing()
     myself = os.pidfd_open(os.getpid())
     gc.disable()
     gc.collect()
@@ -70,8 +70,8 @@ def main(control: int) -> None:
     settings |= read_message(control)
     report = {"ended": 0}
     while report["ended"] == 0 and os.read(control, 1):
-        kernel.enter_own_pid_namespace(myself)
-        kernel.unshare(kernel.CLONE_NEWPID)
+        syscalls.enter_own_pid_namespace(myself)
+        syscalls.unshare(syscalls.CLONE_NEWPID)
         child = os.fork()
         if child == 0:
             _run(_check_job, control, settings)
@@ -113,8 +113,8 @@ def _grown(usage: resource.struct_rusage) -> int:
 def _check_job(control: int, settings: dict[str, Any]) -> None:
     """The check's process: fork the program's, then read the job, judge it, tell the host."""
     try:
-        kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
-        kernel.mount_tmpfs("/tmp", settings["tmp_bytes"], settings["tmp_files"])  # noqa: S108
+        syscalls.unshare(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
+        syscalls.mount_tmpfs("/tmp", settings["tmp_bytes"], settings["tmp_files"])  # noqa: S108
     except OSError as error:
         write_message(control, {"error": str(error)})
         raise
@@ -183,13 +183,13 @@ def _lock_down(settings: dict[str, Any]) -> None:
     random.seed(0)  # the same in every run: what a program draws must not decide
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
-    kernel.limit_resources(
+    syscalls.limit_resources(
         settings["cpu_seconds"],
         settings["address_space"],
         settings["file_bytes"],
         settings["tasks"],
     )
-    kernel.drop_privileges(bytes.fromhex(settings["filter"]))
+    syscalls.drop_privileges(bytes.fromhex(settings["filter"]))
 
 
 if __name__ == "__main__":

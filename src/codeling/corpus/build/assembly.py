@@ -1,0 +1,117 @@
+"""From the extracted partitions to the two tables: rows in order, one of equal functions, counts.
+
+Takes the partitions in their order as they are finished and holds one batch at a time, so memory
+does not grow with the corpus. This module must not know how rows were made.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from codeling.corpus import document
+from codeling.corpus.build.tasks import count, work_file
+from codeling.corpus.dedup import exact
+from codeling.corpus.document import SCHEMAS, SPLITS, PartWriter, Table
+from codeling.corpus.sources.partitions import Partition
+
+Entry = str | int
+"""What the report counts by: a listed repository's name, or the number of a source of rows."""
+
+
+@dataclass
+class Counts:
+    """What is written and dropped; each value is [number, bytes of text]."""
+
+    files_dropped: dict[str, list[int]] = field(default_factory=dict)
+    functions_dropped: dict[str, list[int]] = field(default_factory=dict)
+    files: dict[tuple[Entry, str], list[int]] = field(default_factory=dict)
+    """(entry, split) → files kept."""
+    functions: dict[tuple[Entry, str], list[int]] = field(default_factory=dict)
+    """(entry, split) → functions kept."""
+    redacted: dict[str, list[int]] = field(default_factory=dict)
+    """Kind → [number, documents]."""
+    licenses: dict[Entry, set[str]] = field(default_factory=dict)
+    """Entry of a source of rows → licences of what is kept of it."""
+
+
+class Assembly(AbstractContextManager["Assembly"]):
+    """Writes the tables of all splits; give it the partitions in order."""
+
+    def __init__(self, folder: Path, work_folder: Path, counts: Counts) -> None:
+        self._folder, self._work, self._counts = folder, work_folder, counts
+        self._seen = exact.Seen()
+        self._stack = ExitStack()
+        self._writers: dict[tuple[str, str], PartWriter] = {}
+
+    def __enter__(self) -> "Assembly":
+        with ExitStack() as stack:
+            for split in SPLITS:
+                for table in SCHEMAS:
+                    writer = PartWriter(self._folder / split, table)
+                    self._writers[split, table] = stack.enter_context(writer)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
+
+    def add(self, partition: Partition, summary: Mapping[str, Any]) -> None:
+        """The rows that an extraction left, and what it says it dropped."""
+        for name in ("files_dropped", "functions_dropped", "redacted"):
+            for reason, (number, num_bytes) in summary[name].items():
+                count(getattr(self._counts, name), reason, num_bytes, number)
+        entry = partition.shard.source if partition.shard else None
+        for batch in self._batches("files", partition):
+            self._write("files", batch, batch.column("repo_name"), entry)
+        for batch in self._batches("functions", partition):
+            new = self._seen.add(exact.to_array(b"".join(batch.column("digest").to_pylist())))
+            mask = pa.array(new)
+            for num_bytes in _sizes(batch.filter(pc.invert(mask)), "functions").tolist():
+                count(self._counts.functions_dropped, "duplicate", num_bytes)
+            kept = batch.filter(mask)
+            self._write("functions", kept, kept.column("repository_name"), entry)
+
+    def _batches(self, table: Table, partition: Partition) -> Iterable[pa.RecordBatch]:
+        path = work_file(self._work, table, partition.number)
+        with pa.memory_map(str(path)) as file:
+            reader = pa.ipc.open_file(file)
+            for i in range(reader.num_record_batches):
+                yield reader.get_batch(i)
+
+    def _write(
+        self, table: Table, batch: pa.RecordBatch, repositories: pa.Array, entry: int | None
+    ) -> None:
+        counts = self._counts.files if table == "files" else self._counts.functions
+        splits = batch.column("split").to_numpy()
+        names = batch.schema.names
+        for number in np.unique(splits):
+            split, mask = SPLITS[number], pa.array(splits == number)
+            rows = batch.filter(mask)
+            sizes = _sizes(rows, table)
+            if entry is None:
+                encoded = repositories.filter(mask).dictionary_encode()
+                of_each = np.bincount(encoded.indices.to_numpy(), sizes)
+                numbers = np.bincount(encoded.indices.to_numpy())
+                for i, name in enumerate(encoded.dictionary.to_pylist()):
+                    _add(counts, (name, split), int(numbers[i]), int(of_each[i]))
+            else:
+                _add(counts, (entry, split), rows.num_rows, int(sizes.sum()))
+                licenses = rows.column(names.index("license")).unique().to_pylist()
+                self._counts.licenses.setdefault(entry, set()).update(licenses)
+            self._writers[split, table].write(rows.select(SCHEMAS[table].names))
+
+
+def _sizes(rows: pa.RecordBatch, table: Table) -> Any:
+    return pc.binary_length(rows.column(document.TEXT_COLUMN[table])).to_numpy().astype(np.int64)
+
+
+def _add(counts: dict[tuple[Entry, str], list[int]], key: Any, number: int, size: int) -> None:
+    values = counts.setdefault(key, [0, 0])
+    values[0] += number
+    values[1] += size

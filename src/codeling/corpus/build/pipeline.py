@@ -1,0 +1,195 @@
+"""The corpus from its sources to its folder: the order of the steps, and going on after a kill.
+
+List, cut into partitions, survey every partition (decode, filter, label), decide with all
+records known (copies, split), extract from the chosen documents, put the tables together. What
+is done with one partition is in :mod:`codeling.corpus.build.tasks` and runs in the engine's
+processes;
+what needs all of them is in :mod:`codeling.corpus.build.selection`. Same input, same bytes,
+however it is cut and wherever it runs.
+
+While it is at work the corpus folder has a folder ``unfinished``, with every partition's result
+once that is whole, and ``key.json``, which says of what input and recipe. A build that finds it,
+with the same key, goes on from there; it goes when the corpus is whole.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codeling.corpus import document
+from codeling.corpus.build import report, selection
+from codeling.corpus.build.assembly import Assembly, Counts
+from codeling.corpus.build.executor import Engine
+from codeling.corpus.build.tasks import work_file
+from codeling.corpus.decontamination import problem_sets
+from codeling.corpus.filters import rules
+from codeling.corpus.filters.opt_out import OptOut
+from codeling.corpus.sources.listing import Listing, list_input
+from codeling.corpus.sources.partitions import Partition
+from codeling.errors import CorpusError, storage_errors
+from codeling.manifest import write_json
+from codeling.progress import Progress
+from codeling.recipe import CorpusRecipe, Folder, Installed
+
+WORK_FOLDER = "unfinished"
+_FORMAT = 2
+"""Of the files in the work folder: older ones are not gone on from."""
+_ATTEMPTS = 3
+"""So often a cluster is asked for the same parts."""
+
+
+def build(
+    recipe: CorpusRecipe, folder: Path, progress: Progress, ray: str | None = None
+) -> dict[str, Any]:
+    """Build the corpus of ``recipe`` in ``folder`` and return its report.
+
+    Writes ``{train,validation,test}/{files,functions}-NNNNN.parquet`` and, last of all,
+    ``report.json``; whatever an earlier attempt left of these is removed first. ``ray`` is the
+    address of a Ray cluster to run on, whose machines all see ``folder``.
+
+    :raises UsageError: a path of the recipe does not exist, or Ray is not installed.
+    :raises CorpusError: nothing of the sources is left to train on.
+    :raises StorageError: ``folder`` cannot be written.
+    """
+    rules.check(recipe)
+    with storage_errors(folder), Engine(ray) as engine:
+        listing = list_input(recipe, engine)
+        if not listing.partitions:
+            raise CorpusError(f"no Python in {_names(recipe)}: not one .py file found")
+        document.clear(folder)
+        work = _prepare(recipe, listing, folder)
+        result = _build(recipe, listing, folder, work, engine, progress)
+    with storage_errors(folder):
+        shutil.rmtree(work)
+    return result
+
+
+def _prepare(recipe: CorpusRecipe, listing: Listing, folder: Path) -> Path:
+    """The work folder, with what can be gone on from; its absolute path."""
+    work = (folder / WORK_FOLDER).absolute()
+    opt_out = OptOut.read(recipe.opt_out)
+    digest = hashlib.sha256(recipe.model_dump_json(exclude={"train_on"}).encode())
+    digest.update(json.dumps([sorted(opt_out.repositories), sorted(opt_out.hashes)]).encode())
+    paths = recipe.decontamination.problems
+    problems = [problem for path in paths for problem in problem_sets.read_problems(path)]
+    digest.update(repr(problems).encode())
+    digest.update(listing.fingerprint.encode())
+    for partition in listing.partitions:
+        digest.update(partition.to_json().encode())
+    key = {"format": _FORMAT, "sha256": digest.hexdigest()}
+    with storage_errors(work):
+        try:
+            unchanged = json.loads((work / "key.json").read_bytes()) == key
+        except (OSError, ValueError):
+            unchanged = False
+        if not unchanged:
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            opt_out.save(work / "opt-out.json")
+            problem_sets.save(problems, work / "problems.json")
+            write_json(work / "key.json", key)
+    return work
+
+
+def _build(
+    recipe: CorpusRecipe,
+    listing: Listing,
+    folder: Path,
+    work: Path,
+    engine: Engine,
+    progress: Progress,
+) -> dict[str, Any]:
+    settings = json.dumps({"recipe": recipe.model_dump(mode="json"), "folder": str(work)})
+    stage = _Stage(engine, settings, work, progress)
+    for _ in stage.run("survey", "reading Python", listing.partitions):
+        pass
+    records = selection.load(listing.partitions, recipe, work)
+    projects = {name: r.project for name, r in listing.repositories.items() if r.project != name}
+    decided = selection.decide(records, recipe, projects, work)
+    if not records.kept.any():
+        raise CorpusError(
+            f"no Python in {_names(recipe)} is kept: {len(records.kept)} files dropped "
+            f"({report.dropped_line(records)})"
+        )
+    chosen = selection.save(records, decided, work)
+    counts = Counts()
+    with Assembly(folder, work, counts) as assembly:
+        for partition in stage.run("extraction", "extracting functions", chosen):
+            summary = work_file(work, "extraction", partition.number).read_bytes()
+            assembly.add(partition, json.loads(summary))
+    result = report.report(records, decided, recipe, listing.repositories, counts)
+    write_json(folder / "report.json", result)
+    return result
+
+
+class _Stage:
+    """Runs one kind of task over partitions, those that are not done, and shows how far it is."""
+
+    def __init__(self, engine: Engine, settings: str, work: Path, progress: Progress) -> None:
+        self._engine, self._settings, self._work = engine, settings, work
+        self._progress = progress
+
+    def run(self, name: str, label: str, partitions: Sequence[Partition]) -> Iterator[Partition]:
+        """The partitions in order, each once its result is in the work folder."""
+        done = {p.number for p in partitions if self._file(name, p).exists()}
+        to_do = [partition for partition in partitions if partition.number not in done]
+        num_bytes = sum(partition.num_bytes for partition in to_do)
+        if done:
+            self._progress.note(f"{label}: {len(done)} of {len(partitions)} parts are done already")
+        answers = self._answers(name, to_do, num_bytes)
+        with self._progress.task(label, num_bytes, "bytes") as advance:
+            documents, began = 0, time.monotonic()
+            for partition in partitions:
+                if partition.number not in done:
+                    documents += self._next(name, partition, answers)["documents"]
+                    rate = documents / max(1e-3, time.monotonic() - began)
+                    advance(partition.num_bytes, f"{rate:,.0f} files/s")
+                yield partition
+        assert next(answers, None) is None, "the engine answers every task once"
+
+    def _answers(
+        self, name: str, to_do: Sequence[Partition], num_bytes: int
+    ) -> Iterator[Mapping[str, Any]]:
+        """One for each partition in order; what a cluster lost with a machine is asked again."""
+        tasks = deque(partition.to_json() for partition in to_do)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                for answer in self._engine.ask(name, list(tasks), self._settings, num_bytes):
+                    tasks.popleft()
+                    yield json.loads(answer)
+                return
+            except CorpusError as error:  # noqa: PERF203
+                if self._engine.ray is None or attempt == _ATTEMPTS:
+                    raise
+                self._progress.note(f"asking the cluster again for {len(tasks)} parts: {error}")
+                self._engine.restart()
+
+    def _next(
+        self, name: str, partition: Partition, answers: Iterator[Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        answer = next(answers)
+        assert answer["number"] == partition.number, "the engine answers in order"
+        if not self._file(name, partition).exists():
+            raise CorpusError(
+                f"{self._work}: a worker's result is not there; a run folder has to be on storage "
+                "that every machine of the cluster sees"
+            )
+        return answer
+
+    def _file(self, name: str, partition: Partition) -> Path:
+        return work_file(self._work, name, partition.number)
+
+
+def _names(recipe: CorpusRecipe) -> str:
+    names = []
+    for source in recipe.sources:
+        if isinstance(source, Installed):
+            names.append("what is installed")
+        else:
+            names += [str(source.path)] if isinstance(source, Folder) else source.paths
+    return ", ".join(names) or "an empty list of sources"

@@ -1,0 +1,208 @@
+"""What ``corpus/report.json`` says: counts by split, by source and by drop reason.
+
+Every document found is kept or counted under one reason. Nothing in here knows the time, this
+machine or a folder of it. This module must not read or decide anything.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from codeling.corpus.build import split
+from codeling.corpus.build.assembly import Counts, Entry
+from codeling.corpus.build.selection import Decisions, Records
+from codeling.corpus.build.tasks import count
+from codeling.corpus.document import SPLITS
+from codeling.corpus.sources.files import Repository
+from codeling.recipe import CorpusRecipe, RowSource
+
+
+@dataclass
+class _Found:
+    """Of one entry of ``sources``."""
+
+    files: int = 0
+    num_bytes: int = 0
+    functions: int = 0
+
+
+def report(
+    records: Records,
+    decisions: Decisions,
+    recipe: CorpusRecipe,
+    repositories: Mapping[str, Repository],
+    counts: Counts,
+) -> dict[str, Any]:
+    """The whole report. ``repositories`` are the listed ones, in the corpus's order."""
+    _count_dropped(records, counts)
+    found = _found(records)
+    entries: dict[Entry, dict[str, Any]] = {
+        **{name: _listed(name, repository) for name, repository in repositories.items()},
+        **{key: _rows(key, recipe, counts) for key in found if isinstance(key, int)},
+    }
+    in_splits = _repositories(records, decisions)
+    sources = [
+        {
+            **entry,
+            "splits": [s for s in SPLITS if _has(counts, key, s)],
+            "files_found": found[key].files,
+            "functions_found": found[key].functions,
+            "bytes_found": found[key].num_bytes,
+            **_kept([counts.files.get((key, s), [0, 0]) for s in SPLITS], "files"),
+            **_kept([counts.functions.get((key, s), [0, 0]) for s in SPLITS]),
+        }
+        for key, entry in entries.items()
+    ]
+    splits = {
+        name: {
+            "repositories": in_splits[name],
+            **_kept([v for (_, s), v in counts.files.items() if s == name], "files"),
+            **_kept([v for (_, s), v in counts.functions.items() if s == name]),
+        }
+        for name in SPLITS
+    }
+    return {
+        "format": 1,
+        "split_by": decisions.split_by,
+        "split_rule": split.RULE,
+        "split_seed": recipe.seed,
+        "totals": {
+            "repositories": in_splits["all"],
+            "files_found": sum(each.files for each in found.values()),
+            "functions_found": sum(each.functions for each in found.values()),
+            "bytes_found": sum(each.num_bytes for each in found.values()),
+            **_kept(counts.files.values(), "files"),
+            **_kept(counts.functions.values()),
+        },
+        "splits": splits,
+        "files_dropped": _dropped(counts.files_dropped, "files"),
+        "functions_dropped": _dropped(counts.functions_dropped, "functions"),
+        "redacted": {
+            kind: {"number": number, "documents": documents}
+            for kind, (number, documents) in sorted(counts.redacted.items())
+        },
+        "contamination": records.contamination,
+        "problems": records.problems,
+        "sources": sources,
+    }
+
+
+def table(report: Mapping[str, Any]) -> list[str]:
+    """What was kept and what was dropped for which reason, for a terminal."""
+    lines = []
+    totals = report["totals"]
+    for what, num_bytes in (("files", "bytes"), ("functions", "function_bytes")):
+        dropped = report[f"{what}_dropped"]
+        rows = [("kept", totals[what], totals[num_bytes])]
+        rows += [(reason, c[what], c["bytes"]) for reason, c in dropped.items()]
+        found = sum(number for _, number, _ in rows)
+        if not found:
+            continue
+        rows[1:] = sorted(rows[1:], key=lambda row: (-row[1], row[0]))
+        width = max(len(name) for name, _, _ in rows)
+        for name, number, size in rows:
+            share = f"{number / found:6.1%}"
+            lines.append(f"  {name:<{width}}  {number:>11,} {what:<9} {share} {_size(size):>9}")
+    for name, number in Counter(problem["file"] for problem in report["problems"]).most_common(5):
+        lines.append(f"  {name}: {number} bad rows, listed in corpus/report.json")
+    return lines
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:,.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:,.1f} MB"
+
+
+def dropped_line(records: Records) -> str:
+    """The drop reasons so far on one line, for an error."""
+    counts = Counts()
+    _count_dropped(records, counts)
+    both = {**counts.files_dropped}
+    for reason, (number, num_bytes) in counts.functions_dropped.items():
+        count(both, reason, num_bytes, number)
+    return ", ".join(f"{reason} {number}" for reason, (number, _) in sorted(both.items()))
+
+
+def _count_dropped(records: Records, counts: Counts) -> None:
+    sizes = np.where(records.num_bytes > 0, records.num_bytes, records.found_bytes)
+    for into, kind in (
+        (counts.files_dropped, ~records.is_function),
+        (counts.functions_dropped, records.is_function),
+    ):
+        out = ~records.kept & kind
+        numbers = np.bincount(records.reasons[out], minlength=len(records.reason_names))
+        of_each = np.bincount(records.reasons[out], sizes[out], minlength=len(records.reason_names))
+        for i, reason in enumerate(records.reason_names):
+            if numbers[i]:
+                count(into, reason, int(of_each[i]), int(numbers[i]))
+
+
+def _found(records: Records) -> dict[Entry, _Found]:
+    """What was found, by listed repository and by source of rows."""
+    found: dict[Entry, _Found] = {}
+    for partition in records.partitions:
+        run = slice(records.offsets[partition.number], records.offsets[partition.number + 1])
+        sizes = records.found_bytes[run]
+        if partition.shard is not None:
+            entry = found.setdefault(partition.shard.source, _Found())
+            functions = int(records.is_function[run].sum())
+            entry.functions += functions
+            entry.files += len(sizes) - functions
+            entry.num_bytes += int(sizes.sum())
+            continue
+        names, index = np.unique(records.repositories[run], return_inverse=True)
+        for name, number, num_bytes in zip(
+            names, np.bincount(index), np.bincount(index, sizes), strict=True
+        ):
+            entry = found.setdefault(records.repository_names[name], _Found())
+            entry.files += int(number)
+            entry.num_bytes += int(num_bytes)
+    return found
+
+
+def _repositories(records: Records, decisions: Decisions) -> dict[str, int]:
+    """How many repositories have something kept: in each split, and ``all``."""
+    kept = records.kept
+    numbers = {
+        name: len(np.unique(records.repositories[kept & (decisions.splits == i)]))
+        for i, name in enumerate(SPLITS)
+    }
+    return {**numbers, "all": len(np.unique(records.repositories[kept]))}
+
+
+def _listed(name: str, repository: Repository) -> dict[str, Any]:
+    return {
+        "repository": name,
+        "project": repository.project,
+        "version": repository.version,
+        "license": repository.license,
+    }
+
+
+def _rows(number: int, recipe: CorpusRecipe, counts: Counts) -> dict[str, Any]:
+    """A source of rows is one entry: it may hold repositories by the hundred thousand."""
+    source = recipe.sources[number]
+    assert isinstance(source, RowSource), "only sources of rows are counted by number"
+    name = source.name or source.kind
+    licenses = counts.licenses.get(number, set())
+    license_ = next(iter(licenses)) if len(licenses) == 1 else "various" if licenses else "unknown"
+    return {"repository": name, "project": name, "version": "", "license": license_}
+
+
+def _has(counts: Counts, key: Entry, split_name: str) -> bool:
+    return (key, split_name) in counts.files or (key, split_name) in counts.functions
+
+
+def _dropped(counts: Mapping[str, Sequence[int]], what: str) -> dict[str, dict[str, int]]:
+    return {
+        reason: {what: number, "bytes": num_bytes}
+        for reason, (number, num_bytes) in sorted(counts.items())
+    }
+
+
+def _kept(values: Iterable[Sequence[int]], what: str = "functions") -> dict[str, int]:
+    both = list(values)
+    num_bytes = "bytes" if what == "files" else "function_bytes"
+    return {what: sum(v[0] for v in both), num_bytes: sum(v[1] for v in both)}

@@ -1,0 +1,173 @@
+"""Secrets and personal data in a text, and what stands there instead.
+
+E-mail addresses, public IP addresses and keys, as BigCode hid them in The Stack
+(``bigcode-dataset/pii``), are looked for in strings and comments alone: nothing else of a
+Python file can hold one, and ``q@k.mT`` in code is a product of matrices. Kept are addresses
+that are nobody's: the domains and networks reserved for examples (RFC 2606, RFC 5737, RFC
+3849), ``git@``, ``noreply@``, resolvers everybody knows, four numbers that look like a version.
+
+Instead of each stands a placeholder of its kind, drawn from the secret by a hash: the same one
+wherever the secret stands, in every file. A kind has :data:`PLACEHOLDERS` of them and no more,
+so that countless secrets share each, and trying out all addresses that exist does not tell
+which it was. A placeholder is letters, digits and ``@ . : _``; so a string stays a string, and
+what parsed as Python parses still. This module must not log what it finds, nor tell anyone.
+"""
+
+import hashlib
+import ipaddress
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from codeling.corpus.lexemes import LITERALS
+from codeling.corpus.redaction.secrets import find_keys
+
+Kind = Literal["email", "ip_address", "key"]
+KINDS: tuple[Kind, ...] = ("email", "ip_address", "key")
+PLACEHOLDERS = 512
+"""Of each kind: nine bits of a secret are no way back to it."""
+
+_DOMAIN = re.compile(r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.))+[A-Za-z]{2,24})(?![\w@-])")
+_LOCAL = re.compile(r"[\w.+%-]{1,64}\Z")
+_FREE_DOMAIN = re.compile(
+    r"(?:.*\.)?(?:example(?:\.(?:com|org|net|edu))?|test|invalid|localhost|local|localdomain)\Z",
+    re.IGNORECASE,
+)
+_NOBODY = frozenset({"git", "hg", "svn", "noreply", "no-reply", "donotreply", "do-not-reply"})
+_FILE_NAMES = frozenset({"png", "jpg", "jpeg", "gif", "svg", "py", "pyc", "js", "css", "html"})
+
+_IP_ADDRESSES = (
+    (
+        re.compile(r"\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\w-]|\.\w)"),
+        re.compile(r"(?<![\w.+-])\d{1,3}\Z"),
+    ),
+    (
+        re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{0,29}(?![\w:]|\.\w)"),
+        re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}\Z"),
+    ),
+)
+"""Of both versions what is after the first number, beginning with a character that the engine
+looks for fast, and the first number. Global addresses of version 6 begin with 2 or 3."""
+_RESOLVERS = frozenset(
+    {
+        "1.0.0.1", "1.1.1.1", "8.8.4.4", "8.8.8.8", "9.9.9.9", "149.112.112.112",
+        "208.67.220.220", "208.67.222.222", "2001:4860:4860::8844", "2001:4860:4860::8888",
+        "2606:4700:4700::1001", "2606:4700:4700::1111",
+    }
+)  # fmt: skip
+_VERSION = re.compile(r"(?:version|release|v|[=<>~!]=|\boid\b)[\W_]{0,6}\Z", re.IGNORECASE)
+_SERVER = re.compile(r"dns|server", re.IGNORECASE)
+_ESCAPE = re.compile(r"x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|.", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """Where something to hide stands in a text: characters ``start`` to ``end``."""
+
+    start: int
+    end: int
+    kind: Kind
+
+
+def redact(
+    text: str, kinds: tuple[Kind, ...] = KINDS, seed: int = 0
+) -> tuple[str, Mapping[Kind, int]]:
+    """``text`` with placeholders, and how many of each kind; ``text`` itself where there are none.
+
+    ``seed`` decides which secret gets which placeholder.
+    """
+    found = findings(text, kinds)
+    parts, end = [], 0
+    for finding in found:
+        secret = text[finding.start : finding.end]
+        parts += [text[end : finding.start], _placeholder(secret, finding.kind, seed)]
+        end = finding.end
+    return "".join([*parts, text[end:]]) if found else text, Counter(f.kind for f in found)
+
+
+def findings(text: str, kinds: tuple[Kind, ...] = KINDS) -> list[Finding]:
+    """What is to be hidden, in order and without overlap."""
+    candidates = sorted(
+        Finding(start, end, kind) for kind in kinds for start, end in _FINDERS[kind](text)
+    )
+    if not candidates:
+        return []
+    literals = [match.span() for match in LITERALS.finditer(text)]
+    starts = [start for start, _ in literals]
+    found: list[Finding] = []
+    for candidate in candidates:
+        start = _after_escape(text, candidate.start)
+        place = bisect_right(starts, start) - 1
+        if place < 0 or candidate.end > literals[place][1] or start >= candidate.end:
+            continue
+        if found and start < found[-1].end:
+            found[-1] = Finding(found[-1].start, max(found[-1].end, candidate.end), found[-1].kind)
+        else:
+            found.append(Finding(start, candidate.end, candidate.kind))
+    return found
+
+
+def _after_escape(text: str, start: int) -> int:
+    """``start``, or where an escape sequence ends whose backslash stands before it."""
+    backslashes = start
+    while backslashes and text[backslashes - 1] == "\\":
+        backslashes -= 1
+    escape = _ESCAPE.match(text, start) if (start - backslashes) % 2 else None
+    return escape.end() if escape else start
+
+
+def _emails(text: str) -> Iterator[tuple[int, int]]:
+    if "@" not in text:
+        return
+    for domain in _DOMAIN.finditer(text):
+        local = _LOCAL.search(text, max(0, domain.start() - 64), domain.start())
+        if (
+            local
+            and local[0].lower() not in _NOBODY
+            and not _FREE_DOMAIN.match(domain[1])
+            and domain[1].rpartition(".")[2].lower() not in _FILE_NAMES
+        ):
+            yield local.start(), domain.end()
+
+
+def _ip_addresses(text: str) -> Iterator[tuple[int, int]]:
+    for rest, first in _IP_ADDRESSES:
+        for found in rest.finditer(text):
+            head = first.search(text, max(0, found.start() - 4), found.start())
+            if head and _is_public(text, head.start(), found.end()):
+                yield head.start(), found.end()
+
+
+def _is_public(text: str, start: int, end: int) -> bool:
+    try:
+        address = ipaddress.ip_address(text[start:end])
+    except ValueError:
+        return False
+    if not address.is_global or address.is_multicast or str(address) in _RESOLVERS:
+        return False
+    if _VERSION.search(text, max(0, start - 20), start):
+        return False
+    # BigCode's gate: four digits are a version, unless a server is spoken of.
+    return end - start > 7 or bool(_SERVER.search(text, max(0, start - 100), end + 100))
+
+
+def _placeholder(secret: str, kind: Kind, seed: int) -> str:
+    hashed = hashlib.sha256(f"{seed} {kind} {secret}".encode("utf-8", "replace")).digest()
+    number = int.from_bytes(hashed[:8], "big") % PLACEHOLDERS
+    if kind == "email":
+        return f"user{number}@example.com"
+    if kind == "key":
+        return f"KEY_{number}"
+    if ":" in secret:
+        return f"2001:db8::{number:x}"
+    return f"{('192.0.2', '198.51.100')[number // 256]}.{number % 256}"
+
+
+_FINDERS: Mapping[Kind, Callable[[str], Iterator[tuple[int, int]]]] = {
+    "email": _emails,
+    "ip_address": _ip_addresses,
+    "key": find_keys,
+}

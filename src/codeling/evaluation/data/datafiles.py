@@ -1,0 +1,220 @@
+"""Where a suite's data lies, and reading it: files, folders and ``hf://``; rows and texts.
+
+JSONL (gzipped or not), JSON, Parquet, and any other UTF-8 text as one text a file. What is read is
+identified by the SHA-256 of its bytes. This module must not know what the data is for.
+"""
+
+import fnmatch
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codeling.errors import InputError, UsageError
+from codeling.manifest import sha256_file
+
+HUB_SCHEME = "hf://"
+TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+"""Endings of files that hold rows; every other file is one text."""
+TEXT_COLUMNS = (
+    "content", "text", "code", "whole_func_string", "func_code_string", "original_string",
+)  # fmt: skip
+"""Columns looked for, in this order, where none is named: codeparrot's, the usual one, and
+CodeSearchNet's."""
+MAX_FILE_BYTES = 16 << 20
+"""A file without rows that is larger is no text anyone wrote; it is left out."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set."""
+
+    path: Path
+    name: str
+    """Relative to the folder or repository it was found in."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a data set, with its place, as :mod:`codeling.evaluation.data.document_sample`
+    needs it."""
+
+    repository: str
+    path: str
+    text: str
+    start_line: int
+    """Number of its row from 1, or 1."""
+
+
+def find(data: str) -> list[DataFile]:
+    """Every file that ``data`` names: itself, those below a folder, or those of ``hf://``.
+
+    Hidden files and folders are left out. The order is that of the names.
+
+    :raises InputError: there is none, or the Hub cannot be reached.
+    """
+    path = download(data) if data.startswith(HUB_SCHEME) else Path(data).expanduser()
+    if path.is_file():
+        return [DataFile(path, path.name)]
+    if not path.is_dir():
+        raise InputError(f"{data}: no such file or folder")
+    found = []
+    for each in sorted(path.rglob("*")):
+        name = each.relative_to(path)
+        if each.is_file() and not any(part.startswith(".") for part in name.parts):
+            found.append(DataFile(each, name.as_posix()))
+    if not found:
+        raise InputError(f"{data}: no file in it")
+    return found
+
+
+def download(address: str) -> Path:
+    """The file or folder that ``hf://owner/name[@revision][/path]`` names, a data set of the Hub.
+
+    :raises UsageError: it is no such address.
+    :raises InputError: it cannot be downloaded.
+    """
+    import huggingface_hub
+
+    match = re.fullmatch(
+        r"hf://(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([^@]+))?", address
+    )
+    if match is None:
+        raise UsageError(f"{address}: write it as hf://owner/name or hf://owner/name/file.jsonl")
+    name, revision, inside = match.groups()
+    patterns = [inside, f"{inside}/*"] if inside else [f"*{ending}" for ending in TABLES]
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name, repo_type="dataset", revision=revision, allow_patterns=patterns
+        )
+    except Exception as error:  # whatever the network, the Hub or the cache may say
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{address}: cannot be downloaded ({reason})") from error
+    return Path(folder) / inside if inside else Path(folder)
+
+
+def named(files: Sequence[DataFile], patterns: Sequence[str]) -> list[DataFile]:
+    """The files whose names match one of ``patterns``, upper and lower case alike."""
+    return [
+        file
+        for file in files
+        if any(fnmatch.fnmatchcase(Path(file.name).name.lower(), pattern) for pattern in patterns)
+    ]
+
+
+def digest(files: Sequence[DataFile]) -> dict[str, Any]:
+    """What identifies some files: SHA-256 of each, and of all of them."""
+    each = [
+        {"name": file.name, "num_bytes": file.path.stat().st_size, "sha256": sha256_file(file.path)}
+        for file in files
+    ]
+    listing = "".join(f"{entry['sha256']}\n" for entry in each)
+    return {"sha256": hashlib.sha256(listing.encode()).hexdigest(), "files": each}
+
+
+def is_table(file: DataFile) -> bool:
+    """Whether the file holds rows."""
+    return file.name.lower().endswith(TABLES)
+
+
+def rows(file: DataFile) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
+    """Number (from 1) and values of each row; None for one that is no JSON object.
+
+    :raises InputError: the file cannot be read at all.
+    """
+    name = file.name.lower()
+    try:
+        if name.endswith(".parquet"):
+            yield from enumerate(_parquet(file.path), start=1)
+        elif name.endswith((".json", ".json.gz")):
+            values = json.loads(_bytes(file.path))
+            listed = values if isinstance(values, list) else list(values.values())
+            for number, value in enumerate(listed, start=1):
+                yield number, value if isinstance(value, dict) else None
+        else:
+            yield from _lines(file.path)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{file.path}: cannot be read ({reason})") from error
+
+
+def texts(files: Sequence[DataFile], column: str | None = None) -> Iterator[Text]:
+    """The texts of a set in order: a row's ``column`` each, or a whole file each.
+
+    Files that are no UTF-8 text are left out, as are rows without text.
+
+    :raises InputError: a table has no such column.
+    """
+    only_python = any(file.name.endswith(".py") for file in files)
+    for file in files:
+        if is_table(file):
+            yield from _column(file, column)
+        elif (not only_python or file.name.endswith(".py")) and (text := _text(file.path)):
+            yield Text(file.path.name, file.name, text, 1)
+
+
+def _column(file: DataFile, column: str | None) -> Iterator[Text]:
+    chosen = column
+    for number, values in rows(file):
+        if values is None:
+            continue
+        if chosen is None:
+            chosen = next((name for name in TEXT_COLUMNS if name in values), None)
+        if chosen is None or chosen not in values:
+            raise InputError(
+                f"{file.path}: row {number} has no column "
+                f"{chosen or ', '.join(TEXT_COLUMNS)}; it has {', '.join(sorted(values))}; "
+                "name the one to read with --column"
+            )
+        text = values[chosen]
+        if isinstance(text, str) and text:
+            repository = values.get("repo_name") or values.get("repository_name") or file.name
+            yield Text(str(repository), str(values.get("path") or file.name), text, number)
+
+
+def _text(path: Path) -> str | None:
+    """A file's text; None where it is too large, holds NUL or is no UTF-8."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        return None
+    data = path.read_bytes()
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def _bytes(path: Path) -> bytes:
+    data = path.read_bytes()
+    return gzip.decompress(data) if path.name.lower().endswith(".gz") else data
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
+    is_packed = path.name.lower().endswith(".gz")
+    with path.open("rb") as raw, gzip.open(raw) if is_packed else raw as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line)
+            except ValueError:
+                values = None
+            yield number, values if isinstance(values, dict) else None
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=256):
+                yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error

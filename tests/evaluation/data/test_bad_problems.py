@@ -1,0 +1,110 @@
+"""Problems that go wrong, in the real sandbox: each is named, and the others go on.
+
+Skipped where this machine can have no sandbox.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codeling.errors import InputError, SandboxError
+from codeling.evaluation.data.datafiles import DataFile
+from codeling.evaluation.data.problems import ProblemSet, read_problems
+from codeling.evaluation.journal import Journal
+from codeling.evaluation.sandbox import Limits, Sandbox
+from codeling.evaluation.suites.functional import Sampling, measure
+
+from ..conftest import Says, Scripted
+
+Make = Callable[[Says], Scripted]
+CHECK = "def check(f):\n    assert f(1) == 1\n"
+SOLUTION = "    return x\n"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    try:
+        with Sandbox(workers=1, limits=Limits(cpu_seconds=1, wall_seconds=5.0)) as started:
+            yield started
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+def read(tmp_path: Path, **rows: tuple[str, str]) -> ProblemSet:
+    """A problem for each name: its test and its reference solution."""
+    path = tmp_path / "problems.jsonl"
+    with path.open("w") as file:
+        for name, (test, solution) in rows.items():
+            row = {
+                "task_id": name,
+                "prompt": f"def {name}(x):\n",
+                "entry_point": name,
+                "canonical_solution": solution,
+                "test": test,
+            }
+            file.write(json.dumps(row) + "\n")
+    return read_problems([DataFile(path, path.name)])
+
+
+def test_each_is_named_and_the_others_go_on(
+    sandbox: Sandbox, scripted: Make, tmp_path: Path
+) -> None:
+    asked = read(
+        tmp_path,
+        good=(CHECK, SOLUTION),
+        endless_test=("def check(f):\n    while True:\n        pass\n", SOLUTION),
+        no_check=("value = 1\n", SOLUTION),
+        torn_test=("def check(f):\n    assert (\n", SOLUTION),
+        large=(CHECK, "    return x  # " + "y" * 1_000_000 + "\n"),
+        also_good=(CHECK, SOLUTION),
+    )
+    engine = scripted(lambda prompt, suffix, number: SOLUTION)
+    result = measure(engine, asked, Sampling(), sandbox, Journal(tmp_path / "j", "1"))
+    outcomes = {r["task_id"]: r["samples"][0]["outcome"] for r in result["problems"]}
+    assert outcomes == {
+        "good": "passed",
+        "endless_test": "timeout",
+        "no_check": "failed",
+        "torn_test": "broken",
+        "large": "passed",
+        "also_good": "passed",
+    }
+    assert {each["task_id"] for each in result["references_failed"]} == {
+        "endless_test",
+        "no_check",
+        "torn_test",
+    }
+
+
+def test_answers_that_go_wrong_fail_alone(sandbox: Sandbox, scripted: Make, tmp_path: Path) -> None:
+    says = {
+        "good": SOLUTION,
+        "endless": "    while True:\n        pass\n",
+        "leaves": "    import os\n    os._exit(0)\n",
+        "greedy": "    return [0] * 10**10\n",
+        "torn": "    return (\n",
+        "empty": "",
+        "nul": "    return x\0\n",
+        "last": SOLUTION,
+    }
+    asked = read(tmp_path, **dict.fromkeys(says, (CHECK, SOLUTION)))
+    engine = scripted(lambda prompt, suffix, number: says[prompt[4 : prompt.index("(")]])
+    result = measure(engine, asked, Sampling(), sandbox, Journal(tmp_path / "j", "1"))
+    passed = [r["task_id"] for r in result["problems"] if r["num_passed"]]
+    assert passed == ["good", "last"]
+    outcomes = {r["task_id"]: r["samples"][0]["outcome"] for r in result["problems"]}
+    assert outcomes["endless"] == "timeout"
+    assert outcomes["greedy"] == "out_of_memory"
+
+
+def test_a_library_that_is_not_there_is_said_instead_of_a_zero(
+    sandbox: Sandbox, scripted: Make, tmp_path: Path
+) -> None:
+    # The sandbox of this suite has no numpy in it, whatever this machine has.
+    needs = "import numpy\n" + CHECK
+    asked = read(tmp_path, one=(needs, SOLUTION), two=(needs, SOLUTION))
+    engine = scripted(lambda prompt, suffix, number: SOLUTION)
+    with pytest.raises(InputError, match=r"none of the 2 reference solutions passes.*numpy"):
+        measure(engine, asked, Sampling(), sandbox, Journal(tmp_path / "j", "1"))

@@ -1,0 +1,154 @@
+"""Files, folders and tables: what is read, what is left out, and what is said of broken ones."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from codeling.errors import InputError, UsageError
+from codeling.evaluation.data import datafiles
+from codeling.evaluation.data.datafiles import DataFile, digest, download, find, named, rows, texts
+
+ROWS = [{"code": "x = 1\n", "path": "a.py"}, {"code": "y = 'é'\n", "path": "b.py"}]
+
+
+def write(folder: Path) -> list[Path]:
+    """The same rows in every form there is."""
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    folder.mkdir(exist_ok=True)
+    (folder / "a.jsonl").write_text(lines)
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
+    (folder / "c.json").write_text(json.dumps(ROWS))
+    (folder / "d.json.gz").write_bytes(gzip.compress(json.dumps(ROWS).encode(), mtime=0))
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "e.parquet")
+    return sorted(folder.iterdir())
+
+
+def test_every_form_gives_the_same_rows(tmp_path: Path) -> None:
+    for path in write(tmp_path / "all"):
+        assert list(rows(DataFile(path, path.name))) == list(enumerate(ROWS, start=1))
+
+
+def test_texts_of_a_table_are_those_of_its_column(tmp_path: Path) -> None:
+    for path in write(tmp_path / "all"):
+        found = list(texts(find(str(path))))
+        assert [t.text for t in found] == [row["code"] for row in ROWS]
+        assert [t.path for t in found] == ["a.py", "b.py"]
+        assert [t.start_line for t in found] == [1, 2]
+        assert [t.text for t in texts(find(str(path)), "path")] == ["a.py", "b.py"]
+
+
+def test_a_folder_of_python_is_a_text_a_file_without_what_is_hidden_or_no_text(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sub" / ".git").mkdir(parents=True)
+    (tmp_path / "sub" / "b.py").write_text("b = 2\n")
+    (tmp_path / "a.py").write_bytes("\ufeffa = 1\n".encode())
+    (tmp_path / "sub" / ".git" / "hidden.py").write_text("no")
+    (tmp_path / "c.py").write_bytes(b"\0binary")
+    (tmp_path / "d.py").write_bytes(b"\xff\xfe")
+    (tmp_path / "notes.md").write_text("beside Python, no Python")
+    assert [(t.path, t.text) for t in texts(find(str(tmp_path)))] == [
+        ("a.py", "a = 1\n"),
+        ("sub/b.py", "b = 2\n"),
+    ]
+
+
+def test_a_folder_without_python_is_every_text_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.rst").write_text("any text\n")
+    assert [t.text for t in texts(find(str(tmp_path)))] == ["any text\n"]
+
+
+def test_the_digest_is_of_the_bytes_and_not_of_the_place(tmp_path: Path) -> None:
+    one = write(tmp_path / "one")
+    two = write(tmp_path / "two")
+    same = [digest([DataFile(p, p.name) for p in paths])["sha256"] for paths in (one, two)]
+    assert same[0] == same[1]
+    two[0].write_text("other")
+    assert digest([DataFile(p, p.name) for p in two])["sha256"] != same[0]
+
+
+def test_names_are_compared_without_their_case() -> None:
+    files = [DataFile(Path(name), name) for name in ("HumanEval.jsonl.gz", "x/MBPP_v1.jsonl")]
+    assert [f.name for f in named(files, ("mbpp*",))] == ["x/MBPP_v1.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "name, data",
+    [
+        ("a.parquet", b"PAR1 not really"),
+        ("a.jsonl.gz", b"not gzip\n"),
+        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 9999, mtime=0)[:-9]),
+        ("a.json", b"[{"),
+        ("a.json.gz", b"\x1f\x8b"),
+    ],
+)
+def test_a_broken_file_is_named(name: str, data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=re.escape(f"{path}: cannot be read")):
+        list(rows(DataFile(path, name)))
+
+
+def test_a_torn_line_is_a_row_that_is_no_object(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n[1]\n{"a": \xff\n')
+    assert list(rows(DataFile(path, "a.jsonl"))) == [(1, {"a": 1}), (3, None), (4, None)]
+
+
+def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"body": "x"}\n')
+    with pytest.raises(InputError, match=r"row 1 has no column content, .*it has body"):
+        list(texts(find(str(path))))
+    with pytest.raises(InputError, match="no column source; it has body; name the one"):
+        list(texts(find(str(path)), "source"))
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder"):
+        find(str(tmp_path / "none"))
+    with pytest.raises(InputError, match="no file in it"):
+        find(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "address, name, revision, patterns",
+    [
+        ("hf://openai/openai_humaneval", "openai/openai_humaneval", None, None),
+        ("hf://datasets/a/b@v1", "a/b", "v1", None),
+        ("hf://a/b.c@v1/data/x.jsonl", "a/b.c", "v1", ["data/x.jsonl", "data/x.jsonl/*"]),
+        ("hf://a/b/test", "a/b", None, ["test", "test/*"]),
+    ],
+)
+def test_an_address_is_taken_apart(
+    address: str,
+    name: str,
+    revision: str | None,
+    patterns: list[str] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import huggingface_hub
+
+    asked: list[object] = []
+
+    def snapshot(repo: str, **options: object) -> str:
+        asked.extend([repo, options["repo_type"], options["revision"], options["allow_patterns"]])
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    inside = patterns[0] if patterns else ""
+    assert download(address) == tmp_path / inside
+    assert asked[:3] == [name, "dataset", revision]
+    assert asked[3] == (patterns or [f"*{ending}" for ending in datafiles.TABLES])
+
+
+@pytest.mark.parametrize("address", ["hf://", "hf://one", "hf://a b/c", "hf://a/b@"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="hf://owner/name"):
+        download(address)

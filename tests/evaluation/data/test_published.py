@@ -1,0 +1,60 @@
+"""The published files, where they are at hand: read from the folder that CODELING_DATA names.
+
+They are not part of this repository. That their reference solutions pass in the sandbox is shown
+in ``test_sandbox_references.py``; here, that an answer ends where the reference does.
+"""
+
+import os
+
+import pytest
+
+from codeling.evaluation.data import datafiles
+from codeling.evaluation.data.problems import Problem, read_problems
+from codeling.evaluation.sandbox import Sandbox
+from codeling.evaluation.suites.functional import PASSED, judge_references
+from codeling.evaluation.suites.registry import suite
+from codeling.generation.text.decoding import Output
+
+FOLDER = os.environ.get("CODELING_DATA", "")
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.skipif(not FOLDER, reason="CODELING_DATA names no folder"),
+    pytest.mark.timeout(1800),
+]
+AFTER = "\n\n\ndef another(x):\n    return x\n\n\nprint(another(1))\n"
+NO_END = {"MBPP/223", "MBPP/717", "MBPP/940", "MBPP/64", "PandasEval/19"}
+"""Reference solutions that go on with further functions, which no rule for a body can keep; and two
+whose indentation is no Python."""
+
+
+def problems(name: str) -> list[Problem]:
+    of = suite(name)
+    there = datafiles.find(FOLDER)
+    others = set(datafiles.named(there, of.not_patterns))
+    files = [file for file in datafiles.named(there, of.patterns) if file not in others]
+    if not files:
+        pytest.skip(f"no file of {name} below {FOLDER}")
+    asked = read_problems(files)
+    assert asked.left_out == []
+    return asked.problems
+
+
+@pytest.mark.parametrize("name", ["humaneval", "mbpp", "pandas-eval", "numpy-eval"])
+def test_an_answer_ends_where_the_reference_does(name: str) -> None:
+    wrong = []
+    for problem in problems(name):
+        for reference in problem.references:
+            output = Output(problem.prompt, (), True, problem.script_ends)
+            output.feed((reference + AFTER).encode())
+            if output.text.rstrip() != reference.rstrip():
+                wrong.append(problem.task_id)
+    assert set(wrong) <= NO_END
+
+
+def test_every_infilling_passes_with_what_was_taken_out() -> None:
+    asked = problems("infilling")
+    with Sandbox() as sandbox:
+        verdicts = judge_references(asked, sandbox)
+        assert {verdict["outcome"] if verdict else None for verdict in verdicts} == {PASSED}
+        spans = [problem.job(problem.task_id, "\n") for problem in asked if problem.span == "span"]
+        assert [verdict.identifier for verdict in sandbox.judge(spans) if verdict.passed] == []

@@ -1,0 +1,57 @@
+"""Bits per byte of any texts: the same as of all at once, and of the seed's choice."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from codeling.errors import InputError
+from codeling.evaluation.intrinsic import bits_per_byte
+from codeling.evaluation.journal import Journal
+from codeling.evaluation.suites.bits_per_byte import measure
+from codeling.generation.engine import Engine
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Place:
+    text: str
+    path: str
+    repository: str = "r"
+    start_line: int = 1
+
+
+@pytest.fixture
+def engine(tokenizer: Tokenizer) -> Engine:
+    model = GPT2(GPT2Config(tokenizer.vocab_size, 32, 1, 2, 16))
+    model.initialize(1)
+    return Engine(model, tokenizer)
+
+
+def test_documents_one_by_one_are_all_of_them(engine: Engine, tmp_path: Path) -> None:
+    texts = [Place(f"value_{n} = {n}\n" * (n % 7 + 1) + "é" * n, f"{n}.py") for n in range(80)]
+    result = measure(engine, texts, Journal(tmp_path / "j", "1"), max_bytes=10**9)
+    whole = bits_per_byte(engine.model, engine.tokenizer, [place.text for place in texts])
+    assert result["num_problems"] == 80
+    assert result["num_bytes"] == whole.num_bytes
+    assert math.isclose(result["scores"][0]["value"], whole.value, rel_tol=1e-5)
+    by_name = {record["task_id"]: record for record in result["problems"]}
+    for place, nats in zip(texts, whole.document_nats, strict=True):
+        assert math.isclose(by_name[f"r: {place.path}:1"]["nats"], nats, rel_tol=1e-5)
+
+
+def test_no_more_than_max_bytes_are_scored_and_no_half_character(
+    engine: Engine, tmp_path: Path
+) -> None:
+    texts = [Place("é" * 100, f"{n}.py") for n in range(10)]
+    for number, (limit, scored) in enumerate([(401, 400), (1, 0), (4000, 2000)]):
+        journal = Journal(tmp_path / f"{number}" / "j", "1")
+        if scored:
+            result = measure(engine, texts, journal, max_bytes=limit)
+            assert result["num_bytes"] == scored
+        else:
+            with pytest.raises(InputError, match="no text to measure on"):
+                measure(engine, texts, journal, max_bytes=limit)

@@ -1,0 +1,37 @@
+"""What is open at a place in Python: strings, brackets, comments and docstrings."""
+
+import pytest
+
+from codeling.generation.text.lines import Line
+
+
+def at_end(text: str) -> Line:
+    line = Line()
+    line.read(text)
+    return line
+
+
+@pytest.mark.parametrize(
+    "text, in_prose, is_open",
+    [
+        ("", False, False),
+        ("x = 1\n", False, False),
+        ("x = f(", False, True),
+        ("x = f(1)", False, False),
+        ("x = 'it", False, True),
+        ("x = 'it'", False, False),
+        ("x = 1  # it", True, False),
+        ("x = [  # it", True, True),
+        ("x = 1  # it\n", False, False),
+        ('def f():\n    """It', True, True),
+        ('def f():\n    """It\'s "so" ', True, True),
+        ('def f():\n    """It."""', False, False),
+        ("def f():\n    '''It # is\n", True, True),
+        ('x = ""', False, False),
+        ('x = "#', False, True),
+        ("x = 'never closed\ny = 1", False, False),
+    ],
+)
+def test_what_is_open_at_the_end(text: str, in_prose: bool, is_open: bool) -> None:
+    line = at_end(text)
+    assert (line.in_prose, line.is_open) == (in_prose, is_open)

@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from codeling.model.config import GPT2Config
+from codeling.recipe import Recipe
+from codeling.report.model_card import model_card
+
+CONFIG = GPT2Config(4096, 512, 6, 4, 256)
+RECIPE = Recipe().resolved()
+
+
+def source(name: str, num_bytes: int, splits: list[str], license_: str = "MIT") -> dict[str, Any]:
+    return {"repository": name, "license": license_, "bytes": num_bytes, "splits": splits}
+
+
+def run_folder(
+    folder: Path,
+    sources: list[dict[str, Any]],
+    lines: list[dict[str, Any]],
+    split_by: str = "repository",
+) -> Path:
+    (folder / "corpus").mkdir()
+    splits = {"train": {"repositories": 2, "files": 1234, "bytes": 5_678_901}}
+    report = {"sources": sources, "splits": splits, "split_by": split_by}
+    (folder / "corpus" / "report.json").write_text(json.dumps(report))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+STEP = {"kind": "step", "step": 1200, "tokens": 9_830_400, "seconds": 3601.5}
+VALIDATION = {"kind": "validation", "step": 1200, "bits_per_byte": 1.4567}
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> str:
+    sources = [
+        source("small-1.0", 10, ["train"]),
+        source("large-2.0", 5000, ["train"], "BSD"),
+        source("held-out-3.0", 9000, ["test"]),
+    ]
+    return model_card(run_folder(tmp_path, sources, [STEP, VALIDATION]), RECIPE, CONFIG)
+
+
+def test_it_says_what_the_model_was_trained_on(card: str) -> None:
+    assert "1,234 files, 5,678,901 bytes of 2 repositories" in card
+    rows = [line for line in card.splitlines() if line.startswith("| ")]
+    assert rows[1:] == ["| large-2.0 | BSD | 5,000 |", "| small-1.0 | MIT | 10 |"]
+    assert "held-out" not in card
+
+
+def test_it_says_how(card: str) -> None:
+    assert f"{CONFIG.num_parameters:,} parameters" in card
+    assert "1,200 steps, 9,830,400 tokens" in card
+    assert "1.457 bits per byte" in card
+    assert f"{RECIPE.training.infilling_rate:.0%} of the documents" in card
+
+
+@pytest.mark.parametrize("split_by, words", [("repository", "repositories"), ("file", "files")])
+def test_it_says_what_was_held_out(tmp_path: Path, split_by: str, words: str) -> None:
+    folder = run_folder(tmp_path, [], [STEP, VALIDATION], split_by)
+    assert f"on {words} it was not trained on" in model_card(folder, RECIPE, CONFIG)
+
+
+def test_model_hubs_read_it(card: str) -> None:
+    data = huggingface_hub.ModelCard(card).data.to_dict()  # type: ignore[no-untyped-call]
+    assert data["library_name"] == "transformers"
+    assert data["pipeline_tag"] == "text-generation"
+    assert {"gpt2", "python"} <= set(data["tags"])
+
+
+def test_many_repositories_are_counted_by_licence(tmp_path: Path) -> None:
+    sources = [source(f"r{n:02}", 1000 - n, ["train"], "MIT") for n in range(20)]
+    sources += [source("x", 1, ["train"], "BSD"), source("y", 1, ["train", "test"], "MIT")]
+    text = model_card(run_folder(tmp_path, sources, []), RECIPE, CONFIG)
+    assert "And 2 more, under: BSD (1), MIT (1)." in text
+    assert text.count("\n| r") == 21  # the table's head begins so too
+
+
+def test_a_name_cannot_break_the_table(tmp_path: Path) -> None:
+    sources = [source("a|b", 5, ["train"], "GPL\n| or | so")]
+    text = model_card(run_folder(tmp_path, sources, []), RECIPE, CONFIG)
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "5" in line]
+    assert rows == [r"| a\|b | GPL \| or \| so | 5 |"]
+
+
+def test_a_run_without_a_step_has_a_card_too(tmp_path: Path) -> None:
+    text = model_card(run_folder(tmp_path, [], []), RECIPE, CONFIG)
+    assert "steps," not in text
+    assert "bits per byte on" not in text

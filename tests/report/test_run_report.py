@@ -1,0 +1,242 @@
+"""The report page: whole, self-contained, escaped, and there whatever is missing."""
+
+import json
+import shutil
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeling.errors import StorageError
+from codeling.recipe import parse_recipe
+from codeling.report import run_report
+from codeling.report.run_report import MAX_SOURCES, render, write_report
+
+HOSTILE = (
+    "</code></pre><script src='https://example.org/x.js'>alert(1)</script>\x00\x1b[31m\ud800&amp;"
+)
+VOID = {"meta", "br", "link", "img"}
+
+
+class Page(HTMLParser):
+    """Everything a test asks of a page; fails where tags are not nested as they should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.shown = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.shown += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+def write_lines(path: Path, lines: list[dict[str, Any]], torn: str = "") -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + torn)
+
+
+def source(number: int, splits: list[str]) -> dict[str, Any]:
+    return {
+        "repository": f"package-{number}==1.0",
+        "license": "" if number == 3 else "MIT",
+        "splits": splits,
+        "files": 10,
+        "bytes": 1000 * (50 - number),
+        "functions": 30,
+    }
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """Every file a run leaves that the page is made of."""
+    folder = tmp_path / "demo & more"
+    (folder / "corpus").mkdir(parents=True)
+    recipe = parse_recipe("[training]\nminutes = 2.5\n").resolved()
+    (folder / "recipe.toml").write_text(recipe.to_toml())
+    metrics: list[dict[str, Any]] = []
+    for step in range(1, 41):
+        line = {"step": step, "tokens": 8192 * step, "loss": 8 / step, "seconds": 2.0 * step}
+        more = {"learning_rate": 1 - step / 40, "gradient_norm": 0.5, "tokens_per_second": 7200.0}
+        metrics.append({"kind": "step", **line, **more, "mfu": 0.4})
+        if step % 10 == 0:
+            metrics.append({"kind": "validation", **line, "bits_per_byte": 3 / step})
+    metrics[5]["loss"] = None
+    write_lines(folder / "metrics.jsonl", metrics, torn='{"kind": "step", "st')
+    samples = [
+        {"step": step, "prompt": "def mean(xs):\n", "completion": f"    return {step}{HOSTILE}\n"}
+        for step in (10, 20)
+    ]
+    write_lines(folder / "samples.jsonl", samples, torn="\x80{")
+    counts = {"repositories": 2, "files": 10, "bytes": 100, "functions": 30}
+    corpus_report = {
+        "splits": {"test": counts, "train": {**counts, "bytes": 4_200_000}, "validation": counts},
+        "totals": {"files_found": 60, "bytes_found": 9000, **counts},
+        "files_dropped": {
+            "too_large": {"files": 1, "bytes": 4000},
+            "empty": {"files": 4, "bytes": 0},
+        },
+        "functions_dropped": {"duplicate": {"functions": 7, "bytes": 300}},
+        "sources": [
+            *(source(n, ["train"]) for n in range(40)),
+            source(40, ["test"]),
+            source(41, ["test", "train"]),
+        ],
+    }
+    (folder / "corpus" / "report.json").write_text(json.dumps(corpus_report))
+    bodies = [
+        {
+            "repository": "package", "path": f"{n}.py", "start_line": 1, "prompt": "def f():\n",
+            "completion": HOSTILE if n == 0 else "    pass\n", "finish_reason": "block",
+            "outcome": "broken" if n == 0 else "parsed",
+        }
+        for n in range(30)
+    ]  # fmt: skip
+    evaluation = {
+        "bits_per_byte": {
+            "value": 1.2345, "interval_95": [1.1, 1.3], "nats_per_token": 2.0, "precision": "fp32",
+            "num_bytes": 2_000_000, "num_documents": 170, "num_repositories": 4,
+        },
+        "parse_rate": {
+            "value": 29 / 30, "interval_95": [0.8, 0.99], "num_completions": 30, "num_parsed": 29,
+            "num_broken": 1, "num_empty": 0, "num_out_of_tokens": 2, "samples": bodies,
+        },
+    }  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    stage = {
+        "seconds": 83.2, "finished": "2026-01-02T03:04:05Z", "git_commit": "c0ffee",
+        "outputs": {"a": {"num_bytes": 5, "sha256": ""}}, "versions": {"torch": "2.13.0"},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "stages": {"corpus": stage}}))
+    return folder
+
+
+def test_everything_is_on_the_page(run_folder: Path) -> None:
+    assert write_report(run_folder) is True
+    page = Page((run_folder / "report.html").read_text(encoding="utf-8"))
+    assert page.tags.count("svg") == 5
+    for expected in (
+        "demo & more", "GPT-2 with 4 layers of width 192", "4.2 MB of Python from 2 repositories",
+        "1.234", "1.100 to 1.300", "96.7 %", "2.62M", "328k", "40 steps", "1 min 20 s", "7.2k",
+        "170 files of 4 repositories", "Step 20", "package-0==1.0", "not known",
+        f"{42 - MAX_SOURCES} more", "too large", "44.4 %", "duplicate", "minutes = 2.5",
+        "1 min 23 s", "2026-01-02 03:04:05 UTC", "c0ffee", "2.13.0", "12 of the 30 bodies",
+    ):  # fmt: skip
+        assert expected in page.shown, expected
+
+
+def test_nothing_comes_from_anywhere_else(run_folder: Path) -> None:
+    text, _ = render(run_folder)
+    page = Page(text)
+    assert not {"script", "iframe", "img", "object", "link", "base"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    for name in ("href", "src", "xlink:href", "action"):
+        assert all(value.startswith("#") for value in page.values(name))
+    assert "@import" not in text
+    assert "http" not in text.replace("https://example.org", "").replace("http-equiv", "")
+    assert all(part.startswith("url(#") for part in text.split() if part.startswith("url("))
+
+
+def test_references_lead_somewhere_and_names_are_given_once(run_folder: Path) -> None:
+    page = Page(render(run_folder)[0])
+    names = page.values("id")
+    assert len(names) == len(set(names))
+    targets = [value.removeprefix("#") for value in page.values("href")]
+    clips = [value[5:-1] for value in page.values("clip-path")]
+    assert targets
+    assert clips
+    assert {*targets, *clips, *page.values("aria-labelledby")} <= set(names)
+
+
+def test_what_a_model_wrote_is_text(run_folder: Path) -> None:
+    assert write_report(run_folder)
+    data = (run_folder / "report.html").read_bytes()
+    assert b"<script" not in data
+    assert b"\x00" not in data
+    assert b"\x1b" not in data
+    page = Page(data.decode("utf-8"))
+    assert HOSTILE.partition("\x00")[0] in page.shown
+    assert "\u2400\u241b[31m?&amp;" in page.shown
+
+
+def test_the_same_files_give_the_same_bytes(run_folder: Path, tmp_path: Path) -> None:
+    write_report(run_folder)
+    copy = tmp_path / "elsewhere" / run_folder.name
+    shutil.copytree(run_folder, copy)
+    write_report(copy)
+    assert (copy / "report.html").read_bytes() == (run_folder / "report.html").read_bytes()
+
+
+PARTS = [
+    "recipe.toml", "manifest.json", "metrics.jsonl", "samples.jsonl", "evaluation.json",
+    "corpus/report.json",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_missing_part_is_left_out(run_folder: Path, part: str) -> None:
+    whole = len(Page(render(run_folder)[0]).shown)
+    (run_folder / part).unlink()
+    page = Page(render(run_folder)[0])
+    assert 0 < len(page.shown) < whole
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"{", b"[]", b"null", b'{"stages": 3}', b'{"a": 1}\n[]\n7\n']
+)
+def test_a_broken_part_does_no_harm(
+    run_folder: Path, part: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if part != "metrics.jsonl":
+        monkeypatch.setattr(run_report, "plots", lambda *_: [])  # drawn from nothing that is broken
+    (run_folder / part).write_bytes(content)
+    Page(render(run_folder)[0])
+
+
+def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+    page = Page(render(tmp_path)[0])
+    assert tmp_path.name in page.shown
+    assert "section" not in page.tags
+    line = {"kind": "step", "step": 1, "tokens": 8192, "loss": 8.3, "seconds": 1.0}
+    write_lines(tmp_path / "metrics.jsonl", [line])
+    assert Page(render(tmp_path)[0]).tags.count("svg") == 1
+
+
+def test_without_matplotlib_there_is_a_page(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert write_report(run_folder) is False
+    page = Page((run_folder / "report.html").read_text(encoding="utf-8"))
+    assert "svg" not in page.tags
+    assert "need matplotlib" in page.shown
+    assert "1.234" in page.shown
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        write_report(tmp_path / "file")

@@ -1,0 +1,109 @@
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from codeling.tokenizer import encoders
+from codeling.tokenizer.encoders import Encoded, Engine, differs, fast, fastest, reference, some
+from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
+
+ODD = " \t\n\r\f\v\x00\x1c\x85\u00a0\u2028aB1_=<|>(\u00e9e\u0301\u4e2d\u0660\U0001f600\u200d\ufffd"
+TEXT = st.one_of(st.text(), st.text(alphabet=ODD), st.sampled_from(SPECIAL_TOKENS))
+with_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def fast_engine(tokenizer: Tokenizer) -> Engine:
+    pytest.importorskip("fastokens")
+    engine = fast(tokenizer)
+    assert engine is not None
+    return engine
+
+
+@with_fixture
+@given(texts=st.lists(TEXT, max_size=4))
+@example(texts=[])
+@example(texts=["", ""])
+def test_the_fast_engine_gives_the_ids_of_tokenizers(
+    tokenizer: Tokenizer, fast_engine: Engine, texts: list[str]
+) -> None:
+    ours, theirs = fast_engine.encode(texts), reference(tokenizer).encode(texts)
+    assert ours.ids.tolist() == theirs.ids.tolist()
+    assert ours.offsets.tolist() == theirs.offsets.tolist()
+    assert [ours.of(n).tolist() for n in range(len(texts))] == tokenizer.encode_batch(texts)
+
+
+def test_the_fast_engine_is_taken_for_python(
+    tokenizer: Tokenizer, fast_engine: Engine, python_files: list[str]
+) -> None:
+    engine, refused = fastest(tokenizer, python_files)
+    assert (engine.name, refused) == ("fastokens", None)
+    encoded = engine.encode(python_files)
+    assert differs(encoded, python_files, range(len(python_files)), tokenizer) is None
+
+
+def engine_of(change: str, tokenizer: Tokenizer) -> Engine:
+    """An engine that is wrong in one way."""
+
+    def encode(texts: Sequence[str]) -> Encoded:
+        right = reference(tokenizer).encode(texts)
+        if change == "fails":
+            raise RuntimeError("no room")
+        if change == "drops a text":
+            return Encoded(right.ids, right.offsets[:-1])
+        if change == "drops the last id":
+            offsets = np.minimum(right.offsets, len(right.ids) - 1)
+            return Encoded(right.ids[:-1], offsets)
+        if change == "unknown id":
+            return Encoded(np.where(right.ids == right.ids[0], 1 << 20, right.ids), right.offsets)
+        # Merges nothing: no byte is lost, but the ids are others.
+        single = {token[0]: i for i, token in enumerate(tokenizer.token_bytes) if len(token) == 1}
+        ids = [[single[byte] for byte in text.encode()] for text in texts]
+        flat = np.array([i for each in ids for i in each], np.uint32)
+        return Encoded(flat, np.cumsum([0, *map(len, ids)]))
+
+    return Engine("wrong", encode)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("fails", "wrong failed: no room"),
+        ("drops a text", "wrong answered"),
+        ("drops the last id", "wrong loses bytes of"),
+        ("unknown id", "wrong gives ids that there are not"),
+        ("merges nothing", "wrong gives other ids than tokenizers for"),
+    ],
+)
+def test_an_engine_that_is_wrong_is_not_taken(
+    tokenizer: Tokenizer,
+    python_files: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr(encoders, "fast", lambda tokenizer: engine_of(change, tokenizer))
+    engine, refused = fastest(tokenizer, python_files)
+    assert engine.name == "tokenizers"
+    assert refused is not None
+    assert refused.startswith(said)
+
+
+def test_without_the_fast_engine_tokenizers_encodes(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "fast", lambda tokenizer: None)
+    engine, refused = fastest(tokenizer, ["x = 1\n"])
+    assert engine.name == "tokenizers"
+    assert "not installed" in (refused or "")
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=60), st.integers(1, 500))
+def test_some_are_from_all_over_and_about_as_much_as_asked(texts: list[str], wanted: int) -> None:
+    numbers = some(texts, wanted)
+    assert numbers == sorted(set(numbers))
+    assert set(numbers) <= set(range(len(texts)))
+    assert numbers
+    assert sum(len(texts[number]) for number in numbers[:-1]) < wanted

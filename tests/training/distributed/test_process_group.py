@@ -1,0 +1,270 @@
+"""Two processes (gloo) against one: the same tokens, the same losses, on and off again."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codeling.dataset import loader
+from codeling.dataset.tokens import open_tokens, write_tokens
+from codeling.errors import UsageError
+from codeling.model.config import GPT2Config
+from codeling.recipe import TrainingRecipe
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training import metrics
+from codeling.training.checkpoint import state
+from codeling.training.distributed.process_group import ALONE, World
+from codeling.training.planning import plan
+from codeling.training.trainer import Inputs, StoppedError, train
+
+pytestmark = [
+    pytest.mark.timeout(1500),  # on a machine that does much else
+    pytest.mark.filterwarnings("default:a process was brought down"),
+]
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+import torch
+from codeling.dataset import loader
+from codeling.dataset.tokens import open_tokens
+from codeling.model.config import GPT2Config
+from codeling.recipe import TrainingRecipe
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training import metrics
+from codeling.training.distributed import process_group
+from codeling.training.planning import plan
+from codeling.training.trainer import Inputs, StoppedError, train
+
+torch.set_num_threads(1)
+loader.WINDOW_ROWS = 16
+plan.matrix_rate = lambda machine: 1e12
+tokens, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
+splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
+inputs = Inputs(Tokenizer.load(tokens), *splits)
+for job in jobs:
+    folder = Path(job["folder"])
+    recipe = TrainingRecipe.model_validate(job["recipe"])
+
+    def should_stop():
+        lines = list(metrics.read(folder / "metrics.jsonl"))
+        done = sum(line["kind"] == "step" for line in lines)
+        if os.environ["RANK"] == job.get("dies") and done >= job["until"]:
+            os.abort()
+        return os.environ["RANK"] == "0" and done >= job["until"]
+
+    try:
+        train(recipe, GPT2Config(*job["shape"]), inputs, folder, should_stop=should_stop)
+    except StoppedError:
+        pass
+process_group.leave()
+threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in threads if "gloo" in name], threads
+"""
+DAMAGE = "malloc(): unaligned tcache chunk detected"
+STEPS, CONTEXT = 10, 32
+IN_TWO = (
+    "ddp", "fsdp", "ddp in turn", "fsdp in turn", "fsdp to ddp", "recomputed", "first dies",
+    "second dies",
+)  # fmt: skip
+SHAPE = (512, CONTEXT, 3, 2, 16)
+RECIPE = TrainingRecipe(
+    steps=STEPS, tokens_per_step=8 * CONTEXT, micro_batch_size=4, adamw_lr=0.01, muon_lr=0.02,
+    validation_tokens=2 * CONTEXT, validation_interval=0.5, sample_interval=1.0, threads=1,
+    device="cpu", precision="fp32", seed=5, key_words=("def", "import"), average_tail=0.3,
+    bigram_updates=3,
+).model_dump(mode="json")  # fmt: skip
+
+
+def start(processes: int, tokens: Path, jobs: list[dict[str, Any]]) -> None:
+    """Do ``jobs`` one after another in so many processes.
+
+    Once in two thousand jobs or so glibc finds a process's heap damaged and ends it, as
+    :data:`DAMAGE` says. The cause is not known: valgrind saw no wrong write, and 900 more jobs
+    did not show it again. Training goes on after a crash from where it was, so after this one,
+    and no other, the jobs are started once more, and a warning says where each thread stood.
+    """
+    codes, said = start_once(processes, tokens, jobs)
+    if -signal.SIGABRT in codes and DAMAGE in said:
+        warnings.warn(f"a process was brought down ({codes}):\n{said}", stacklevel=2)
+        codes, said = start_once(processes, tokens, jobs)
+    assert codes == [0] * processes, said
+
+
+def start_once(processes: int, tokens: Path, jobs: list[dict[str, Any]]) -> tuple[list[int], str]:
+    """What each process ended with, and all that they said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "LOCAL_WORLD_SIZE": str(processes), "WORLD_SIZE": str(processes),
+        "GLOO_SOCKET_IFNAME": "lo",
+    }  # fmt: skip
+    command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", SCRIPT, str(tokens)]
+    running = [
+        subprocess.Popen(
+            [*command, json.dumps(jobs)],
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(processes)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=600)[1] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    return [process.returncode for process in running], "\n".join(said)
+
+
+@pytest.fixture(scope="module")
+def tokens(
+    tokenizer: Tokenizer, python_files: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("tokens")
+    write_tokens(python_files[:5], tokenizer, folder / "train.bin")
+    write_tokens(python_files[5:6], tokenizer, folder / "validation.bin")
+    tokenizer.save(folder / "tokenizer.json")
+    return folder
+
+
+def do_alone(tokens: Path, job: dict[str, Any]) -> None:
+    """Do ``job`` in this process."""
+    folder = Path(job["folder"])
+    inputs = Inputs(
+        Tokenizer.load(tokens),
+        open_tokens(tokens / "train.bin"),
+        open_tokens(tokens / "validation.bin"),
+    )
+    recipe = TrainingRecipe.model_validate(job["recipe"])
+    with pytest.MonkeyPatch.context() as patch, suppress(StoppedError):
+        patch.setattr(loader, "WINDOW_ROWS", 16)
+        patch.setattr(plan, "matrix_rate", lambda machine: 1e12)
+        until = job["until"]
+        train(
+            recipe, GPT2Config(*job["shape"]), inputs, folder,
+            should_stop=lambda: len(losses(folder)) >= until,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of finished runs: by one process, by two in two ways, and by both in turn."""
+    top = tmp_path_factory.mktemp("runs")
+
+    def job(name: str, until: int = 99, **changes: Any) -> dict[str, Any]:
+        recipe = {**RECIPE, **changes}
+        return {"folder": str(top / name), "recipe": recipe, "until": until, "shape": SHAPE}
+
+    # In two: all of it, with all of the model in each process and with a share; and a part.
+    start(2, tokens, [
+        job("ddp", parallel="ddp"), job("fsdp", parallel="fsdp"),
+        job("ddp in turn", 3, parallel="ddp"), job("fsdp in turn", 3, parallel="fsdp"),
+        job("fsdp to ddp", 4, parallel="fsdp"),
+        job("recomputed", 5, parallel="fsdp", activation_checkpointing=True),
+    ])  # fmt: skip
+    for number, name in enumerate(("first dies", "second dies")):
+        dying = job(name, 5, parallel="fsdp", keep_every=2) | {"dies": str(number)}
+        codes, said = start_once(2, tokens, [dying])
+        assert codes[number] == -signal.SIGABRT, said
+        assert codes[1 - number] != 0, said
+    for each in (job("alone"), job("ddp in turn", 6), job("fsdp in turn", 8)):
+        do_alone(tokens, each)
+    start(2, tokens, [
+        job("ddp in turn", parallel="ddp"), job("fsdp in turn", parallel="fsdp"),
+        job("fsdp to ddp", parallel="ddp"), job("recomputed", parallel="fsdp"),
+        job("first dies", parallel="fsdp"), job("second dies", parallel="ddp"),
+    ])  # fmt: skip
+    return top
+
+
+def losses(folder: Path, key: str = "loss") -> list[float]:
+    lines = metrics.read(folder / "metrics.jsonl")
+    return [line[key] for line in lines if line["kind"] == "step"]
+
+
+def last(folder: Path) -> state.TrainingState:
+    newest, complaints = state.newest_whole(folder / "checkpoints")
+    assert newest is not None
+    assert complaints == []
+    return state.load(newest)
+
+
+@pytest.mark.parametrize("name", IN_TWO)
+def test_two_processes_do_what_one_does(runs: Path, name: str) -> None:
+    # One process takes the rows in two passes, two processes in one each: the same sums.
+    expected = losses(runs / "alone")
+    assert len(expected) == STEPS
+    assert losses(runs / name) == pytest.approx(expected, abs=1e-6)
+    assert losses(runs / name, "gradient_norm") == pytest.approx(
+        losses(runs / "alone", "gradient_norm"), rel=1e-4
+    )
+    found, whole = last(runs / name), last(runs / "alone")
+    assert found.position == whole.position  # the same tokens
+    assert found.step == STEPS
+    assert found.model.keys() == whole.model.keys()
+    assert found.optimizer.keys() == whole.optimizer.keys()
+    for key, value in whole.weights.items():
+        torch.testing.assert_close(found.weights[key], value, rtol=1e-3, atol=1e-4)
+    validated = [
+        [line for line in metrics.read(runs / run / "metrics.jsonl") if line["kind"] != "step"]
+        for run in (name, "alone")
+    ]
+    for one, other in zip(*validated, strict=True):
+        assert one["step"] == other["step"]
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+    (sample,) = metrics.read(runs / name / "samples.jsonl")
+    assert sample["step"] == STEPS
+
+
+def test_shared_models_are_written_in_pieces_without_pickle(runs: Path) -> None:
+    newest = state.checkpoints(runs / "fsdp" / "checkpoints")[-1]
+    files = {path.relative_to(newest).as_posix() for path in newest.rglob("*") if path.is_file()}
+    pieces = {name for name in files if name.startswith("sharded/")}
+    assert len(pieces) == 2
+    assert files == {*pieces, "manifest.json", "state.json"}
+    assert all(name.endswith(".safetensors") for name in pieces)
+    for name in pieces:
+        data = bytearray((newest / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (newest / name).write_bytes(data)
+        assert name in str(state.find_damage(newest))
+        data[len(data) // 2] ^= 1
+        (newest / name).write_bytes(data)
+    assert state.find_damage(newest) is None
+
+
+def test_rows_are_shared_evenly_or_not_at_all() -> None:
+    for size in (1, 2, 4):
+        shares = [World(rank, size).share(8) for rank in range(size)]
+        assert [row for share in shares for row in range(8)[share]] == list(range(8))
+    with pytest.raises(UsageError, match="9 rows a step cannot be shared by 2 processes"):
+        World(0, 2).share(9)
+
+
+def test_alone_there_is_nobody_to_ask() -> None:
+    assert ALONE.told(lambda: {"a": [1]}) == {"a": [1]}
+    assert ALONE.sum(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
+    assert ALONE.is_first
+    ALONE.wait()
+
+
+def test_the_sizes_of_the_models_are_what_is_shared_by_itself() -> None:
+    from codeling.training.train_step import is_shared
+
+    small, large = GPT2Config(32768, 1024, 12, 12, 768), GPT2Config(50304, 2048, 24, 16, 2048)
+    recipe = TrainingRecipe()
+    assert [is_shared(recipe, config, World(0, 2)) for config in (small, large)] == [False, True]
+    assert not is_shared(recipe, large, ALONE)
+    ddp = TrainingRecipe(parallel="ddp")
+    assert not is_shared(ddp, large, World(0, 2))

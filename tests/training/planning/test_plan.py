@@ -1,0 +1,124 @@
+"""The length of a run: as asked, or as the clock allows, and then kept."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from codeling.errors import TrainingError
+from codeling.recipe import TrainingRecipe
+from codeling.training import trainer
+from codeling.training.checkpoint import state
+from codeling.training.planning import plan
+from codeling.training.train_step import Updater
+from codeling.training.trainer import Inputs, train
+
+from ..runs import CONFIG, RECIPE, changed, digests, losses, stop_at
+
+pytestmark = pytest.mark.usefixtures("small_and_quick")
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that moves by a tenth of a second at each look, in training alone."""
+    now = [0.0]
+
+    def look() -> float:
+        now[0] += 0.1
+        return now[0]
+
+    for module in (plan, trainer):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=look))
+    return now
+
+
+def minutes(value: float) -> TrainingRecipe:
+    return changed(RECIPE, steps=None, minutes=value, checkpoint_minutes=100.0)
+
+
+def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
+    inputs: Inputs, tmp_path: Path, slow_clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = stop_at(2, minutes(0.1), inputs, tmp_path / "run")
+    kept = state.load(checkpoint).plan
+    assert 20 <= kept.num_steps <= 45  # six seconds of steps that take a tenth
+    monkeypatch.setattr(plan, "matrix_rate", lambda machine: 1 / 0)
+    monkeypatch.setattr(trainer, "matrix_rate", lambda machine: 2.0)  # another machine's
+    slow_clock[0] = 1000.0
+    assert train(minutes(0.1), CONFIG, inputs, tmp_path / "run").num_steps == kept.num_steps
+    ended = state.checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert state.load(ended).plan == replace(kept, matrix_flops=2.0)
+    # The steps that were measured are forgotten: the same as a run of so many steps.
+    monkeypatch.setattr(plan, "matrix_rate", lambda machine: kept.matrix_flops)
+    recipe = changed(RECIPE, steps=kept.num_steps)
+    result = train(recipe, CONFIG, inputs, tmp_path / "steps")
+    assert digests(result.checkpoint) == digests(ended)
+    assert losses(tmp_path / "steps") == losses(tmp_path / "run")
+
+
+def test_more_minutes_are_more_steps(
+    inputs: Inputs, tmp_path: Path, slow_clock: list[float]
+) -> None:
+    planned = []
+    for value in (0.05, 0.5):
+        checkpoint = stop_at(1, minutes(value), inputs, tmp_path / str(value))
+        planned.append(state.load(checkpoint).plan.num_steps)
+    assert planned[1] > 8 * planned[0]
+
+
+def test_a_length_in_tokens_is_rounded_down_to_steps(inputs: Inputs, tmp_path: Path) -> None:
+    recipe = changed(RECIPE, steps=None, tokens=2 * 192 + 191)
+    result = train(recipe, CONFIG, inputs, tmp_path)
+    assert (result.num_steps, result.num_tokens) == (2, 384)
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_tokens", "expected"),
+    [(None, 100, 2048), (None, 1_000_000, 10_000), (None, 10**12, 32_768), (50_000, 100, 50_000)],
+)
+def test_a_short_run_is_validated_on_less(
+    asked: int | None, num_tokens: int, expected: int
+) -> None:
+    recipe = changed(RECIPE, validation_tokens=asked)
+    assert plan.validation_tokens(recipe, num_tokens) == expected
+
+
+class Small:
+    """An updater on a device that holds so many rows."""
+
+    def __init__(self, holds: int) -> None:
+        self.holds = holds
+        self.optimizer = SimpleNamespace(zero_gradients=lambda: None)
+        self.tried: list[int] = []
+
+    def update(self, rows: NDArray[np.int64], at_once: int, fraction: float) -> None:
+        self.tried.append(at_once)
+        assert (len(rows), fraction) == (at_once, 0.0)
+        if at_once > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def rows_that_fit(updater: Small, rows: int) -> tuple[int, list[str]]:
+    notes: list[str] = []
+    asked = np.zeros((rows, 9), dtype=np.int64)
+    return plan._rows_that_fit(cast("Updater", updater), asked, notes.append), notes
+
+
+def test_a_pass_takes_as_many_rows_as_there_is_memory_for() -> None:
+    assert rows_that_fit(Small(32), 32) == (32, [])
+    small = Small(9)
+    found, notes = rows_that_fit(small, 32)
+    assert (found, small.tried) == (8, [32, 16, 8])
+    assert notes[-1] == "too little memory: 8 rows in a pass (training.micro_batch_size)"
+    assert rows_that_fit(Small(1), 3)[0] == 1
+
+
+def test_where_no_row_fits_one_line_says_what_to_change() -> None:
+    with pytest.raises(TrainingError, match="one row does not fit") as raised:
+        rows_that_fit(Small(0), 2)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,112 @@
+"""What follows each token, learned from counts before training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codeling.dataset.bigrams import Bigrams, count_bigrams
+from codeling.model.gpt2 import GPT2
+from codeling.training.checkpoint import state
+from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.warm_start import warm_start
+from codeling.training.warm_start.warm_start import learn_bigrams
+
+from ..runs import CONFIG, RECIPE, changed, logged, losses
+
+BOUNDARY = 0
+
+
+@pytest.fixture
+def bigrams(inputs: Inputs) -> Bigrams:
+    return count_bigrams(inputs.train, CONFIG.vocab_size, BOUNDARY)
+
+
+def learn(model: GPT2, bigrams: Bigrams, updates: int, seed: int = 1) -> dict[str, torch.Tensor]:
+    assert learn_bigrams(model, bigrams, changed(RECIPE, bigram_updates=updates, seed=seed))
+    return model.state_dict()
+
+
+def fresh() -> GPT2:
+    model = GPT2(CONFIG)
+    model.initialize(seed=0)
+    return model
+
+
+def nats(model: GPT2, bigrams: Bigrams) -> float:
+    """Of the pairs that were counted, each token alone in its row."""
+    with torch.no_grad():
+        logits = model(torch.arange(CONFIG.vocab_size)[:, None])[:, 0]
+    firsts = np.repeat(np.arange(CONFIG.vocab_size), np.diff(bigrams.offsets))
+    found = torch.log_softmax(logits, -1)[firsts, bigrams.following].numpy()
+    return float(-(found * bigrams.counts).sum() / bigrams.counts.sum())
+
+
+def test_the_network_knows_the_bigrams_and_nothing_else_has_changed(bigrams: Bigrams) -> None:
+    model = fresh()
+    learn(model, bigrams, 60)
+    totals = np.bincount(bigrams.following, bigrams.counts)
+    shares = totals[totals > 0] / totals.sum()
+    of_single_tokens = float(-(shares * np.log(shares)).sum())
+    assert nats(model, bigrams) < of_single_tokens - 0.5
+    before, after = fresh().state_dict(), model.state_dict()
+    differ = {name for name in before if not torch.equal(before[name], after[name])}
+    last = f"h.{CONFIG.n_layer - 1}."
+    learned = ("wte.", f"{last}ln_2.", f"{last}mlp.", "ln_f.")
+    assert differ == {name for name in before if name.startswith(learned)}
+
+
+def test_the_same_seed_learns_the_same(bigrams: Bigrams) -> None:
+    first, again, other = (learn(fresh(), bigrams, 3, seed) for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_large_vocabulary_is_taken_in_parts(
+    bigrams: Bigrams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = learn(fresh(), bigrams, 1)
+    monkeypatch.setattr(warm_start, "_LOGITS_AT_ONCE", 10_000)
+    parts = learn(fresh(), bigrams, 1)
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40, 100])
+def test_ids_are_drawn_with_their_chances(rows: int) -> None:
+    shares = np.random.default_rng(0).pareto(1.0, 100)
+    shares[:10] = 0
+    shares /= shares.sum()
+    chances = warm_start._chances(shares, rows)
+    assert chances.sum() == pytest.approx(rows)
+    assert (chances > 0).all()
+    assert chances.max() <= 1
+    drawn = np.random.default_rng(1)
+    times = np.zeros(100)
+    for _ in range(4000):
+        ids = warm_start._draw(chances, drawn)
+        assert len(ids) == rows
+        times[ids] += 1
+    assert times / 4000 == pytest.approx(chances, abs=0.04)
+
+
+@pytest.mark.usefixtures("small_and_quick")
+def test_a_run_begins_with_it(inputs: Inputs, tmp_path: Path) -> None:
+    first = {}
+    for updates in (0, 60):
+        folder = tmp_path / str(updates)
+        train(changed(RECIPE, steps=1, bigram_updates=updates), CONFIG, inputs, folder)
+        (first[updates],) = losses(folder)
+    assert first[60] < first[0] - 1.0
+
+
+@pytest.mark.usefixtures("small_and_quick")
+def test_a_stop_before_the_first_step_leaves_nothing_to_go_on_from(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    recipe = changed(RECIPE, bigram_updates=5)
+    with pytest.raises(StoppedError, match="the same command begins again"):
+        train(recipe, CONFIG, inputs, tmp_path, should_stop=lambda: True)
+    assert logged(tmp_path) == 0
+    assert not state.checkpoints(tmp_path / "checkpoints")
