@@ -27,7 +27,7 @@ import pyarrow as pa
 from tree_sitter import Node, Parser
 
 from codeling.cores import usable_cores
-from codeling.corpus.build.executor import Engine
+from codeling.corpus.build.executor import Executor
 from codeling.corpus.build.tasks import CHOSEN_SCHEMA, work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.extract import LANGUAGE, tokenize_docstring
@@ -118,10 +118,10 @@ def _text(node: Node | None) -> str:
 
 
 class Ours:
-    """The extraction of a corpus build, its engine started and its documents chosen."""
+    """The extraction of a corpus build, its executor started and its documents chosen."""
 
-    def __init__(self, files: list[SourceFile], folder: Path, engine: Engine) -> None:
-        self._folder, self._engine = folder, engine
+    def __init__(self, files: list[SourceFile], folder: Path, executor: Executor) -> None:
+        self._folder, self._executor = folder, executor
         self._partitions = partitions(files, [])
         self._num_bytes = sum(file.num_bytes for file in files)
         OptOut.read(None).save(folder / "opt-out.json")
@@ -138,7 +138,7 @@ class Ours:
         recipe = EVERYTHING.model_dump(mode="json")
         settings = json.dumps({"recipe": recipe, "folder": str(self._folder)})
         tasks = [partition.to_json() for partition in self._partitions]
-        for _ in self._engine.ask("extraction", tasks, settings, self._num_bytes):
+        for _ in self._executor.map("extraction", tasks, settings, self._num_bytes):
             pass
 
     def records(self) -> Iterator[Record]:
@@ -231,8 +231,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     files = chosen_files(arguments.megabytes * 1_000_000)
     megabytes = sum(file.num_bytes for file in files) / 1e6
-    with tempfile.TemporaryDirectory() as folder, Engine() as engine:
-        ours = Ours(files, Path(folder), engine)
+    with tempfile.TemporaryDirectory() as folder, Executor() as executor:
+        ours = Ours(files, Path(folder), executor)
         ours()
         texts = (rules.decode(Path(file.location).read_bytes()) for file in files)
         theirs = [record for text in texts for record in plain_records(text)]

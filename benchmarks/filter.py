@@ -39,10 +39,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codeling.cores import usable_cores
-from codeling.corpus.build.executor import ENVIRONMENT, Engine
+from codeling.corpus.build.executor import ENVIRONMENT, Executor
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters.opt_out import OptOut
-from codeling.corpus.readers.items import Item, items
+from codeling.corpus.readers.items import RawDocument, items
 from codeling.corpus.sources.partitions import Partition, partitions
 from codeling.corpus.sources.shards import local_shards, pieces
 from codeling.recipe import CodeParrot, CorpusRecipe
@@ -154,17 +154,19 @@ class Ours:
 def picked(task: str, settings: str) -> list[tuple[str, str]]:
     """One partition's share of :class:`Ours`, in a worker."""
     recipe = CorpusRecipe.model_validate_json(settings)
-    found = (item for item in items(Partition.from_json(task), recipe) if isinstance(item, Item))
+    found = (
+        item for item in items(Partition.from_json(task), recipe) if isinstance(item, RawDocument)
+    )
     return [(item.repository, item.path) for item in found if item.reason is None]
 
 
-def survey(ours: Ours, folder: Path, engine: Engine) -> None:
+def survey(ours: Ours, folder: Path, executor: Executor) -> None:
     """All that `codeling corpus` does in its first pass: also filters, label and digest."""
     problem_sets.save([], folder / "problems.json")
     settings = {"recipe": ours.recipe.model_dump(mode="json"), "folder": str(folder)}
     tasks = [partition.to_json() for partition in ours.partitions]
     num_bytes = sum(partition.num_bytes for partition in ours.partitions)
-    for _ in engine.ask("survey", tasks, json.dumps(settings), num_bytes):
+    for _ in executor.map("survey", tasks, json.dumps(settings), num_bytes):
         pass
 
 
@@ -200,14 +202,14 @@ def main() -> None:
     os.environ.update(
         HF_HUB_OFFLINE="1",
         HF_DATASETS_DISABLE_PROGRESS_BARS="1",
-        **ENVIRONMENT,  # ours in worker processes, as the engine starts them
+        **ENVIRONMENT,  # ours in worker processes, as the executor starts them
     )
     num_bytes = int(arguments.gigabytes * 1e9)
     paths = make(arguments.data.resolve(), num_bytes, arguments.compression)
     cores = usable_cores()
     number = decompress(paths, cores)
     ours = Ours(paths, cores)
-    with tempfile.TemporaryDirectory() as folder, Engine() as engine:
+    with tempfile.TemporaryDirectory() as folder, Executor() as executor:
         OptOut.read(None).save(Path(folder) / "opt-out.json")
         kept, theirs = ours(), published(paths)
         assert kept == theirs, "both ways keep the same rows"
@@ -219,7 +221,7 @@ def main() -> None:
             "codeling": ours,
             "datasets": lambda: published(paths),
             "decompression alone": lambda: decompress(paths, cores),
-            "codeling's whole first pass": lambda: survey(ours, Path(folder), engine),
+            "codeling's whole first pass": lambda: survey(ours, Path(folder), executor),
         }
         times = [
             {name: seconds(way) for name, way in ways.items()} for _ in range(arguments.rounds)

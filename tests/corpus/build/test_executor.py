@@ -33,9 +33,9 @@ def test_answers_come_in_order_with_and_without_worker_processes(
     num_bytes: int, tmp_path: Path
 ) -> None:
     tasks = [partition(tmp_path, number).to_json() for number in range(40)]
-    with executor.Engine() as spread:
-        found = list(spread.ask("survey", tasks, settings(tmp_path), num_bytes))
-        again = list(spread.ask("survey", tasks[:3], settings(tmp_path), num_bytes))
+    with executor.Executor() as spread:
+        found = list(spread.map("survey", tasks, settings(tmp_path), num_bytes))
+        again = list(spread.map("survey", tasks[:3], settings(tmp_path), num_bytes))
     assert [json.loads(answer)["number"] for answer in found] == list(range(40))
     assert found[:3] == again
     assert all(work_file(tmp_path, "survey", number).exists() for number in range(40))
@@ -43,21 +43,21 @@ def test_answers_come_in_order_with_and_without_worker_processes(
 
 def test_a_child_that_dies_is_one_clear_line(tmp_path: Path) -> None:
     tasks = [partition(tmp_path, 0).to_json()]
-    with executor.Engine() as spread:
-        list(spread.ask("survey", tasks, settings(tmp_path)))
+    with executor.Executor() as spread:
+        list(spread.map("survey", tasks, settings(tmp_path)))
         assert spread._process is not None
         os.kill(spread._process.pid, signal.SIGKILL)
         with pytest.raises(CorpusError, match=r"stopped early \(exit status -9\); run the same"):
-            list(spread.ask("survey", tasks, settings(tmp_path)))
+            list(spread.map("survey", tasks, settings(tmp_path)))
 
 
 def test_no_tasks_no_question() -> None:
-    with executor.Engine() as spread:
-        assert list(spread.ask("survey", [])) == []
+    with executor.Executor() as spread:
+        assert list(spread.map("survey", [])) == []
         assert spread._process is None
 
 
 def test_ray_that_is_not_there_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"--ray: Ray is not installed; install codeling\[ray\]"):
-        executor.Engine(ray="127.0.0.1:6379")
+        executor.Executor(ray="127.0.0.1:6379")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeling.corpus import document
-from codeling.corpus.build.executor import Engine
+from codeling.corpus.build.executor import Executor
 from codeling.corpus.build.pipeline import build
 from codeling.errors import CorpusError, UsageError
 from codeling.progress import SILENT, Advance
@@ -271,17 +271,17 @@ def test_a_build_goes_on_from_its_finished_partitions(
     settings = mixed(tmp_path)
     build(settings, tmp_path / "whole", SILENT)
     asked: list[tuple[str, int]] = []
-    ask = Engine.ask
+    original_map = Executor.map
 
-    def failing(self: Engine, name: str, tasks: Sequence[str], *rest: Any) -> Iterator[str]:
-        for answer in ask(self, name, tasks, *rest):
+    def failing(self: Executor, name: str, tasks: Sequence[str], *rest: Any) -> Iterator[str]:
+        for answer in original_map(self, name, tasks, *rest):
             if name in failures and len(asked) > 5:
                 raise KeyboardInterrupt
             asked.append((name, json.loads(answer)["number"] if name in kinds else 0))
             yield answer
 
     kinds = ("survey", "extraction")
-    monkeypatch.setattr(Engine, "ask", failing)
+    monkeypatch.setattr(Executor, "map", failing)
     out = tmp_path / "out"
     failures: tuple[str, ...] = ("survey",)
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ import sys, sysconfig, threading, time
 from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
-from codeling.corpus import partitions
+from codeling.corpus.sources import partitions
 from codeling.corpus.build.pipeline import build
 from codeling.progress import SILENT
 from codeling.recipe import CorpusRecipe

@@ -55,7 +55,7 @@ if _PREFIX_VARIABLE in os.environ:
     vars(shared_memory)["_SHM_NAME_PREFIX"] = os.environ[_PREFIX_VARIABLE]
 
 
-class Engine:
+class Executor:
     """The child process that daft runs in; a context, which ends with the child gone."""
 
     def __init__(self, ray: str | None = None) -> None:
@@ -69,7 +69,7 @@ class Engine:
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> "Executor":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -99,7 +99,7 @@ class Engine:
         self._stack.callback(self._stop, process)
         return process
 
-    def ask(
+    def map(
         self, name: str, tasks: Sequence[str], settings: str = "", num_bytes: int = 0
     ) -> Iterator[str]:
         """Have each of ``tasks`` done; their answers in the order of the tasks.
@@ -143,7 +143,7 @@ class Engine:
         if "No space left on device" in said:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         reason = f" ({last[:200]})" if last else f" (exit status {process.returncode})"
-        return CorpusError(f"the corpus engine stopped early{reason}; run the same command again")
+        return CorpusError(f"the corpus executor stopped early{reason}; run the same command again")
 
     def _stop(self, process: "subprocess.Popen[bytes]") -> None:
         """End the child and its workers, whatever they are at; at rest they end at once."""

@@ -2,7 +2,7 @@
 
 List, cut into partitions, survey every partition (decode, filter, label), decide with all
 records known (copies, split), extract from the chosen documents, put the tables together. What
-is done with one partition is in :mod:`codeling.corpus.build.tasks` and runs in the engine's
+is done with one partition is in :mod:`codeling.corpus.build.tasks` and runs in the executor's
 processes;
 what needs all of them is in :mod:`codeling.corpus.build.selection`. Same input, same bytes,
 however it is cut and wherever it runs.
@@ -24,7 +24,7 @@ from typing import Any
 from codeling.corpus import document
 from codeling.corpus.build import report, selection
 from codeling.corpus.build.assembly import Assembly, Counts
-from codeling.corpus.build.executor import Engine
+from codeling.corpus.build.executor import Executor
 from codeling.corpus.build.tasks import work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters import rules
@@ -57,13 +57,13 @@ def build(
     :raises StorageError: ``folder`` cannot be written.
     """
     rules.check(recipe)
-    with storage_errors(folder), Engine(ray) as engine:
-        listing = list_input(recipe, engine)
+    with storage_errors(folder), Executor(ray) as executor:
+        listing = list_input(recipe, executor)
         if not listing.partitions:
             raise CorpusError(f"no Python in {_names(recipe)}: not one .py file found")
         document.clear(folder)
         work = _prepare(recipe, listing, folder)
-        result = _build(recipe, listing, folder, work, engine, progress)
+        result = _build(recipe, listing, folder, work, executor, progress)
     with storage_errors(folder):
         shutil.rmtree(work)
     return result
@@ -101,11 +101,11 @@ def _build(
     listing: Listing,
     folder: Path,
     work: Path,
-    engine: Engine,
+    executor: Executor,
     progress: Progress,
 ) -> dict[str, Any]:
     settings = json.dumps({"recipe": recipe.model_dump(mode="json"), "folder": str(work)})
-    stage = _Stage(engine, settings, work, progress)
+    stage = _Stage(executor, settings, work, progress)
     for _ in stage.run("survey", "reading Python", listing.partitions):
         pass
     records = selection.load(listing.partitions, recipe, work)
@@ -130,8 +130,8 @@ def _build(
 class _Stage:
     """Runs one kind of task over partitions, those that are not done, and shows how far it is."""
 
-    def __init__(self, engine: Engine, settings: str, work: Path, progress: Progress) -> None:
-        self._engine, self._settings, self._work = engine, settings, work
+    def __init__(self, executor: Executor, settings: str, work: Path, progress: Progress) -> None:
+        self._executor, self._settings, self._work = executor, settings, work
         self._progress = progress
 
     def run(self, name: str, label: str, partitions: Sequence[Partition]) -> Iterator[Partition]:
@@ -150,7 +150,7 @@ class _Stage:
                     rate = documents / max(1e-3, time.monotonic() - began)
                     advance(partition.num_bytes, f"{rate:,.0f} files/s")
                 yield partition
-        assert next(answers, None) is None, "the engine answers every task once"
+        assert next(answers, None) is None, "the executor answers every task once"
 
     def _answers(
         self, name: str, to_do: Sequence[Partition], num_bytes: int
@@ -159,21 +159,21 @@ class _Stage:
         tasks = deque(partition.to_json() for partition in to_do)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                for answer in self._engine.ask(name, list(tasks), self._settings, num_bytes):
+                for answer in self._executor.map(name, list(tasks), self._settings, num_bytes):
                     tasks.popleft()
                     yield json.loads(answer)
                 return
             except CorpusError as error:  # noqa: PERF203
-                if self._engine.ray is None or attempt == _ATTEMPTS:
+                if self._executor.ray is None or attempt == _ATTEMPTS:
                     raise
                 self._progress.note(f"asking the cluster again for {len(tasks)} parts: {error}")
-                self._engine.restart()
+                self._executor.restart()
 
     def _next(
         self, name: str, partition: Partition, answers: Iterator[Mapping[str, Any]]
     ) -> Mapping[str, Any]:
         answer = next(answers)
-        assert answer["number"] == partition.number, "the engine answers in order"
+        assert answer["number"] == partition.number, "the executor answers in order"
         if not self._file(name, partition).exists():
             raise CorpusError(
                 f"{self._work}: a worker's result is not there; a run folder has to be on storage "

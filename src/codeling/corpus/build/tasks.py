@@ -30,7 +30,7 @@ from codeling.corpus.filters import keywords, rules
 from codeling.corpus.filters.language import parses_as_python3
 from codeling.corpus.filters.opt_out import OptOut
 from codeling.corpus.filters.subsample import drawn
-from codeling.corpus.readers.items import Item, OutsideSlice, items, place
+from codeling.corpus.readers.items import OutsideSlice, RawDocument, items, place
 from codeling.corpus.redaction.redact import redact
 from codeling.corpus.sources.partitions import Partition
 from codeling.recipe import CorpusRecipe
@@ -68,7 +68,7 @@ _COMPARED_ROWS, _COMPARED_BYTES = 64, 1_000_000
 
 
 @dataclass(frozen=True)
-class Context:
+class BuildContext:
     """What all tasks of one build are given."""
 
     recipe: CorpusRecipe
@@ -89,7 +89,7 @@ def work_file(folder: Path, kind: str, number: int) -> Path:
 
 
 @dataclass
-class Verdict:
+class SurveyRow:
     """What the survey says of one document."""
 
     reason: str | None = None
@@ -131,7 +131,7 @@ def survey(task: str, settings: str) -> str:
     return json.dumps({"number": partition.number, "documents": documents, "bytes": num_bytes})
 
 
-def _columns_outside(passed: OutsideSlice, context: Context) -> Mapping[str, pa.Array]:
+def _columns_outside(passed: OutsideSlice, context: BuildContext) -> Mapping[str, pa.Array]:
     """The survey's rows of what was told to be outside of the slice as a column."""
     number, reason = len(passed.rows), keywords.reason(context.recipe)
     reasons = pa.repeat(reason, number)
@@ -150,11 +150,11 @@ def _columns_outside(passed: OutsideSlice, context: Context) -> Mapping[str, pa.
     }
 
 
-Judged = tuple[Item, Verdict, str]
+Judged = tuple[RawDocument, SurveyRow, str]
 """A document, what is said of it so far, and its text as it would be kept (empty if dropped)."""
 
 
-def _judged(partition: Partition, context: Context) -> Iterator[list[Judged] | OutsideSlice]:
+def _judged(partition: Partition, context: BuildContext) -> Iterator[list[Judged] | OutsideSlice]:
     """The documents of a partition, some at a time, in their order."""
     batch: list[Judged] = []
     num_bytes = 0
@@ -174,7 +174,7 @@ def _judged(partition: Partition, context: Context) -> Iterator[list[Judged] | O
     yield batch
 
 
-def compare(documents: Sequence[tuple[Verdict, str]], context: Context) -> None:
+def compare(documents: Sequence[tuple[SurveyRow, str]], context: BuildContext) -> None:
     """Look for problems in the documents that are kept so far, and sketch them."""
     kept = [(verdict, text) for verdict, text in documents if verdict.reason is None]
     if context.contamination is not None:
@@ -192,15 +192,15 @@ def compare(documents: Sequence[tuple[Verdict, str]], context: Context) -> None:
             verdict.sketch = row.tobytes()
 
 
-def judge(item: Item, partition: Partition, context: Context) -> tuple[Verdict, str]:
+def judge(item: RawDocument, partition: Partition, context: BuildContext) -> tuple[SurveyRow, str]:
     """What can be said of a document by itself, and its text if it is kept so far."""
-    recipe, verdict = context.recipe, Verdict(item.reason, item.detail)
+    recipe, verdict = context.recipe, SurveyRow(item.reason, item.detail)
     if context.opt_out.names(item.repository):
-        return Verdict("opted_out"), ""
+        return SurveyRow("opted_out"), ""
     if partition.shard is not None and verdict.reason is None:
         weight = recipe.sources[partition.shard.source].weight
         if not drawn(recipe.seed, f"{partition.shard.name}:{item.row}", weight):
-            return Verdict("not_drawn"), ""
+            return SurveyRow("not_drawn"), ""
     if verdict.reason is None:
         of_its_own = partition.shard is None or item.path != place(partition, item)
         path = item.path if of_its_own else ""
@@ -229,7 +229,7 @@ def judge(item: Item, partition: Partition, context: Context) -> tuple[Verdict, 
     return verdict, text
 
 
-def text_of(item: Item) -> str | None:
+def text_of(item: RawDocument) -> str | None:
     """The document's text, or None with its drop reason set."""
     if item.reason is None and isinstance(item.data, bytes):
         try:
@@ -312,7 +312,7 @@ def _switches(recipe: CorpusRecipe) -> Switches:
     return Switches(recipe.methods, recipe.docstring_summary, recipe.comment_tokens)
 
 
-def _file_row(item: Item, text: str, size: int, choice: Mapping[str, Any]) -> dict[str, Any]:
+def _file_row(item: RawDocument, text: str, size: int, choice: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "repo_name": item.repository,
         "path": item.path,
@@ -327,7 +327,7 @@ def _file_row(item: Item, text: str, size: int, choice: Mapping[str, Any]) -> di
 
 
 def _function_rows(
-    item: Item,
+    item: RawDocument,
     text: str,
     choice: Mapping[str, Any],
     recipe: CorpusRecipe,
@@ -373,11 +373,11 @@ def count(counts: dict[str, list[int]], reason: str, num_bytes: int, number: int
 
 
 @lru_cache(maxsize=1)
-def _context(settings: str) -> Context:
+def _context(settings: str) -> BuildContext:
     values = json.loads(settings)
     folder = Path(values["folder"])
     problems = problem_sets.load(folder / "problems.json")
-    return Context(
+    return BuildContext(
         CorpusRecipe.model_validate(values["recipe"]),
         folder,
         OptOut.load(folder / "opt-out.json"),

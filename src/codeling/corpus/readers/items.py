@@ -48,7 +48,7 @@ _LINES = re.compile(r"#L(\d+)(?:-L(\d+))?$")
 
 
 @dataclass(slots=True)
-class Item:
+class RawDocument:
     """One document, or what stands in its place."""
 
     row: int | None
@@ -85,7 +85,7 @@ class OutsideSlice:
     """Of the texts in UTF-8."""
 
 
-def items(partition: Partition, recipe: CorpusRecipe) -> Iterator[Item | OutsideSlice]:
+def items(partition: Partition, recipe: CorpusRecipe) -> Iterator[RawDocument | OutsideSlice]:
     """The documents of ``partition``, the same at every call.
 
     They come in their order, but for rows of Parquet and Arrow where the recipe has keywords: of
@@ -99,13 +99,13 @@ def items(partition: Partition, recipe: CorpusRecipe) -> Iterator[Item | Outside
     return _of_shard(partition, source, recipe)
 
 
-def place(partition: Partition, item: Item) -> str:
+def place(partition: Partition, item: RawDocument) -> str:
     """Where an item stands in its shard; the path of one that has no other."""
     return f"{partition.shard.name}#{item.row}" if partition.shard else item.path
 
 
-def _of_file(entry: FileEntry) -> Item:
-    item = Item(None, entry.repository, entry.path, entry.license, entry.url)
+def _of_file(entry: FileEntry) -> RawDocument:
+    item = RawDocument(None, entry.repository, entry.path, entry.license, entry.url)
     item.num_bytes, item.reason = entry.num_bytes, entry.reason
     if item.reason is None:
         try:
@@ -117,7 +117,7 @@ def _of_file(entry: FileEntry) -> Item:
 
 def _of_shard(
     partition: Partition, source: RowSource, recipe: CorpusRecipe
-) -> Iterator[Item | OutsideSlice]:
+) -> Iterator[RawDocument | OutsideSlice]:
     piece, shard = partition.piece, partition.shard
     assert piece is not None, "it is no run of files"
     assert shard is not None, "it is no run of files"
@@ -126,14 +126,20 @@ def _of_shard(
         columns = column_names(shard)
         if columns is not None and (gone := _missing(columns, source)):
             detail = f"no column {gone}"
-            yield Item(None, reason="missing_column", detail=detail, num_bytes=piece.num_bytes)
+            yield RawDocument(
+                None, reason="missing_column", detail=detail, num_bytes=piece.num_bytes
+            )
             return
         for row, record in _records(partition, source, recipe):
             if isinstance(record, OutsideSlice):
                 num_bytes += pc.sum(record.num_bytes).as_py()
                 yield record
                 continue
-            item = record if isinstance(record, Item) else _of_record(row, record, source, recipe)
+            item = (
+                record
+                if isinstance(record, RawDocument)
+                else _of_record(row, record, source, recipe)
+            )
             if not item.path:
                 item.path = place(partition, item)
             num_bytes += item.num_bytes
@@ -141,15 +147,15 @@ def _of_shard(
     except BROKEN as error:
         reason = "truncated" if isinstance(error, EOFError) else "unreadable"
         rest = max(0, piece.num_bytes - num_bytes)
-        yield Item(row + 1, reason=reason, detail=_first_line(error), num_bytes=rest)
+        yield RawDocument(row + 1, reason=reason, detail=_first_line(error), num_bytes=rest)
         return
     if row < piece.first_row:
-        yield Item(None, reason="empty_shard", detail="no rows", num_bytes=piece.num_bytes)
+        yield RawDocument(None, reason="empty_shard", detail="no rows", num_bytes=piece.num_bytes)
 
 
 def _records(
     partition: Partition, source: RowSource, recipe: CorpusRecipe
-) -> Iterator[tuple[int, dict[str, Any] | Item | OutsideSlice]]:
+) -> Iterator[tuple[int, dict[str, Any] | RawDocument | OutsideSlice]]:
     """Rows as our name → value; or as an item where a row is none; with the last row's number."""
     shard, piece = partition.shard, partition.piece
     assert piece is not None, "it is no run of files"
@@ -234,21 +240,23 @@ def _values(column: pa.Array) -> list[Any]:
         return list(column.cast(pa.large_binary()).to_pylist())
 
 
-def _parsed(row: int, line: bytes | None, limit: int, source: RowSource) -> dict[str, Any] | Item:
+def _parsed(
+    row: int, line: bytes | None, limit: int, source: RowSource
+) -> dict[str, Any] | RawDocument:
     if line is None:
         detail = f"a row of more than {limit:,} bytes"
-        return Item(row, reason="too_large", detail=detail, num_bytes=limit)
+        return RawDocument(row, reason="too_large", detail=detail, num_bytes=limit)
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         detail = f"not JSON: {_first_line(error)}"
-        return Item(row, reason="bad_row", detail=detail, num_bytes=len(line))
+        return RawDocument(row, reason="bad_row", detail=detail, num_bytes=len(line))
     if not isinstance(record, dict):
         detail = f"{_kind(record)} where an object is due"
-        return Item(row, reason="bad_row", detail=detail, num_bytes=len(line))
+        return RawDocument(row, reason="bad_row", detail=detail, num_bytes=len(line))
     if gone := _missing(list(record), source):
         detail = f"no column {gone}"
-        return Item(row, reason="missing_column", detail=detail, num_bytes=len(line))
+        return RawDocument(row, reason="missing_column", detail=detail, num_bytes=len(line))
     return {ours: record[theirs] for ours, theirs in _choice(list(record), source).items()}
 
 
@@ -280,10 +288,12 @@ def _missing(columns: Sequence[str], source: RowSource) -> str | None:
     return next((" or ".join(layout[n]) for n in layout if n in need and n not in choice), None)
 
 
-def _of_record(row: int, record: dict[str, Any], source: RowSource, recipe: CorpusRecipe) -> Item:
+def _of_record(
+    row: int, record: dict[str, Any], source: RowSource, recipe: CorpusRecipe
+) -> RawDocument:
     is_function = isinstance(source, CodeSearchNet)
     text = record["text" if is_function else "content"]
-    item = Item(row)
+    item = RawDocument(row)
     item.repository = _repository(record.get("repository" if is_function else "repo_name"), source)
     item.path = str(record.get("path") or "")
     item.license = str(record.get("license") or UNKNOWN)
@@ -312,7 +322,7 @@ def _of_record(row: int, record: dict[str, Any], source: RowSource, recipe: Corp
     return item
 
 
-def settled(item: Item, text: str) -> str | None:
+def settled(item: RawDocument, text: str) -> str | None:
     """``text`` as :func:`codeling.corpus.filters.rules.decode` leaves one, or None and a reason."""
     if "\0" in text:
         item.reason = "nul_bytes"
@@ -329,7 +339,7 @@ def settled(item: Item, text: str) -> str | None:
     return text
 
 
-def _fill_function(item: Item, record: dict[str, Any], text: str | bytes) -> None:
+def _fill_function(item: RawDocument, record: dict[str, Any], text: str | bytes) -> None:
     """The function of a row of CodeSearchNet, tokens and docstring as published."""
     if isinstance(text, bytes):
         item.reason = "wrong_encoding"

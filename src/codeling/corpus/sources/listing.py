@@ -1,7 +1,7 @@
 """What there is to read: the files of all sources and the shards of rows, cut into partitions.
 
 Nothing is opened but the footers of Parquet files and the line ends of plain JSON, by the
-engine; what is behind a URL is listed by it too. This module must not know what a file says.
+executor; what is behind a URL is listed by it too. This module must not know what a file says.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from codeling.corpus.build.executor import Engine
+from codeling.corpus.build.executor import Executor
 from codeling.corpus.sources.files import Repository, list_files
 from codeling.corpus.sources.files import fingerprint as files_fingerprint
 from codeling.corpus.sources.partitions import Partition, partitions
@@ -29,15 +29,15 @@ class Listing:
     fingerprint: str
 
 
-def list_input(recipe: CorpusRecipe, engine: Engine) -> Listing:
+def list_input(recipe: CorpusRecipe, executor: Executor) -> Listing:
     """Everything that there is to read.
 
     :raises UsageError: a path of the recipe does not exist.
     :raises CorpusError: what is behind a URL cannot be listed.
     """
     files = list_files(recipe)
-    shards = list_shards(recipe, engine)
-    answers = engine.ask("look", [json.dumps(asdict(shard)) for shard in shards])
+    shards = list_shards(recipe, executor)
+    answers = executor.map("look", [json.dumps(asdict(shard)) for shard in shards])
     pieces = [[Piece(**values) for values in json.loads(answer)] for answer in answers]
     return Listing(
         partitions(files, zip(shards, pieces, strict=True)),
@@ -46,21 +46,21 @@ def list_input(recipe: CorpusRecipe, engine: Engine) -> Listing:
     )
 
 
-def list_shards(recipe: CorpusRecipe, engine: Engine) -> list[Shard]:
+def list_shards(recipe: CorpusRecipe, executor: Executor) -> list[Shard]:
     """The shards of all sources of rows, in the recipe's order, then by name."""
     found: list[Shard] = []
     for number, source in enumerate(recipe.sources):
         if isinstance(source, RowSource):
             shards = local_shards(number, source.paths)
             if any(map(is_remote, source.paths)):
-                shards += _remote(number, source.paths, engine)
+                shards += _remote(number, source.paths, executor)
                 shards.sort(key=lambda shard: (shard.name, shard.location))
             found += shards
     return found
 
 
-def _remote(number: int, paths: Sequence[str], engine: Engine) -> list[Shard]:
-    (answer,) = engine.ask("list", [json.dumps([number, paths])])
+def _remote(number: int, paths: Sequence[str], executor: Executor) -> list[Shard]:
+    (answer,) = executor.map("list", [json.dumps([number, paths])])
     values = json.loads(answer)
     names = ", ".join(filter(is_remote, paths))
     if "reason" in values:
@@ -79,8 +79,8 @@ def fingerprint(recipe: CorpusRecipe) -> str:
     :raises UsageError: a path of the recipe does not exist.
     """
     digest = hashlib.sha256(files_fingerprint(list_files(recipe)).encode())
-    with Engine() as engine:
-        for shard in list_shards(recipe, engine):
+    with Executor() as executor:
+        for shard in list_shards(recipe, executor):
             digest.update(json.dumps(asdict(shard)).encode() + b"\n")
     for path in (recipe.opt_out, recipe.ratio_tokenizer, *recipe.decontamination.problems):
         if path is not None:

@@ -1,6 +1,6 @@
 """The input in partitions: runs of files and pieces of shards, each done and put down by itself.
 
-A partition is what one task of the engine reads; its results are whole files in the work folder,
+A partition is what one task of the executor reads; its results are whole files in the work folder,
 so a build that was killed goes on from the finished ones. Partitions stand in the corpus's
 order: files of their own first (best rank, repository, path), then the rows of each source in
 the recipe's order (shard, row). How the input is cut changes nothing in the outcome. This module
@@ -44,7 +44,7 @@ class Partition:
     piece: Piece | None = None
 
     def to_json(self) -> str:
-        """As the engine hands it to a task; names that are not UTF-8 survive."""
+        """As the executor hands it to a task; names that are not UTF-8 survive."""
         return json.dumps(asdict(self))
 
     @classmethod
