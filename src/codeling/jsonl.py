@@ -1,12 +1,12 @@
-"""JSON Lines files: one JSON object a line, appended whole.
+"""JSON Lines files: one JSON object per line.
 
-A killed process can leave a torn last line; readers skip it. This module must not know what the
-lines mean.
+A killed process can leave an incomplete last line; :func:`read` skips it. This module must not
+know what the lines mean.
 """
 
+import gzip
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,31 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of ``path``; skip other lines. A missing file is empty."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            with suppress(ValueError):
-                values = json.loads(line)
-                if isinstance(values, dict):
-                    yield values
+    for _, values in read_numbered(path):
+        if values is not None:
+            yield values
+
+
+def read_numbered(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the number (from 1) and the values of each line that is not blank.
+
+    The values are None where the line is not a JSON object. Files whose name ends in ``.gz`` are
+    decompressed.
+
+    :raises OSError: the file cannot be read.
+    :raises EOFError: the compressed data is truncated.
+    :raises zlib.error: the compressed data is damaged.
+    """
+    is_compressed = path.name.lower().endswith(".gz")
+    with path.open("rb") as raw, gzip.open(raw) if is_compressed else raw as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, _object(line)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None

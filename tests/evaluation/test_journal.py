@@ -1,4 +1,4 @@
-"""A journal goes on from any byte at which it was cut, and never mixes two measurements."""
+"""A journal cut at any byte continues, and never mixes two measurements."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ def squares(group: Sequence[int]) -> list[dict[str, Any]]:
     return [{"number": item, "square": item * item} for item in group]
 
 
-def test_cut_at_any_byte_it_ends_in_the_same_records(tmp_path: Path) -> None:
+def test_a_journal_cut_at_any_byte_ends_in_the_same_records(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    whole = Journal(path, "one").work(ITEMS, 3, squares)
+    whole = Journal(path, "one").map_groups(ITEMS, 3, squares)
     assert whole == squares(ITEMS)
     data = path.read_bytes()
     for size in range(0, len(data) + 1, 7):
@@ -30,27 +30,27 @@ def test_cut_at_any_byte_it_ends_in_the_same_records(tmp_path: Path) -> None:
 
         journal = Journal(path, "one")
         kept = len(journal.groups)
-        assert journal.work(ITEMS, 3, again) == whole
+        assert journal.map_groups(ITEMS, 3, again) == whole
         assert asked == ITEMS[3 * kept :]
         assert path.read_bytes() == data
 
 
-def test_what_belongs_to_another_measurement_is_not_gone_on_from(tmp_path: Path) -> None:
+def test_another_measurement_is_not_continued(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    Journal(path, "one").work(ITEMS, 3, squares)
+    Journal(path, "one").map_groups(ITEMS, 3, squares)
     assert Journal(path, "two").groups == []
 
 
-def test_it_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_progress_counts_groups_of_an_earlier_run(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, "one")
     journal.append(squares(ITEMS[:4]))
     steps: list[int] = []
-    journal.work(ITEMS, 4, squares, steps.append)
+    journal.map_groups(ITEMS, 4, squares, steps.append)
     assert steps == [4, 4, 3]
 
 
-def test_an_interruption_loses_the_group_at_work_alone(tmp_path: Path) -> None:
+def test_an_interruption_loses_only_the_current_group(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
 
     def stops(group: Sequence[int]) -> list[dict[str, Any]]:
@@ -59,11 +59,11 @@ def test_an_interruption_loses_the_group_at_work_alone(tmp_path: Path) -> None:
         return squares(group)
 
     with pytest.raises(KeyboardInterrupt):
-        Journal(path, "one").work(ITEMS, 3, stops)
+        Journal(path, "one").map_groups(ITEMS, 3, stops)
     assert len(Journal(path, "one").groups) == 2
 
 
-def test_any_text_is_kept(tmp_path: Path) -> None:
+def test_any_text_survives(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     record = {"text": "\u2028\n\r\0 é \U0001f40d"}
     Journal(path, "one").append([record])

@@ -1,8 +1,8 @@
-"""What of a long measurement is done, kept so that a killed one goes on from there.
+"""Finished groups of a long measurement, so that an interrupted one continues.
 
-Work is cut into groups in a fixed way, and a group is written once it is whole: one line of JSON,
-appended and synced. A torn last line is dropped. The groups do not depend on where a run was
-stopped, so neither do the numbers. This module must not know what is measured.
+The items are cut into groups of a fixed size. A finished group is appended to the journal as one
+line of JSON and synced; an incomplete last line is dropped. Group boundaries do not depend on where
+a run was interrupted, so neither do the numbers. This module must not know what is measured.
 """
 
 import json
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from codeling import jsonl
 from codeling.errors import storage_errors
 from codeling.manifest import write_bytes
 from codeling.progress import Progress
@@ -20,87 +21,83 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """The groups of one measurement that are done. ``identity`` says which measurement it is."""
+    """The finished groups of the measurement named by ``identity``."""
 
     def __init__(self, path: Path, identity: str) -> None:
-        """Read what is there; what belongs to another measurement is written over.
+        """Read the finished groups; a journal of another measurement is overwritten.
 
-        :raises StorageError: it cannot be written.
+        :raises StorageError: the file cannot be written.
         """
         self.path, self.identity = path, identity
-        self.groups: list[list[Record]] = []
-        kept = [json.dumps({"identity": identity}).encode()]
-        for number, line in enumerate(_whole_lines(path)):
-            values = _parsed(line)
-            if number == 0:
-                if values != {"identity": identity}:
-                    break
-            elif values is None or values.get("group") != number - 1:
-                break
-            else:
-                self.groups.append(values["records"])
-                kept.append(line)
-        write_bytes(path, b"".join(line + b"\n" for line in kept))
+        self.groups = list(_read_groups(path, identity))
+        groups = [_group_line(number, group) for number, group in enumerate(self.groups)]
+        write_bytes(path, b"".join([_line({"identity": identity}), *groups]))
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write the next group, durably. :raises StorageError: it cannot be written."""
-        values = {"group": len(self.groups), "records": list(records)}
-        line = json.dumps(values, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
+        """Write the next group durably. :raises StorageError: it cannot be written."""
+        line = _group_line(len(self.groups), records)
         with storage_errors(self.path), self.path.open("ab") as file:
-            file.write(line + b"\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
         self.groups.append(json.loads(line)["records"])
 
     def records(self) -> Iterator[Record]:
-        """Every record of every group, in order."""
+        """Yield every record of every group, in order."""
         for group in self.groups:
             yield from group
 
-    def work(
+    def map_groups(
         self,
         items: Sequence[Item],
         group_size: int,
-        do: Callable[[Sequence[Item]], Sequence[Record]],
-        done: Callable[[int], None] = lambda number: None,
+        measure: Callable[[Sequence[Item]], Sequence[Record]],
+        advance: Callable[[int], None] = lambda number: None,
     ) -> list[Record]:
-        """``do`` every group of ``items`` that is not done; the records of all of them.
+        """Call ``measure`` on each unfinished group of ``items``; return the records of all groups.
 
-        ``done`` is told how many items are done, at once for those that were before.
+        ``advance`` gets the number of items finished since its last call; items finished by an
+        earlier run count in the first call.
         """
         finished = min(len(items), len(self.groups) * group_size)
         if finished:
-            done(finished)
+            advance(finished)
         for start in range(finished, len(items), group_size):
             group = items[start : start + group_size]
-            self.append(do(group))
-            done(len(group))
+            self.append(measure(group))
+            advance(len(group))
         return list(self.records())
 
-    def work_with_bar(
+    def map_groups_with_bar(
         self,
         items: Sequence[Item],
         unit: str,
         group_size: int,
-        do: Callable[[Sequence[Item]], Sequence[Record]],
+        measure: Callable[[Sequence[Item]], Sequence[Record]],
         progress: Progress,
     ) -> list[Record]:
-        """:meth:`work` that ``progress`` shows, in ``unit`` (a plural)."""
+        """:meth:`map_groups` with a progress bar; ``unit`` is a plural noun."""
         with progress.task(f"{len(items)} {unit}", len(items), unit) as advance:
-            return self.work(items, group_size, do, advance)
+            return self.map_groups(items, group_size, measure, advance)
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """The lines that end in a line feed."""
+def _read_groups(path: Path, identity: str) -> Iterator[list[Record]]:
+    """Yield the whole groups of this measurement; none where the journal cannot be read."""
     try:
-        return path.read_bytes().split(b"\n")[:-1]
+        lines = [values for _, values in jsonl.read_numbered(path)]
     except OSError:
-        return []
+        return
+    if not lines or lines[0] != {"identity": identity}:
+        return
+    for number, values in enumerate(lines[1:]):
+        if values is None or values.get("group") != number:
+            return
+        yield values["records"]
 
 
-def _parsed(line: bytes) -> Record | None:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None
+def _group_line(number: int, records: Sequence[Record]) -> bytes:
+    return _line({"group": number, "records": list(records)})
+
+
+def _line(values: Record) -> bytes:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace") + b"\n"

@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codeling.errors import ModelError, UsageError
+from codeling import hub
+from codeling.errors import InputError, ModelError, UsageError
 from codeling.manifest import replacing, write_json
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -29,7 +30,6 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 GENERATION_CONFIG = "generation_config.json"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
-HUB_SCHEME = "hf://"
 MODEL_FOLDER = "model"
 """Where a run folder keeps its model."""
 
@@ -132,7 +132,7 @@ def resolve(model: str) -> Path:
     :raises UsageError: there is no such folder, or it holds no model.
     :raises ModelError: the download failed.
     """
-    if model.startswith(HUB_SCHEME):
+    if model.startswith(hub.SCHEME):
         return _download(model)
     folder = Path(model).expanduser()
     for candidate in (folder / MODEL_FOLDER, folder):
@@ -233,21 +233,14 @@ def _to_fp32(path: Path, stored: str, tensor: Tensor) -> Tensor:
 
 
 def _download(model: str) -> Path:
-    import huggingface_hub
-    from huggingface_hub.errors import HFValidationError
-
-    name, _, revision = model.removeprefix(HUB_SCHEME).partition("@")
-    if not re.fullmatch(r"[^/\s]+/[^/\s]+", name):
-        raise UsageError(f"{model} is no model: write it as hf://owner/name")
     try:
-        folder = huggingface_hub.snapshot_download(
-            name, revision=revision or None, allow_patterns=list(_DOWNLOADED)
-        )
-    except HFValidationError as error:
-        raise UsageError(f"{model} is no model: {_one_line(error)}") from error
-    except Exception as error:  # whatever the network, the Hub or the cache may say
-        raise ModelError(f"{model}: cannot be downloaded ({_one_line(error)})") from error
-    return Path(folder)
+        if hub.parse(model).path is None:
+            return hub.download(model, _DOWNLOADED, repo_type="model")
+    except UsageError as error:
+        raise UsageError(f"{model} is no model ({error})") from error
+    except InputError as error:
+        raise ModelError(str(error)) from error
+    raise UsageError(f"{model} is no model: write it as hf://owner/name")
 
 
 def _shape(sizes: Sequence[int]) -> str:

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codeling.errors import InputError, UsageError
+from codeling.errors import InputError
 from codeling.evaluation.data import datafiles
-from codeling.evaluation.data.datafiles import DataFile, digest, download, find, named, rows, texts
+from codeling.evaluation.data.datafiles import DataFile, digest, find, named, rows, texts
 
 ROWS = [{"code": "x = 1\n", "path": "a.py"}, {"code": "y = 'é'\n", "path": "b.py"}]
 
@@ -116,39 +116,21 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         find(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "address, name, revision, patterns",
-    [
-        ("hf://openai/openai_humaneval", "openai/openai_humaneval", None, None),
-        ("hf://datasets/a/b@v1", "a/b", "v1", None),
-        ("hf://a/b.c@v1/data/x.jsonl", "a/b.c", "v1", ["data/x.jsonl", "data/x.jsonl/*"]),
-        ("hf://a/b/test", "a/b", None, ["test", "test/*"]),
-    ],
-)
-def test_an_address_is_taken_apart(
-    address: str,
-    name: str,
-    revision: str | None,
-    patterns: list[str] | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_of_a_data_set_of_the_hub_only_tables_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import huggingface_hub
+    asked: dict[str, object] = {}
+    (tmp_path / "a.jsonl").write_text("{}\n")
 
-    asked: list[object] = []
-
-    def snapshot(repo: str, **options: object) -> str:
-        asked.extend([repo, options["repo_type"], options["revision"], options["allow_patterns"]])
+    def snapshot_download(name: str, **options: object) -> str:
+        asked.update(options, name=name)
         return str(tmp_path)
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    inside = patterns[0] if patterns else ""
-    assert download(address) == tmp_path / inside
-    assert asked[:3] == [name, "dataset", revision]
-    assert asked[3] == (patterns or [f"*{ending}" for ending in datafiles.TABLES])
-
-
-@pytest.mark.parametrize("address", ["hf://", "hf://one", "hf://a b/c", "hf://a/b@"])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="hf://owner/name"):
-        download(address)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert [file.name for file in find("hf://owner/name@v1")] == ["a.jsonl"]
+    assert asked == {
+        "name": "owner/name",
+        "repo_type": "dataset",
+        "revision": "v1",
+        "allow_patterns": [f"*{ending}" for ending in datafiles.TABLES],
+    }

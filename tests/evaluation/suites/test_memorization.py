@@ -116,7 +116,7 @@ def test_a_planted_canary_comes_out_and_one_that_was_not_planted_does_not(
 def test_a_line_that_is_no_canary_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "canaries.jsonl"
     path.write_text('{"prefix": "a", "secret": "b"}\n' + line + "\n")
-    with pytest.raises(InputError, match="line 2 is no canary"):
+    with pytest.raises(InputError, match="line 2 is not a canary"):
         read_canaries(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_canaries(tmp_path / "none")

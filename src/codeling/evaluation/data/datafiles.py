@@ -8,17 +8,16 @@ import fnmatch
 import gzip
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeling.errors import InputError, UsageError
+from codeling import hub, jsonl
+from codeling.errors import InputError
 from codeling.manifest import sha256_file
 
-HUB_SCHEME = "hf://"
 TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 """Endings of files that hold rows; every other file is one text."""
 TEXT_COLUMNS = (
@@ -58,7 +57,10 @@ def find(data: str) -> list[DataFile]:
 
     :raises InputError: there is none, or the Hub cannot be reached.
     """
-    path = download(data) if data.startswith(HUB_SCHEME) else Path(data).expanduser()
+    if data.startswith(hub.SCHEME):
+        path = hub.download(data, [f"*{ending}" for ending in TABLES], repo_type="dataset")
+    else:
+        path = Path(data).expanduser()
     if path.is_file():
         return [DataFile(path, path.name)]
     if not path.is_dir():
@@ -71,31 +73,6 @@ def find(data: str) -> list[DataFile]:
     if not found:
         raise InputError(f"{data}: no file in it")
     return found
-
-
-def download(address: str) -> Path:
-    """The file or folder that ``hf://owner/name[@revision][/path]`` names, a data set of the Hub.
-
-    :raises UsageError: it is no such address.
-    :raises InputError: it cannot be downloaded.
-    """
-    import huggingface_hub
-
-    match = re.fullmatch(
-        r"hf://(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([^@]+))?", address
-    )
-    if match is None:
-        raise UsageError(f"{address}: write it as hf://owner/name or hf://owner/name/file.jsonl")
-    name, revision, inside = match.groups()
-    patterns = [inside, f"{inside}/*"] if inside else [f"*{ending}" for ending in TABLES]
-    try:
-        folder = huggingface_hub.snapshot_download(
-            name, repo_type="dataset", revision=revision, allow_patterns=patterns
-        )
-    except Exception as error:  # whatever the network, the Hub or the cache may say
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{address}: cannot be downloaded ({reason})") from error
-    return Path(folder) / inside if inside else Path(folder)
 
 
 def named(files: Sequence[DataFile], patterns: Sequence[str]) -> list[DataFile]:
@@ -137,7 +114,7 @@ def rows(file: DataFile) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
             for number, value in enumerate(listed, start=1):
                 yield number, value if isinstance(value, dict) else None
         else:
-            yield from _lines(file.path)
+            yield from jsonl.read_numbered(file.path)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{file.path}: cannot be read ({reason})") from error
@@ -193,19 +170,6 @@ def _text(path: Path) -> str | None:
 def _bytes(path: Path) -> bytes:
     data = path.read_bytes()
     return gzip.decompress(data) if path.name.lower().endswith(".gz") else data
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
-    is_packed = path.name.lower().endswith(".gz")
-    with path.open("rb") as raw, gzip.open(raw) if is_packed else raw as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except ValueError:
-                values = None
-            yield number, values if isinstance(values, dict) else None
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:

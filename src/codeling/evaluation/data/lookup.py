@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codeling import hub
 from codeling.errors import InputError
 from codeling.evaluation.data import datafiles
 from codeling.evaluation.data.datafiles import DataFile, Text
@@ -82,18 +83,14 @@ def _problem_files(
 
 def _names(source: str, files: Sequence[DataFile]) -> str:
     """A name for the files taken of ``source``."""
-    if source.startswith(datafiles.HUB_SCHEME) or len(files) > 3:
+    if source.startswith(hub.SCHEME) or len(files) > 3:
         return _short(source)
     return ", ".join(Path(file.name).name for file in files)
 
 
 def _short(source: str) -> str:
     """A name for data: an address as it is, a path without its folders."""
-    return (
-        source
-        if source.startswith(datafiles.HUB_SCHEME)
-        else Path(source).expanduser().resolve().name
-    )
+    return source if source.startswith(hub.SCHEME) else Path(source).expanduser().resolve().name
 
 
 def _digest(files: Sequence[DataFile], column: str | None) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def measure(
         def note(number: int) -> None:
             advance(sum(sizes[index] for index in itertools.islice(at, number)))
 
-        records = journal.work(kept, _GROUP, score_group, note)
+        records = journal.map_groups(kept, _GROUP, score_group, note)
     return {
         "num_problems": len(records),
         "num_bytes": sum(record["num_bytes"] for record in records),

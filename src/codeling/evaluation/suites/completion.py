@@ -67,7 +67,7 @@ def measure(
     chosen = list(itertools.islice(usable, limit))
     if not chosen:
         raise InputError("completion: there is no Python function to ask about")
-    records = journal.work_with_bar(
+    records = journal.map_groups_with_bar(
         chosen,
         "functions",
         sampling.batch_size,

@@ -91,7 +91,7 @@ def measure(
     :raises TokenizerError: infilling is asked for, and the model was not made for it.
     """
     references = judge_references(asked.problems, judge, journal, progress)
-    records = journal.work_with_bar(
+    records = journal.map_groups_with_bar(
         asked.problems,
         "problems",
         sampling.group_size,
@@ -166,7 +166,7 @@ def judge_references(
     beside = journal and Journal(journal.path.with_name("references.jsonl"), journal.identity)
     with progress.task("reference solutions", total=len(problems), unit="problems") as advance:
         if beside:
-            records = beside.work(problems, _REFERENCES_AT_ONCE, verdicts, advance)
+            records = beside.map_groups(problems, _REFERENCES_AT_ONCE, verdicts, advance)
         else:
             records = verdicts(problems)
     found = [record["reference"] for record in records]

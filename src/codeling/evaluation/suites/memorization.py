@@ -16,12 +16,13 @@ with the secret. This module must not know where the corpus lies.
 import hashlib
 import heapq
 import itertools
-import json
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codeling import jsonl
 from codeling.errors import InputError
 from codeling.evaluation.data.contamination import TrainingCorpus
 from codeling.evaluation.data.document_sample import Located, in_drawn_order, place_hash
@@ -70,28 +71,26 @@ def make_canaries(count: int, seed: int) -> list[Canary]:
 
 
 def read_canaries(path: Path) -> list[Canary]:
-    """The canaries of a JSONL file, a ``prefix`` and a ``secret`` a line.
+    """Read a JSONL file with the keys ``prefix`` and ``secret`` on each line.
 
-    :raises InputError: it is missing, or a line is none.
+    :raises InputError: the file cannot be read, or a line is not a canary.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        lines = list(jsonl.read_numbered(path))
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-    return [_canary(path, number, line) for number, line in enumerate(lines, start=1)]
+    return [_canary(path, number, values or {}) for number, values in lines]
 
 
-def _canary(path: Path, number: int, line: str) -> Canary:
-    try:
-        values = json.loads(line)
-        canary = Canary(values["prefix"], values["secret"])
-    except (ValueError, TypeError, KeyError):
-        canary = Canary("", "")
-    if not all(isinstance(t, str) and t.strip() for t in (canary.prefix, canary.secret)):
+def _canary(path: Path, number: int, values: Mapping[str, Any]) -> Canary:
+    prefix, secret = values.get("prefix"), values.get("secret")
+    if not (isinstance(prefix, str) and isinstance(secret, str)):
+        prefix = secret = ""
+    if not (prefix.strip() and secret.strip()):
         raise InputError(
-            f'{path}: line {number} is no canary; write {{"prefix": "…", "secret": "…"}}'
+            f'{path}: line {number} is not a canary; write {{"prefix": "…", "secret": "…"}}'
         )
-    return canary
+    return Canary(prefix, secret)
 
 
 def held_out_prompts(functions: Iterable[Located], count: int, seed: int) -> Iterator[Asked]:
@@ -137,7 +136,7 @@ def measure(
     """
     if not asked:
         raise InputError("memorization: there is no function to ask about, and no canary")
-    records = journal.work_with_bar(
+    records = journal.map_groups_with_bar(
         asked,
         "prompts",
         sampling.group_size,
