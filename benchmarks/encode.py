@@ -1,6 +1,6 @@
 """Claim: the token files are encoded at 100 MB/s a core, with the ids that tokenizers gives.
 
-Encodes the same Python (the running interpreter's packages) with our engine, with tokenizers and
+Encodes the same Python (the running interpreter's packages) with our encoder, with tokenizers and
 with tiktoken, in turns and in one process that is held to ``--cores`` cores; compares the ids of
 every text; prints for each the rates by the clock and by processor time, and how many times as
 fast ours is (median of the rounds). The rates by the clock need a machine that is quiet.
@@ -69,7 +69,7 @@ def main() -> int:
     import tiktoken
 
     from codeling.recipe import TokenizerRecipe
-    from codeling.tokenizer.encoders import Encoded, fastest, reference
+    from codeling.tokenizer.encoders import Encoded, choose_encoder, reference_encoder
     from codeling.tokenizer.pretokenizer import GPT2_EXPRESSION
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.tokenizer.train import train
@@ -80,7 +80,7 @@ def main() -> int:
     else:
         recipe = TokenizerRecipe(vocab_size=asked.vocab_size, max_training_bytes=20_000_000)
         tokenizer = train(texts, recipe)
-    engine, refused = fastest(tokenizer, texts)
+    encoder, refused = choose_encoder(tokenizer, texts)
     ranks = {token: i for i, token in enumerate(tokenizer.token_bytes) if token}
     rust = tiktoken.Encoding(
         "ours", pat_str=GPT2_EXPRESSION, mergeable_ranks=ranks, special_tokens={}
@@ -93,9 +93,9 @@ def main() -> int:
 
     few = read(asked.folder, asked.peer_megabytes * 1e6)
     ways: dict[str, tuple[Callable[[Sequence[str]], Encoded], list[str]]] = {
-        engine.name: (engine.encode, texts),
+        encoder.name: (encoder.encode, texts),
         "tiktoken": (by_tiktoken, few),
-        "tokenizers": (reference(tokenizer).encode, few),
+        "tokenizers": (reference_encoder(tokenizer).encode, few),
     }
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     results: dict[str, Encoded] = {}
@@ -113,7 +113,7 @@ def main() -> int:
     if refused:
         print(f"fastokens was refused: {refused}")
     equal = {name: same(results[name], results["tokenizers"], len(few)) for name in ways}
-    ours = [clock for clock, _ in rates[engine.name]]
+    ours = [clock for clock, _ in rates[encoder.name]]
     for name in ways:
         clock, processor = (statistics.median(each) for each in zip(*rates[name], strict=True))
         ratio = statistics.median(
@@ -124,10 +124,10 @@ def main() -> int:
             f"{processor:7.1f} by processor time; ours is {ratio:5.1f} times as fast; "
             f"ids equal on {equal[name]:,} of {len(few):,} files"
         )
-    everything = reference(tokenizer).encode(texts)
-    right = same(results[engine.name], everything, len(texts))
+    everything = reference_encoder(tokenizer).encode(texts)
+    right = same(results[encoder.name], everything, len(texts))
     rate = statistics.median(ours) / asked.cores
-    print(f"ids of {engine.name} equal on {right:,} of {len(texts):,} files")
+    print(f"ids of {encoder.name} equal on {right:,} of {len(texts):,} files")
     print(f"{rate:.1f} MB/s a core; the floor is {FLOOR:.0f}")
     return 0 if rate >= FLOOR and right == len(texts) else 1
 
@@ -138,7 +138,7 @@ def same(ours: "object", theirs: "object", num_texts: int) -> int:
 
     assert isinstance(ours, Encoded)
     assert isinstance(theirs, Encoded)
-    return sum(ours.of(n).tolist() == theirs.of(n).tolist() for n in range(num_texts))
+    return sum(ours.text_ids(n).tolist() == theirs.text_ids(n).tolist() for n in range(num_texts))
 
 
 if __name__ == "__main__":

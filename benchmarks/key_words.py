@@ -110,7 +110,7 @@ def names(engine: Engine, documents: Iterable[Document]) -> dict[str, float]:
             of.setdefault(document.repository, []).append((prompt, found[1]))
     asked: list[tuple[str, str]] = []
     for number, places in enumerate(of.values()):
-        drawn = generator(Purpose.SECTION_ORDER, 0, number, 0).permutation(len(places))
+        drawn = generator(Purpose.CHUNK_ORDER, 0, number, 0).permutation(len(places))
         asked += [places[each] for each in drawn[:PLACES]]
     answers = engine.complete_batch(
         [prompt for prompt, _ in asked], batch_size=BATCH, temperature=0.0, max_new_tokens=12

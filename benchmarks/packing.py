@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeling.dataset.infilling import Infilling
-from codeling.dataset.loader import WINDOW_ROWS, Loader
+from codeling.dataset.loader import WINDOW_SEQUENCES, Loader
 from codeling.dataset.tokens import TokenFile
 from codeling.tokenizer.parts import Encode, Parts
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -47,10 +47,10 @@ def window(tokens: TokenFile, tokenizer: Tokenizer, side: str) -> tuple[float, N
     loader = Loader(tokens, tokenizer, CONTEXT, 0, Infilling(rate, 0.5, 0))
     if side == "all encoded":
         loader._parts = Whole(tokenizer)
-    rows = loader.shuffled_rows(loader.start())
+    rows = loader.shuffled_sequences(loader.start())
     began = time.thread_time()
-    taken = [row for row, _ in islice(rows, WINDOW_ROWS)]
-    return WINDOW_ROWS * CONTEXT / (time.thread_time() - began), np.stack(taken)
+    taken = [row for row, _ in islice(rows, WINDOW_SEQUENCES)]
+    return WINDOW_SEQUENCES * CONTEXT / (time.thread_time() - began), np.stack(taken)
 
 
 def main() -> None:

@@ -146,7 +146,7 @@ def _lines(documents: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Prompts that end behind an indentation, and the rest of the line with its end."""
     for number, text in enumerate(documents):
         starts = [0, *(at + 1 for at, sign in enumerate(text) if sign == "\n")]
-        drawn = generator(Purpose.SECTION_ORDER, 0, number, 0)
+        drawn = generator(Purpose.CHUNK_ORDER, 0, number, 0)
         for at in sorted(drawn.permutation(len(starts))[:40].tolist()):
             line = text[starts[at] :].split("\n", 1)[0] + "\n"
             code = line.lstrip(" \t")

@@ -163,8 +163,8 @@ def test_the_piece_that_looks_a_text_up_finds_what_trace_finds(
         passage = "\n".join(row["content"].split("\n")[60:80])
         for match in Index.load(run_folder / "provenance").trace(passage, limit=1):
             length, repository, path, line, license_name = names["look_up"](passage)
-            assert length <= match.num_marks
-            if match.num_places == 1:
+            assert length <= match.num_lexemes
+            if match.max_occurrences == 1:
                 rare += 1
                 assert (repository, path) == (match.repository, match.path)
                 assert match.start_line <= line <= match.end_line

@@ -9,4 +9,4 @@ from .reading import WINDOW
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader_module, "WINDOW_ROWS", WINDOW)
+    monkeypatch.setattr(loader_module, "WINDOW_SEQUENCES", WINDOW)

@@ -24,7 +24,7 @@ def tokens_of(documents: list[list[int]]) -> TokenFile:
     return TokenFile(ids, ends, np.zeros(len(documents), dtype=np.uint64))
 
 
-def sections(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
+def chunks(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
     """Every document in stretches of one context; an empty one is one empty stretch."""
     return [
         tuple(document[at : at + context])
@@ -35,7 +35,7 @@ def sections(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
 
 def targets(loader: Loader) -> Iterator[int]:
     """Every id that is predicted, one row after another."""
-    for row, _ in loader.rows(loader.start()):
+    for row, _ in loader.sequences(loader.start()):
         yield from row[1:].tolist()
 
 

@@ -17,20 +17,20 @@ from codeling.dataset.loader import Loader, Mixture, Position
 from codeling.errors import CorpusError
 from codeling.tokenizer.tokenizer import Tokenizer
 
-from .reading import DOCUMENTS, WINDOW, few, sections, split, targets, tokens_of
+from .reading import DOCUMENTS, WINDOW, chunks, few, split, targets, tokens_of
 
 pytestmark = pytest.mark.usefixtures("small_windows")
 
 
 @few
 @given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 5))
-def test_an_epoch_predicts_every_id_once_and_the_end_of_each_section(
+def test_an_epoch_predicts_every_id_once_and_the_end_of_each_chunk(
     tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
 ) -> None:
     # Nothing is dropped, as the remainder of every thousand documents is elsewhere, and every
-    # section has its <|endoftext|>, which is a target like any other.
-    expected = Counter(sections(documents, context))
-    length = sum(len(section) + 1 for section in expected.elements())
+    # chunk has its <|endoftext|>, which is a target like any other.
+    expected = Counter(chunks(documents, context))
+    length = sum(len(chunk) + 1 for chunk in expected.elements())
     stream = targets(Loader(tokens_of(documents), tokenizer, context, seed))
     orders = []
     for _ in range(3):
@@ -48,12 +48,12 @@ def test_rows_overlap_by_one_id_and_have_one_more_than_the_context(
 ) -> None:
     infilling = Infilling(0.5, 0.5, 0)
     loader = Loader(tokens_of(documents), tokenizer, context, 0, infilling)
-    rows = list(islice(loader.rows(loader.start()), 20))
+    rows = list(islice(loader.sequences(loader.start()), 20))
     assert rows[0][0][0] == tokenizer.end_of_text
     for (row, position), (following, _) in pairwise(rows):
         assert row.shape == (context + 1,)
         assert row.dtype == np.int64
-        assert row[-1] == following[0] == position.carried
+        assert row[-1] == following[0] == position.last_id
 
 
 @pytest.mark.parametrize(
@@ -62,32 +62,32 @@ def test_rows_overlap_by_one_id_and_have_one_more_than_the_context(
 def test_tiny_and_huge_documents_are_whole(
     tokenizer: Tokenizer, documents: list[list[int]]
 ) -> None:
-    expected = Counter(sections(documents, 16))
-    length = sum(len(section) + 1 for section in expected.elements())
+    expected = Counter(chunks(documents, 16))
+    length = sum(len(chunk) + 1 for chunk in expected.elements())
     stream = targets(Loader(tokens_of(documents), tokenizer, 16, seed=0))
     assert Counter(split(list(islice(stream, length)), tokenizer.end_of_text)) == expected
 
 
 @few
 @given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 5))
-def test_best_fit_is_another_order_of_the_same_sections(
+def test_best_fit_is_another_order_of_the_same_chunks(
     tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
 ) -> None:
-    expected = Counter(sections(documents, context))
-    length = sum(len(section) + 1 for section in expected.elements())
+    expected = Counter(chunks(documents, context))
+    length = sum(len(chunk) + 1 for chunk in expected.elements())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader_module, "CHUNK_SECTIONS", 5)
+        patch.setattr(loader_module, "BLOCK_CHUNKS", 5)
         loader = Loader(tokens_of(documents), tokenizer, context, seed, best_fit=True)
         stream = targets(loader)
         for _ in range(3):
             found = split(list(islice(stream, length)), tokenizer.end_of_text)
             assert Counter(found) == expected
         # From any position on the same, by a loader that has seen nothing of what was before.
-        whole = list(islice(loader.rows(loader.start()), 12))
+        whole = list(islice(loader.sequences(loader.start()), 12))
         for number in (2, 7):
             fresh = Loader(tokens_of(documents), tokenizer, context, seed, best_fit=True)
             for (row, _), (again, _) in zip(
-                whole[number + 1 :], fresh.rows(whole[number][1]), strict=False
+                whole[number + 1 :], fresh.sequences(whole[number][1]), strict=False
             ):
                 assert np.array_equal(row, again)
 
@@ -98,7 +98,7 @@ def test_best_fit_cuts_fewer_documents(tokenizer: Tokenizer) -> None:
 
     def num_cut(best_fit: bool) -> int:
         loader = Loader(tokens_of(documents), tokenizer, 64, 0, best_fit=best_fit)
-        rows = islice(loader.rows(loader.start()), 1500)
+        rows = islice(loader.sequences(loader.start()), 1500)
         return sum(int(row[-1]) != tokenizer.end_of_text for row, _ in rows)
 
     assert num_cut(best_fit=True) < num_cut(best_fit=False) / 10
@@ -115,7 +115,7 @@ def test_seeds_and_epochs_have_orders_of_their_own(tokenizer: Tokenizer) -> None
     assert all(order != tuple((5 + number,) for number in range(30)) for order in orders)
 
 
-@pytest.mark.parametrize("kind", ["rows", "shuffled_rows"])
+@pytest.mark.parametrize("kind", ["sequences", "shuffled_sequences"])
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
 def test_from_any_saved_position_on_the_rows_are_those_not_interrupted(
     tokenizer: Tokenizer, python_files: list[str], kind: str, rate: float
@@ -130,7 +130,7 @@ def test_from_any_saved_position_on_the_rows_are_those_not_interrupted(
     whole = list(islice(getattr(new(), kind)(new().start()), num_rows))
     assert whole[-1][1].epoch >= 1
     for stop in random.Random(0).sample(range(num_rows - 20), 25):
-        position = Position(**json.loads(json.dumps(whole[stop][1].to_json())))
+        position = Position.from_json(json.loads(json.dumps(whole[stop][1].to_json())))
         assert position == whole[stop][1]
         rest = islice(getattr(new(), kind)(position), 20)
         for (row, after), (expected, expected_after) in zip(rest, whole[stop + 1 :], strict=False):
@@ -144,8 +144,8 @@ def test_shuffled_rows_are_the_rows_of_their_window(
     tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
 ) -> None:
     loader = Loader(tokens_of(documents), tokenizer, context, seed)
-    plain = list(islice(loader.rows(loader.start()), 3 * WINDOW))
-    shuffled = list(islice(loader.shuffled_rows(loader.start()), 3 * WINDOW))
+    plain = list(islice(loader.sequences(loader.start()), 3 * WINDOW))
+    shuffled = list(islice(loader.shuffled_sequences(loader.start()), 3 * WINDOW))
     for begin in range(0, 3 * WINDOW, WINDOW):
         window = slice(begin, begin + WINDOW)
         assert sorted(row.tolist() for row, _ in shuffled[window]) == sorted(
@@ -159,8 +159,8 @@ def test_windows_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
     orders = set()
     for seed in range(3):
         loader = Loader(tokens, tokenizer, 9, seed)
-        plain = list(islice(loader.rows(loader.start()), 10 * WINDOW))
-        shuffled = list(islice(loader.shuffled_rows(loader.start()), 10 * WINDOW))
+        plain = list(islice(loader.sequences(loader.start()), 10 * WINDOW))
+        shuffled = list(islice(loader.shuffled_sequences(loader.start()), 10 * WINDOW))
         for begin in range(0, 10 * WINDOW, WINDOW):
             place = {
                 row.tobytes(): number for number, (row, _) in enumerate(plain[begin:][:WINDOW])
@@ -173,7 +173,7 @@ def test_windows_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
 BEGINS = re.compile(r"[ \t]*(?:(?:def|class|async)\b|@)")
 
 
-def test_sections_of_code_begin_at_definitions_and_hold_all_of_it(
+def test_chunks_of_code_begin_at_definitions_and_hold_all_of_it(
     tokenizer: Tokenizer, python_files: list[str]
 ) -> None:
     context = 16
@@ -181,7 +181,7 @@ def test_sections_of_code_begin_at_definitions_and_hold_all_of_it(
     for text in python_files[:6]:
         document = tokenizer.encode(text)
         loader = Loader(tokens_of([document]), tokenizer, context, seed=0)
-        numbers = np.arange(len(sections([document], context)), dtype=np.int64)
+        numbers = np.arange(len(chunks([document], context)), dtype=np.int64)
         _, begins, starts, lengths = (found.tolist() for found in loader._spans(numbers))
         assert begins == starts  # there is one document
         pieces = [

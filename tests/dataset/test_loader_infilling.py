@@ -52,7 +52,7 @@ def test_undoing_the_infilling_gives_every_byte_once(
     assert len(text) > 1.2 * len("".join(texts).encode())
     assert b"".join(plain).startswith(text)
 
-    # Every section still ends in <|endoftext|>, whatever pieces it was cut into.
+    # Every chunk still ends in <|endoftext|>, whatever pieces it was cut into.
     def ends(found: list[bytes]) -> Counter[int]:
         return Counter(accumulate(map(len, found)))
 
@@ -70,7 +70,7 @@ def test_a_rearranged_piece_stands_within_one_row(
     loader = Loader(tokens_of(documents), tokenizer, 64, 0, Infilling(1.0, 0.5, 0))
     markers = (tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle)
     seen = 0
-    for row, _ in islice(loader.rows(loader.start()), 100):
+    for row, _ in islice(loader.sequences(loader.start()), 100):
         ids = row[1:].tolist()
         counts = [ids.count(marker) for marker in markers]
         assert counts[0] == counts[1] == counts[2]

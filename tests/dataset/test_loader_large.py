@@ -33,13 +33,13 @@ def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
     lengths = draws.integers(0, 6, size=1_000_000)
     lengths[draws.integers(0, 1_000_000, size=8)] = 100_000
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    # No line ends, so that sections are cut where they would be without definitions.
+    # No line ends, so that chunks are cut where they would be without definitions.
     plain = [i for i in range(5, 500) if not tokenizer.token_bytes[i].endswith(b"\n")]
     ids = draws.choice(np.array(plain, dtype=np.uint16), size=int(offsets[-1]))
     tokens = TokenFile(ids, offsets.astype(np.uint64), lengths.astype(np.uint64))
     counts = np.maximum(1, -(-lengths // context))
     total = len(ids) + int(counts.sum())
-    # What has to come: every section, and an end behind each.
+    # What has to come: every chunk, and an end behind each.
     ends_after = np.concatenate(
         [offsets[1:], *(np.arange(offsets[d] + context, offsets[d + 1], context)
                         for d in np.flatnonzero(counts > 1))]
@@ -48,7 +48,7 @@ def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
     assert len(expected) == total
     for epoch in range(2):
         loader = Loader(tokens, tokenizer, context, seed=3)
-        rows = loader.rows(Position(epoch, 0, 0, end))
+        rows = loader.sequences(Position(epoch, 0, 0, end))
         found = np.concatenate([row[1:] for row, _ in islice(rows, -(-total // context))])[:total]
         assert np.array_equal(np.bincount(found), np.bincount(expected))
         begin = [
@@ -76,7 +76,7 @@ def test_a_large_corpus_takes_little_memory(tokenizer: Tokenizer, tmp_path: Path
     del offsets
     before = anonymous_memory()
     loader = Loader(open_tokens(tmp_path / "train.bin"), tokenizer, 256, 0)
-    (row, position), *_ = islice(loader.shuffled_rows(loader.start()), 20)
+    (row, position), *_ = islice(loader.shuffled_sequences(loader.start()), 20)
     assert row[0] in (0, tokenizer.end_of_text)
-    assert position.drawn == 1
+    assert position.num_taken == 1
     assert anonymous_memory() - before < 200_000_000

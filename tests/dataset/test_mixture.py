@@ -74,18 +74,18 @@ def test_the_front_is_the_balanced_share_and_nothing_is_lost(
     assert sorted(got.tolist()) == list(range(len(pairs)))
     shares = quotas(np.bincount(owners, lengths).astype(float), tokens, exponent)
     front = [
-        section
+        chunk
         for owner in range(5)
-        for before, section in zip(
+        for before, chunk in zip(
             accumulate([0, *lengths[order][owners[order] == owner].tolist()]),
             order[owners[order] == owner].tolist(),
             strict=False,
         )
         if before < shares[owner]
     ]
-    place = {section: number for number, section in enumerate(order.tolist())}
+    place = {chunk: number for number, chunk in enumerate(order.tolist())}
     assert got[: len(front)].tolist() == sorted(front, key=place.__getitem__)
-    rest = [place[section] for section in got[len(front) :].tolist()]
+    rest = [place[chunk] for chunk in got[len(front) :].tolist()]
     assert rest == sorted(rest)
     if tokens >= lengths.sum():
         assert got.tolist() == order.tolist()

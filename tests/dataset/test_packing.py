@@ -10,7 +10,7 @@ SIZES = st.lists(st.integers(1, 50), max_size=60)
 
 
 @given(sizes=SIZES, row=st.integers(1, 20), data=st.data())
-def test_every_section_stands_in_the_order_once(
+def test_every_chunk_stands_in_the_order_once(
     sizes: list[int], row: int, data: st.DataObject
 ) -> None:
     room = data.draw(st.integers(1, row))

@@ -14,7 +14,7 @@ from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.errors import InputError, StorageError
 from codeling.progress import SILENT
 from codeling.tokenizer import encoders
-from codeling.tokenizer.encoders import Encoded, Engine, reference
+from codeling.tokenizer.encoders import Encoded, Encoder, reference_encoder
 from codeling.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
 
 TEXTS = ["import os\n", "", "é = '中'\n", "x" * 5000, "", "def f():\n    return '<|endoftext|>'\n"]
@@ -169,16 +169,16 @@ class Counting:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.texts = 0
-        real = encoders.reference
+        real = encoders.reference_encoder
 
-        def reference(tokenizer: Tokenizer) -> Engine:
+        def reference_encoder(tokenizer: Tokenizer) -> Encoder:
             def encode(texts: Sequence[str]) -> Encoded:
                 self.texts += len(texts)
                 return real(tokenizer).encode(texts)
 
-            return Engine("tokenizers", encode)
+            return Encoder("tokenizers", encode)
 
-        patch.setattr(tokens, "reference", reference)
+        patch.setattr(tokens, "reference_encoder", reference_encoder)
         patch.setattr(tokens, "_BATCH_BYTES", 1)
 
 
@@ -268,12 +268,12 @@ def test_a_fast_engine_that_turns_wrong_is_left(
 
     def encode(texts: Sequence[str]) -> Encoded:
         calls.append(texts)
-        right = reference(tokenizer).encode(texts)
+        right = reference_encoder(tokenizer).encode(texts)
         if len(calls) < 3:
             return right
         return Encoded(right.ids[::-1], right.offsets)
 
-    monkeypatch.setattr(tokens, "fastest", lambda t, s: (Engine("fast", encode), None))
+    monkeypatch.setattr(tokens, "choose_encoder", lambda t, s: (Encoder("fast", encode), None))
     monkeypatch.setattr(tokens, "_BATCH_BYTES", 1)
     monkeypatch.setattr(tokens, "_FAST_FROM_BYTES", 1)
     notes = notes_of(monkeypatch)

@@ -12,8 +12,8 @@ from codeling.errors import SandboxError
 from codeling.evaluation.data.datafiles import DataFile
 from codeling.evaluation.data.problems import ProblemSet, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox, Verdict
-from codeling.generation.engine import Completion, Engine
-from codeling.generation.settings import Settings
+from codeling.generation.engine import Engine
+from codeling.generation.request import Completion, SamplingParams
 from codeling.generation.text.decoding import Output
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -57,11 +57,13 @@ class Scripted(Engine):
     ) -> list[list[Completion]]:
         self.asked += prompts
         self.first_samples += first_samples or [0] * len(prompts)
-        settings = Settings(**options)
+        settings = SamplingParams(**options)
         pairs = zip(prompts, suffixes or [None] * len(prompts), strict=True)
         return [[self._one(p, s, number, settings) for number in range(n)] for p, s in pairs]
 
-    def _one(self, prompt: str, suffix: str | None, number: int, settings: Settings) -> Completion:
+    def _one(
+        self, prompt: str, suffix: str | None, number: int, settings: SamplingParams
+    ) -> Completion:
         ends = tuple(settings.script_ends)
         output = Output(prompt, settings.stops, settings.stop_at_block_end, ends)
         output.feed(self.says(prompt, suffix, number).encode())

@@ -12,7 +12,8 @@ from codeling.evaluation.parse_rate import (
     outcome,
     parse_rate,
 )
-from codeling.generation.engine import Completion, Engine
+from codeling.generation.engine import Engine
+from codeling.generation.request import Completion
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def test_names_and_shapes_are_gpt2s() -> None:
 def test_loss_and_gradients_equal_those_of_the_plain_formula(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpt2, "LOSS_CHUNK_ROWS", chunk)
+    monkeypatch.setattr(gpt2, "LOSS_CHUNK_POSITIONS", chunk)
     model, (inputs, targets) = random_model(), random_ids(3, 37)
     ours, theirs = model.loss(inputs, targets), plain_loss(model, inputs, targets)
     assert ours.dtype == torch.float32
@@ -77,7 +77,7 @@ def test_the_loss_needs_no_gradient() -> None:
 def test_nats_of_tokens_are_their_cross_entropy(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpt2, "LOSS_CHUNK_ROWS", chunk)
+    monkeypatch.setattr(gpt2, "LOSS_CHUNK_POSITIONS", chunk)
     model, (inputs, targets) = random_model(), random_ids(3, 37)
     nats = model.token_nats(inputs, targets)
     assert nats.shape == targets.shape

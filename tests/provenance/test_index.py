@@ -75,10 +75,10 @@ def test_a_planted_passage_is_found_with_its_lines(tmp_path: Path, corpus: list[
     assert (match.repository, match.path, match.license) == ("repo-17", "src/file_17.py", "MIT")
     assert (match.text_start_line, match.text_end_line) == (3, 13)
     assert (match.start_line, match.end_line) == (6, 16)
-    assert match.num_places == 1
-    num_marks = len(re.findall(r"\w+|[^\w\s]", PASSAGE))
-    assert num_marks <= match.num_marks <= num_marks + 2
-    assert match.share == match.num_marks / len(re.findall(r"\w+|[^\w\s]", text))
+    assert match.max_occurrences == 1
+    num_lexemes = len(re.findall(r"\w+|[^\w\s]", PASSAGE))
+    assert num_lexemes <= match.num_lexemes <= num_lexemes + 2
+    assert match.share == match.num_lexemes / len(re.findall(r"\w+|[^\w\s]", text))
 
 
 @pytest.mark.parametrize("change", ["indented", "joined", "tabs"])
@@ -98,8 +98,8 @@ def test_white_space_does_not_hide_a_passage(
 def test_a_renamed_variable_leaves_one_match(tmp_path: Path, corpus: list[Document]) -> None:
     text = PASSAGE.replace("total", "length")
     (match,) = index_of(tmp_path, *corpus).trace(text)
-    num_marks = len(re.findall(r"\w+|[^\w\s]", PASSAGE))
-    assert num_marks - 2 <= match.num_marks <= num_marks + 2
+    num_lexemes = len(re.findall(r"\w+|[^\w\s]", PASSAGE))
+    assert num_lexemes - 2 <= match.num_lexemes <= num_lexemes + 2
     assert (match.start_line, match.end_line) == (6, 16)
 
 
@@ -125,7 +125,7 @@ def test_every_shared_run_of_the_guaranteed_length_is_found(tmp_path: Path) -> N
         text = random_layout(randomness, [*around[0], *passage, *around[1]])
         matches = index.trace(text)
         assert [match.repository for match in matches] == [f"r{number}"]
-        assert matches[0].num_marks >= GUARANTEE
+        assert matches[0].num_lexemes >= GUARANTEE
 
 
 def test_repetitive_text_agrees_with_brute_force(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_repetitive_text_agrees_with_brute_force(tmp_path: Path) -> None:
         index = index_of(tmp_path, Document("r", "a.py", random_layout(randomness, source)))
         matches = index.trace(" ".join(passage))
         assert matches, passage
-        assert matches[0].num_marks >= len(passage)
+        assert matches[0].num_lexemes >= len(passage)
 
 
 def test_short_passages_are_not_reported(tmp_path: Path, corpus: list[Document]) -> None:
@@ -155,11 +155,11 @@ def test_the_rarer_of_two_sources_comes_first_and_the_common_one_is_found(tmp_pa
     index = index_of(tmp_path, *documents)
     matches = index.trace(common + PASSAGE, limit=50)
     assert matches[0].repository == "origin"
-    assert matches[0].num_places == 1
+    assert matches[0].max_occurrences == 1
     assert [m.repository for m in matches[1:]] == [], "overshadowed by the longer match"
     matches = index.trace(common, limit=50)
     assert [m.repository for m in matches] == [f"copy-{i}" for i in range(50)]
-    assert {m.num_places for m in matches} == {301}
+    assert {m.max_occurrences for m in matches} == {301}
 
 
 def test_each_document_is_cut_by_itself(
@@ -177,7 +177,7 @@ def test_a_match_does_not_cross_documents(tmp_path: Path) -> None:
     words = re.findall(r"\w+|[^\w\s]", PASSAGE)
     halves = [" ".join(words[:40]), " ".join(words[40:])]
     index = index_of(tmp_path, *(Document(h[:5], "a.py", h) for h in halves))
-    assert sorted(m.num_marks for m in index.trace(PASSAGE)) == sorted([40, len(words) - 40])
+    assert sorted(m.num_lexemes for m in index.trace(PASSAGE)) == sorted([40, len(words) - 40])
 
 
 def test_the_file_reads_with_safetensors_alone(tmp_path: Path, corpus: list[Document]) -> None:

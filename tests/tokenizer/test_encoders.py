@@ -6,7 +6,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codeling.tokenizer import encoders
-from codeling.tokenizer.encoders import Encoded, Engine, differs, fast, fastest, reference, some
+from codeling.tokenizer.encoders import (
+    Encoded,
+    Encoder,
+    choose_encoder,
+    fastokens_encoder,
+    find_difference,
+    reference_encoder,
+    spread_sample,
+)
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 ODD = " \t\n\r\f\v\x00\x1c\x85\u00a0\u2028aB1_=<|>(\u00e9e\u0301\u4e2d\u0660\U0001f600\u200d\ufffd"
@@ -15,11 +23,11 @@ with_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 
 
 @pytest.fixture(scope="module")
-def fast_engine(tokenizer: Tokenizer) -> Engine:
+def fast_encoder(tokenizer: Tokenizer) -> Encoder:
     pytest.importorskip("fastokens")
-    engine = fast(tokenizer)
-    assert engine is not None
-    return engine
+    encoder = fastokens_encoder(tokenizer)
+    assert encoder is not None
+    return encoder
 
 
 @with_fixture
@@ -27,28 +35,28 @@ def fast_engine(tokenizer: Tokenizer) -> Engine:
 @example(texts=[])
 @example(texts=["", ""])
 def test_the_fast_engine_gives_the_ids_of_tokenizers(
-    tokenizer: Tokenizer, fast_engine: Engine, texts: list[str]
+    tokenizer: Tokenizer, fast_encoder: Encoder, texts: list[str]
 ) -> None:
-    ours, theirs = fast_engine.encode(texts), reference(tokenizer).encode(texts)
+    ours, theirs = fast_encoder.encode(texts), reference_encoder(tokenizer).encode(texts)
     assert ours.ids.tolist() == theirs.ids.tolist()
     assert ours.offsets.tolist() == theirs.offsets.tolist()
-    assert [ours.of(n).tolist() for n in range(len(texts))] == tokenizer.encode_batch(texts)
+    assert [ours.text_ids(n).tolist() for n in range(len(texts))] == tokenizer.encode_batch(texts)
 
 
 def test_the_fast_engine_is_taken_for_python(
-    tokenizer: Tokenizer, fast_engine: Engine, python_files: list[str]
+    tokenizer: Tokenizer, fast_encoder: Encoder, python_files: list[str]
 ) -> None:
-    engine, refused = fastest(tokenizer, python_files)
-    assert (engine.name, refused) == ("fastokens", None)
-    encoded = engine.encode(python_files)
-    assert differs(encoded, python_files, range(len(python_files)), tokenizer) is None
+    encoder, refused = choose_encoder(tokenizer, python_files)
+    assert (encoder.name, refused) == ("fastokens", None)
+    encoded = encoder.encode(python_files)
+    assert find_difference(encoded, python_files, range(len(python_files)), tokenizer) is None
 
 
-def engine_of(change: str, tokenizer: Tokenizer) -> Engine:
-    """An engine that is wrong in one way."""
+def encoder_of(change: str, tokenizer: Tokenizer) -> Encoder:
+    """An encoder that is wrong in one way."""
 
     def encode(texts: Sequence[str]) -> Encoded:
-        right = reference(tokenizer).encode(texts)
+        right = reference_encoder(tokenizer).encode(texts)
         if change == "fails":
             raise RuntimeError("no room")
         if change == "drops a text":
@@ -64,7 +72,7 @@ def engine_of(change: str, tokenizer: Tokenizer) -> Engine:
         flat = np.array([i for each in ids for i in each], np.uint32)
         return Encoded(flat, np.cumsum([0, *map(len, ids)]))
 
-    return Engine("wrong", encode)
+    return Encoder("wrong", encode)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +92,11 @@ def test_an_engine_that_is_wrong_is_not_taken(
     change: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(encoders, "fast", lambda tokenizer: engine_of(change, tokenizer))
-    engine, refused = fastest(tokenizer, python_files)
-    assert engine.name == "tokenizers"
+    monkeypatch.setattr(
+        encoders, "fastokens_encoder", lambda tokenizer: encoder_of(change, tokenizer)
+    )
+    encoder, refused = choose_encoder(tokenizer, python_files)
+    assert encoder.name == "tokenizers"
     assert refused is not None
     assert refused.startswith(said)
 
@@ -94,15 +104,15 @@ def test_an_engine_that_is_wrong_is_not_taken(
 def test_without_the_fast_engine_tokenizers_encodes(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "fast", lambda tokenizer: None)
-    engine, refused = fastest(tokenizer, ["x = 1\n"])
-    assert engine.name == "tokenizers"
+    monkeypatch.setattr(encoders, "fastokens_encoder", lambda tokenizer: None)
+    encoder, refused = choose_encoder(tokenizer, ["x = 1\n"])
+    assert encoder.name == "tokenizers"
     assert "not installed" in (refused or "")
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=60), st.integers(1, 500))
 def test_some_are_from_all_over_and_about_as_much_as_asked(texts: list[str], wanted: int) -> None:
-    numbers = some(texts, wanted)
+    numbers = spread_sample(texts, wanted)
     assert numbers == sorted(set(numbers))
     assert set(numbers) <= set(range(len(texts)))
     assert numbers

@@ -9,7 +9,7 @@ import pytest
 import transformers
 
 from codeling.recipe import TokenizerRecipe
-from codeling.tokenizer.encoders import differs, fast
+from codeling.tokenizer.encoders import fastokens_encoder, find_difference
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train
 
@@ -47,15 +47,15 @@ def test_three_readers_give_the_same_ids_for_ten_thousand_files(
 ) -> None:
     learned.save_for_hugging_face(tmp_path, 256)
     hugging_face = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    engine = fast(learned)
-    assert engine is not None
+    encoder = fastokens_encoder(learned)
+    assert encoder is not None
     files = paths()[:NUM_FILES]
     assert len(files) > 1_000, "too few files are installed to say anything"
     for batch in batches(decoded(files)):
-        encoded = engine.encode(batch)
-        assert differs(encoded, batch, range(len(batch)), learned) is None
+        encoded = encoder.encode(batch)
+        assert find_difference(encoded, batch, range(len(batch)), learned) is None
         theirs = hugging_face(batch, split_special_tokens=True, verbose=False)["input_ids"]
-        assert [encoded.of(number).tolist() for number in range(len(batch))] == theirs
+        assert [encoded.text_ids(number).tolist() for number in range(len(batch))] == theirs
     print(f"{len(files):,} files")  # noqa: T201
 
 

@@ -98,7 +98,7 @@ def kill_while_saving() -> Callable[..., int]:
 
 @pytest.fixture
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "WINDOW_ROWS", 11)
+    monkeypatch.setattr(loader, "WINDOW_SEQUENCES", 11)
     monkeypatch.setattr(plan, "matrix_rate", lambda machine: 1e12)
 
 
@@ -117,7 +117,7 @@ def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was not stopped."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "WINDOW_ROWS", 11)
+        patch.setattr(loader, "WINDOW_SEQUENCES", 11)
         patch.setattr(plan, "matrix_rate", lambda machine: 1e12)
         train(RECIPE, CONFIG, inputs, folder)
     return folder

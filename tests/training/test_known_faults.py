@@ -94,7 +94,7 @@ def file_of(documents: list[list[int]]) -> TokenFile:
 
 
 def rows_of(loader: Loader, count: int) -> np.ndarray[Any, Any]:
-    return np.stack([row for row, _ in islice(loader.rows(loader.start()), count)])
+    return np.stack([row for row, _ in islice(loader.sequences(loader.start()), count)])
 
 
 def test_the_end_of_text_stands_between_documents_and_is_learned(tokenizer: Tokenizer) -> None:

@@ -127,7 +127,7 @@ def test_bits_per_byte_equal_a_count_token_by_token(
     loader = Loader(tokens, tokenizer, 24, seed=0)
     measured = validated(model, loader, tokenizer, 8 * 24, rows_at_once)
     num_rows = -(-8 // rows_at_once) * rows_at_once
-    rows = [row.tolist() for row, _ in islice(loader.rows(loader.start()), num_rows)]
+    rows = [row.tolist() for row, _ in islice(loader.sequences(loader.start()), num_rows)]
     loss, bits_per_byte, _ = brute_force(model, rows, tokenizer)
     assert measured.loss == pytest.approx(loss, rel=1e-5)
     assert measured.bits_per_byte == pytest.approx(bits_per_byte, rel=1e-5)
@@ -142,7 +142,7 @@ def test_a_whole_epoch_counts_every_byte_of_the_text(
     wide.initialize(0)
     loader = Loader(tokens, tokenizer, length, seed=0)
     measured = validated(wide, loader, tokenizer, length, 1)
-    row, _ = next(loader.rows(loader.start()))
+    row, _ = next(loader.sequences(loader.start()))
     _, bits_per_byte, num_bytes = brute_force(wide, [row.tolist()], tokenizer)
     assert num_bytes == int(tokens.num_bytes.sum())
     assert measured.bits_per_byte == pytest.approx(bits_per_byte, rel=1e-5)

@@ -70,7 +70,7 @@ def test_an_error_of_packing_is_raised_here(
         yield np.zeros(33, dtype=np.int64), position
         raise CorpusError("the disk is gone")
 
-    monkeypatch.setattr(loader, "shuffled_rows", rows)
+    monkeypatch.setattr(loader, "shuffled_sequences", rows)
     feed = Feed(loader, loader.start(), 1, ahead=True)
     feed.take()
     with pytest.raises(CorpusError, match="the disk is gone"):

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from codeling.generation.engine import Completion
+    from codeling.generation.request import Completion
 
 SAMPLING_TEMPERATURE = 0.8
 """Where several completions are asked for and no temperature is given."""
@@ -81,11 +81,11 @@ def complete(
     text = _read(file) if file is not None else prompt or ""
 
     from codeling.generation.engine import Engine
-    from codeling.generation.settings import Options
+    from codeling.generation.request import SamplingKwargs
 
     if temperature is None:
         temperature = SAMPLING_TEMPERATURE if n > 1 else 0.0
-    options = Options(
+    options = SamplingKwargs(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         prose_temperature=prose_temperature,

@@ -51,8 +51,8 @@ def trace(
         table.add_column(column, overflow="fold", justify="right" if column == "share" else "left")
     for match in matches:
         where = Text(f"{match.repository}: {match.path}:{match.start_line}-{match.end_line}")
-        if match.num_places > 1:
-            where.append(f"\none of {match.num_places} places", style="dim")
+        if match.max_occurrences > 1:
+            where.append(f"\none of {match.max_occurrences} places", style="dim")
         if match.url:
             where.append(f"\n{match.url}", style="dim")
         lines = f"{match.text_start_line}-{match.text_end_line}"

@@ -1,10 +1,10 @@
-"""A file of ids that grows batch by batch and can be gone on with after a kill.
+"""A file of token ids that is written in batches and can be resumed after a kill.
 
-``NAME.bin.unfinished`` holds the ids so far, ``NAME.idx.unfinished`` is its journal: a JSON line
-for each batch, with the SHA-256 of all that went in up to there, the ids of each text, the bytes
-of each text, and a CRC of the batch's ids. A batch counts when its line is whole, its ids are
-there and their CRC is right; what comes after the first that does not is cut off. This module
-must not know what the ids mean.
+``NAME.bin.unfinished`` holds the ids written so far. ``NAME.idx.unfinished`` is the journal, one
+JSON line per batch: the SHA-256 of all input up to and including the batch, the number of ids and
+of bytes of each text, and the CRC-32 of the batch's ids. A batch is valid if its line is complete,
+its ids are in the file and their CRC matches. Everything after the first invalid batch is cut
+off. This module must not know what the ids mean.
 """
 
 import json
@@ -24,62 +24,67 @@ from codeling.manifest import sync_file, sync_folder
 _SUFFIX = ".unfinished"
 
 
-class Unfinished:
-    """Ids on their way to ``path``."""
+class EncodingJournal:
+    """The unfinished version of the file ``path``."""
 
-    def __init__(self, path: Path, id_type: "np.dtype[Any]", data: BinaryIO, journal: Path) -> None:
-        """Use :meth:`open`."""
+    def __init__(self, path: Path, id_type: "np.dtype[Any]", data: BinaryIO, lines: Path) -> None:
+        """Read the valid batches; callers use :meth:`open`."""
         self._path = path
         self._id_type = id_type
         self._data = data
-        self._journal = journal
-        self._waiting = list(_whole_batches(data, journal))
+        self._lines = lines
+        self._resumable = list(_valid_batches(data, lines))
         self._lengths: list[int] = []
         self._sizes: list[int] = []
-        self._end = 0  # of what is taken over or written, in bytes of data
-        self._journal_end = 0
+        self._end = 0
+        """Bytes of ids that are resumed or written."""
+        self._lines_end = 0
+        """Bytes of the journal's lines for them."""
         self._writing = False
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, id_type: "np.dtype[Any]") -> Iterator["Unfinished"]:
-        """What an earlier call left of ``path``, or nothing yet; leaving keeps what there is.
+    def open(cls, path: Path, id_type: "np.dtype[Any]") -> Iterator["EncodingJournal"]:
+        """Resume the unfinished version of ``path``, or start one. Leaving the block keeps it.
 
-        :raises StorageError: it cannot be written.
+        :raises StorageError: the files cannot be written.
         """
         partial = path.with_name(path.name + _SUFFIX)
-        journal = path.with_name(path.with_suffix(".idx").name + _SUFFIX)
+        lines = path.with_name(path.with_suffix(".idx").name + _SUFFIX)
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.touch()
             data = partial.open("r+b")
         with data:
-            unfinished = cls(path, id_type, data, journal)
+            journal = cls(path, id_type, data, lines)
             try:
-                yield unfinished
+                yield journal
             finally:
-                unfinished._leave()
+                journal._remove_if_empty()
 
-    def goes_on_with(self, digest: str) -> bool:
-        """Whether the next batch is there already: ``digest`` is of all texts up to its end."""
-        if self._writing or not self._waiting or self._waiting[0]["digest"] != digest:
+    def skip_encoded(self, digest: str) -> bool:
+        """Skip the next batch if an earlier call has encoded it.
+
+        ``digest`` covers all texts up to the end of the batch.
+        """
+        if self._writing or not self._resumable or self._resumable[0]["digest"] != digest:
             return False
-        record = self._waiting.pop(0)
-        self._note(record)
-        self._journal_end = record["journal_end"]
+        record = self._resumable.pop(0)
+        self._add(record)
+        self._lines_end = record["lines_end"]
         return True
 
     def append(
         self, digest: str, ids: NDArray[Any], lengths: Sequence[int], sizes: Sequence[int]
     ) -> None:
-        """Write the ids of a batch and its line. :raises StorageError: there is no room."""
+        """Write the ids of a batch, then its line. :raises StorageError: the disk is full."""
         with storage_errors(self._path):
-            if not self._writing:  # what is left of another call's does not go on from here
+            if not self._writing:  # the remaining batches of the earlier call do not match
                 self._data.truncate(self._end)
                 self._data.seek(self._end)
-                self._journal.touch()
-                os.truncate(self._journal, self._journal_end)
-                self._waiting.clear()
+                self._lines.touch()
+                os.truncate(self._lines, self._lines_end)
+                self._resumable.clear()
                 self._writing = True
             written = np.ascontiguousarray(ids, dtype=self._id_type).tobytes()
             self._data.write(written)
@@ -91,14 +96,14 @@ class Unfinished:
                 "end": self._end + len(written),
                 "crc32": zlib.crc32(written),
             }
-            with self._journal.open("a", encoding="utf-8") as file:
+            with self._lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
-        self._note(record)
+        self._add(record)
 
     def finish(self) -> tuple[list[int], list[int]]:
-        """Give the file its name; the ids and the bytes of each text.
+        """Rename the file to its final name. Returns the ids and the bytes of each text.
 
-        :raises StorageError: it cannot be done.
+        :raises StorageError: the file cannot be renamed.
         """
         with storage_errors(self._path):
             self._data.truncate(self._end)
@@ -106,35 +111,35 @@ class Unfinished:
             partial = Path(self._data.name)
             sync_file(partial)
             partial.replace(self._path)
-            self._journal.unlink(missing_ok=True)
+            self._lines.unlink(missing_ok=True)
             sync_folder(self._path.parent)
         return self._lengths, self._sizes
 
-    def _leave(self) -> None:
-        """Remove what holds nothing."""
-        if not self._journal.exists():
+    def _remove_if_empty(self) -> None:
+        """Remove the data file if no batch was written."""
+        if not self._lines.exists():
             Path(self._data.name).unlink(missing_ok=True)
 
-    def _note(self, record: dict[str, Any]) -> None:
+    def _add(self, record: dict[str, Any]) -> None:
         self._lengths += record["lengths"]
         self._sizes += record["sizes"]
         self._end = record["end"]
 
 
-def _whole_batches(data: BinaryIO, journal: Path) -> Iterator[dict[str, Any]]:
-    """The batches of the journal, for as long as line and ids are whole."""
-    if not journal.exists():
+def _valid_batches(data: BinaryIO, lines: Path) -> Iterator[dict[str, Any]]:
+    """The journal's batches up to the first invalid one."""
+    if not lines.exists():
         return
-    journal_end = end = 0
-    for line in journal.read_bytes().splitlines(keepends=True):
+    lines_end = end = 0
+    for line in lines.read_bytes().splitlines(keepends=True):
         try:
             record = json.loads(line)
             written = data.read(record["end"] - end)
-            whole = line.endswith(b"\n") and zlib.crc32(written) == record["crc32"]
+            valid = line.endswith(b"\n") and zlib.crc32(written) == record["crc32"]
         except (ValueError, KeyError, TypeError):
             return
-        if not whole or len(written) != record["end"] - end:
+        if not valid or len(written) != record["end"] - end:
             return
         end = record["end"]
-        journal_end += len(line)
-        yield {**record, "journal_end": journal_end}
+        lines_end += len(line)
+        yield {**record, "lines_end": lines_end}

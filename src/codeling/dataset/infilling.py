@@ -24,7 +24,7 @@ class Infilling:
 
     rate: float
     """Share of documents whose pieces are rearranged."""
-    suffix_first_rate: float
+    spm_rate: float
     """Share of rearranged pieces in SPM order."""
     seed: int
 
@@ -43,7 +43,7 @@ class Infilling:
         """
         draws = generator(Purpose.INFILLING_CUTS, self.seed, *position)
         first, second = sorted(draws.integers(0, length + 1, size=2).tolist())
-        if draws.random() < self.suffix_first_rate:
+        if draws.random() < self.spm_rate:
             head = [tokenizer.fim_prefix, tokenizer.fim_suffix, *encode(second, length)]
             return [*head, tokenizer.fim_middle, *encode(0, second)]
         head = [tokenizer.fim_prefix, *encode(0, first)]

@@ -1,24 +1,24 @@
 """Documents to rows: which tokens the model sees, in which order.
 
-A long document is taken in sections of about one context, so that a short run sees a little
-of many files and not all of a few. A section begins where a definition does, if one is near, as
-prompts do. The sections of an epoch come in an order drawn from the seed and the epoch
+A long document is taken in chunks of about one context, so that a short run sees a little
+of many files and not all of a few. A chunk begins where a definition does, if one is near, as
+prompts do. The chunks of an epoch come in an order drawn from the seed and the epoch
 (:mod:`codeling.dataset.mixture` says which come first), and each ends in ``<|endoftext|>``. A
 row has T + 1 ids, T to read and T to predict. Rows continue one another: the first id of a row
-is the last of the row before, so every id is predicted exactly once in an epoch, and sections
+is the last of the row before, so every id is predicted exactly once in an epoch, and chunks
 run over the ends of rows. A document chosen for infilling is cut into pieces that fit into what
 is left of the row; each piece is rearranged and ends in ``<|endoftext|>``.
 
-The rows of one section stand together, and a batch of them would be a batch of one file. So
-training takes the rows of a window of :data:`WINDOW_ROWS` in an order drawn for that window.
+The rows of one chunk stand together, and a batch of them would be a batch of one file. So
+training takes the rows of a window of :data:`WINDOW_SEQUENCES` in an order drawn for that window.
 
 Where the next row comes from is a :class:`Position`, four numbers and an id, so that a run goes
 on exactly where it stopped. This module must not know about torch.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 
@@ -37,33 +37,51 @@ from codeling.tokenizer.tokenizer import Tokenizer
 _MIN_INFILLING_ROOM = 32
 """Ids that must be left in a row for a piece to be rearranged in it."""
 
-CHUNK_SECTIONS = 1024
-"""Sections that are looked up together."""
+BLOCK_CHUNKS = 1024
+"""Chunks that are looked up together."""
 
 _STRETCH = 1 << 20
 
-WINDOW_ROWS = 2048
+WINDOW_SEQUENCES = 2048
 """Rows that are shuffled among one another."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where the next row comes from."""
+    """Where the next sequence starts."""
 
     epoch: int
-    """Times that the whole split has been read."""
-    rank: int
-    """Place in the epoch's order of the section that comes next."""
+    """Complete passes over the split so far."""
+    chunk: int
+    """Index of the next chunk in the epoch's order."""
     offset: int
-    """Ids of that section already given; its length when only ``<|endoftext|>`` is left."""
-    carried: int
-    """The last id of the row before."""
-    drawn: int = 0
-    """Rows already given of the shuffled window that starts here."""
+    """Ids of that chunk already used; its length if only ``<|endoftext|>`` is left."""
+    last_id: int
+    """Last id of the previous sequence."""
+    num_taken: int = 0
+    """Sequences already taken from the shuffled window that starts here."""
 
     def to_json(self) -> dict[str, int]:
-        """As plain numbers."""
-        return asdict(self)
+        """The form stored in a checkpoint."""
+        return {key: getattr(self, name) for name, key in _STORED_NAMES.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, int]) -> "Position":
+        """Read what :meth:`to_json` gave.
+
+        :raises KeyError: a value is missing.
+        """
+        return cls(**{name: values[key] for name, key in _STORED_NAMES.items()})
+
+
+_STORED_NAMES = {
+    "epoch": "epoch",
+    "chunk": "rank",
+    "offset": "offset",
+    "last_id": "carried",
+    "num_taken": "drawn",
+}
+"""Field of a position → its key in a checkpoint (``docs/formats.md``)."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,7 @@ class Loader:
         *,
         best_fit: bool = False,
     ) -> None:
-        """Read ``tokens``. ``best_fit``: sections in an order in which fewer are cut; only
+        """Read ``tokens``. ``best_fit``: chunks in an order in which fewer are cut; only
         without infilling, which changes their lengths.
 
         :raises CorpusError: there are no tokens.
@@ -107,21 +125,21 @@ class Loader:
         self._mixture = mixture
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._definitions = _Definitions(tokenizer)
-        self._section_length = context_length
+        self._chunk_length = context_length
         """Of a document that is cut, up to the next definition."""
-        self._first_sections = _first_sections(tokens.offsets, self._section_length)
-        """Number of each document's first section, and of all sections."""
-        self._num_sections = int(self._first_sections[-1])
+        self._first_chunks = _first_chunks(tokens.offsets, self._chunk_length)
+        """Number of each document's first chunk, and of all chunks."""
+        self._num_chunks = int(self._first_chunks[-1])
         self._best_fit = best_fit
         self._before: dict[tuple[int, int], int] = {}
-        """Ids before a chunk within its epoch, of the one after the last that was asked for."""
-        self._current: _Chunk | None = None
+        """Ids before a block within its epoch, of the one after the last that was asked for."""
+        self._current: _Block | None = None
 
     def start(self) -> Position:
         """The beginning of the first epoch."""
-        return Position(epoch=0, rank=0, offset=0, carried=self._tokenizer.end_of_text)
+        return Position(epoch=0, chunk=0, offset=0, last_id=self._tokenizer.end_of_text)
 
-    def rows(self, position: Position) -> Iterator[tuple[NDArray[np.int64], Position]]:
+    def sequences(self, position: Position) -> Iterator[tuple[NDArray[np.int64], Position]]:
         """Rows of shape (T + 1,) without end, in the order of their documents, each with the
         position after it.
         """
@@ -129,43 +147,45 @@ class Loader:
             row, position = self._row(position)
             yield row, position
 
-    def shuffled_rows(self, position: Position) -> Iterator[tuple[NDArray[np.int64], Position]]:
-        """The same rows, a window of :data:`WINDOW_ROWS` after another, each in its own order.
+    def shuffled_sequences(
+        self, position: Position
+    ) -> Iterator[tuple[NDArray[np.int64], Position]]:
+        """The same rows, a window of :data:`WINDOW_SEQUENCES` after another, each in its own order.
 
         Going on within a window packs it anew first.
         """
-        start, drawn = replace(position, drawn=0), position.drawn
+        start, drawn = replace(position, num_taken=0), position.num_taken
         while True:
             rows, following = self._window(start)
-            for number in range(drawn, WINDOW_ROWS):
-                last = number + 1 == WINDOW_ROWS
-                yield rows[number], following if last else replace(start, drawn=number + 1)
+            for number in range(drawn, WINDOW_SEQUENCES):
+                last = number + 1 == WINDOW_SEQUENCES
+                yield rows[number], following if last else replace(start, num_taken=number + 1)
             start, drawn = following, 0
 
     def _window(self, start: Position) -> tuple[NDArray[np.int64], Position]:
         """The rows of the window from ``start`` on, shuffled, and the position after them."""
-        packed = list(islice(self.rows(start), WINDOW_ROWS))
-        position = (self._seed, start.epoch, start.rank, start.offset)
-        order = generator(Purpose.WINDOW_ORDER, *position).permutation(WINDOW_ROWS)
+        packed = list(islice(self.sequences(start), WINDOW_SEQUENCES))
+        position = (self._seed, start.epoch, start.chunk, start.offset)
+        order = generator(Purpose.WINDOW_ORDER, *position).permutation(WINDOW_SEQUENCES)
         rows = np.stack([row for row, _ in packed])
         return rows[order], packed[-1][1]
 
     def _row(self, position: Position) -> tuple[NDArray[np.int64], Position]:
         size = self._context_length + 1
         row = np.empty(size, dtype=np.int64)
-        row[0], filled = position.carried, 1
-        epoch, rank, offset = position.epoch, position.rank, position.offset
+        row[0], filled = position.last_id, 1
+        epoch, rank, offset = position.epoch, position.chunk, position.offset
         end_of_text, all_ids = self._tokenizer.end_of_text, self._tokens.ids
         while filled < size:
             room = size - filled
-            chunk = self._chunk(epoch, rank)
-            place = rank - chunk.first_rank
-            start, length = chunk.starts[place], chunk.lengths[place]
+            block = self._block(epoch, rank)
+            place = rank - block.first_rank
+            start, length = block.starts[place], block.lengths[place]
             piece: list[int] = []
-            if self._infilling and chunk.is_rearranged(place, self._infilling):
-                at = (epoch, chunk.documents[place], chunk.begins[place])
-                section = all_ids[start : start + length]
-                piece, taken = self._rearranged(self._infilling, at, section, offset, room)
+            if self._infilling and block.is_rearranged(place, self._infilling):
+                at = (epoch, block.documents[place], block.begins[place])
+                chunk = all_ids[start : start + length]
+                piece, taken = self._rearranged(self._infilling, at, chunk, offset, room)
                 row[filled : filled + len(piece)] = piece
                 filled += len(piece)
                 offset += taken
@@ -182,25 +202,25 @@ class Loader:
                     offset += 1
             if offset > length:
                 offset, rank = 0, rank + 1
-            if rank == self._num_sections:
+            if rank == self._num_chunks:
                 epoch, rank = epoch + 1, 0
         return row, Position(epoch, rank, offset, int(row[-1]))
 
-    def _chunk(self, epoch: int, rank: int) -> "_Chunk":
-        """The sections around ``rank``, looked up together."""
-        chunk = self._current
-        if chunk is not None and chunk.epoch == epoch:
-            place = rank - chunk.first_rank
-            if 0 <= place < len(chunk.lengths):
-                return chunk
-        first = rank - rank % CHUNK_SECTIONS
-        numbers = self._order(epoch)[first : first + CHUNK_SECTIONS]
+    def _block(self, epoch: int, rank: int) -> "_Block":
+        """The chunks around ``rank``, looked up together."""
+        block = self._current
+        if block is not None and block.epoch == epoch:
+            place = rank - block.first_rank
+            if 0 <= place < len(block.lengths):
+                return block
+        first = rank - rank % BLOCK_CHUNKS
+        numbers = self._order(epoch)[first : first + BLOCK_CHUNKS]
         documents, begins, starts, lengths = self._spans(numbers)
         if self._best_fit:
-            order = self._fitted(epoch, first // CHUNK_SECTIONS, lengths)
+            order = self._fitted(epoch, first // BLOCK_CHUNKS, lengths)
             documents, begins = documents[order], begins[order]
             starts, lengths = starts[order], lengths[order]
-        self._current = _Chunk(
+        self._current = _Block(
             epoch, first, *(values.tolist() for values in (documents, begins, starts, lengths))
         )
         return self._current
@@ -208,42 +228,42 @@ class Loader:
     def _spans(
         self, numbers: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Of sections: their documents, where in these and in all ids they begin, lengths."""
-        documents = np.searchsorted(self._first_sections, numbers, side="right") - 1
-        begins = (numbers - self._first_sections[documents]) * self._section_length
+        """Of chunks: their documents, where in these and in all ids they begin, lengths."""
+        documents = np.searchsorted(self._first_chunks, numbers, side="right") - 1
+        begins = (numbers - self._first_chunks[documents]) * self._chunk_length
         offsets = self._tokens.offsets
         firsts = offsets[documents].astype(np.int64)
         wholes = offsets[documents + 1].astype(np.int64) - firsts
-        ends = np.minimum(begins + self._section_length, wholes)
+        ends = np.minimum(begins + self._chunk_length, wholes)
         for place in np.flatnonzero((begins > 0) | (ends < wholes)).tolist():
             ids = self._tokens.document(int(documents[place]))
             begin = int(begins[place])
             begins[place] = self._begin(ids, begin)
-            ends[place] = min(self._begin(ids, begin + self._section_length), len(ids))
+            ends[place] = min(self._begin(ids, begin + self._chunk_length), len(ids))
         return documents, begins, firsts + begins, ends - begins
 
     def _begin(self, ids: NDArray[np.unsignedinteger], nominal: int) -> int:
-        """Where the section begins that would begin at ``nominal``, were there no definitions."""
+        """Where the chunk begins that would begin at ``nominal``, were there no definitions."""
         if nominal == 0 or nominal >= len(ids):
             return nominal
-        near = self._definitions.first(ids[nominal - 1 : nominal + self._section_length])
+        near = self._definitions.first(ids[nominal - 1 : nominal + self._chunk_length])
         return nominal + near
 
-    def _fitted(self, epoch: int, chunk: int, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The order of best fit of a chunk's sections, each with its ``<|endoftext|>``.
+    def _fitted(self, epoch: int, block: int, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The order of best fit of a block's chunks, each with its ``<|endoftext|>``.
 
-        Where in a row the chunk begins follows from how much is before it, in whatever order.
+        Where in a row the block begins follows from how much is before it, in whatever order.
         """
         row = self._context_length
-        before = epoch * (self._tokens.num_tokens + self._num_sections)
+        before = epoch * (self._tokens.num_tokens + self._num_chunks)
         order = self._order(epoch)
-        known = self._before.get((epoch, chunk))
+        known = self._before.get((epoch, block))
         if known is None:
             known = 0
-            for number in range(chunk):
-                numbers = order[number * CHUNK_SECTIONS :][:CHUNK_SECTIONS]
+            for number in range(block):
+                numbers = order[number * BLOCK_CHUNKS :][:BLOCK_CHUNKS]
                 known += int(self._spans(numbers)[3].sum()) + len(numbers)
-        self._before = {(epoch, chunk + 1): known + int(lengths.sum()) + len(lengths)}
+        self._before = {(epoch, block + 1): known + int(lengths.sum()) + len(lengths)}
         before += known
         room = row - before % row
         return np.asarray(fit_best((lengths + 1).tolist(), room, row), dtype=np.int64)
@@ -253,10 +273,10 @@ class Loader:
         return offsets[1:] - offsets[:-1]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The sections of one epoch in the order drawn for it."""
+        """The chunks of one epoch in the order drawn for it."""
         if epoch not in self._orders:
-            draws = generator(Purpose.SECTION_ORDER, self._seed, epoch)
-            order = draws.permutation(self._num_sections)
+            draws = generator(Purpose.CHUNK_ORDER, self._seed, epoch)
+            order = draws.permutation(self._num_chunks)
             if self._mixture is not None:
                 order = self._balanced(order, epoch, self._mixture)
             self._orders = {epoch: order}
@@ -265,11 +285,11 @@ class Loader:
     def _balanced(
         self, order: NDArray[np.int64], epoch: int, mixture: Mixture
     ) -> NDArray[np.int64]:
-        counts = np.diff(self._first_sections)
+        counts = np.diff(self._first_chunks)
         owners = np.repeat(mixture.owners, counts)
-        lengths = np.full(len(order), self._section_length)
-        lengths[self._first_sections[1:] - 1] -= counts * self._section_length
-        lengths[self._first_sections[1:] - 1] += self._document_lengths()
+        lengths = np.full(len(order), self._chunk_length)
+        lengths[self._first_chunks[1:] - 1] -= counts * self._chunk_length
+        lengths[self._first_chunks[1:] - 1] += self._document_lengths()
         left = mixture.tokens - epoch * int(lengths.sum() + len(lengths))
         return balanced_first(order, owners, lengths + 1, left, mixture.exponent)
 
@@ -281,30 +301,30 @@ class Loader:
         self,
         infilling: Infilling,
         at: tuple[int, int, int],
-        section: NDArray[np.unsignedinteger],
+        chunk: NDArray[np.unsignedinteger],
         offset: int,
         room: int,
     ) -> tuple[list[int], int]:
-        """The rearranged piece from ``offset`` on, and how many ids of the section it took.
+        """The rearranged piece from ``offset`` on, and how many ids of the chunk it took.
 
-        ``at`` is (epoch, document, where the section begins in it). Encoding the three parts
+        ``at`` is (epoch, document, where the chunk begins in it). Encoding the three parts
         anew may take a few ids more than the piece had, so less is taken until it fits.
-        Nothing is returned where it cannot: too little room or section, or a piece that begins
+        Nothing is returned where it cannot: too little room or chunk, or a piece that begins
         or ends within a character.
         """
         epoch, document, begin = at
-        left = len(section) - offset
+        left = len(chunk) - offset
         room -= 1  # <|endoftext|>
         taken = min(left, room - NUM_MARKERS)
         while taken >= min(left, _MIN_INFILLING_ROOM - NUM_MARKERS) > 1:
-            data = self._tokenizer.decode_bytes(section[offset : offset + taken].tolist())
+            data = self._tokenizer.decode_bytes(chunk[offset : offset + taken].tolist())
             try:
                 text = data.decode()
             except UnicodeDecodeError:
                 taken -= 1
                 continue
             place = (epoch, document, begin + offset)
-            encode = self._parts.of(text, section[offset : offset + taken])
+            encode = self._parts.of(text, chunk[offset : offset + taken])
             ids = infilling.rearrange(len(text), self._tokenizer, place, encode)
             if len(ids) <= room:
                 return [*ids, self._tokenizer.end_of_text], taken
@@ -312,32 +332,32 @@ class Loader:
         return [], 0
 
 
-def _first_sections(offsets: NDArray[np.uint64], section_length: int) -> NDArray[np.int64]:
+def _first_chunks(offsets: NDArray[np.uint64], chunk_length: int) -> NDArray[np.int64]:
     """Taken a stretch of documents at a time: an index may be a good part of the memory."""
     first = np.zeros(len(offsets), dtype=np.int64)
     for begin in range(0, len(offsets) - 1, _STRETCH):
         part = offsets[begin : begin + _STRETCH + 1].astype(np.int64)
-        counts = np.maximum(1, -(-np.diff(part) // section_length))
+        counts = np.maximum(1, -(-np.diff(part) // chunk_length))
         first[begin + 1 : begin + len(part)] = first[begin] + np.cumsum(counts)
     return first
 
 
 @dataclass
-class _Chunk:
-    """Consecutive sections of an epoch's order."""
+class _Block:
+    """Consecutive chunks of an epoch's order."""
 
     epoch: int
     first_rank: int
     documents: list[int]
     begins: list[int]
-    """Where in its document each section begins."""
+    """Where in its document each chunk begins."""
     starts: list[int]
     """Where in all ids it begins."""
     lengths: list[int]
     _rearranged: dict[int, bool] = field(default_factory=dict)
 
     def is_rearranged(self, place: int, infilling: Infilling) -> bool:
-        """Whether infilling has chosen the document of a section; drawn once."""
+        """Whether infilling has chosen the document of a chunk; drawn once."""
         chosen = self._rearranged.get(place)
         if chosen is None:
             chosen = infilling.chooses(self.epoch, self.documents[place])

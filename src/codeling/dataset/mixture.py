@@ -1,4 +1,4 @@
-"""Which sections a run sees that is too short for all of them: repositories in balance.
+"""Which chunks a run sees that is too short for all of them: repositories in balance.
 
 Of a corpus in which one repository has half of the text, a short run would learn that
 repository. So of what it reads repository r gets a share in proportion to n_r ** exponent, n_r
@@ -7,7 +7,7 @@ read twice before all has been read once. Source of the exponent: Conneau and La
 (languages of unequal size, 0.5 and 0.7); what it brings here is in ``docs/results.md``.
 
 Documents stand in the corpus's order, a repository's next to one another, so who owns them is
-kept as runs: ``[["torch==2.13.0", 2187], ...]``. This module must not know what a section holds.
+kept as runs: ``[["torch==2.13.0", 2187], ...]``. This module must not know what a chunk holds.
 """
 
 import json
@@ -74,9 +74,9 @@ def balanced_first(
     tokens: int,
     exponent: float,
 ) -> NDArray[np.int64]:
-    """``order`` with the sections that a run of ``tokens`` reads in front, balanced.
+    """``order`` with the chunks that a run of ``tokens`` reads in front, balanced.
 
-    ``order`` (S,) is a permutation of the sections, ``owners`` (S,) and ``lengths`` (S,) are
+    ``order`` (S,) is a permutation of the chunks, ``owners`` (S,) and ``lengths`` (S,) are
     theirs by number. Those in front and the others both stay in the order that they had. Where
     ``tokens`` is enough for all, that is ``order`` itself.
     """
@@ -85,9 +85,9 @@ def balanced_first(
     totals = np.bincount(owners, lengths).astype(np.float64)
     shares = quotas(totals, tokens, exponent)
     by_owner = np.argsort(owners[order], kind="stable")
-    sections = order[by_owner]
-    before = np.cumsum(lengths[sections]) - lengths[sections]
-    own = owners[sections]
+    chunks = order[by_owner]
+    before = np.cumsum(lengths[chunks]) - lengths[chunks]
+    own = owners[chunks]
     before -= (np.cumsum(totals) - totals)[own].astype(np.int64)
     chosen = np.empty(len(order), dtype=bool)
     chosen[by_owner] = before < shares[own]

@@ -1,10 +1,10 @@
-"""An order of sections in which few of them run over the end of a row.
+"""An order of chunks in which few of them run over the end of a row.
 
-Best-fit decreasing: the largest section that still fits in what is left of the row; where none
+Best-fit decreasing: the largest chunk that still fits in what is left of the row; where none
 does, the largest of all, whose rest begins the next row. So nothing is cropped and nothing
-padded, and every section stands in the order once. Source: Ding et al. 2024, "Fewer Truncations
+padded, and every chunk stands in the order once. Source: Ding et al. 2024, "Fewer Truncations
 Improve Language Modeling"; there what is left of a row is padded, in nanochat it is filled with
-the beginning of a section whose rest is cropped. This module must not know about ids.
+the beginning of a chunk whose rest is cropped. This module must not know about ids.
 """
 
 from bisect import bisect_right

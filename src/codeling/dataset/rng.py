@@ -12,7 +12,7 @@ import numpy as np
 class Purpose(IntEnum):
     """What is drawn."""
 
-    SECTION_ORDER = 1
+    CHUNK_ORDER = 1
     WINDOW_ORDER = 2
     INFILLING_CHOICE = 3
     INFILLING_CUTS = 4

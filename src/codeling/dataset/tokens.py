@@ -16,11 +16,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.dataset.encoding_journal import Unfinished
+from codeling.dataset.encoding_journal import EncodingJournal
 from codeling.errors import InputError
 from codeling.manifest import replacing
 from codeling.progress import SILENT, Progress
-from codeling.tokenizer.encoders import Encoded, Engine, differs, fastest, reference, some
+from codeling.tokenizer.encoders import (
+    Encoded,
+    Encoder,
+    choose_encoder,
+    find_difference,
+    reference_encoder,
+    spread_sample,
+)
 from codeling.tokenizer.tokenizer import Tokenizer
 
 _MAGIC = b"CODELING"
@@ -28,7 +35,7 @@ _VERSION = 1
 _HEADER = struct.Struct("<8sIIQQ")  # magic, version, bytes per id, documents, ids
 _BATCH_BYTES = 16_000_000
 _FAST_FROM_BYTES = 2_000_000
-"""A smaller split is encoded sooner than a fast engine is proved right."""
+"""A smaller split is encoded sooner than a fast encoder is proved right."""
 _CHECKED_BYTES = 32_000
 """Text of every batch that is encoded by tokenizers too."""
 
@@ -78,9 +85,9 @@ def write_tokens(
     """
     id_type = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
     so_far = hashlib.sha256(tokenizer.to_json().encode())
-    encoder = _Encoder(tokenizer, progress)
+    encoder = _CheckedEncoder(tokenizer, progress)
     with (
-        Unfinished.open(path, id_type) as unfinished,
+        EncodingJournal.open(path, id_type) as journal,
         progress.task(f"encoding {path.stem}", total_bytes, "bytes") as advance,
     ):
         for batch in _batches(texts):
@@ -89,12 +96,12 @@ def write_tokens(
                 data = text.encode()
                 so_far.update(len(data).to_bytes(8, "little") + data)
                 sizes.append(len(data))
-            if not unfinished.goes_on_with(so_far.hexdigest()):
+            if not journal.skip_encoded(so_far.hexdigest()):
                 encoded = encoder.encode(batch, sum(sizes))
                 lengths = np.diff(encoded.offsets).tolist()
-                unfinished.append(so_far.hexdigest(), encoded.ids, lengths, sizes)
+                journal.append(so_far.hexdigest(), encoded.ids, lengths, sizes)
             advance(sum(sizes))
-        lengths, num_bytes = unfinished.finish()
+        lengths, num_bytes = journal.finish()
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype="<u8")]).astype("<u8")
     header = _HEADER.pack(_MAGIC, _VERSION, id_type.itemsize, len(num_bytes), int(offsets[-1]))
     with replacing(path.with_suffix(".idx")) as partial:
@@ -102,33 +109,35 @@ def write_tokens(
     return open_tokens(path)
 
 
-class _Encoder:
-    """The fast engine for as long as it is right, then tokenizers."""
+class _CheckedEncoder:
+    """The fast encoder for as long as it is right, then tokenizers."""
 
     def __init__(self, tokenizer: Tokenizer, progress: Progress) -> None:
         self._tokenizer = tokenizer
         self._progress = progress
-        self._engine: Engine | None = None
+        self._encoder: Encoder | None = None
         self._proved = True
 
     def encode(self, texts: Sequence[str], num_bytes: int) -> Encoded:
         """Ids of ``texts``, which have ``num_bytes``."""
-        if self._engine is None:
-            self._engine, refused = reference(self._tokenizer), None
+        if self._encoder is None:
+            self._encoder, refused = reference_encoder(self._tokenizer), None
             if num_bytes >= _FAST_FROM_BYTES:
-                self._engine, refused = fastest(self._tokenizer, texts)
+                self._encoder, refused = choose_encoder(self._tokenizer, texts)
                 self._proved = refused is not None
             if refused:
                 self._progress.note(f"encoding with tokenizers: {refused}")
-        encoded = self._engine.encode(texts)
+        encoded = self._encoder.encode(texts)
         if self._proved:
             return encoded
-        wrong = differs(encoded, texts, some(texts, _CHECKED_BYTES), self._tokenizer)
+        wrong = find_difference(
+            encoded, texts, spread_sample(texts, _CHECKED_BYTES), self._tokenizer
+        )
         if wrong is None:
             return encoded
-        self._progress.note(f"encoding with tokenizers from here on: {self._engine.name} {wrong}")
-        self._engine, self._proved = reference(self._tokenizer), True
-        return self._engine.encode(texts)
+        self._progress.note(f"encoding with tokenizers from here on: {self._encoder.name} {wrong}")
+        self._encoder, self._proved = reference_encoder(self._tokenizer), True
+        return self._encoder.encode(texts)
 
 
 def open_tokens(path: Path) -> TokenFile:

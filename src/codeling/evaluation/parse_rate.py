@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from codeling.evaluation.data.document_sample import Located, in_drawn_order
 from codeling.evaluation.metrics.pass_at_k import wilson
 from codeling.generation.engine import Engine
-from codeling.generation.settings import Options, Settings
+from codeling.generation.request import SamplingKwargs, SamplingParams
 from codeling.generation.text.blocks import cut_unfinished
 from codeling.progress import SILENT, Progress
 
@@ -115,7 +115,7 @@ def parse_rate(
     *,
     completions: int,
     progress: Progress = SILENT,
-    **options: "Unpack[Options]",
+    **options: "Unpack[SamplingKwargs]",
 ) -> ParseRate:
     """Complete bodies of held-out ``functions`` and see which parse.
 
@@ -123,7 +123,7 @@ def parse_rate(
     without those whose prompt is longer than :data:`MAX_PROMPT_BYTES`. Where there are fewer than
     ``completions``, each is completed several times; where there is none, there are no samples.
     """
-    in_order = in_drawn_order(functions, Settings(**options).seed)
+    in_order = in_drawn_order(functions, SamplingParams(**options).seed)
     prompted = ((function, function_prompt(function.text)) for function in in_order)
     usable = (
         (function, prompt)

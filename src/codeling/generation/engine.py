@@ -22,7 +22,6 @@ This module must not know about files other than a model folder's, nor about soc
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +30,9 @@ from torch import Tensor
 
 from codeling.errors import TokenizerError, UsageError
 from codeling.generation.cycles import Cycles
+from codeling.generation.request import Completion, SamplingKwargs, SamplingParams
 from codeling.generation.sampling import sample
-from codeling.generation.settings import Options, Settings
-from codeling.generation.text.decoding import FinishReason, Output
+from codeling.generation.text.decoding import Output
 from codeling.model import weights
 from codeling.model.cache import KeyValueCache
 from codeling.model.gpt2 import GPT2
@@ -43,22 +42,6 @@ from codeling.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What a model wrote after a prompt; as a string, its text."""
-
-    text: str
-    """Without the prompt, without the stop string, and cut at the block's end if asked for."""
-    ids: tuple[int, ...]
-    """Every id picked but ``<|endoftext|>``. Their text may be longer than :attr:`text` at its end,
-    and begins with what healing took off the prompt."""
-    finish_reason: FinishReason
-    """``stop``, ``length``, ``block`` or ``end_of_text``."""
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def window_start(num_tokens: int, context_length: int) -> int:
@@ -115,12 +98,12 @@ class Engine:
             raise TokenizerError(f"{folder}: {error}") from error
 
     def complete(
-        self, prompt: str, suffix: str | None = None, **options: "Unpack[Options]"
+        self, prompt: str, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> Completion:
         """Go on with ``prompt``, or fill in what stands between it and ``suffix``.
 
         The prompt is taken for the beginning of a file. Further keywords are the fields of
-        :class:`Settings`, with their defaults: greedy, at most 128 tokens.
+        :class:`SamplingParams`, with their defaults: greedy, at most 128 tokens.
 
         :raises UsageError: a value is out of range.
         :raises TokenizerError: ``suffix`` is given and the model was not made for infilling.
@@ -128,7 +111,7 @@ class Engine:
         return self.complete_batch([prompt], [suffix], **options)[0][0]
 
     def complete_many(
-        self, prompt: str, n: int, suffix: str | None = None, **options: "Unpack[Options]"
+        self, prompt: str, n: int, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> list[Completion]:
         """``n`` samples for one prompt, which is read once. The first is :meth:`complete`'s."""
         return self.complete_batch([prompt], [suffix], n=n, **options)[0]
@@ -142,7 +125,7 @@ class Engine:
         batch_size: int = 32,
         first_samples: Sequence[int] | None = None,
         progress: Progress = SILENT,
-        **options: "Unpack[Options]",
+        **options: "Unpack[SamplingKwargs]",
     ) -> list[list[Completion]]:
         """``n`` samples for each of many prompts, ``batch_size`` samples at a time.
 
@@ -151,7 +134,7 @@ class Engine:
         prompt's first sample, 0 by default: with other numbers another prompt draws other
         samples from the same seed. Raises as :meth:`complete`.
         """
-        settings = Settings(**options)
+        settings = SamplingParams(**options)
         if n < 1 or batch_size < 1:
             raise UsageError(f"n and batch_size must be 1 or more, not {n} and {batch_size}")
         if suffixes is None:
@@ -174,10 +157,10 @@ class Engine:
         return [[row.completion() for row in rows] for rows in samples]
 
     def stream(
-        self, prompt: str, suffix: str | None = None, **options: "Unpack[Options]"
+        self, prompt: str, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> Iterator[str]:
         """Like :meth:`complete`, piece by piece as the text becomes certain."""
-        settings = Settings(**options)
+        settings = SamplingParams(**options)
         row = self._begin(prompt, suffix, settings, 0)
         return (text for _, text in self._decode([row], settings) if text)
 
@@ -208,7 +191,9 @@ class Engine:
         ids = [tokenizer.end_of_text, marks[0], *before, marks[1], *after, marks[2]]
         return Healed(ids, b"")
 
-    def _begin(self, prompt: str, suffix: str | None, settings: Settings, number: int) -> "_Row":
+    def _begin(
+        self, prompt: str, suffix: str | None, settings: SamplingParams, number: int
+    ) -> "_Row":
         healed = self.prepare(prompt, suffix, settings.max_new_tokens)
         output = Output(
             prompt, settings.stops, settings.stop_at_block_end, tuple(settings.script_ends)
@@ -216,7 +201,7 @@ class Engine:
         cycles = Cycles(healed.ids, settings.max_repeats) if settings.max_repeats else None
         return _Row(healed, number, suffix is not None, output, cycles)
 
-    def _decode(self, rows: list["_Row"], settings: Settings) -> Iterator[tuple["_Row", str]]:
+    def _decode(self, rows: list["_Row"], settings: SamplingParams) -> Iterator[tuple["_Row", str]]:
         """Decode ``rows`` together until each has ended; yields what each may newly show."""
         context = self.model.config.context_length
         longest = max(row.num_prompt for row in rows)

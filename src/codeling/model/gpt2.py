@@ -23,16 +23,16 @@ from codeling.model.attention import causal_attention, split_heads
 from codeling.model.cache import KeyValueCache
 from codeling.model.config import GPT2Config
 
-LOSS_CHUNK_ROWS = 1024
+LOSS_CHUNK_POSITIONS = 1024
 """Positions whose logits exist at one time, on a processor."""
 
-_LOSS_CHUNK_ROWS_ON_ACCELERATOR = 8192
+_LOSS_CHUNK_POSITIONS_ON_ACCELERATOR = 8192
 """There adding up the head's gradient costs as much as a thousand positions' products."""
 
 
-def loss_chunk_rows(device: torch.device) -> int:
+def loss_chunk_positions(device: torch.device) -> int:
     """Positions whose logits exist at one time during training on ``device``."""
-    return LOSS_CHUNK_ROWS if device.type == "cpu" else _LOSS_CHUNK_ROWS_ON_ACCELERATOR
+    return LOSS_CHUNK_POSITIONS if device.type == "cpu" else _LOSS_CHUNK_POSITIONS_ON_ACCELERATOR
 
 
 class Conv1D(nn.Module):
@@ -218,19 +218,19 @@ class GPT2(nn.Module):
         *,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
-        row_weights: Tensor | None = None,
+        sequence_weights: Tensor | None = None,
         z_loss: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """What to descend on, and the mean cross entropy in nats per token; fp32 scalars.
 
-        They are one and the same but for ``row_weights`` (B,), which each row's cross entropy
+        They are one and the same but for ``sequence_weights`` (B,), which each row's cross entropy
         is scaled by, and ``z_loss``, the weight of the squared logarithm of the softmax's
         denominator (Chowdhery et al. 2022, PaLM). Only the first has a gradient.
         """
         x = self.hidden(input_ids, None, positions, segments)
         weights = None
-        if row_weights is not None:
-            weights = row_weights.repeat_interleave(target_ids.size(1)).unsqueeze(1)
+        if sequence_weights is not None:
+            weights = sequence_weights.repeat_interleave(target_ids.size(1)).unsqueeze(1)
         objective, nats = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             x.reshape(-1, x.size(-1)),
             self.wte.weight,
@@ -263,7 +263,9 @@ class GPT2(nn.Module):
         chunks = [
             torch.log_softmax(rows @ head.T, dim=-1, dtype=torch.float32).gather(1, target)
             for rows, target in zip(
-                torch.split(x, LOSS_CHUNK_ROWS), torch.split(targets, LOSS_CHUNK_ROWS), strict=True
+                torch.split(x, LOSS_CHUNK_POSITIONS),
+                torch.split(targets, LOSS_CHUNK_POSITIONS),
+                strict=True,
             )
         ]
         nats = torch.zeros(target_ids.shape, dtype=torch.float32, device=x.device)
@@ -272,7 +274,7 @@ class GPT2(nn.Module):
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Head and cross entropy in one, :data:`LOSS_CHUNK_ROWS` positions at a time.
+    """Head and cross entropy in one, :data:`LOSS_CHUNK_POSITIONS` positions at a time.
 
     The gradient is taken while the logits of a chunk are at hand, so that no (B·T, V) matrix
     is ever kept. Returns two sums over ``hidden`` (N, C), ``weight`` (V, C) and ``targets``
@@ -295,7 +297,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         objective = torch.zeros_like(nats)
         hidden_gradient = torch.empty_like(hidden) if with_gradient else None
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if with_gradient else None
-        step = loss_chunk_rows(hidden.device)
+        step = loss_chunk_positions(hidden.device)
         for start in range(0, len(hidden), step):
             rows = slice(start, start + step)
             x = hidden[rows]

@@ -40,7 +40,7 @@ from codeling.provenance.passages import Passage, Run, best, join
 from codeling.provenance.winnowing import GUARANTEE, WINDOW, Cut, K, cut_texts
 
 INDEX_NAME = "index.safetensors"
-MAX_PLACES = 256
+MAX_OCCURRENCES = 256
 """Of a fingerprint that stands in more places than this, the first so many in corpus order are
 looked at: what is that common is found, but not in every place it stands in."""
 
@@ -94,11 +94,11 @@ class Match:
     """As the corpus has it; empty where it names none."""
     url: str
     """With the lines in it, where its form can name lines; empty where there is none."""
-    num_marks: int
+    num_lexemes: int
     """Marks that agree, in order."""
     share: float
-    """``num_marks`` of all marks of the text, 0 to 1."""
-    num_places: int
+    """``num_lexemes`` of all marks of the text, 0 to 1."""
+    max_occurrences: int
     """At most so many places of the corpus hold the rarest part of it; 1 = nowhere else."""
 
 
@@ -161,13 +161,13 @@ def build(
         _finish(file, mark_offsets[-1] + -mark_offsets[-1] % 8, sections)
 
 
-def _finish(file: BinaryIO, num_marks: int, sections: dict[str, NDArray[Any]]) -> None:
+def _finish(file: BinaryIO, num_lexemes: int, sections: dict[str, NDArray[Any]]) -> None:
     """Write what comes after the marks, then the header that was left blank."""
     settings = json.dumps({"format": _FORMAT, "k": K, "window": WINDOW})
     header: dict[str, Any] = {"__metadata__": {"codeling.provenance": settings}}
     end = 0
     for name, dtype in _LAYOUT.items():
-        size = num_marks if name == "marks" else len(sections[name])
+        size = num_lexemes if name == "marks" else len(sections[name])
         begin, end = end, end + size * np.dtype(_DTYPES[dtype]).itemsize
         header[name] = {"dtype": dtype, "shape": [size], "data_offsets": [begin, end]}
         if name != "marks":
@@ -238,11 +238,11 @@ class Index:
         """Documents of the corpus that the index was made of."""
         return len(self._mark_offsets) - 1
 
-    def trace(self, text: str, *, min_marks: int = GUARANTEE, limit: int = 20) -> list[Match]:
+    def trace(self, text: str, *, min_lexemes: int = GUARANTEE, limit: int = 20) -> list[Match]:
         """Where passages of ``text`` stand in the corpus, longest first, at most ``limit``.
 
-        Every passage of at least ``min_marks`` marks (never fewer than :data:`GUARANTEE` are
-        promised) is found in at least one place, up to :data:`MAX_PLACES` where it is common.
+        Every passage of at least ``min_lexemes`` marks (never fewer than :data:`GUARANTEE` are
+        promised) is found in at least one place, up to :data:`MAX_OCCURRENCES` where it is common.
         At equal length the rarer comes first, then corpus order.
 
         :raises InputError: the index contradicts itself.
@@ -250,7 +250,7 @@ class Index:
         cut = cut_texts([text])
         try:
             passages = join(self._runs(cut))
-            kept = best([passage for passage in passages if passage.num_marks >= min_marks])
+            kept = best([passage for passage in passages if passage.num_lexemes >= min_lexemes])
             return [self._match(passage, cut) for passage in kept[:limit]]
         except (IndexError, ValueError, KeyError) as error:
             raise _broken(self._path, "it contradicts itself") from error
@@ -265,7 +265,7 @@ class Index:
         for first, begin, end in zip(
             cut.firsts.tolist(), begins.tolist(), ends.tolist(), strict=True
         ):
-            places = self._fingerprints[begin : min(end, begin + MAX_PLACES)] & low
+            places = self._fingerprints[begin : min(end, begin + MAX_OCCURRENCES)] & low
             for place in places.tolist():
                 diagonals.setdefault(place - first, []).append((first, end - begin))
         runs: list[Run] = []
@@ -317,9 +317,9 @@ class Index:
             end_line=last,
             license=row["license"],
             url=line_url(row["url"], first, last),
-            num_marks=passage.num_marks,
-            share=passage.num_marks / len(cut.marks),
-            num_places=passage.num_places,
+            num_lexemes=passage.num_lexemes,
+            share=passage.num_lexemes / len(cut.marks),
+            max_occurrences=passage.max_occurrences,
         )
 
 

@@ -37,12 +37,12 @@ class Passage:
         return self.runs[0].document
 
     @property
-    def num_marks(self) -> int:
+    def num_lexemes(self) -> int:
         """Marks that agree."""
         return sum(run.length for run in self.runs)
 
     @property
-    def num_places(self) -> int:
+    def max_occurrences(self) -> int:
         """Of the corpus, that hold its rarest fingerprint."""
         return min(run.places for run in self.runs)
 
@@ -88,7 +88,7 @@ def best(passages: Iterable[Passage]) -> list[Passage]:
     """Longest first, then rarest, then in corpus order; of one document not twice for the same
     text, and none that a longer one overshadows."""
     kept: list[Passage] = []
-    for passage in sorted(passages, key=lambda p: (-p.num_marks, p.num_places, p.corpus)):
+    for passage in sorted(passages, key=lambda p: (-p.num_lexemes, p.max_occurrences, p.corpus)):
         if not any(_dispensable(passage, better) for better in kept):
             kept.append(passage)
     return kept
@@ -99,4 +99,4 @@ def _dispensable(passage: Passage, better: Passage) -> bool:
     if better.document == passage.document and better.text[0] < end and begin < better.text[1]:
         return True
     covered = better.text[0] <= begin and end <= better.text[1]
-    return covered and passage.num_marks < OVERSHADOWED * better.num_marks
+    return covered and passage.num_lexemes < OVERSHADOWED * better.num_lexemes

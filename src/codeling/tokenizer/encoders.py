@@ -1,6 +1,6 @@
-"""Many texts to ids at once: the fastest engine whose ids are proved equal, else tokenizers.
+"""Many texts to ids at once: the fastest encoder whose ids are proved equal, else tokenizers.
 
-An engine is given texts and answers one flat array, so that no Python object is made for an id.
+An encoder is given texts and answers one flat array, so that no Python object is made for an id.
 fastokens (Apache-2.0, Rust) reads the same ``tokenizer.json`` and knows GPT-2's cut, with which it
 is many times as fast as tokenizers; nothing binds it to give the same ids, so it is held to that:
 on texts made to be hard and on a sample of the corpus before it is taken, and on more of the
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 SAMPLE_BYTES = 200_000
-"""Text of the corpus that an engine has to encode as tokenizers does before it is taken."""
+"""Text of the corpus that an encoder has to encode as tokenizers does before it is taken."""
 
 _RUN_LENGTHS = (1, 2, 3, 4, 7, 1_100)
 _LONG_RUNS = (" ", "\n", "=", "a", "é")
 _LONG = 20_000
-"""Above the 16 KiB from which on an engine may divide one text among threads."""
+"""Above the 16 KiB from which on an encoder may divide one text among threads."""
 _RUNS = (" ", "\t", "\n", "\r", "\r\n", "\f", "\x00", "_", "=", "a", " a", "1", "é", "中", "\u3000")
 _ODD = (
     "", "\ufeffimport os\n", "\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u180e\u200b x",
@@ -42,20 +42,20 @@ class Encoded:
     offsets: NDArray[np.int64]
     """Text ``t`` is ``ids[offsets[t]:offsets[t + 1]]``; one entry more than texts."""
 
-    def of(self, number: int) -> NDArray[np.uint32]:
+    def text_ids(self, number: int) -> NDArray[np.uint32]:
         """Ids of one text."""
         return self.ids[int(self.offsets[number]) : int(self.offsets[number + 1])]
 
 
 @dataclass(frozen=True)
-class Engine:
+class Encoder:
     """Something that encodes; in a text the name of a special token is text."""
 
     name: str
     encode: Callable[[Sequence[str]], Encoded]
 
 
-def reference(tokenizer: Tokenizer) -> Engine:
+def reference_encoder(tokenizer: Tokenizer) -> Encoder:
     """The tokenizers library: slow, and right by definition."""
 
     def encode(texts: Sequence[str]) -> Encoded:
@@ -64,10 +64,10 @@ def reference(tokenizer: Tokenizer) -> Engine:
         ids = np.concatenate([np.empty(0, np.uint32), *parts])
         return Encoded(ids, np.cumsum([0, *map(len, encoded)], dtype=np.int64))
 
-    return Engine("tokenizers", encode)
+    return Encoder("tokenizers", encode)
 
 
-def fast(tokenizer: Tokenizer) -> Engine | None:
+def fastokens_encoder(tokenizer: Tokenizer) -> Encoder | None:
     """fastokens on the same vocabulary; None where it is not installed or refuses it."""
     try:
         import fastokens
@@ -82,27 +82,27 @@ def fast(tokenizer: Tokenizer) -> Engine | None:
         ids, offsets = core.encode_batch_flat(list(texts), split_special_tokens=True)
         return Encoded(np.frombuffer(ids, "<u4"), np.frombuffer(offsets, "<u8").astype(np.int64))
 
-    return Engine("fastokens", encode)
+    return Encoder("fastokens", encode)
 
 
-def fastest(tokenizer: Tokenizer, sample: Sequence[str]) -> tuple[Engine, str | None]:
-    """The engine to encode a corpus with that begins with ``sample``, and why it is not the fast
+def choose_encoder(tokenizer: Tokenizer, sample: Sequence[str]) -> tuple[Encoder, str | None]:
+    """The encoder to encode a corpus with that begins with ``sample``, and why it is not the fast
     one, where that was refused.
     """
-    engine = fast(tokenizer)
-    if engine is None:
-        return reference(tokenizer), "fastokens is not installed or refuses this tokenizer"
-    for texts in (hard_texts(), [sample[number] for number in some(sample, SAMPLE_BYTES)]):
+    encoder = fastokens_encoder(tokenizer)
+    if encoder is None:
+        return reference_encoder(tokenizer), "fastokens is not installed or refuses this tokenizer"
+    for texts in (hard_texts(), [sample[number] for number in spread_sample(sample, SAMPLE_BYTES)]):
         try:
-            encoded = engine.encode(texts)
+            encoded = encoder.encode(texts)
         except Exception as error:  # not ours; it is not to end the run
-            return reference(tokenizer), f"{engine.name} failed: {error}"
-        if (wrong := differs(encoded, texts, range(len(texts)), tokenizer)) is not None:
-            return reference(tokenizer), f"{engine.name} {wrong}"
-    return engine, None
+            return reference_encoder(tokenizer), f"{encoder.name} failed: {error}"
+        if (wrong := find_difference(encoded, texts, range(len(texts)), tokenizer)) is not None:
+            return reference_encoder(tokenizer), f"{encoder.name} {wrong}"
+    return encoder, None
 
 
-def differs(
+def find_difference(
     encoded: Encoded, texts: Sequence[str], numbers: Sequence[int], tokenizer: Tokenizer
 ) -> str | None:
     """Where ``encoded`` is not what tokenizers makes of those ``texts`` that have ``numbers``, or
@@ -120,7 +120,7 @@ def differs(
         return f"loses bytes of {texts[int(wrong[0])][:40]!r}"
     expected = tokenizer.encode_batch([texts[number] for number in numbers])
     for number, ids in zip(numbers, expected, strict=True):
-        if encoded.of(number).tolist() != ids:
+        if encoded.text_ids(number).tolist() != ids:
             return f"gives other ids than tokenizers for {texts[number][:40]!r}"
     return None
 
@@ -135,7 +135,7 @@ def hard_texts() -> list[str]:
     return [*_ODD, *runs, *long_runs, line * 900]
 
 
-def some(texts: Sequence[str], num_bytes: int) -> list[int]:
+def spread_sample(texts: Sequence[str], num_bytes: int) -> list[int]:
     """Numbers of about ``num_bytes`` of ``texts``, taken from all over them; at least one."""
     wanted = max(1, len(texts) * num_bytes // max(1, sum(map(len, texts))))
     step = max(1, len(texts) // wanted)

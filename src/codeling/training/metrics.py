@@ -66,7 +66,7 @@ def validate(
     device = model.wte.weight.device
     nats = text_nats = 0.0
     tokens = num_bytes = 0
-    rows = loader.rows(loader.start())
+    rows = loader.sequences(loader.start())
     while tokens < num_tokens:
         if should_stop():
             return None

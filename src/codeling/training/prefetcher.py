@@ -20,7 +20,7 @@ from queue import Queue
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.dataset.loader import WINDOW_ROWS, Loader, Position
+from codeling.dataset.loader import WINDOW_SEQUENCES, Loader, Position
 from codeling.errors import TrainingError
 
 
@@ -42,7 +42,9 @@ class Feed:
     ) -> None:
         """``ahead``: pack the next batches in another process while one is used."""
         self._batches = _batches(loader, position, rows_per_step)
-        self._ahead = _Ahead(self._batches, -(-WINDOW_ROWS // rows_per_step)) if ahead else None
+        self._ahead = (
+            _Ahead(self._batches, -(-WINDOW_SEQUENCES // rows_per_step)) if ahead else None
+        )
 
     def take(self) -> Batch:
         """The next batch.
@@ -58,7 +60,7 @@ class Feed:
 
 
 def _batches(loader: Loader, position: Position, rows_per_step: int) -> Iterator[Batch]:
-    rows = loader.shuffled_rows(position)
+    rows = loader.shuffled_sequences(position)
     while True:
         taken = list(islice(rows, rows_per_step))
         yield Batch(np.stack([row for row, _ in taken]), taken[-1][1])

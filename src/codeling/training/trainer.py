@@ -214,7 +214,7 @@ class _Run:
         """What is measured for it is measured on the validation split, and forgotten."""
 
         def rows(count: int) -> NDArray[np.int64]:
-            taken = islice(self.validation.rows(self.validation.start()), count)
+            taken = islice(self.validation.sequences(self.validation.start()), count)
             return np.stack([row for row, _ in taken])
 
         began = time.perf_counter()

@@ -25,7 +25,7 @@ from codeling.training.trainer import Inputs, StoppedError, train
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1200)]
 
-STEPS, WINDOW_ROWS = 40, 50
+STEPS, WINDOW_SEQUENCES = 40, 50
 CONFIG = GPT2Config(512, 64, 2, 2, 32)
 RECIPE = TrainingRecipe(
     steps=STEPS,
@@ -46,7 +46,7 @@ CLOCKS = {"seconds", "tokens_per_second", "mfu"}
 def small_windows() -> Iterator[None]:
     """What is packed anew at each start is small, as the model is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "WINDOW_ROWS", WINDOW_ROWS)
+        patch.setattr(loader, "WINDOW_SEQUENCES", WINDOW_SEQUENCES)
         yield
 
 
@@ -127,7 +127,7 @@ from codeling.training.trainer import Inputs, train
 
 tokens, folder, recipe, numbers = sys.argv[1:]
 tokens = Path(tokens)
-*shape, loader.WINDOW_ROWS = map(int, numbers.split())
+*shape, loader.WINDOW_SEQUENCES = map(int, numbers.split())
 splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
 inputs = Inputs(Tokenizer.load(tokens), *splits)
 config = GPT2Config(*shape)
@@ -153,7 +153,7 @@ def killed_after(seconds: float, code: str, *arguments: str) -> int:
 def test_training_killed_at_random_moments_ends_in_the_same_bits(
     inputs: Inputs, whole: Path, tmp_path: Path, tokens: Path
 ) -> None:
-    numbers = f"{CONFIG.vocab_size} {CONFIG.context_length} 2 2 32 {WINDOW_ROWS}"
+    numbers = f"{CONFIG.vocab_size} {CONFIG.context_length} 2 2 32 {WINDOW_SEQUENCES}"
     generator, kills = random.Random(1), 0
     for _ in range(60):
         arguments = (str(tokens), str(tmp_path), RECIPE.model_dump_json(), numbers)

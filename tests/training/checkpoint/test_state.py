@@ -37,7 +37,7 @@ def state_at(step: int, numbers: int = 7) -> TrainingState:
         identity="abc",
         step=step,
         seconds=1.5 * step,
-        position=Position(epoch=1, rank=step, offset=3, carried=99),
+        position=Position(epoch=1, chunk=step, offset=3, last_id=99),
         plan=Plan(num_steps=100, tokens_per_step=64, micro_batch_size=2, matrix_flops=1.25e11),
         model=tensors(step, numbers),
         optimizer=tensors(step + 1, numbers),

@@ -46,7 +46,7 @@ from codeling.training.planning import plan
 from codeling.training.trainer import Inputs, StoppedError, train
 
 torch.set_num_threads(1)
-loader.WINDOW_ROWS = 16
+loader.WINDOW_SEQUENCES = 16
 plan.matrix_rate = lambda machine: 1e12
 tokens, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
 splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
@@ -148,7 +148,7 @@ def do_alone(tokens: Path, job: dict[str, Any]) -> None:
     )
     recipe = TrainingRecipe.model_validate(job["recipe"])
     with pytest.MonkeyPatch.context() as patch, suppress(StoppedError):
-        patch.setattr(loader, "WINDOW_ROWS", 16)
+        patch.setattr(loader, "WINDOW_SEQUENCES", 16)
         patch.setattr(plan, "matrix_rate", lambda machine: 1e12)
         until = job["until"]
         train(

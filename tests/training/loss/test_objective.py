@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from codeling.model.config import GPT2Config
-from codeling.model.gpt2 import GPT2, LOSS_CHUNK_ROWS
+from codeling.model.gpt2 import GPT2, LOSS_CHUNK_POSITIONS
 from codeling.training.loss.objective import Objective, Options, layout
 
 CONFIG = GPT2Config(50, 24, 2, 2, 16)
@@ -66,7 +66,7 @@ def test_options_are_what_autograd_makes_of_their_definition(
 
 
 def test_more_positions_than_a_chunk(model: GPT2) -> None:
-    rows = LOSS_CHUNK_ROWS // 24 + 3
+    rows = LOSS_CHUNK_POSITIONS // 24 + 3
     ids = torch.randint(1, 50, (rows, 25), generator=torch.Generator().manual_seed(2))
     weights = torch.rand(rows, generator=torch.Generator().manual_seed(3))
     found, _ = Objective(model, Options(z_loss=0.01))(ids, weights)

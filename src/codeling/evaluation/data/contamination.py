@@ -50,7 +50,7 @@ class TrainingCorpus:
                 "start_line": match.start_line,
                 "end_line": match.end_line,
                 "license": match.license,
-                "num_marks": match.num_marks,
+                "num_marks": match.num_lexemes,
                 "share": match.share,
             }
             for match in self.index.trace(text, limit=MAX_PLACES_NAMED)

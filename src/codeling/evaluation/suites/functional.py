@@ -27,8 +27,8 @@ from codeling.evaluation.journal import Journal
 from codeling.evaluation.metrics.pass_at_k import pass_at_k
 from codeling.evaluation.results import Record, Value, scores
 from codeling.evaluation.sandbox import Job, Verdict
-from codeling.generation.engine import Completion, Engine
-from codeling.generation.settings import Options
+from codeling.generation.engine import Engine
+from codeling.generation.request import Completion, SamplingKwargs
 from codeling.progress import SILENT, Progress
 
 PASSED = "passed"
@@ -59,9 +59,9 @@ class Sampling:
     batch_size: int = 32
     """Completions decoded together; also how much is done between two notes in the journal."""
 
-    def options(self) -> Options:
+    def options(self) -> SamplingKwargs:
         """For the engine: the model alone, as others measure it; not where a completion ends."""
-        return Options(
+        return SamplingKwargs(
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_p=self.top_p,

@@ -249,7 +249,7 @@ def load_without_tensors(checkpoint: Path) -> TrainingState:
         identity=values["identity"],
         step=values["step"],
         seconds=values["seconds"],
-        position=Position(**values["position"]),
+        position=Position.from_json(values["position"]),
         plan=Plan(**values["plan"]),
         seen=Seen(seen["bad_steps"], tuple(seen["losses"])),
     )

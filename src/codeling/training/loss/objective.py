@@ -29,14 +29,14 @@ class Objective(nn.Module):
         self.model = model
         self.options = options
 
-    def forward(self, ids: Tensor, row_weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, sequence_weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Rows (B, T + 1) → what to descend on and nats per token, fp32 scalars.
 
-        ``row_weights`` (B,) scale each row's share of the first.
+        ``sequence_weights`` (B,) scale each row's share of the first.
         """
         inputs, targets = ids[:, :-1], ids[:, 1:]
         options = self.options
-        if row_weights is None and not options.z_loss and options.boundary is None:
+        if sequence_weights is None and not options.z_loss and options.boundary is None:
             loss = self.model.loss(inputs, targets)
             return loss, loss.detach()
         positions, segments = layout(inputs, options.boundary)
@@ -45,7 +45,7 @@ class Objective(nn.Module):
             targets,
             positions=positions,
             segments=segments,
-            row_weights=row_weights,
+            sequence_weights=sequence_weights,
             z_loss=options.z_loss,
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from codeling.model.config import GPT2Config
-from codeling.model.gpt2 import loss_chunk_rows
+from codeling.model.gpt2 import loss_chunk_positions
 from codeling.recipe import Recipe
 from codeling.training.machine import Machine, matrix_rate, rows_at_once, set_up
 from codeling.training.planning.forecast import forecast
@@ -102,5 +102,5 @@ def _memory(config: GPT2Config, rows: int, machine: Machine) -> int:
     if on_processor:
         kept = 20 * config.n_embd + config.n_head * config.context_length // 2
     block = tokens * kept * size
-    head = min(tokens, loss_chunk_rows(machine.device)) * config.vocab_size * (4 + size)
+    head = min(tokens, loss_chunk_positions(machine.device)) * config.vocab_size * (4 + size)
     return fixed + config.n_layer * block + head + 4 * config.vocab_size * config.n_embd

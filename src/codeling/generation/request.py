@@ -1,0 +1,100 @@
+"""What a caller asks of the engine beside the prompt, and what it gets back.
+
+This module must not know torch, models or files.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from codeling.errors import UsageError
+from codeling.generation.text.decoding import FinishReason
+
+
+class SamplingKwargs(TypedDict, total=False):
+    """Keyword arguments of the engine's methods: the fields of :class:`SamplingParams`."""
+
+    max_new_tokens: int
+    temperature: float
+    prose_temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    stop: str | Sequence[str]
+    stop_at_block_end: bool
+    script_ends: Sequence[str]
+    max_repeats: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is chosen, and where a completion ends."""
+
+    temperature: float = 0.0
+    """0: greedy, always the most likely token. 1: the model's own distribution."""
+    top_k: int | None = None
+    """Sample from the ``top_k`` most likely tokens only."""
+    top_p: float | None = None
+    """Nucleus sampling: keep the smallest set of tokens whose probability reaches ``top_p``.
+    Applied after ``top_k``."""
+    prose_temperature: float | None = None
+    """Temperature within comments and triple-quoted strings. None: the same as
+    :attr:`temperature`. A low temperature suits code, but makes the rare token that ends a
+    docstring rarer still."""
+    seed: int = 0
+    """Seed of the random draws."""
+    max_new_tokens: int = 128
+    """Maximum number of new tokens, including those that rewrite the healed end of a prompt."""
+    stop: str | Sequence[str] = ()
+    """One or more strings that end a completion. They are never part of it."""
+    stop_at_block_end: bool = False
+    """End where the function body ends (:class:`~codeling.generation.text.blocks.BlockEnd`).
+    ``<|endoftext|>`` is then forbidden within a string or brackets, except when infilling, where
+    the suffix may close them."""
+    script_ends: Sequence[str] = ()
+    """With ``stop_at_block_end``, for a prompt outside any definition: end before a line that
+    begins with one of these (:class:`~codeling.generation.text.scripts.ScriptEnd`)."""
+    max_repeats: int = 3
+    """Maximum times a token sequence may repeat back to back, 0: unlimited. Short sequences may
+    repeat more often (:class:`~codeling.generation.cycles.Cycles`)."""
+
+    def __post_init__(self) -> None:
+        """Check every value. :raises UsageError: a value is out of range."""
+        for name in ("temperature", "prose_temperature"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"{name} must be 0 or more, not {value}")
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top_k must be 1 or more, not {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 or more, not {self.seed}")
+        if self.max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
+        if self.max_repeats < 0:
+            raise UsageError(f"max_repeats must be 0 or more, not {self.max_repeats}")
+        if "" in self.stops:
+            raise UsageError("a stop string must not be empty")
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings as a tuple."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The text that a model generated for a prompt. ``str()`` gives :attr:`text`."""
+
+    text: str
+    """Generated text: without the prompt and the stop string, cut at the block's end if asked."""
+    ids: tuple[int, ...]
+    """Every generated token id except ``<|endoftext|>``. They start with the tokens that rewrite
+    the healed end of the prompt, and may decode to more than :attr:`text` at the end."""
+    finish_reason: FinishReason
+    """``stop``, ``length``, ``block`` or ``end_of_text``."""
+
+    def __str__(self) -> str:
+        return self.text
