@@ -300,7 +300,13 @@ def _model(context: Context) -> Iterable[Path]:
     network = GPT2(config)
     network.load_state_dict(state.load(last).weights)
     tokenizer.save_for_hugging_face(folder, config.context_length)
-    write_bytes(folder / "README.md", model_card(context.folder, context.recipe, config).encode())
+    card = model_card(
+        context.folder,
+        context.recipe,
+        vocab_size=config.vocab_size,
+        num_parameters=config.num_parameters,
+    )
+    write_bytes(folder / "README.md", card.encode())
     weights.save(
         folder,
         network,

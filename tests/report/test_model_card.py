@@ -1,16 +1,19 @@
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
 
-from codeling.model.config import GPT2Config
 from codeling.recipe import Recipe
 from codeling.report.model_card import model_card
 
-CONFIG = GPT2Config(4096, 512, 6, 4, 256)
 RECIPE = Recipe().resolved()
+
+
+def card_of(folder: Path) -> str:
+    return model_card(folder, RECIPE, vocab_size=4001, num_parameters=2_620_000)
 
 
 def source(name: str, num_bytes: int, splits: list[str], license_: str = "MIT") -> dict[str, Any]:
@@ -28,9 +31,13 @@ def run_folder(
     report = {"sources": sources, "splits": splits, "split_by": split_by}
     (folder / "corpus" / "report.json").write_text(json.dumps(report))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "tokens").mkdir()
+    header = struct.pack("<8sIIQQ", b"CODELING", 1, 2, 3, NUM_SPLIT_TOKENS)
+    (folder / "tokens" / "train.idx").write_bytes(header)
     return folder
 
 
+NUM_SPLIT_TOKENS = 33_400_000
 STEP = {"kind": "step", "step": 1200, "tokens": 9_830_400, "seconds": 3601.5}
 VALIDATION = {"kind": "validation", "step": 1200, "bits_per_byte": 1.4567}
 
@@ -42,27 +49,41 @@ def card(tmp_path: Path) -> str:
         source("large-2.0", 5000, ["train"], "BSD"),
         source("held-out-3.0", 9000, ["test"]),
     ]
-    return model_card(run_folder(tmp_path, sources, [STEP, VALIDATION]), RECIPE, CONFIG)
+    return card_of(run_folder(tmp_path, sources, [STEP, VALIDATION]))
 
 
-def test_it_says_what_the_model_was_trained_on(card: str) -> None:
-    assert "1,234 files, 5,678,901 bytes of 2 repositories" in card
+def test_it_lists_the_training_data(card: str) -> None:
+    assert "1,234 files: 5,678,901 bytes of 2 repositories" in card
     rows = [line for line in card.splitlines() if line.startswith("| ")]
     assert rows[1:] == ["| large-2.0 | BSD | 5,000 |", "| small-1.0 | MIT | 10 |"]
     assert "held-out" not in card
 
 
-def test_it_says_how(card: str) -> None:
-    assert f"{CONFIG.num_parameters:,} parameters" in card
+@pytest.mark.parametrize(
+    "tokens, expected",
+    [
+        (677_888, "read 677,888 tokens, 2 % of the 33,400,000 tokens of the training split."),
+        (9_830_400, "read 9,830,400 tokens, 29 % of the 33,400,000 tokens of the training split."),
+        (100_200_000, "tokens, 3.0 times the 33,400,000 tokens of the training split."),
+    ],
+)
+def test_it_says_how_much_of_the_split_was_read(tmp_path: Path, tokens: int, expected: str) -> None:
+    folder = run_folder(tmp_path, [source("a", 1, ["train"])], [{**STEP, "tokens": tokens}])
+    assert expected in card_of(folder)
+
+
+def test_it_describes_the_model_and_the_training(card: str) -> None:
+    assert "2,620,000 parameters" in card
+    assert "vocabulary 4,001" in card
     assert "1,200 steps, 9,830,400 tokens" in card
     assert "1.457 bits per byte" in card
     assert f"{RECIPE.training.infilling_rate:.0%} of the documents" in card
 
 
 @pytest.mark.parametrize("split_by, words", [("repository", "repositories"), ("file", "files")])
-def test_it_says_what_was_held_out(tmp_path: Path, split_by: str, words: str) -> None:
+def test_it_names_the_unit_of_the_split(tmp_path: Path, split_by: str, words: str) -> None:
     folder = run_folder(tmp_path, [], [STEP, VALIDATION], split_by)
-    assert f"on {words} it was not trained on" in model_card(folder, RECIPE, CONFIG)
+    assert f"on excerpts of {words} that were not trained on" in card_of(folder)
 
 
 def test_model_hubs_read_it(card: str) -> None:
@@ -75,19 +96,19 @@ def test_model_hubs_read_it(card: str) -> None:
 def test_many_repositories_are_counted_by_licence(tmp_path: Path) -> None:
     sources = [source(f"r{n:02}", 1000 - n, ["train"], "MIT") for n in range(20)]
     sources += [source("x", 1, ["train"], "BSD"), source("y", 1, ["train", "test"], "MIT")]
-    text = model_card(run_folder(tmp_path, sources, []), RECIPE, CONFIG)
-    assert "And 2 more, under: BSD (1), MIT (1)." in text
+    text = card_of(run_folder(tmp_path, sources, []))
+    assert "2 more repositories, by licence: BSD (1), MIT (1)." in text
     assert text.count("\n| r") == 21  # the table's head begins so too
 
 
 def test_a_name_cannot_break_the_table(tmp_path: Path) -> None:
     sources = [source("a|b", 5, ["train"], "GPL\n| or | so")]
-    text = model_card(run_folder(tmp_path, sources, []), RECIPE, CONFIG)
+    text = card_of(run_folder(tmp_path, sources, []))
     rows = [line for line in text.splitlines() if line.startswith("| ") and "5" in line]
     assert rows == [r"| a\|b | GPL \| or \| so | 5 |"]
 
 
-def test_a_run_without_a_step_has_a_card_too(tmp_path: Path) -> None:
-    text = model_card(run_folder(tmp_path, [], []), RECIPE, CONFIG)
+def test_a_run_without_a_step_has_a_card(tmp_path: Path) -> None:
+    text = card_of(run_folder(tmp_path, [], []))
     assert "steps," not in text
     assert "bits per byte on" not in text

@@ -1,24 +1,26 @@
-"""The curves: what they are made of, and what the page gets."""
+"""The plots: the numbers in them, and the SVG that the page gets."""
 
 import math
+import random
 import sys
+from itertools import pairwise
 from pathlib import Path
 from subprocess import run
 from typing import Any
 
 import pytest
 
-from codeling.report.plots import MAX_POINTS, plots, short_number, smoothed, thinned
+from codeling.report.plots import MAX_POINTS, loss_limits, plots, smoothed, thinned
 
 
-def test_smoothing_keeps_what_is_straight() -> None:
+def test_smoothing_keeps_a_straight_line() -> None:
     line = [3.0 + 0.5 * x for x in range(500)]
     assert smoothed(line) == pytest.approx(line)
     assert smoothed([]) == []
     assert smoothed([2.0]) == [2.0]
 
 
-def test_smoothing_is_the_mean_around() -> None:
+def test_smoothing_is_a_centred_mean() -> None:
     values = [math.sin(x) for x in range(1000)]
     result = smoothed(values, share=0.01)
     assert result[500] == pytest.approx(sum(values[495:506]) / 11)
@@ -37,15 +39,34 @@ def test_thinning_keeps_the_mean_and_the_order(count: int) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "value, expected",
-    [(0, "0"), (0.25, "0.25"), (999, "999"), (1500, "1.5k"), (3_932_160, "3.93M"), (2e9, "2B")],
-)
-def test_short_numbers(value: float, expected: str) -> None:
-    assert short_number(value) == expected
+def test_the_end_is_as_smooth_as_the_middle() -> None:
+    noise = random.Random(0)
+    values = [3.0 + noise.gauss(0, 0.2) for _ in range(1000)]
+    result = smoothed(values)
+    assert len(result) == len(values)
+    assert max(abs(y - 3) for y in result[-15:]) < 0.2
+    jumps = [abs(b - a) for a, b in pairwise(result)]
+    assert max(jumps[-15:]) <= max(jumps[100:-15])
 
 
-def test_lines_without_numbers_are_left_out() -> None:
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 20, 40])
+def test_a_short_run_is_smoothed_too(count: int) -> None:
+    values = [float(x % 2) for x in range(count)]
+    assert len(smoothed(values)) == count
+    if count >= 20:
+        assert max(abs(y - 0.5) for y in smoothed(values)[5:]) < 0.5
+
+
+def test_the_axis_shows_the_first_steps_and_cuts_off_a_late_spike() -> None:
+    losses = [(float(n), 8.0 / n) for n in range(1, 201)]
+    losses[150] = (151.0, 1000.0)
+    curve = smoothed([y for _, y in losses[:150]])
+    lowest, highest = loss_limits(losses, curve)
+    assert lowest < 8 / 200
+    assert 8.0 < highest < 10.0
+
+
+def test_lines_without_numbers_are_skipped() -> None:
     steps: list[dict[str, Any]] = [
         {"tokens": 1, "loss": None},
         {"tokens": 2, "loss": float("nan")},
@@ -56,10 +77,10 @@ def test_lines_without_numbers_are_left_out() -> None:
     assert [plot.name for plot in plots([*steps, {"tokens": 4, "loss": 2.0}], [])] == ["loss"]
 
 
-def test_colours_are_the_pages_own() -> None:
+def test_plots_use_the_colours_of_the_page() -> None:
     steps = [{"tokens": n, "loss": 1.0 / n, "gradient_norm": 1.0} for n in range(1, 2000)]
     validations = [{"tokens": n, "loss": 1.0, "bits_per_byte": 1.0} for n in (500, 1000)]
-    for plot in plots(steps, validations, 0.9):
+    for plot in plots(steps, validations):
         assert "#0" not in plot.svg.replace("#" + plot.name, "")
         assert "var(--ink)" in plot.svg or "var(--muted)" in plot.svg
         assert plot.svg.startswith('<svg role="img"')

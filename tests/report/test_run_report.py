@@ -1,18 +1,22 @@
-"""The report page: whole, self-contained, escaped, and there whatever is missing."""
+"""The report page: complete, self-contained, escaped, and clear about what is missing."""
 
 import json
 import shutil
+import struct
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from codeling.errors import StorageError
 from codeling.recipe import parse_recipe
 from codeling.report import run_report
-from codeling.report.run_report import MAX_SOURCES, render, write_report
+from codeling.report.corpus_section import MAX_SOURCES
+from codeling.report.run_report import render, write_report
 
 HOSTILE = (
     "</code></pre><script src='https://example.org/x.js'>alert(1)</script>\x00\x1b[31m\ud800&amp;"
@@ -21,7 +25,7 @@ VOID = {"meta", "br", "link", "img"}
 
 
 class Page(HTMLParser):
-    """Everything a test asks of a page; fails where tags are not nested as they should be."""
+    """What a test asks about a page; fails where tags are not nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -29,6 +33,9 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
         self.shown = ""
+        self.messages: list[str] = []
+        """Texts of paragraphs that say what is missing or failed."""
+        self._message: str | None = None
         self.feed(text)
         self.close()
         assert not self.open
@@ -38,6 +45,8 @@ class Page(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "p" and {"missing", "failed"} & set((dict(attrs).get("class") or "").split()):
+            self._message = ""
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
@@ -45,10 +54,15 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag == "p" and self._message is not None:
+            self.messages.append(self._message)
+            self._message = None
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
             self.shown += data
+        if self._message is not None:
+            self._message += data
 
     def values(self, name: str) -> list[str]:
         return [value for _, attribute, value in self.attributes if attribute == name]
@@ -71,7 +85,7 @@ def source(number: int, splits: list[str]) -> dict[str, Any]:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """Every file a run leaves that the page is made of."""
+    """A run folder with every file that the page is made of."""
     folder = tmp_path / "demo & more"
     (folder / "corpus").mkdir(parents=True)
     recipe = parse_recipe("[training]\nminutes = 2.5\n").resolved()
@@ -130,24 +144,33 @@ def run_folder(tmp_path: Path) -> Path:
         "outputs": {"a": {"num_bytes": 5, "sha256": ""}}, "versions": {"torch": "2.13.0"},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps({"format": 1, "stages": {"corpus": stage}}))
+    (folder / "tokens").mkdir()
+    header = struct.pack("<8sIIQQ", b"CODELING", 1, 2, 170, 16_384_000)
+    (folder / "tokens" / "train.idx").write_bytes(header)
+    (folder / "model").mkdir()
+    weights = {"a": np.zeros((1000, 262), np.float32), "b": np.zeros(2000, np.float32)}
+    save_file(weights, folder / "model" / "model.safetensors")
     return folder
 
 
-def test_everything_is_on_the_page(run_folder: Path) -> None:
+def test_everything_is_on_the_page_and_no_part_failed(run_folder: Path) -> None:
     assert write_report(run_folder) is True
     page = Page((run_folder / "report.html").read_text(encoding="utf-8"))
     assert page.tags.count("svg") == 5
     for expected in (
         "demo & more", "GPT-2 with 4 layers of width 192", "4.2 MB of Python from 2 repositories",
-        "1.234", "1.100 to 1.300", "96.7 %", "2.62M", "328k", "40 steps", "1 min 20 s", "7.2k",
+        "Training read 327,680 tokens, 2 % of the 16,384,000 tokens of the training split.",
+        "1.234", "1.100 to 1.300", "96.7 %", "264k", "328k", "40 steps", "1 min 20 s", "7.2k",
         "170 files of 4 repositories", "Step 20", "package-0==1.0", "not known",
         f"{42 - MAX_SOURCES} more", "too large", "44.4 %", "duplicate", "minutes = 2.5",
         "1 min 23 s", "2026-01-02 03:04:05 UTC", "c0ffee", "2.13.0", "12 of the 30 bodies",
     ):  # fmt: skip
         assert expected in page.shown, expected
+    assert page.messages == []
+    assert "could not be shown" not in page.shown
 
 
-def test_nothing_comes_from_anywhere_else(run_folder: Path) -> None:
+def test_the_page_loads_nothing(run_folder: Path) -> None:
     text, _ = render(run_folder)
     page = Page(text)
     assert not {"script", "iframe", "img", "object", "link", "base"} & set(page.tags)
@@ -159,7 +182,7 @@ def test_nothing_comes_from_anywhere_else(run_folder: Path) -> None:
     assert all(part.startswith("url(#") for part in text.split() if part.startswith("url("))
 
 
-def test_references_lead_somewhere_and_names_are_given_once(run_folder: Path) -> None:
+def test_ids_are_unique_and_references_resolve(run_folder: Path) -> None:
     page = Page(render(run_folder)[0])
     names = page.values("id")
     assert len(names) == len(set(names))
@@ -170,7 +193,7 @@ def test_references_lead_somewhere_and_names_are_given_once(run_folder: Path) ->
     assert {*targets, *clips, *page.values("aria-labelledby")} <= set(names)
 
 
-def test_what_a_model_wrote_is_text(run_folder: Path) -> None:
+def test_a_models_text_is_escaped(run_folder: Path) -> None:
     assert write_report(run_folder)
     data = (run_folder / "report.html").read_bytes()
     assert b"<script" not in data
@@ -196,36 +219,70 @@ PARTS = [
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_missing_part_is_left_out(run_folder: Path, part: str) -> None:
+def test_a_missing_file_is_named(run_folder: Path, part: str) -> None:
     whole = len(Page(render(run_folder)[0]).shown)
     (run_folder / part).unlink()
     page = Page(render(run_folder)[0])
+    assert page.messages == [f"{part} is missing."]
     assert 0 < len(page.shown) < whole
+
+
+@pytest.mark.parametrize("part", ["model/model.safetensors", "tokens/train.idx"])
+def test_a_run_without_weights_or_tokens_has_a_page(run_folder: Path, part: str) -> None:
+    (run_folder / part).unlink()
+    page = Page(render(run_folder)[0])
+    assert page.messages == []
+    assert "Training read 327,680 tokens" in page.shown
 
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff\xfe", b"{", b"[]", b"null", b'{"stages": 3}', b'{"a": 1}\n[]\n7\n']
+    "content", [b"\xff\xfe", b"{", b"[]", b"null", b'{"stages": 3}', b'{"a": 1}\n[]\n7\n']
 )
-def test_a_broken_part_does_no_harm(
+def test_a_damaged_file_is_named_and_harms_no_other_section(
     run_folder: Path, part: str, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if part != "metrics.jsonl":
-        monkeypatch.setattr(run_report, "plots", lambda *_: [])  # drawn from nothing that is broken
+        monkeypatch.setattr(run_report, "plots", lambda *_: [])  # not what this is about
     (run_folder / part).write_bytes(content)
-    Page(render(run_folder)[0])
+    page = Page(render(run_folder)[0])
+    assert len(page.messages) == 1
+    (message,) = page.messages
+    named = f"{part} is damaged", f"{part} has no", "This part could not be shown: "
+    assert message.startswith(named)
 
 
-def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+def test_an_empty_log_is_not_a_damaged_one(run_folder: Path) -> None:
+    (run_folder / "samples.jsonl").write_bytes(b"")
+    assert Page(render(run_folder)[0]).messages == ["samples.jsonl has no sample yet."]
+
+
+def test_an_error_in_a_section_is_shown_there(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty: dict[str, str] = {}
+    monkeypatch.setattr(run_report, "plots", lambda *_: empty["<key>"])
+    page = Page(render(run_folder)[0])
+    assert page.messages == ["This part could not be shown: KeyError: '<key>'"]
+    assert "170 files of 4 repositories" in page.shown
+
+
+def test_a_run_that_has_just_started(tmp_path: Path) -> None:
     page = Page(render(tmp_path)[0])
     assert tmp_path.name in page.shown
-    assert "section" not in page.tags
+    assert page.messages == [
+        f"{name} is missing."
+        for name in (
+            "metrics.jsonl", "evaluation.json", "samples.jsonl", "corpus/report.json",
+            "recipe.toml", "manifest.json",
+        )
+    ]  # fmt: skip
     line = {"kind": "step", "step": 1, "tokens": 8192, "loss": 8.3, "seconds": 1.0}
     write_lines(tmp_path / "metrics.jsonl", [line])
     assert Page(render(tmp_path)[0]).tags.count("svg") == 1
 
 
-def test_without_matplotlib_there_is_a_page(
+def test_without_matplotlib_the_page_has_no_plots(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -236,7 +293,7 @@ def test_without_matplotlib_there_is_a_page(
     assert "1.234" in page.shown
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         write_report(tmp_path / "file")

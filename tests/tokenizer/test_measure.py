@@ -9,7 +9,7 @@ from tokenizers import models, pre_tokenizers
 
 from codeling.errors import InputError, TokenizerError
 from codeling.recipe import TokenizerRecipe
-from codeling.tokenizer.comparison_page import COLUMNS, comparison, row
+from codeling.tokenizer.comparison_page import COLUMNS, comparison_page, figures_row
 from codeling.tokenizer.measure import TIKTOKEN_CUTS, measure, read_peer, read_texts
 from codeling.tokenizer.tokenizer import Tokenizer, byte_level_alphabet
 from codeling.tokenizer.train import train
@@ -155,8 +155,8 @@ def test_the_page_shows_every_cut_and_escapes_all(tokenizer: Tokenizer, tmp_path
     tokenizer.save(tmp_path / "tokenizer.json")
     peers = [read_peer(tmp_path), read_peer(tiktoken_file(tmp_path, [b"return"]))]
     figures = [measure(peer, [CODE]) for peer in peers]
-    assert all(len(row(each)) == len(COLUMNS) for each in figures)
-    page = comparison(peers, figures, "<a>.py", CODE, "<1> file")
+    assert all(len(figures_row(each)) == len(COLUMNS) for each in figures)
+    page = comparison_page(peers, figures, "<a>.py", CODE, "<1> file")
     assert "<a>.py" not in page
     assert "&lt;a&gt;.py" in page
     assert "<script" not in page

@@ -30,7 +30,7 @@ def compare(
 
     from codeling.cli.screen import Screen
     from codeling.manifest import write_bytes
-    from codeling.tokenizer.comparison_page import COLUMNS, comparison, row
+    from codeling.tokenizer.comparison_page import COLUMNS, comparison_page, figures_row
     from codeling.tokenizer.measure import measure, read_peer, read_texts
 
     peers = [read_peer(path) for path in tokenizers]
@@ -44,7 +44,7 @@ def compare(
     if page is not None:
         name, text = sorted(named, key=lambda each: len(each[1]))[len(named) // 2]
         corpus = f"{len(texts):,} files of {on}"
-        write_bytes(page, comparison(peers, figures, name, text, corpus).encode())
+        write_bytes(page, comparison_page(peers, figures, name, text, corpus).encode())
     if as_json:
         answer = {"on": str(on), "tokenizers": [asdict(each) for each in figures]}
         typer.echo(json.dumps(answer | ({"page": str(page)} if page else {}), ensure_ascii=False))
@@ -53,13 +53,13 @@ def compare(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    first, *columns = zip(COLUMNS, *map(row, figures), strict=True)
+    first, *columns = zip(COLUMNS, *map(figures_row, figures), strict=True)
     table.add_column(first[0], overflow="fold")
     for title, *cells in columns:
         whole = max(map(len, (*title.split(), *cells)))  # a name can be divided, a figure not
         table.add_column(title, justify="right", min_width=whole)
     for each in figures:
-        table.add_row(*row(each))
+        table.add_row(*figures_row(each))
     Console(highlight=False).print(table)
     typer.echo(f"{len(texts):,} files of {on}")
     if page is not None:

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from codeling.evaluation.harness import RESULTS, Done, results
 from codeling.evaluation.results import cells
 from codeling.manifest import write_bytes
-from codeling.report.page import escape, frame, short_bytes, table, tile_list
+from codeling.report.page import Section, escape, frame, short_bytes, table
 
 PAGE_NAME = "evaluation.html"
 MAX_SHOWN = 8
@@ -70,7 +72,7 @@ def overview(found: Sequence[Done]) -> str:
             f'<a href="{escape(link)}">every sample</a></p>'
             f'<div class="card scroll">{_scores(result)}</div>'
         )
-        sections.append((escape(name), done.suite, body))
+        sections.append(Section(name, done.suite, Markup(body)))  # noqa: S704
     names = sorted({str(done.result["model"]["name"]) for done in found})
     return frame(
         kind="codeling evaluation", name=", ".join(names) or "nothing yet", sections=sections,
@@ -86,20 +88,20 @@ def render(result: Values) -> str:
         for score in result["scores"][:6]
         for _, value, interval, *_ in [cells(score)]
     ]
-    sections = [("scores", "Scores", f'<div class="card scroll">{_scores(result)}</div>')]
+    parts = [("scores", "Scores", f'<div class="card scroll">{_scores(result)}</div>')]
     if body := _remarks(result):
-        sections.append(("remarks", "Remarks", body))
+        parts.append(("remarks", "Remarks", body))
     if problems and "nats" in problems[0]:
-        sections.append(("documents", "Documents", _documents(problems)))
+        parts.append(("documents", "Documents", _documents(problems)))
     else:
-        sections.append(("problems", "Problems", _problems(problems)))
-    sections.append(("settings", "Settings", _settings(result)))
+        parts.append(("problems", "Problems", _problems(problems)))
+    parts.append(("settings", "Settings", _settings(result)))
     return frame(
         kind="codeling evaluation",
         name=f"{result['model']['name']}: {result['suite']}",
         summary=f"{_data(result)}; {_sampling(result)}",
-        tiles=tile_list(tiles),
-        sections=sections,
+        tiles=tiles,
+        sections=[Section(name, title, Markup(body)) for name, title, body in parts],  # noqa: S704
         footer=_FOOTER,
     )
 

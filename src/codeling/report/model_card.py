@@ -1,53 +1,57 @@
-"""The model card: what a model folder says of itself, in the form that model hubs read.
+"""The model card: the README of a model folder, in the form that model hubs read.
 
 Source of the form: the Hugging Face Hub's model card metadata (YAML between two ``---`` lines).
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from codeling import jsonl
-from codeling.model.config import GPT2Config
 from codeling.recipe import Recipe
+from codeling.report.run_files import num_split_tokens, read_json, read_json_lines, share_read
 
-_LARGEST = 20
+_MAX_SOURCES = 20
 _HELD_OUT = {"repository": "repositories", "file": "files", "published": "functions"}
+"""``split_by`` of the corpus report → what the splits were drawn from."""
 
 
-def model_card(run_folder: Path, recipe: Recipe, config: GPT2Config) -> str:
-    """``README.md`` of the model of ``run_folder``, in Markdown.
+def model_card(run_folder: Path, recipe: Recipe, *, vocab_size: int, num_parameters: int) -> str:
+    """``README.md`` for the model of ``run_folder``, in Markdown.
 
-    ``recipe`` is the resolved one. Reads ``corpus/report.json`` and ``metrics.jsonl``.
+    ``recipe`` is a resolved one. Reads ``corpus/report.json``, ``metrics.jsonl`` and
+    ``tokens/train.idx``.
+
+    :raises InputError: one of them is missing or damaged.
     """
-    report: dict[str, Any] = json.loads((run_folder / "corpus" / "report.json").read_bytes())
-    lines = [line for line in jsonl.read(run_folder / "metrics.jsonl") if "step" in line]
-    steps = [line for line in lines if line["kind"] == "step"]
-    validations = [line for line in lines if line["kind"] == "validation"]
-    trained_on = [source for source in report["sources"] if "train" in source["splits"]]
+    report = read_json(run_folder, "corpus/report.json")
+    lines = read_json_lines(run_folder, "metrics.jsonl")
+    steps = [line for line in lines if line.get("kind") == "step"]
+    validations = [line for line in lines if line.get("kind") == "validation"]
     what, size = "files", "bytes"
     if recipe.corpus.train_on == "functions":
         what, size = "functions", "function_bytes"
-    trained_on.sort(key=lambda source: (-source[size], source["repository"]))
+    sources = [source for source in report["sources"] if "train" in source["splits"]]
+    sources.sort(key=lambda source: (-source[size], source["repository"]))
     train = report["splits"]["train"]
+    model = recipe.model
     sections = [
         _front_matter(),
-        "# A Python code model grown with codeling\n",
-        f"A GPT-2 of {config.num_parameters:,} parameters ({config.n_layer} layers, width "
-        f"{config.n_embd}, {config.n_head} heads, context {config.context_length}, vocabulary "
-        f"{config.vocab_size:,}), trained from nothing on Python alone. It completes code and "
-        "fills in the middle. It has not been made to follow instructions, and what it writes may "
-        "be wrong, unsafe, or a copy of what it was trained on.\n",
+        "# A Python code model trained with codeling\n",
+        f"A GPT-2 with {num_parameters:,} parameters ({model.n_layer} layers, width "
+        f"{model.n_embd}, {model.n_head} heads, context {model.context_length}, vocabulary "
+        f"{vocab_size:,}), trained from scratch on Python alone. It completes code and fills in "
+        "the middle. It was not trained to follow instructions. Its output may be wrong, unsafe, "
+        "or a copy of training data.\n",
         _usage(),
-        "## What it was trained on\n",
-        f"{train[what]:,} {what}, {train[size]:,} bytes of {train['repositories']:,} repositories "
-        f"(trained on: {what}). The largest:\n",
-        _table(trained_on[:_LARGEST], size),
-        _rest(trained_on[_LARGEST:]),
-        "## How it was trained\n",
+        "## Training data\n",
+        f"The training split has {train[what]:,} {what}: {train[size]:,} bytes of "
+        f"{train['repositories']:,} repositories.{_amount_read(run_folder, steps)} The largest "
+        "repositories:\n",
+        _table(sources[:_MAX_SOURCES], size),
+        _other_sources(sources[_MAX_SOURCES:]),
+        "## Training\n",
         _training(recipe, steps, validations, _HELD_OUT[report["split_by"]]),
-        "The run folder's `corpus/report.json`, `recipe.toml`, `manifest.json` and "
+        "In the run folder, `corpus/report.json`, `recipe.toml`, `manifest.json` and "
         "`evaluation.json` hold every source, setting, version and result.\n",
     ]
     return "\n".join(section for section in sections if section)
@@ -67,10 +71,18 @@ def _usage() -> str:
         'complete = pipeline("text-generation", model="path/to/this/folder")\n'
         'print(complete("def mean(xs):", max_new_tokens=64)[0]["generated_text"])\n'
         "```\n\n"
-        "A prompt does best that ends before white space: an indentation is a token with what\n"
-        "stands around it. `codeling complete` heals prompts that end elsewhere.\n\n"
+        "Let a prompt end before white space: the tokenizer joins an indentation with the text\n"
+        "around it. `codeling complete` handles prompts that end elsewhere (token healing).\n\n"
         "To fill in the middle: `<fim_prefix>` before `<fim_suffix>` after `<fim_middle>`.\n"
     )
+
+
+def _amount_read(run_folder: Path, steps: list[dict[str, Any]]) -> str:
+    if not steps:
+        return ""
+    tokens = steps[-1]["tokens"]
+    share = share_read(tokens, num_split_tokens(run_folder))
+    return f" Training read {tokens:,} tokens, {share}."
 
 
 def _table(sources: list[dict[str, Any]], size: str) -> str:
@@ -82,16 +94,16 @@ def _table(sources: list[dict[str, Any]], size: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """``text`` as it may stand in a table."""
+    """``text`` escaped for a table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _rest(sources: list[dict[str, Any]]) -> str:
+def _other_sources(sources: list[dict[str, Any]]) -> str:
     if not sources:
         return ""
     licenses = Counter(source["license"] for source in sources)
-    counted = ", ".join(f"{name} ({count})" for name, count in sorted(licenses.items()))
-    return f"And {len(sources):,} more, under: {counted}.\n"
+    counts = ", ".join(f"{name} ({count})" for name, count in sorted(licenses.items()))
+    return f"{len(sources):,} more repositories, by licence: {counts}.\n"
 
 
 def _training(
@@ -103,9 +115,9 @@ def _training(
     training = recipe.training
     text = (
         f"Muon (peak rate {training.muon_lr:g}) and AdamW ({training.adamw_lr:g}), "
-        f"{training.tokens_per_step:,} tokens a step, linear warm-up and decay to zero, weight "
-        f"decay {training.weight_decay:g}, {training.infilling_rate:.0%} of the documents "
-        "rearranged to fill in the middle."
+        f"{training.tokens_per_step:,} tokens per step, linear warm-up and decay to zero, weight "
+        f"decay {training.weight_decay:g}; {training.infilling_rate:.0%} of the documents are "
+        "rearranged for infilling."
     )
     if steps:
         last = steps[-1]
@@ -114,5 +126,5 @@ def _training(
         )
     if validations:
         text += f" Validation: {validations[-1]['bits_per_byte']:.3f} bits per byte"
-        text += f" on {held_out} it was not trained on."
+        text += f" on excerpts of {held_out} that were not trained on."
     return text + "\n"

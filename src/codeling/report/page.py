@@ -1,69 +1,80 @@
-"""An HTML page and its parts: the frame, escaped text, tables, numbers for people.
+"""The HTML pages: one frame, Jinja templates, numbers formatted for people.
 
-A page holds all that it shows: nothing is fetched, and there is no script. This module imports
-nothing of the package and knows nothing of runs.
+A page is self-contained: it loads nothing and runs no script. Autoescape is on, and control
+characters become visible, so any text can be shown. This module imports nothing of the package
+and must not know what the pages are about.
 """
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
-TEMPLATE = "page.html"
+import jinja2
+from markupsafe import Markup
+from markupsafe import escape as escape_html
 
+_TEMPLATES = Path(__file__).with_name("templates")
 _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"}
 _CONTROLS[127] = "\u2421"
 
 
-def escape(value: object) -> str:
-    """Text that stands for itself in HTML, control characters made visible."""
-    return html.escape(str(value).translate(_CONTROLS))
+class Section(NamedTuple):
+    """One section of a page, with an entry in its table of contents."""
+
+    id: str
+    title: str
+    body: Markup
 
 
 def frame(
     *,
     kind: str,
     name: str,
-    sections: Sequence[tuple[str, str, str]],
+    sections: Sequence[Section],
     summary: str = "",
-    tiles: str = "",
+    tiles: Sequence[tuple[str, str, str]] = (),
     footer: str = "",
 ) -> str:
-    """A whole page. ``sections`` are (id, title, HTML), ``tiles`` is HTML, the rest is text."""
-    template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(f"{name}: a {kind}"),
-        kind=escape(kind),
-        name=escape(name),
-        summary=escape(summary),
-        links="".join(f'<a href="#{name}">{escape(title)}</a>' for name, title, _ in sections),
-        tiles=tiles,
-        sections="\n".join(
-            f'<section id="{name}" aria-labelledby="{name}-title">'
-            f'<h2 id="{name}-title">{escape(title)}</h2>\n{body}</section>'
-            for name, title, body in sections
-        ),
-        footer=escape(f"{footer} Nothing on this page is fetched from anywhere.".strip()),
+    """A whole page. ``tiles`` are (label, value, additional line)."""
+    return _environment(_TEMPLATES).get_template("frame.html").render(
+        kind=kind, name=name, sections=sections, summary=summary, tiles=tiles, footer=footer
+    )  # fmt: skip
+
+
+def macros(template: Path) -> Any:
+    """The macros of a template file as attributes; a call returns :class:`~markupsafe.Markup`.
+
+    The template may import ``macros.html``. An undefined value raises
+    :class:`jinja2.UndefinedError`.
+    """
+    return _environment(template.parent).get_template(template.name).module
+
+
+@cache
+def _environment(folder: Path) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, _TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {"short_bytes": short_bytes, "short_seconds": short_seconds}
+    return environment
 
 
-def tile_list(tiles: Sequence[tuple[str, str, str]]) -> str:
-    """Numbers at the head of a page: label, value, and a line more."""
-    inner = "".join(
-        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}"
-        f'<span class="more">{escape(more)}</span></dd></div>'
-        for label, value, more in tiles
-    )
-    return f'<dl class="tiles">{inner}</dl>' if tiles else ""
+def visible(value: Any) -> Any:
+    """``value``; in a text that is not HTML yet, control characters get a visible symbol."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return value.translate(_CONTROLS)
+    return value
 
 
-def completion(sample: Mapping[str, Any]) -> str:
-    """A prompt and what a model wrote after it, told apart."""
-    return (
-        f'<pre><code><span class="prompt">{escape(sample["prompt"])}</span>'
-        f"<mark>{escape(sample['completion'])}</mark></code></pre>"
-    )
+def escape(value: object) -> str:
+    """``value`` as HTML text, for a page that has no template of its own yet."""
+    return str(escape_html(visible(str(value))))
 
 
 def table(
@@ -72,37 +83,10 @@ def table(
     *,
     caption: str = "",
     numbers: Iterable[int] = (),
-    bars: Sequence[tuple[str, float]] = (),
-    optional: Iterable[int] = (),
 ) -> str:
-    """A table whose first column names the row. ``numbers`` are columns set to the right,
-    ``optional`` ones that a narrow screen leaves out; ``bars`` one (class, share) a row."""
-    right, hidden = set(numbers), set(optional)
-
-    def cell(column: int, text: str, tag: str, scope: str = "") -> str:
-        names = ["number"] * (column in right) + ["optional"] * (column in hidden)
-        kind = f' class="{" ".join(names)}"' if names else ""
-        return f"<{tag}{scope}{kind}>{escape(text)}</{tag}>"
-
-    lines = ["<table>"]
-    if caption:
-        lines.append(f"<caption>{escape(caption)}</caption>")
-    titles = "".join(cell(i, title, "th", ' scope="col"') for i, title in enumerate(head))
-    bar_head = '<th aria-hidden="true"></th>' if bars else ""
-    lines.append(f"<thead><tr>{titles}{bar_head}</tr></thead><tbody>")
-    for number, row in enumerate(rows):
-        cells = cell(0, row[0], "th", ' scope="row"')
-        cells += "".join(cell(i, text, "td") for i, text in enumerate(row[1:], 1))
-        if bars:
-            kind, share = bars[number]
-            width = max(0.5, 100 * share) if share else 0
-            cells += (
-                f'<td class="bar" aria-hidden="true"><i class="{escape(kind)}" '
-                f'style="width:{width:.2f}%"></i></td>'
-            )
-        lines.append(f"<tr>{cells}</tr>")
-    lines.append("</tbody></table>")
-    return "\n".join(lines)
+    """The macro ``table``, for a page that has no template of its own yet."""
+    parts = macros(_TEMPLATES / "macros.html")
+    return str(parts.table(head, rows, caption=caption, numbers=list(numbers)))
 
 
 def short_bytes(number: float) -> str:
@@ -123,3 +107,11 @@ def short_seconds(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def short_number(value: float) -> str:
+    """1234567 → 1.23M."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"

@@ -1,8 +1,8 @@
-"""The curves of a run as SVG that stands in a page, in the page's own colours.
+"""The plots of a run as inline SVG in the colours of the page.
 
-matplotlib draws in stand-in colours that are then replaced by CSS variables, so a curve follows
-the page from light to dark. The same numbers give the same bytes. matplotlib is imported where
-it is used: training runs without it. This module must not read files.
+matplotlib draws in placeholder colours, which are then replaced by CSS variables, so that the
+plots follow the page's light and dark scheme. The same numbers give the same bytes. matplotlib is
+imported on first use, because training runs without it. This module must not read files.
 """
 
 import math
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-MAX_POINTS = 600
-"""Of one curve; more steps than that are averaged in equal stretches."""
-SMOOTHING = 0.03
-"""Stretch that the loss is averaged over, as a share of the run."""
+from markupsafe import Markup
 
-_STAND_INS = {
+from codeling.report.page import short_number
+
+MAX_POINTS = 600
+"""Points of one curve; longer curves are averaged over equal intervals."""
+SMOOTHING = 0.03
+"""Width of the window that smooths the loss, as a share of the run."""
+
+_PLACEHOLDERS = {
     "#010101": "var(--ink)",
     "#020202": "var(--muted)",
     "#030303": "var(--line)",
@@ -25,7 +29,7 @@ _STAND_INS = {
     "#050505": "var(--second)",
     "#060606": "var(--third)",
 }
-_INK, _MUTED, _LINE, _ACCENT, _SECOND, _THIRD = _STAND_INS
+_INK, _MUTED, _LINE, _ACCENT, _SECOND, _THIRD = _PLACEHOLDERS
 _STYLE = {
     "svg.hashsalt": "codeling",
     "svg.fonttype": "none",
@@ -55,13 +59,13 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Plot:
-    """One curve or more over tokens."""
+    """One or more curves over the number of tokens."""
 
     name: str
-    """Of letters and dashes; begins every id in :attr:`svg`."""
+    """Prefix of every id in :attr:`svg`."""
     title: str
     unit: str
-    svg: str
+    svg: Markup
     is_wide: bool
 
 
@@ -69,51 +73,60 @@ Line = Mapping[str, Any]
 """One line of ``metrics.jsonl``."""
 
 
-def plots(
-    steps: Sequence[Line],
-    validations: Sequence[Line],
-    test_bits_per_byte: float | None = None,
-) -> list[Plot]:
-    """Every plot there are numbers for.
+def plots(steps: Sequence[Line], validations: Sequence[Line]) -> list[Plot]:
+    """Every plot that the lines of ``metrics.jsonl`` have numbers for.
 
-    :raises ImportError: there is no matplotlib.
+    :raises ImportError: matplotlib is not installed.
     """
     from matplotlib.figure import Figure  # noqa: F401  (fails before anything is drawn)
 
-    found = []
+    drawn = []
     losses = _points(steps, "loss")
-    measured = _points(validations, "loss")
-    if losses or measured:
-        found.append(_loss(losses, measured))
+    validation_losses = _points(validations, "loss")
+    if losses or validation_losses:
+        drawn.append(_loss(losses, validation_losses))
     if bits := _points(validations, "bits_per_byte"):
-        found.append(_bits_per_byte(bits, test_bits_per_byte))
+        drawn.append(_bits_per_byte(bits))
     for name, key, title, unit in (
         ("rate", "learning_rate", "Learning rate", "share of its peak"),
         ("norm", "gradient_norm", "Gradient norm", "before clipping"),
         ("speed", "tokens_per_second", "Speed", "tokens per second"),
     ):
         if points := _points(steps, key):
-            found.append(_small(name, title, unit, points))
-    return found
+            drawn.append(_small(name, title, unit, points))
+    return drawn
 
 
 def smoothed(values: Sequence[float], share: float = SMOOTHING) -> list[float]:
-    """Mean over a stretch around each value, ``share`` of all values long and shorter towards
-    both ends, so that it does not lag behind."""
+    """Centred moving average; the window is ``share`` of all values.
+
+    At the start the window shrinks to what lies before the value, because the loss falls fast
+    there. At the end it would shrink to a single noisy value, so the last values lie on the line
+    fitted to the last whole window.
+    """
+    count = len(values)
+    half = min(max(int(share * count / 2), 5), count // 8)
     sums = [0.0]
     for value in values:
         sums.append(sums[-1] + value)
-    half = int(share * len(values) / 2)
     result = []
-    for middle in range(len(values)):
-        reach = min(half, middle, len(values) - 1 - middle)
+    for middle in range(count - half):
+        reach = min(half, middle)
         begin, end = middle - reach, middle + reach + 1
         result.append((sums[end] - sums[begin]) / (end - begin))
+    if half:
+        window = values[-2 * half - 1 :]
+        mean = sum(window) / len(window)
+        offsets = range(-half, half + 1)
+        slope = sum(x * y for x, y in zip(offsets, window, strict=True)) / sum(
+            x * x for x in offsets
+        )
+        result += [mean + slope * offset for offset in range(1, half + 1)]
     return result
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most :data:`MAX_POINTS` points: means of equal stretches."""
+    """At most :data:`MAX_POINTS` points: means over equal intervals."""
     if len(points) <= MAX_POINTS:
         return list(points)
     result = []
@@ -124,16 +137,8 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return result
 
 
-def short_number(value: float, _position: object = None) -> str:
-    """1234567 → 1.23M."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
 def _points(lines: Sequence[Line], key: str) -> list[tuple[float, float]]:
-    """(tokens, value) of every line that has a finite number there."""
+    """(tokens, value) of every line with a finite number under ``key``."""
     found = []
     for line in lines:
         x, y = line.get("tokens"), line.get(key)
@@ -144,21 +149,18 @@ def _points(lines: Sequence[Line], key: str) -> list[tuple[float, float]]:
     return found
 
 
-def _loss(losses: list[tuple[float, float]], measured: list[tuple[float, float]]) -> Plot:
+def _loss(losses: list[tuple[float, float]], validation: list[tuple[float, float]]) -> Plot:
     def draw(axes: Any) -> None:
         if losses:
             axes.plot(*zip(*thinned(losses), strict=True), color=_LINE, linewidth=1.0)
             smooth = smoothed([y for _, y in losses])
             curve = thinned([(x, y) for (x, _), y in zip(losses, smooth, strict=True)])
             axes.plot(*zip(*curve, strict=True), color=_ACCENT, label="training, smoothed")
-            early = curve[len(curve) // 20 :]
-            highest = max(y for _, y in [*early, *measured])
-            lowest = min(y for _, y in [*losses, *measured])
-            margin = 0.06 * max(highest - lowest, 1e-9)
-            axes.set_ylim(lowest - margin, highest + margin)
-        if measured:
+            lowest, highest = loss_limits(losses, [y for _, y in [*curve, *validation]])
+            axes.set_ylim(lowest, highest)
+        if validation:
             axes.plot(
-                *zip(*measured, strict=True),
+                *zip(*validation, strict=True),
                 color=_SECOND, marker="o", markersize=3.5, linewidth=1.0, label="validation",
             )  # fmt: skip
         axes.legend(loc="upper right")
@@ -166,18 +168,30 @@ def _loss(losses: list[tuple[float, float]], measured: list[tuple[float, float]]
     return _draw("loss", "Loss", "nats per token", draw, is_wide=True)
 
 
-def _bits_per_byte(points: list[tuple[float, float]], test: float | None) -> Plot:
+def loss_limits(
+    losses: Sequence[tuple[float, float]], curves: Sequence[float]
+) -> tuple[float, float]:
+    """Ends of the loss axis: the first steps and every value of ``curves`` are inside.
+
+    A later spike of a single step may be cut off.
+    """
+    first_steps = losses[: max(1, len(losses) // 20)]
+    highest = max([*(y for _, y in first_steps), *curves])
+    lowest = min([*(y for _, y in losses), *curves])
+    margin = 0.06 * max(highest - lowest, 1e-9)
+    return lowest - margin, highest + margin
+
+
+def _bits_per_byte(points: list[tuple[float, float]]) -> Plot:
     def draw(axes: Any) -> None:
         axes.plot(
             *zip(*points, strict=True),
             color=_SECOND, marker="o", markersize=3.5, label=f"validation {points[-1][1]:.3f}",
         )  # fmt: skip
-        if test is not None:
-            axes.axhline(test, color=_THIRD, linewidth=1.2, dashes=(4, 3), label=f"test {test:.3f}")
         axes.margins(y=0.12)
         axes.legend(loc="upper right")
 
-    return _draw("bits", "Bits per byte", "of held-out text", draw, is_wide=True)
+    return _draw("bits", "Bits per byte", "on the validation split", draw, is_wide=True)
 
 
 def _small(name: str, title: str, unit: str, points: list[tuple[float, float]]) -> Plot:
@@ -203,29 +217,29 @@ def _draw(name: str, title: str, unit: str, draw: Any, *, is_wide: bool) -> Plot
         axes.set_xlim(left=0)
         axes.set_xlabel("tokens")
         axes.xaxis.set_major_locator(MaxNLocator(5 if is_wide else 4))
-        axes.xaxis.set_major_formatter(FuncFormatter(short_number))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(short_number))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
         axes.grid(axis="x", visible=False)
         out = StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return Plot(name, title, unit, _for_page(out.getvalue(), name, f"{title}, {unit}"), is_wide)
 
 
-def _for_page(svg: str, name: str, label: str) -> str:
-    """A file's SVG as an element of a page: no header, no links, ids of its own, our colours."""
+def _for_page(svg: str, name: str, label: str) -> Markup:
+    """An SVG file as an inline element: no header, no links, unique ids, the page's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     view_box = re.search(r'viewBox="[^"]*"', svg)
-    assert view_box, "matplotlib writes one"
+    assert view_box, "matplotlib writes a viewBox"
     opening = f'<svg role="img" aria-label="{label}" {view_box.group()}>'
     svg = opening + svg[svg.index(">") + 1 :]
     svg = svg.replace("xlink:href=", "href=")
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
     svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    for stand_in, variable in _STAND_INS.items():
-        svg = svg.replace(stand_in, variable)
-    return re.sub(r"\s*\n\s*", "\n", svg).strip()
+    for placeholder, variable in _PLACEHOLDERS.items():
+        svg = svg.replace(placeholder, variable)
+    return Markup(re.sub(r"\s*\n\s*", "\n", svg).strip())  # noqa: S704  (by matplotlib)

@@ -1,43 +1,61 @@
-"""``report.html``: one page that shows a run, finished or not, with nothing fetched from anywhere.
+"""``report.html``: one self-contained page that shows a run, finished or not.
 
-It is made of what stands in the run folder (recipe, manifest, corpus report, metrics, samples,
-evaluation); what is missing is left out. The same files give the same bytes. Everything that is
-shown is escaped, completions most of all: they are whatever a model wrote. This module must not
-know how any of these files came to be.
+The page is made of the files in the run folder: recipe, manifest, corpus report, metrics, samples
+and evaluation. Each section is made separately. A section whose file is missing or damaged says
+so; a section that fails for another reason shows the error. The same files give the same bytes.
+This module must not know how any of these files came to be.
 """
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from codeling.errors import CodelingError
+from jinja2 import UndefinedError
+from markupsafe import Markup
+
+from codeling.errors import CodelingError, InputError
 from codeling.manifest import MANIFEST_NAME, write_bytes
-from codeling.model.config import GPT2Config
 from codeling.recipe import Recipe, read_recipe
+from codeling.report import corpus_section
+from codeling.report.corpus_section import Table
 from codeling.report.page import (
-    completion,
-    escape,
+    Section,
     frame,
+    macros,
     short_bytes,
+    short_number,
     short_seconds,
-    table,
-    tile_list,
 )
-from codeling.report.plots import Plot, plots, short_number
+from codeling.report.plots import plots
+from codeling.report.run_files import (
+    num_parameters,
+    num_split_tokens,
+    read_json,
+    read_json_lines,
+    read_text,
+    share_read,
+)
 
 REPORT_NAME = "report.html"
-MAX_SOURCES = 30
-"""Rows of the table of sources; the rest is one row together."""
 MAX_COMPLETIONS = 12
-"""Function bodies shown of the parse rate."""
+"""Function bodies that the page shows of the parse rate."""
 
 Values = Mapping[str, Any]
 
+_TEMPLATE = Path(__file__).with_name("templates") / "run_report.html"
+_FAILURES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UndefinedError)
+"""What a file of another shape than expected can raise; the page then shows the error."""
+_VALIDATION_AND_TEST = (
+    "Validation and test scores do not compare. Validation scores excerpts of about one context "
+    "from the validation split, each without the text before it; the test score reads whole files "
+    "of the test split, so that almost every token has at least half a context before it."
+)
+
 
 def write_report(run_folder: Path) -> bool:
-    """Write ``run_folder/report.html``; whether its curves are in it (they need matplotlib).
+    """Write ``run_folder/report.html``. Returns whether it has plots; they need matplotlib.
 
     :raises StorageError: it cannot be written.
     """
@@ -47,134 +65,148 @@ def write_report(run_folder: Path) -> bool:
 
 
 def render(run_folder: Path) -> tuple[str, bool]:
-    """The page as text, and whether its curves are in it."""
-    recipe = _recipe(run_folder / "recipe.toml")
-    metrics = _read_lines(run_folder / "metrics.jsonl")
-    steps = [line for line in metrics if line.get("kind") == "step"]
-    validations = [line for line in metrics if line.get("kind") == "validation"]
-    corpus = _read_json(run_folder / "corpus" / "report.json")
-    evaluation = _read_json(run_folder / "evaluation.json")
-    stages = _read_json(run_folder / MANIFEST_NAME).get("stages", {})
-    has_plots = True
-    try:
-        curves = plots(steps, validations, _get(evaluation, "bits_per_byte", "value"))
-    except ImportError:
-        curves, has_plots = [], False
-    made = [
-        ("training", "Training", lambda: _training(curves, validations, has_plots)),
-        ("results", "Test results", lambda: _results(evaluation)),
-        ("samples", "Samples", lambda: _samples(_read_lines(run_folder / "samples.jsonl"))),
-        ("corpus", "Corpus", lambda: _corpus(corpus)),
-        ("recipe", "Recipe", lambda: _recipe_text(run_folder / "recipe.toml")),
-        ("stages", "Stages", lambda: _stages(stages)),
+    """The page as HTML, and whether it has plots."""
+    run = _Run(run_folder)
+    made: list[tuple[str, str, Callable[[_Run], Markup]]] = [
+        ("training", "Training", _training),
+        ("results", "Test results", _results),
+        ("samples", "Samples", _samples),
+        ("corpus", "Corpus", _corpus),
+        ("recipe", "Recipe", _recipe),
+        ("stages", "Stages", _stages),
     ]
-    sections = [(name, title, body) for name, title, make in made if (body := _try(make))]
+    try:
+        summary, tiles = _summary(run), _tiles(run)
+    except _FAILURES as error:
+        summary, tiles = f"The summary could not be shown: {_describe(error)}", []
     page = frame(
         kind="codeling run",
         name=run_folder.resolve().name,
-        summary=_summary(recipe, corpus),
-        tiles=_try(lambda: _tiles(recipe, steps, validations, evaluation)),
-        sections=sections,
+        summary=summary,
+        tiles=tiles,
+        sections=[Section(name, title, _section(make, run)) for name, title, make in made],
         footer="Written by codeling from the files of this run folder.",
     )
-    return page, has_plots
+    return page, run.has_matplotlib
 
 
-def _try(make: Callable[[], str]) -> str:
-    """A part of the page; empty where a file does not have what it should."""
+class _Run:
+    """The files of a run folder, read when they are needed.
+
+    Every property raises :class:`~codeling.errors.CodelingError` if its file is missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.has_matplotlib = True
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return read_recipe(self.folder / "recipe.toml").resolved()
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        return read_json_lines(self.folder, "metrics.jsonl")
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        return [line for line in self.metrics if line.get("kind") == "step"]
+
+    @property
+    def validations(self) -> list[dict[str, Any]]:
+        return [line for line in self.metrics if line.get("kind") == "validation"]
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        return read_json(self.folder, "evaluation.json")
+
+    @cached_property
+    def corpus(self) -> dict[str, Any]:
+        return read_json(self.folder, "corpus/report.json")
+
+
+def _section(make: Callable[[_Run], Markup], run: _Run) -> Markup:
+    body: Markup
     try:
-        return make()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return ""
+        body = make(run)
+    except CodelingError as error:
+        body = macros(_TEMPLATE).missing(str(error))
+    except _FAILURES as error:
+        body = macros(_TEMPLATE).failed(_describe(error))
+    return body
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _or_none(read: Callable[[], Any]) -> Any:
+    """What ``read`` returns, or None where its file is missing or damaged.
+
+    The section of that file says so.
+    """
     try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file; a torn line is left out, a missing file is empty."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict):
-            found.append(values)
-    return found
-
-
-def _recipe(path: Path) -> Recipe | None:
-    try:
-        return read_recipe(path).resolved()
+        return read()
     except CodelingError:
         return None
 
 
-def _get(values: Any, *keys: str) -> Any:
-    """What stands under ``keys``, or None."""
-    for key in keys:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values
-
-
-def _summary(recipe: Recipe | None, corpus: Values) -> str:
-    parts = []
+def _summary(run: _Run) -> str:
+    sentences = []
+    recipe, corpus = _or_none(lambda: run.recipe), _or_none(lambda: run.corpus)
     if recipe:
         model = recipe.model
-        parts.append(
+        sentences.append(
             f"GPT-2 with {model.n_layer} layers of width {model.n_embd}, a context of "
-            f"{model.context_length:,} tokens and a vocabulary of {recipe.tokenizer.vocab_size:,}"
+            f"{model.context_length:,} tokens and a vocabulary of {recipe.tokenizer.vocab_size:,}."
         )
-    train = _get(corpus, "splits", "train")
-    if isinstance(train, Mapping) and {"bytes", "repositories"} <= train.keys():
-        parts.append(
-            f"trained on {short_bytes(train['bytes'])} of Python from {train['repositories']:,} "
-            "repositories"
+    if corpus:
+        train = corpus["splits"]["train"]
+        by_function = recipe and recipe.corpus.train_on == "functions"
+        num_bytes = train["function_bytes" if by_function else "bytes"]
+        sentences.append(
+            f"The training split has {short_bytes(num_bytes)} of Python from "
+            f"{train['repositories']:,} repositories."
         )
-    return ", ".join(parts) + "." if parts else ""
+    steps = _or_none(lambda: run.steps)
+    if steps:
+        tokens = steps[-1]["tokens"]
+        split_tokens = _or_none(lambda: num_split_tokens(run.folder))
+        share = f", {share_read(tokens, split_tokens)}" if split_tokens else ""
+        sentences.append(f"Training read {tokens:,} tokens{share}.")
+    return " ".join(sentences)
 
 
-def _tiles(
-    recipe: Recipe | None,
-    steps: Sequence[Values],
-    validations: Sequence[Values],
-    evaluation: Values,
-) -> str:
+def _tiles(run: _Run) -> list[tuple[str, str, str]]:
     tiles: list[tuple[str, str, str]] = []
-    if bits := _get(evaluation, "bits_per_byte"):
+    evaluation = _or_none(lambda: run.evaluation)
+    steps, validations = _or_none(lambda: run.steps), _or_none(lambda: run.validations)
+    if evaluation:
+        bits = evaluation["bits_per_byte"]
         tiles.append(("Test bits per byte", f"{bits['value']:.3f}", _interval(bits, 3)))
+        if rate := evaluation["parse_rate"]:
+            value = f"{100 * rate['value']:.1f} %"
+            tiles.append(("Bodies that parse", value, _interval(rate, 1, 100)))
     elif validations:
         last = validations[-1]
-        more = f"at step {last['step']:,}"
-        tiles.append(("Validation bits per byte", f"{last['bits_per_byte']:.3f}", more))
-    if rate := _get(evaluation, "parse_rate"):
-        tiles.append(("Bodies that parse", f"{100 * rate['value']:.1f} %", _interval(rate, 1, 100)))
-    if recipe:
-        model = recipe.model
-        sizes = recipe.tokenizer.vocab_size, model.context_length, model.n_layer
-        shape = GPT2Config(*(int(size or 0) for size in (*sizes, model.n_head, model.n_embd)))
-        tiles.append(("Parameters", short_number(shape.num_parameters), f"size {model.size}"))
+        at = f"at step {last['step']:,}"
+        tiles.append(("Validation bits per byte", f"{last['bits_per_byte']:.3f}", at))
+    if count := _or_none(lambda: num_parameters(run.folder)):
+        recipe = _or_none(lambda: run.recipe)
+        size = f"size {recipe.model.size}" if recipe else ""
+        tiles.append(("Parameters", short_number(count), size))
     if steps:
         last = steps[-1]
-        tiles.append(("Tokens trained on", short_number(last["tokens"]), f"{last['step']:,} steps"))
-        speeds = [s["tokens_per_second"] for s in steps if s.get("tokens_per_second")]
-        busy = [s["mfu"] for s in steps if s.get("mfu")]
-        of_peak = f"{100 * statistics.median(busy):.0f} % of the machine's peak" if busy else ""
+        tiles.append(("Tokens read", short_number(last["tokens"]), f"{last['step']:,} steps"))
         tiles.append(("Training time", short_seconds(last["seconds"]), ""))
+        speeds = [step["tokens_per_second"] for step in steps if step.get("tokens_per_second")]
+        utilisations = [step["mfu"] for step in steps if step.get("mfu")]
         if speeds:
             speed = short_number(statistics.median(speeds))
-            tiles.append(("Tokens per second", speed, of_peak))
-    return tile_list(tiles)
+            share = f"{100 * statistics.median(utilisations):.0f} %" if utilisations else ""
+            peak = f"{share} of the machine's peak FLOP/s" if share else ""
+            tiles.append(("Tokens per second", speed, peak))
+    return tiles
 
 
 def _interval(values: Values, digits: int, scale: float = 1) -> str:
@@ -184,223 +216,117 @@ def _interval(values: Values, digits: int, scale: float = 1) -> str:
     return f"95 %: {low:.{digits}f} to {high:.{digits}f}"
 
 
-def _training(curves: Sequence[Plot], validations: Sequence[Values], has_plots: bool) -> str:
-    parts = []
-    if curves:
-        figures = "\n".join(
-            f'<figure class="card{" wide" if plot.is_wide else ""}">'
-            f"<figcaption>{escape(plot.title)} <span>{escape(plot.unit)}</span></figcaption>"
-            f"\n{plot.svg}\n</figure>"
-            for plot in curves
-        )
-        parts.append(f'<div class="plots">{figures}</div>')
-    elif not has_plots:
-        parts.append('<p class="quiet">The curves need matplotlib, which is not installed.</p>')
-    if validations:
-        rows = [
-            [
-                f"{line['step']:,}",
-                f"{line['tokens']:,}",
-                f"{line['loss']:.4f}",
-                f"{line['bits_per_byte']:.4f}",
-                short_seconds(line["seconds"]),
-            ]
-            for line in validations
+def _training(run: _Run) -> Markup:
+    steps, validations = run.steps, run.validations
+    if not steps and not validations:
+        raise InputError("metrics.jsonl has no step yet")
+    note = ""
+    try:
+        curves = plots(steps, validations)
+    except ImportError:
+        run.has_matplotlib = False
+        curves, note = [], "The plots need matplotlib, which is not installed."
+    rows = [
+        [
+            f"{line['step']:,}",
+            f"{line['tokens']:,}",
+            f"{line['loss']:.4f}",
+            f"{line['bits_per_byte']:.4f}",
+            short_seconds(line["seconds"]),
         ]
-        head = ["step", "tokens", "nats per token", "bits per byte", "time"]
-        numbers = table(head, rows, numbers=range(5))
-        parts.append(
-            f'<div class="card" style="margin-top:12px"><details><summary>Validation in numbers'
-            f"</summary>{numbers}</details></div>"
-        )
-    return "\n".join(parts)
+        for line in validations
+    ]
+    head = ["step", "tokens", "nats per token", "bits per byte", "time"]
+    body: Markup = macros(_TEMPLATE).training(curves, note, Table(head, rows, numbers=range(5)))
+    return body
 
 
-def _results(evaluation: Values) -> str:
-    rows = []
-    if bits := evaluation.get("bits_per_byte"):
-        of = (
-            f"{short_bytes(bits['num_bytes'])}, {bits['num_documents']:,} files of "
-            f"{bits['num_repositories']:,} repositories, none of it trained on; {bits['precision']}"
-        )
-        rows.append(["Bits per byte", f"{bits['value']:.4f}", _interval(bits, 4), of])
-        rows.append(["Nats per token", f"{bits['nats_per_token']:.4f}", "", "the same text"])
-    rate = evaluation.get("parse_rate")
+def _results(run: _Run) -> Markup:
+    bits, rate = run.evaluation["bits_per_byte"], run.evaluation["parse_rate"]
+    text = (
+        f"{short_bytes(bits['num_bytes'])}: {bits['num_documents']:,} files of "
+        f"{bits['num_repositories']:,} repositories, none of them trained on; {bits['precision']}"
+    )
+    rows = [
+        ["Bits per byte", f"{bits['value']:.4f}", _interval(bits, 4), text],
+        ["Nats per token", f"{bits['nats_per_token']:.4f}", "", "the same text"],
+    ]
     if rate:
-        of = (
+        bodies = (
             f"{rate['num_completions']:,} function bodies: {rate['num_parsed']:,} parse, "
-            f"{rate['num_broken']:,} do not, {rate['num_empty']:,} empty; "
-            f"{rate['num_out_of_tokens']:,} ran out of tokens"
+            f"{rate['num_broken']:,} do not, {rate['num_empty']:,} are empty; "
+            f"{rate['num_out_of_tokens']:,} reached the token limit"
         )
         value = f"{100 * rate['value']:.1f} %"
-        rows.append(["Bodies that parse", value, _interval(rate, 1, 100), of])
-    if not rows:
-        return ""
-    measures = table(["measure", "value", "interval", "measured on"], rows, numbers=(1,))
-    parts = [f'<div class="card scroll">{measures}</div>']
-    if rate:
-        shown = _choose(rate["samples"])
-        items = "".join(
-            f"<details><summary>{escape(sample['repository'])}: {escape(sample['path'])} "
-            f'<span class="outcome {escape(sample["outcome"])}">{escape(sample["outcome"])}</span>'
-            f"</summary>{completion(sample)}</details>"
-            for sample in shown
-        )
-        parts.append(
-            f'<div class="card" style="margin-top:12px"><h3>{len(shown)} of the '
-            f"{rate['num_completions']:,} bodies</h3>{items}</div>"
-        )
-    return "\n".join(parts)
+        rows.append(["Bodies that parse", value, _interval(rate, 1, 100), bodies])
+    head = ["measure", "value", "interval", "measured on"]
+    body: Markup = macros(_TEMPLATE).results(
+        Table(head, rows, numbers=(1,)),
+        _VALIDATION_AND_TEST if _or_none(lambda: run.validations) else "",
+        _choose(rate["samples"]) if rate else [],
+        f"{rate['num_completions']:,}" if rate else "",
+    )
+    return body
 
 
 def _choose(samples: Sequence[Values]) -> list[Values]:
-    """At most :data:`MAX_COMPLETIONS`, evenly spread over all, so outcomes are not chosen."""
+    """At most :data:`MAX_COMPLETIONS` samples, evenly spaced, so that outcomes are not selected."""
     count = min(MAX_COMPLETIONS, len(samples))
     return [samples[number * len(samples) // count] for number in range(count)]
 
 
-def _samples(samples: Sequence[Values]) -> str:
+def _samples(run: _Run) -> Markup:
     by_step: dict[int, list[Values]] = {}
-    for sample in samples:
+    for sample in read_json_lines(run.folder, "samples.jsonl"):
         by_step.setdefault(int(sample["step"]), []).append(sample)
     if not by_step:
-        return ""
-    latest = max(by_step)
-    items = "".join(
-        f"<details{' open' if step == latest else ''}><summary>Step {step:,}</summary>"
-        f"{''.join(map(completion, by_step[step]))}</details>"
-        for step in sorted(by_step, reverse=True)
-    )
-    return (
-        '<p class="quiet">The prompt is grey; what the model wrote is marked.</p>'
-        f'<div class="card">{items}</div>'
-    )
+        raise InputError("samples.jsonl has no sample yet")
+    newest_first = [(f"{step:,}", by_step[step]) for step in sorted(by_step, reverse=True)]
+    body: Markup = macros(_TEMPLATE).samples(newest_first)
+    return body
 
 
-def _corpus(report: Values) -> str:
-    if not report:
-        return ""
-    splits = [
+def _corpus(run: _Run) -> Markup:
+    report = run.corpus
+    body: Markup = macros(_TEMPLATE).corpus(
+        corpus_section.totals(report),
+        corpus_section.splits(report),
+        corpus_section.dropped_files(report),
+        corpus_section.dropped_functions(report),
+        corpus_section.sources(report),
+    )
+    return body
+
+
+def _recipe(run: _Run) -> Markup:
+    text = read_text(run.folder, "recipe.toml")
+    note = "" if _or_none(lambda: run.recipe) else "recipe.toml is damaged: it is not a recipe"
+    body: Markup = macros(_TEMPLATE).recipe(text, note)
+    return body
+
+
+def _stages(run: _Run) -> Markup:
+    stages: Mapping[str, Values] = read_json(run.folder, MANIFEST_NAME)["stages"]
+    if not stages:
+        raise InputError(f"{MANIFEST_NAME} has no finished stage yet")
+    in_order = sorted(stages.items(), key=lambda item: item[1]["finished"])
+    rows = [
         [
             name,
-            f"{values['repositories']:,}",
-            f"{values['files']:,}",
-            short_bytes(values["bytes"]),
-            f"{values['functions']:,}",
+            short_seconds(stage["seconds"]),
+            f"{len(stage['outputs']):,}",
+            short_bytes(sum(output["num_bytes"] for output in stage["outputs"].values())),
+            stage["finished"].replace("T", " ").replace("Z", " UTC"),
         ]
-        for name, values in sorted(report["splits"].items(), key=lambda item: -item[1]["bytes"])
+        for name, stage in in_order
     ]
-    head = ["split", "repositories", "files", "bytes", "functions"]
-    found = max(1, report["totals"]["bytes_found"])
-    left = _cards(
-        table(head, splits, caption="By split", numbers=range(1, 5)),
-        _drops(report["functions_dropped"], "functions", "Functions dropped", None),
-    )
-    right = _cards(_drops(report["files_dropped"], "files", "Files dropped", found))
-    totals = report["totals"]
-    intro = (
-        f"{totals['files_found']:,} files and {short_bytes(totals['bytes_found'])} found; "
-        f"{totals['files']:,} files and {short_bytes(totals['bytes'])} kept, "
-        f"{totals['functions']:,} functions in them."
-    )
-    sources = f'<div class="card scroll sources">{_sources(report["sources"])}</div>'
-    return (
-        f'<p class="quiet">{escape(intro)}</p><div class="stack">'
-        f'<div class="two"><div class="stack">{left}</div><div class="stack">{right}</div></div>'
-        f"{sources}</div>"
-    )
-
-
-def _cards(*bodies: str) -> str:
-    return "".join(f'<div class="card scroll">{body}</div>' for body in bodies if body)
-
-
-def _drops(drops: Mapping[str, Values], what: str, caption: str, found: int | None) -> str:
-    if not drops:
-        return ""
-    in_order = sorted(drops.items(), key=lambda item: (-item[1]["bytes"], -item[1][what], item[0]))
-    most = max(1, in_order[0][1]["bytes"])
-    rows = []
-    for reason, values in in_order:
-        row = [reason.replace("_", " "), f"{values[what]:,}", short_bytes(values["bytes"])]
-        if found:
-            share = 100 * values["bytes"] / found
-            row.append("< 0.1 %" if 0 < share < 0.05 else f"{share:.1f} %")
-        rows.append(row)
-    bars = [("dropped", values["bytes"] / most) for _, values in in_order]
-    head = ["reason", what, "bytes", *(["of all"] if found else [])]
-    return table(head, rows, caption=caption, numbers=range(1, len(head)), bars=bars)
-
-
-def _sources(sources: Sequence[Values]) -> str:
-    kept = sorted(
-        (source for source in map(_documents, sources) if source["bytes"]),
-        key=lambda source: (-source["bytes"], source["repository"]),
-    )
-    if not kept:
-        return ""
-    rows, bars = [], []
-    for source in kept[:MAX_SOURCES]:
-        splits, license_ = source["splits"], source["license"] or "not known"
-        amounts = [f"{source['files']:,}", short_bytes(source["bytes"])]
-        rows.append([source["repository"], license_, ", ".join(splits), *amounts])
-        bars.append(
-            (splits[0] if len(splits) == 1 else "mixed", source["bytes"] / kept[0]["bytes"])
-        )
-    if rest := kept[MAX_SOURCES:]:
-        files, num_bytes = (sum(s[key] for s in rest) for key in ("files", "bytes"))
-        rows.append([f"{len(rest):,} more", "", "", f"{files:,}", short_bytes(num_bytes)])
-        bars.append(("mixed", min(1.0, num_bytes / kept[0]["bytes"])))
-    shown = ["train", "validation", "test", *(["mixed"] if "mixed" in dict(bars) else [])]
-    key = "".join(f'<span><i class="{split}"></i>{split}</span>' for split in shown)
-    by_repository = table(
-        ["repository", "license", "split", "documents", "bytes"],
-        rows,
-        numbers=(3, 4),
-        bars=bars,
-        optional=(1, 3),
-    )
-    return f'<h3>By repository</h3><div class="key">{key}</div>{by_repository}'
-
-
-def _documents(source: Values) -> Values:
-    """A source; where its rows were functions, with those in the place of files."""
-    functions = {"files": source.get("functions", 0), "bytes": source.get("function_bytes", 0)}
-    return {**source, **functions} if source.get("functions_found") else source
-
-
-def _recipe_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return f"<pre><code>{escape(text)}</code></pre>"
-
-
-def _stages(stages: Mapping[str, Values]) -> str:
-    if not stages:
-        return ""
-    in_order = sorted(stages.items(), key=lambda item: item[1]["finished"])
-    rows = []
-    for name, stage in in_order:
-        num_bytes = sum(output["num_bytes"] for output in stage["outputs"].values())
-        rows.append(
-            [
-                name,
-                short_seconds(stage["seconds"]),
-                f"{len(stage['outputs']):,}",
-                short_bytes(num_bytes),
-                stage["finished"].replace("T", " ").replace("Z", " UTC"),
-            ]
-        )
-    head = ["stage", "time", "files", "bytes", "finished"]
-    made = table(head, rows, caption="What made what", numbers=(1, 2, 3))
     _, last = in_order[-1]
     versions = [[package, version] for package, version in sorted(last["versions"].items())]
     if last.get("git_commit"):
         versions.append(["git commit", last["git_commit"]])
-    made_with = table(["package", "version"], versions, caption="Made with")
-    return (
-        f'<div class="two"><div class="card scroll">{made}</div>'
-        f'<div class="card scroll">{made_with}</div></div>'
+    head = ["stage", "time", "files", "bytes", "finished"]
+    body: Markup = macros(_TEMPLATE).stages(
+        Table(head, rows, caption="Stages", numbers=(1, 2, 3)),
+        Table(["package", "version"], versions, caption="Versions"),
     )
+    return body

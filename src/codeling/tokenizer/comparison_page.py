@@ -1,36 +1,33 @@
-"""The same code, cut by several tokenizers, as one self-contained HTML page.
+"""An HTML page that shows the same code split by several tokenizers.
 
-Every token is a coloured span, its neighbour in another colour; hovering says its bytes and id.
-White space is visible. Everything shown is escaped, nothing is loaded from elsewhere and no
-script runs. This module must not know how the figures were measured.
+Every token is a coloured span; hovering shows its bytes and its id. White space is visible. This
+module must not know how the figures were measured.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
 
-from codeling.report.page import escape, frame, table
+from codeling.report.page import Section, frame, macros
 from codeling.tokenizer.measure import Measured, Peer
 from codeling.tokenizer.tokenizer import token_bytes
 
 MAX_SHOWN_LINES = 60
 
-_COLOURS = 6
-_STYLE = """<style>
-pre.cut { line-height: 1.75; overflow-x: auto; }
-pre.cut span { border-radius: 3px; padding: 1.5px 0; color: light-dark(#1d1f21, #e6e6e3); }
-pre.cut i { font-style: normal; opacity: .35; }
-pre.cut span:hover { outline: 2px solid currentColor; }
-.t0 { background: light-dark(#cfe6ff, #17405f); } .t1 { background: light-dark(#ffe2b8, #5b3d0b); }
-.t2 { background: light-dark(#d4f1cf, #1f4a23); } .t3 { background: light-dark(#f7d3e6, #56233f); }
-.t4 { background: light-dark(#e2dbfb, #3b3066); } .t5 { background: light-dark(#f3efa9, #494508); }
-</style>"""
-
 COLUMNS = (
-    "tokenizer", "entries", "bytes a token", "tokens a line", "lossless", "MB/s",
+    "tokenizer", "entries", "bytes per token", "tokens per line", "lossless", "MB/s",
     "after newline", "indented", "healed",
 )  # fmt: skip
 
+_TEMPLATE = Path(__file__).with_name("comparison.html")
+_NUM_COLOURS = 6
+_SYMBOLS = {" ": ("·", ""), "\t": ("→", "\t"), "\n": ("↵", "\n"), "\r": ("␍", "")}
 
-def row(measured: Measured) -> list[str]:
+_Part = tuple[str, str]
+"""A symbol for a character that draws nothing, or "", and the text after it."""
+
+
+def figures_row(measured: Measured) -> list[str]:
     """The figures of one tokenizer in the order of :data:`COLUMNS`."""
     return [
         measured.name,
@@ -45,59 +42,58 @@ def row(measured: Measured) -> list[str]:
     ]
 
 
-def comparison(
+def comparison_page(
     peers: Sequence[Peer], figures: Sequence[Measured], name: str, text: str, corpus: str
 ) -> str:
-    """The page: the table of ``figures`` over ``corpus``, then ``text``, a file called ``name``,
-    as each of ``peers`` cuts it.
+    """The page as HTML: a table of ``figures``, then ``text`` split by each of ``peers``.
+
+    ``corpus`` describes what the figures were measured on; ``name`` is the file name of ``text``,
+    of which :data:`MAX_SHOWN_LINES` lines are shown.
     """
     lines = text.splitlines(keepends=True)
     shown = "".join(lines[:MAX_SHOWN_LINES])
-    rest = f", its first {MAX_SHOWN_LINES} lines" if len(lines) > MAX_SHOWN_LINES else ""
-    figures_table = table(COLUMNS, [row(each) for each in figures], numbers=range(1, len(COLUMNS)))
-    explained = (
-        "<p>Lossless: files that come back byte for byte. MB/s: the tokenizers library on one "
-        "thread. After newline, indented: prompts that end before a line, and behind its "
-        "indentation, and have the ids that the whole file begins with. Healed: those prompts, "
-        "their last tokens taken off where a longer one may stand.</p>"
-    )
-    sections = [("figures", "Figures", _STYLE + figures_table + explained)]
+    part = f"the first {MAX_SHOWN_LINES} lines of " if len(lines) > MAX_SHOWN_LINES else ""
+    template = macros(_TEMPLATE)
+    rows = [figures_row(measured) for measured in figures]
+    sections = [Section("figures", "Figures", template.figures(COLUMNS, rows))]
     for number, peer in enumerate(peers):
         ids = peer.encode(shown)
-        cut = "".join(_spans(ids, token_bytes(peer.core)))
+        spans = _spans(ids, token_bytes(peer.core))
         title = f"{peer.name}: {len(ids):,} tokens"
-        sections.append((f"cut-{number}", title, f'<pre class="cut">{cut}</pre>'))
+        sections.append(Section(f"cut-{number}", title, template.tokens(spans)))
     return frame(
         kind="comparison of tokenizers",
         name=corpus,
-        summary=f"Below the figures: {name}{rest}. A colour is a token; hovering says its bytes "
-        "and its id.",
+        summary=f"Below the figures: {part}{name}. Each colour is one token; hover over a token to "
+        "see its bytes and its id.",
         sections=sections,
     )
 
 
-def _spans(ids: Sequence[int], table: Sequence[bytes]) -> Iterator[str]:
-    """A span a token; tokens that divide a character share one."""
-    waiting: list[int] = []
-    for number, i in enumerate(ids):
-        waiting.append(i)
-        data = b"".join(table[each] for each in waiting)
+def _spans(ids: Sequence[int], pieces: Sequence[bytes]) -> Iterator[tuple[str, str, list[_Part]]]:
+    """(colour class, hover text, parts) of each token.
+
+    Tokens that share the bytes of one character share one span.
+    """
+    pending: list[int] = []
+    for number, token in enumerate(ids):
+        pending.append(token)
+        data = b"".join(pieces[each] for each in pending)
         try:
             text = data.decode()
         except UnicodeDecodeError:
             if number + 1 < len(ids):
                 continue
             text = data.decode(errors="replace")
-        title = " ".join(f"{table[each]!r} ({each})"[1:] for each in waiting)
-        kind = f"t{number % _COLOURS}"
-        yield f'<span class="{kind}" title="{escape(title)}">{_visible(text)}</span>'
-        waiting = []
+        title = " ".join(f"{pieces[each]!r} ({each})"[1:] for each in pending)
+        yield f"t{number % _NUM_COLOURS}", title, list(_parts(text))
+        pending = []
 
 
-def _visible(text: str) -> str:
-    """White space with a sign of its own; characters that draw nothing by their number."""
-    signs = {" ": "<i>·</i>", "\t": "<i>→</i>\t", "\n": "<i>↵</i>\n", "\r": "<i>␍</i>"}
-    return "".join(
-        signs.get(each) or (escape(each) if each.isprintable() else f"<i>U+{ord(each):04X}</i>")
-        for each in text
-    )
+def _parts(text: str) -> Iterator[_Part]:
+    """``text`` with a symbol for each character that draws nothing."""
+    for is_drawn, group in groupby(text, lambda each: each.isprintable() and each != " "):
+        if is_drawn:
+            yield "", "".join(group)
+        else:
+            yield from (_SYMBOLS.get(each, (f"U+{ord(each):04X}", "")) for each in group)
