@@ -26,12 +26,12 @@ import numpy as np
 import pyarrow as pa
 from tree_sitter import Node, Parser
 
+from codeling import source_text
 from codeling.cores import usable_cores
 from codeling.corpus.build.executor import Executor
 from codeling.corpus.build.tasks import CHOSEN_SCHEMA, work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.extract import LANGUAGE, tokenize_docstring
-from codeling.corpus.filters import rules
 from codeling.corpus.filters.opt_out import OptOut
 from codeling.corpus.sources.files import SourceFile, list_files
 from codeling.corpus.sources.partitions import Partition, partitions
@@ -168,8 +168,8 @@ def chosen_files(num_bytes: int) -> list[SourceFile]:
     found = []
     for file in listed[::every]:
         try:
-            rules.decode(Path(file.location).read_bytes())
-        except (OSError, rules.UndecodableError):
+            source_text.decode(Path(file.location).read_bytes())
+        except (OSError, source_text.UndecodableError):
             continue
         found.append(file)
     return found
@@ -180,7 +180,7 @@ def over(files: list[SourceFile], work: Callable[[str], object]) -> Callable[[],
 
     def loop() -> None:
         for file in files:
-            work(rules.decode(Path(file.location).read_bytes()))
+            work(source_text.decode(Path(file.location).read_bytes()))
 
     return loop
 
@@ -234,7 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Executor() as executor:
         ours = Ours(files, Path(folder), executor)
         ours()
-        texts = (rules.decode(Path(file.location).read_bytes()) for file in files)
+        texts = (source_text.decode(Path(file.location).read_bytes()) for file in files)
         theirs = [record for text in texts for record in plain_records(text)]
         found = list(ours.records())
         assert len(found) == len(theirs), "both ways find the same functions"

@@ -21,7 +21,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from codeling.corpus.lexemes import LITERALS
+from codeling.corpus.decontamination.token_hashes import LITERALS
 from codeling.corpus.redaction.redact import KINDS, findings, redact
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

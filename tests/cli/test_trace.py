@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from codeling.cli.source_file import read_source
 from codeling.cli.trace import trace
 from codeling.errors import InputError
 from codeling.provenance.index import build
@@ -88,6 +89,17 @@ def test_nothing_found(app: typer.Typer, run_folder: Path) -> None:
 
 def test_bytes_that_are_no_utf_8(app: typer.Typer, run_folder: Path) -> None:
     result = CliRunner().invoke(app, [str(run_folder), "--json"], input=b"\xff\xfe" + TEXT.encode())
+    assert json.loads(result.stdout)["matches"]
+
+
+def test_a_file_is_decoded_by_its_declared_encoding(
+    app: typer.Typer, run_folder: Path, tmp_path: Path
+) -> None:
+    text = "# coding: cp1251\n" + TEXT + "# привет\n"
+    file = tmp_path / "file.py"
+    file.write_bytes(text.encode("cp1251"))
+    assert read_source(str(file), replace_undecodable=True) == (str(file), text)
+    result = CliRunner().invoke(app, [str(run_folder), str(file), "--json"])
     assert json.loads(result.stdout)["matches"]
 
 

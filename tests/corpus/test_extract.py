@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tree_sitter import Node, Parser, Query, QueryCursor
 
-from codeling.corpus.extract import LANGUAGE, Switches, extract, tokenize_docstring
+from codeling.corpus.extract import LANGUAGE, ExtractionOptions, extract, tokenize_docstring
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "codesearchnet"
 
@@ -120,11 +120,11 @@ def test_each_switch_changes_what_it_says_and_nothing_else() -> None:
         "class A:\n    def g(self): return '# not a comment'\n"
     )
     f, g = extract(text)
-    assert [found.name for found in extract(text, Switches(methods=False))] == ["f"]
-    assert extract(text, Switches(methods=False)) == [f]
-    short = extract(text, Switches(docstring_summary=True))
+    assert [found.name for found in extract(text, ExtractionOptions(methods=False))] == ["f"]
+    assert extract(text, ExtractionOptions(methods=False)) == [f]
+    short = extract(text, ExtractionOptions(docstring_summary=True))
     assert short == [dataclasses.replace(f, docstring="One two."), g]
-    bare = extract(text, Switches(comment_tokens=False))
+    bare = extract(text, ExtractionOptions(comment_tokens=False))
     assert bare == [dataclasses.replace(f, tokens=[t for t in f.tokens if "#" not in t]), g]
     assert g.tokens[-1] == "'# not a comment'"
     assert len(f.tokens) - len(bare[0].tokens) == 2

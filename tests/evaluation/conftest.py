@@ -14,7 +14,7 @@ from codeling.evaluation.data.problems import ProblemSet, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox, Verdict
 from codeling.generation.engine import Engine
 from codeling.generation.request import Completion, SamplingParams
-from codeling.generation.text.decoding import Output
+from codeling.generation.text.decoding import CompletionText
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -65,7 +65,7 @@ class Scripted(Engine):
         self, prompt: str, suffix: str | None, number: int, settings: SamplingParams
     ) -> Completion:
         ends = tuple(settings.script_ends)
-        output = Output(prompt, settings.stops, settings.stop_at_block_end, ends)
+        output = CompletionText(prompt, settings.stops, settings.stop_at_block_end, ends)
         output.feed(self.says(prompt, suffix, number).encode())
         if output.finish_reason is None:
             output.finish("end_of_text")

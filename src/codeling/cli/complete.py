@@ -74,11 +74,12 @@ def complete(
     import sys
     from dataclasses import asdict
 
+    from codeling.cli.source_file import read_source
     from codeling.errors import UsageError
 
     if (prompt is None) == (file is None):
         raise UsageError('give either --prompt TEXT or a FILE (or "-" for standard input)')
-    text = _read(file) if file is not None else prompt or ""
+    text = read_source(file)[1] if file is not None else prompt or ""
 
     from codeling.generation.engine import Engine
     from codeling.generation.request import SamplingKwargs
@@ -124,29 +125,6 @@ def complete(
         place = f'--prompt "{prompt}"' if prompt and "\n" not in prompt else file or "-"
         command = f"codeling complete {model} {place} | codeling trace {model}"
         typer.secho(f"next: {command}   (where it may come from)", err=True, dim=True)
-
-
-def _read(file: str) -> str:
-    """The text of a file, or of standard input for ``-``, decoded as Python is (PEP 263).
-
-    :raises InputError: it cannot be read, or is no text in the encoding it declares.
-    """
-    import io
-    import sys
-    import tokenize
-
-    from codeling.errors import InputError
-
-    name = "standard input" if file == "-" else file
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror})") from error
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        return data.decode(encoding)
-    except (SyntaxError, ValueError, LookupError) as error:
-        raise InputError(f"{name}: not Python text ({error})") from error
 
 
 def _show_prompt(prompt: str | None) -> None:

@@ -24,10 +24,11 @@ def trace(
     import sys
     from dataclasses import asdict
 
+    from codeling.cli.source_file import read_source
     from codeling.provenance.index import Index
 
     index = Index.load(_provenance_folder(model))
-    name, text = read_text(file)
+    name, text = read_source(file, replace_undecodable=True)
     matches = index.trace(text, limit=limit)
     if as_json:
         answer = {"text": name, "matches": [asdict(match) for match in matches]}
@@ -76,21 +77,3 @@ def _provenance_folder(model: Path) -> Path:
     raise InputError(
         f"{model}: no provenance index in it; give a run folder that `codeling run` has finished"
     )
-
-
-def read_text(file: str) -> tuple[str, str]:
-    """Name and text of a file, or of standard input for ``-``; bytes that are no UTF-8 become
-    U+FFFD.
-
-    :raises InputError: the file cannot be read.
-    """
-    import sys
-
-    from codeling.errors import InputError
-
-    if file == "-":
-        return "standard input", sys.stdin.buffer.read().decode("utf-8", errors="replace")
-    try:
-        return file, Path(file).read_bytes().decode("utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from error

@@ -57,7 +57,7 @@ _DOC_TOKENS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Switches:
+class ExtractionOptions:
     """What the rows hold; as they are, CodeSearchNet's published ones."""
 
     methods: bool = True
@@ -68,7 +68,7 @@ class Switches:
     """Comments are among the tokens of the code."""
 
 
-PUBLISHED = Switches()
+PUBLISHED = ExtractionOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Function:
     """The body begins with ``pass`` or ``raise``: CodeSearchNet leaves it out."""
 
 
-def extract(text: str, switches: Switches = PUBLISHED) -> list[Function]:
+def extract(text: str, switches: ExtractionOptions = PUBLISHED) -> list[Function]:
     """The functions of a module in the order of their place, empty where there are none."""
     source = text.encode()
     root = Parser(LANGUAGE).parse(source).root_node
@@ -131,7 +131,7 @@ def _undecorated(node: Node) -> Node:
     return node.child_by_field_name("definition") or node
 
 
-def _function(node: Node, scope: str, source: bytes, switches: Switches) -> Function:
+def _function(node: Node, scope: str, source: bytes, switches: ExtractionOptions) -> Function:
     name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
     statements = body.named_children if body is not None else []
     documentation = _docstring_node(statements)

@@ -32,7 +32,7 @@ from codeling.errors import TokenizerError, UsageError
 from codeling.generation.cycles import Cycles
 from codeling.generation.request import Completion, SamplingKwargs, SamplingParams
 from codeling.generation.sampling import sample
-from codeling.generation.text.decoding import Output
+from codeling.generation.text.decoding import CompletionText
 from codeling.model import weights
 from codeling.model.cache import KeyValueCache
 from codeling.model.gpt2 import GPT2
@@ -195,7 +195,7 @@ class Engine:
         self, prompt: str, suffix: str | None, settings: SamplingParams, number: int
     ) -> "_Row":
         healed = self.prepare(prompt, suffix, settings.max_new_tokens)
-        output = Output(
+        output = CompletionText(
             prompt, settings.stops, settings.stop_at_block_end, tuple(settings.script_ends)
         )
         cycles = Cycles(healed.ids, settings.max_repeats) if settings.max_repeats else None
@@ -318,7 +318,12 @@ class _Row:
     """One sample being decoded."""
 
     def __init__(
-        self, prompt: Healed, number: int, infilling: bool, output: Output, cycles: Cycles | None
+        self,
+        prompt: Healed,
+        number: int,
+        infilling: bool,
+        output: CompletionText,
+        cycles: Cycles | None,
     ) -> None:
         self.tokens = list(prompt.ids)
         self.num_prompt = len(self.tokens)

@@ -16,10 +16,11 @@ are for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from codeling.ngrams import WORD_BASE, span_hashes
 
 K = 12
 """Marks of one fingerprint."""
@@ -58,42 +59,6 @@ def _byte_classes() -> U8:
 
 
 _CLASSES = _byte_classes()
-_BYTE_BASE = np.uint64(0x9E3779B97F4A7C15)
-_MARK_BASE = np.uint64(0xD1342543DE82EF95)
-
-
-def _powers(base: np.uint64, count: int) -> U64:
-    """``base ** i`` modulo 2⁶⁴ for ``i`` below ``count``."""
-    factors = np.full(count, base, np.uint64)
-    factors[:1] = 1
-    powers: U64 = np.multiply.accumulate(factors)
-    return powers
-
-
-def _inverse(base: np.uint64) -> np.uint64:
-    inverse: np.uint64 = np.uint64(pow(int(base), -1, 1 << 64))
-    return inverse
-
-
-def _mix(values: U64) -> U64:
-    """The finalizer of splitmix64 (Steele, Lea, Flood 2014): every bit depends on every bit."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: U64 = values ^ (values >> np.uint64(31))
-    return mixed
-
-
-def _span_hashes(values: NDArray[Any], base: np.uint64, starts: I64, ends: I64) -> U64:
-    """Polynomial hash of ``values[start:end]`` for every span, modulo 2⁶⁴, then mixed.
-
-    The sum over ``values[i] * base**-i`` runs once over all; a span is a difference of two of
-    its terms, scaled by ``base**end``, so equal spans have equal hashes wherever they stand.
-    """
-    sums = np.zeros(len(values) + 1, np.uint64)
-    terms = values.astype(np.uint64) + np.uint64(1)
-    np.cumsum(terms * _powers(_inverse(base), len(values)), out=sums[1:])
-    scale = _powers(base, len(values) + 1)
-    return _mix((sums[ends] - sums[starts]) * scale[ends])
 
 
 def cut_texts(texts: Sequence[str]) -> Cut:
@@ -115,7 +80,7 @@ def cut_texts(texts: Sequence[str]) -> Cut:
     ends = starts + 1
     word_ends = np.flatnonzero(word[:-1] & ~word[1:]) + 1
     ends[word[starts]] = word_ends
-    marks = _span_hashes(data, _BYTE_BASE, starts, ends)
+    marks = span_hashes(data, starts, ends)
 
     feeds = np.flatnonzero(data[:-1] == 10)
     mark_offsets = np.searchsorted(starts, begins)
@@ -140,7 +105,7 @@ def winnow(marks: U64, offsets: I64) -> tuple[U64, U64]:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
     first = np.arange(len(marks) - K + 1)
     low = np.uint64(0xFFFFFFFF)
-    hashes = _span_hashes(marks, _MARK_BASE, first, first + K) & ~low
+    hashes = span_hashes(marks, first, first + K, WORD_BASE) & ~low
     keys = hashes | (low - first.astype(np.uint64))
     least, width = keys, 1
     while width < WINDOW:

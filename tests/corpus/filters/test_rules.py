@@ -14,48 +14,6 @@ from codeling.recipe import CorpusRecipe, parse_recipe
 RECIPE = CorpusRecipe()
 
 
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        (b"x = 1\r\ny = 2\rz = 3\n", "x = 1\ny = 2\nz = 3\n"),
-        (b"\xef\xbb\xbfx = 1\n", "x = 1\n"),
-        ("# coding: latin-1\ns = 'é'\n".encode("latin-1"), "# coding: latin-1\ns = 'é'\n"),
-        ("#!/bin/x\n# vim: fileencoding=cp1251\nя = 1\n".encode("cp1251"),
-         "#!/bin/x\n# vim: fileencoding=cp1251\nя = 1\n"),
-        (b"", ""),
-    ],
-)  # fmt: skip
-def test_decodes_as_python_does(data: bytes, text: str) -> None:
-    assert rules.decode(data) == text
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"x = 1\0\n", "nul_bytes"),
-        ("x = 1\n".encode("utf-16"), "nul_bytes"),
-        (b"s = '\xe9'\n", "wrong_encoding"),
-        (b"# coding: no-such-codec\n", "wrong_encoding"),
-        (b"# coding: rot13\nk = 1\n", "wrong_encoding"),
-        (b"\xef\xbb\xbf# coding: latin-1\n", "wrong_encoding"),
-        (b"# coding: unicode_escape\ns = '\\ud800'\n", "wrong_encoding"),
-    ],
-)
-def test_what_is_no_text_has_a_reason(data: bytes, reason: str) -> None:
-    with pytest.raises(rules.UndecodableError, match=f"^{reason}$"):
-        rules.decode(data)
-
-
-@given(st.binary(max_size=80))
-def test_decode_raises_nothing_else(data: bytes) -> None:
-    try:
-        text = rules.decode(data)
-    except rules.UndecodableError as error:
-        assert str(error) in {"nul_bytes", "wrong_encoding"}  # noqa: PT017
-    else:
-        assert "\r" not in text
-
-
 @given(st.text(max_size=60))
 def test_alphanumerics_are_those_of_str(text: str) -> None:
     assert rules.alphanumerics(text) == sum(c.isalnum() for c in text)
@@ -132,7 +90,7 @@ def test_a_random_drop_takes_its_share_and_knows_no_order() -> None:
     other = CorpusRecipe(no_code_probability=0.7, seed=1)
     assert [rules.no_code(text, other) for text in texts] != list(first.values())
     draws = [
-        [rules.drawn(text, recipe, purpose) for text in texts]
+        [rules.sampling_fraction(text, recipe, purpose) for text in texts]
         for purpose in ("no_code", "config_or_test")
     ]
     assert abs(np.asarray(np.corrcoef(draws))[0, 1]) < 0.1

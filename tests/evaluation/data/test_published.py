@@ -13,7 +13,7 @@ from codeling.evaluation.data.problems import Problem, read_problems
 from codeling.evaluation.sandbox import Sandbox
 from codeling.evaluation.suites.functional import PASSED, judge_references
 from codeling.evaluation.suites.registry import suite
-from codeling.generation.text.decoding import Output
+from codeling.generation.text.decoding import CompletionText
 
 FOLDER = os.environ.get("CODELING_DATA", "")
 pytestmark = [
@@ -44,7 +44,7 @@ def test_an_answer_ends_where_the_reference_does(name: str) -> None:
     wrong = []
     for problem in problems(name):
         for reference in problem.references:
-            output = Output(problem.prompt, (), True, problem.script_ends)
+            output = CompletionText(problem.prompt, (), True, problem.script_ends)
             output.feed((reference + AFTER).encode())
             if output.text.rstrip() != reference.rstrip():
                 wrong.append(problem.task_id)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeling.generation.text.decoding import Output, PartialText, StopStrings
+from codeling.generation.text.decoding import CompletionText, StopStringFilter, Utf8Decoder
 
 
 def split_at(data: st.DataObject, size: int) -> list[tuple[int, int]]:
@@ -17,7 +17,7 @@ def split_at(data: st.DataObject, size: int) -> list[tuple[int, int]]:
 def test_partial_text_is_the_decoded_whole_but_for_an_unfinished_end(
     raw: bytes, data: st.DataObject
 ) -> None:
-    machine = PartialText()
+    machine = Utf8Decoder()
     text = "".join(machine.feed(raw[a:b]) for a, b in split_at(data, len(raw)))
     whole = raw.decode("utf-8", errors="replace")
     assert whole.startswith(text)
@@ -29,7 +29,7 @@ def test_partial_text_is_the_decoded_whole_but_for_an_unfinished_end(
 @given(st.text(), st.data())
 def test_whole_characters_are_never_held_back(text: str, data: st.DataObject) -> None:
     raw = text.encode()
-    machine = PartialText()
+    machine = Utf8Decoder()
     assert "".join(machine.feed(raw[a:b]) for a, b in split_at(data, len(raw))) == text
 
 
@@ -52,7 +52,7 @@ def test_stop_strings_equal_their_twin_however_cut(
     text: str, stops: list[str], data: st.DataObject
 ) -> None:
     expected, found = cut_at_stop(text, stops)
-    machine = StopStrings(stops)
+    machine = StopStringFilter(stops)
     shown = ""
     for start, end in split_at(data, len(text)):
         shown += machine.feed(text[start:end])
@@ -62,7 +62,7 @@ def test_stop_strings_equal_their_twin_however_cut(
 
 
 def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
-    machine = StopStrings(["\ndef", "###"])
+    machine = StopStringFilter(["\ndef", "###"])
     assert machine.feed("x = 1") == "x = 1"
     assert machine.feed("\nd") == ""
     assert machine.feed("one") == "\ndone"
@@ -85,7 +85,7 @@ def test_output_names_what_came_first_however_cut(
 ) -> None:
     raw = "    return 'é'\n\n\ndef f(): pass\nne".encode()
     for size in (1, 2, 3, len(raw)):
-        output = Output("def g():\n", stops, at_block_end)
+        output = CompletionText("def g():\n", stops, at_block_end)
         shown = ""
         for start in range(0, len(raw), size):
             if output.finish_reason is None:

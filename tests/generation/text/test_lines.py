@@ -2,11 +2,11 @@
 
 import pytest
 
-from codeling.generation.text.lines import Line
+from codeling.generation.text.lines import LogicalLine
 
 
-def at_end(text: str) -> Line:
-    line = Line()
+def at_end(text: str) -> LogicalLine:
+    line = LogicalLine()
     line.read(text)
     return line
 

@@ -45,7 +45,7 @@ class Assembly(AbstractContextManager["Assembly"]):
 
     def __init__(self, folder: Path, work_folder: Path, counts: Counts) -> None:
         self._folder, self._work, self._counts = folder, work_folder, counts
-        self._seen = exact.Seen()
+        self._seen = exact.DigestSet()
         self._stack = ExitStack()
         self._writers: dict[tuple[str, str], PartWriter] = {}
 

@@ -20,16 +20,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from codeling import source_text
 from codeling.corpus import document
 from codeling.corpus.build.row_writer import RowWriter, placed
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.decontamination.decontaminate import Contamination
 from codeling.corpus.dedup import exact, minhash
-from codeling.corpus.extract import Function, Switches, extract
+from codeling.corpus.extract import ExtractionOptions, Function, extract
 from codeling.corpus.filters import keywords, rules
 from codeling.corpus.filters.language import parses_as_python3
 from codeling.corpus.filters.opt_out import OptOut
-from codeling.corpus.filters.subsample import drawn
+from codeling.corpus.filters.subsample import is_sampled
 from codeling.corpus.readers.items import OutsideSlice, RawDocument, items, place
 from codeling.corpus.redaction.redact import redact
 from codeling.corpus.sources.partitions import Partition
@@ -199,7 +200,7 @@ def judge(item: RawDocument, partition: Partition, context: BuildContext) -> tup
         return SurveyRow("opted_out"), ""
     if partition.shard is not None and verdict.reason is None:
         weight = recipe.sources[partition.shard.source].weight
-        if not drawn(recipe.seed, f"{partition.shard.name}:{item.row}", weight):
+        if not is_sampled(recipe.seed, f"{partition.shard.name}:{item.row}", weight):
             return SurveyRow("not_drawn"), ""
     if verdict.reason is None:
         of_its_own = partition.shard is None or item.path != place(partition, item)
@@ -233,8 +234,8 @@ def text_of(item: RawDocument) -> str | None:
     """The document's text, or None with its drop reason set."""
     if item.reason is None and isinstance(item.data, bytes):
         try:
-            return rules.decode(item.data)
-        except rules.UndecodableError as error:
+            return source_text.decode(item.data)
+        except source_text.UndecodableError as error:
             item.reason = str(error)
     return item.data if item.reason is None and isinstance(item.data, str) else None
 
@@ -308,8 +309,8 @@ def redacted_function(function: Function, text: str, recipe: CorpusRecipe) -> Fu
     )
 
 
-def _switches(recipe: CorpusRecipe) -> Switches:
-    return Switches(recipe.methods, recipe.docstring_summary, recipe.comment_tokens)
+def _switches(recipe: CorpusRecipe) -> ExtractionOptions:
+    return ExtractionOptions(recipe.methods, recipe.docstring_summary, recipe.comment_tokens)
 
 
 def _file_row(item: RawDocument, text: str, size: int, choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ solutions as substrings (``bigcode-dataset/decontamination``), GPT-3 for 13 word
 
 ``code``
     :data:`CODE_TOKENS` tokens in a row of the prompt's code and a solution. Layout counts as
-    nothing (see :mod:`codeling.corpus.lexemes`), and variables, parameters and functions may
-    have other names, each replaced throughout ("parameterized matching", Baker 1993). Keywords,
-    attributes, numbers and strings have to be the same.
+    nothing (see :mod:`codeling.corpus.decontamination.token_hashes`), and variables, parameters
+    and functions may have other names, each replaced throughout ("parameterized matching",
+    Baker 1993). Keywords, attributes, numbers and strings have to be the same.
 ``function``
     The beginning of a function, up to as many tokens, of at least :data:`FUNCTION_TOKENS` where
     it is shorter: as before, but its own name has to be the same, too.
@@ -31,8 +31,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeling.corpus.decontamination.problem_sets import Problem
-from codeling.corpus.dedup.minhash import mix
-from codeling.corpus.lexemes import LITERALS, Tokens, Words, is_triple, tokens, word_hash, words
+from codeling.corpus.decontamination.token_hashes import (
+    LITERALS,
+    HashedTokens,
+    HashedWords,
+    hash_tokens,
+    hash_words,
+    is_triple,
+    word_hash,
+)
+from codeling.ngrams import WORD_BASE, gram_hashes, mix
 
 CODE_TOKENS = 24
 """Five or six lines. At 20 one in 250 files of installed packages holds such a run by chance,
@@ -83,13 +91,15 @@ class Contamination:
         """The problems that each of N texts holds, one hit a problem and way, in their order."""
         found: list[dict[tuple[int, str], list[int]]] = [{} for _ in texts]
 
-        def note(cut: Words, start: int, length: int, way: str, numbers: Iterable[int]) -> None:
+        def note(
+            cut: HashedWords, start: int, length: int, way: str, numbers: Iterable[int]
+        ) -> None:
             first_line, last_line = cut.line(start), cut.line(start + length - 1)
             for number in numbers:
                 lines = found[cut.owners[start]].setdefault((number, way), [first_line, 0])
                 lines[1] = max(lines[1], last_line)
 
-        cut = tokens(texts)
+        cut = hash_tokens(texts)
         starts = np.flatnonzero(self._masked.among(_masked(cut)))
         for start, run in zip(starts, _renamed(cut, starts, CODE_TOKENS).tolist(), strict=True):
             if run in self._code:
@@ -102,7 +112,7 @@ class Contamination:
                     at = np.array([start])
                     if int(_renamed(cut, at, length, skip=2)[0]) == wanted:
                         note(cut, int(start), length, "function", [number])
-        said = words(texts)
+        said = hash_words(texts)
         runs = _runs(said.hashes, said.owners, PROSE_WORDS)
         for start in np.flatnonzero(self._prose_runs.among(runs)):
             note(said, int(start), PROSE_WORDS, "prose", self._prose[int(runs[start])])
@@ -155,7 +165,7 @@ def _code(
     for number, problem in enumerate(problems):
         texts += [problem.prompt + solution for solution in problem.solutions]
         numbers += [number] * len(problem.solutions)
-    cut = tokens(texts)
+    cut = hash_tokens(texts)
     masked = _masked(cut)
     starts = np.array([s for s in np.flatnonzero(masked).tolist() if _is_telling(cut, s)], np.int64)
     renamed = _renamed(cut, starts, CODE_TOKENS)
@@ -175,7 +185,7 @@ def _code(
     return runs, functions
 
 
-def _is_telling(cut: Tokens, start: int) -> bool:
+def _is_telling(cut: HashedTokens, start: int) -> bool:
     """Whether a run has CODE_DISTINCT different keywords, operators, builtins, attributes."""
     run = slice(start, start + CODE_TOKENS)
     return len(np.unique(cut.hashes[run][~(cut.is_name[run] | cut.is_data[run])])) >= CODE_DISTINCT
@@ -188,7 +198,7 @@ def _prose(problems: Sequence[Problem]) -> list[tuple[int, int]]:
         for number, problem in enumerate(problems)
         for part in _prose_of(problem.prompt)
     ]
-    cut = words([part for part, _ in parts])
+    cut = hash_words([part for part, _ in parts])
     runs = _runs(cut.hashes, cut.owners, PROSE_WORDS).tolist()
     spelled = [word for part, _ in parts for word in _WORD.findall(part.lower())]
     found = []
@@ -199,7 +209,7 @@ def _prose(problems: Sequence[Problem]) -> list[tuple[int, int]]:
     return found
 
 
-def _masked(cut: Tokens) -> U64:
+def _masked(cut: HashedTokens) -> U64:
     """Hash of the CODE_TOKENS tokens from each one on, (T,), all names being one."""
     return _runs(np.where(cut.is_name, _NAME, cut.hashes), cut.owners, CODE_TOKENS)
 
@@ -209,15 +219,13 @@ def _runs(codes: U64, owners: I64, length: int) -> U64:
     hashes = np.zeros(len(codes), np.uint64)
     count = len(codes) - length + 1
     if count > 0:
-        total = codes[:count].copy()
-        for position in range(1, length):
-            total = total * _BASE + codes[position : count + position]
         whole = owners[:count] == owners[length - 1 :]
-        hashes[:count] = np.where(whole, mix(total) | np.uint64(1), 0)
+        grams = gram_hashes(codes, length)
+        hashes[:count] = np.where(whole, grams | np.uint64(1), 0)
     return hashes
 
 
-def _renamed(cut: Tokens, starts: I64, length: int, skip: int = 0) -> U64:
+def _renamed(cut: HashedTokens, starts: I64, length: int, skip: int = 0) -> U64:
     """Hash of ``length`` tokens from each of ``starts`` (S,) on, names by their last use.
 
     A name counts as the distance to its last use after the start, or as new. The first
@@ -228,7 +236,7 @@ def _renamed(cut: Tokens, starts: I64, length: int, skip: int = 0) -> U64:
         at = starts + position
         known = cut.last_use[at] >= starts
         names = np.where(known, at - cut.last_use[at], 0).astype(np.uint64) + _NAME
-        total = mix(total * _BASE + np.where(cut.is_name[at], names, cut.hashes[at]))
+        total = mix(total * WORD_BASE + np.where(cut.is_name[at], names, cut.hashes[at]))
     return total
 
 
@@ -251,6 +259,5 @@ def _prose_of(prompt: str) -> list[str]:
 _WORD = re.compile(r"[0-9a-z\x80-\U0010ffff]+")
 _TOLD = re.compile(r"[a-z\x80-\U0010ffff]{3}")
 _LOW = np.uint64((1 << 20) - 1)
-_BASE = np.uint64(0xD1342543DE82EF95)
 _NAME = np.uint64(0x9E3779B97F4A7C15)
 _DEF = np.uint64(word_hash("def"))

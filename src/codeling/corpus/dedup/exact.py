@@ -59,7 +59,7 @@ def first_copies(
     return first, total
 
 
-class Seen:
+class DigestSet:
     """The digests met so far, 16 bytes each, in a few sorted runs."""
 
     def __init__(self) -> None:

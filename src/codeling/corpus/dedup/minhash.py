@@ -21,11 +21,12 @@ must not read files, nor know which documents are compared.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash
+
+from codeling.ngrams import WORD_BASE, gram_hashes, mix, span_hashes
 
 NGRAM_WORDS = 5
 """Words of one element of a document's set; BigCode's."""
@@ -42,10 +43,6 @@ _FINDER_SEED, _JUDGE_SEED = 0, 1
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
-
-_BYTE_BASE = np.uint64(0x9E3779B97F4A7C15)
-_WORD_BASE = np.uint64(0xD1342543DE82EF95)
-_POWERS_STEP = 1 << 20
 
 
 def sketches(texts: Sequence[str]) -> U8:
@@ -82,33 +79,7 @@ def ngrams(texts: Sequence[str]) -> tuple[U64, NDArray[np.int64]]:
     counts = np.maximum(last_words - first_words - (NGRAM_WORDS - 1), 0)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     starts = np.arange(offsets[-1]) + np.repeat(first_words - offsets[:-1], counts)
-    hashes = words[starts]
-    for position in range(1, NGRAM_WORDS):
-        hashes = hashes * _WORD_BASE + words[starts + position]
-    return mix(hashes), offsets
-
-
-def span_hashes(data: U8, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> U64:
-    """Polynomial hash of ``data[start:end]`` for every span (S,), modulo 2⁶⁴, then mixed.
-
-    The sum over ``data[i] * base**-i`` runs once over all; a span is a difference of two of
-    its terms, scaled by ``base**end``, so equal spans have equal hashes.
-    """
-    powers, inverses = _powers(-(-(len(data) + 1) // _POWERS_STEP))
-    sums = np.zeros(len(data) + 1, np.uint64)
-    np.cumsum((data.astype(np.uint64) + np.uint64(1)) * inverses[: len(data)], out=sums[1:])
-    return mix((sums[ends] - sums[starts]) * powers[ends])
-
-
-@lru_cache(maxsize=2)
-def _powers(steps: int) -> tuple[U64, U64]:
-    """``base ** i`` and ``base ** -i`` modulo 2⁶⁴ for i below ``steps`` times a million."""
-    count = steps * _POWERS_STEP
-    factors = np.full((2, count), _BYTE_BASE, np.uint64)
-    factors[1] = np.uint64(pow(int(_BYTE_BASE), -1, 1 << 64))
-    factors[:, 0] = 1
-    powers: U64 = np.multiply.accumulate(factors, axis=1)
-    return powers[0], powers[1]
+    return gram_hashes(words, NGRAM_WORDS)[starts], offsets
 
 
 def _slots(grams: U64, offsets: NDArray[np.int64], slots: int, seed: int) -> NDArray[np.uint32]:
@@ -124,17 +95,9 @@ def _band_hashes(slots: NDArray[np.uint32]) -> U64:
     bands = slots[:, : BANDS * BAND_SLOTS].reshape(-1, BANDS, BAND_SLOTS).astype(np.uint64)
     hashes = np.zeros(bands.shape[:2], np.uint64)
     for slot in range(BAND_SLOTS):
-        hashes = mix(hashes * _WORD_BASE + bands[:, :, slot])
+        hashes = mix(hashes * WORD_BASE + bands[:, :, slot])
     hashes[hashes == 0] = 1
     return hashes
-
-
-def mix(values: U64) -> U64:
-    """The finalizer of splitmix64 (Steele, Lea, Flood 2014): every bit depends on every bit."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: U64 = values ^ (values >> np.uint64(31))
-    return mixed
 
 
 def _word_bytes() -> NDArray[np.bool_]:

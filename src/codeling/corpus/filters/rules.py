@@ -6,13 +6,11 @@ repositories, splits or other documents.
 
 Sources: CodeParrot, ``examples/research_projects/codeparrot/scripts/preprocessing.py`` of
 Hugging Face transformers, after Chen et al. 2021 (Codex, section 3.1); StarCoder 2's "alpha
-filter", Lozhkov et al. 2024; Python's own rules for source encodings, PEP 263.
+filter", Lozhkov et al. 2024.
 """
 
 import hashlib
-import io
 import re
-import tokenize
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -35,34 +33,6 @@ _CONFIG_OR_TEST = ("unit tests", "test file", "configuration file")
 _SCANNED_LINES = 5
 _DUNDER = re.compile(r"__\w*__")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-
-
-class UndecodableError(ValueError):
-    """Bytes that are no Python text; its argument is the drop reason."""
-
-
-def decode(data: bytes) -> str:
-    """The text of a source file as Python itself would read it.
-
-    The encoding is that of the byte order mark or the PEP 263 cookie, else UTF-8; the mark
-    is taken off and every line end becomes ``\\n``.
-
-    :raises UndecodableError: ``nul_bytes`` (also UTF-16), ``wrong_encoding`` (an unknown one is
-        declared, or the bytes are not in it).
-    """
-    if b"\0" in data:
-        raise UndecodableError("nul_bytes")
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        text = data.decode(encoding).removeprefix("\ufeff")
-        text.encode()
-    except (SyntaxError, LookupError, ValueError) as error:
-        raise UndecodableError("wrong_encoding") from error
-    if "\0" in text:
-        raise UndecodableError("nul_bytes")
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text
 
 
 def empty(text: str, recipe: CorpusRecipe) -> str | None:
@@ -162,7 +132,7 @@ def config_or_test(text: str, recipe: CorpusRecipe) -> str | None:
     named = any(words in _head(text, _SCANNED_LINES) for words in _CONFIG_OR_TEST)
     if not (named or lowered.count("config") > limit or lowered.count("test") > limit):
         return None
-    return "config_or_test" if drawn(text, recipe, "config_or_test") < share else None
+    return "config_or_test" if sampling_fraction(text, recipe, "config_or_test") < share else None
 
 
 def no_code(text: str, recipe: CorpusRecipe) -> str | None:
@@ -176,7 +146,7 @@ def no_code(text: str, recipe: CorpusRecipe) -> str | None:
     lowered = text.lower()
     if any(word in lowered for word in ("def ", "class ", "for ", "while ")):
         return None
-    return "no_code" if drawn(text, recipe, "no_code") < share else None
+    return "no_code" if sampling_fraction(text, recipe, "no_code") < share else None
 
 
 def few_assignments(text: str, recipe: CorpusRecipe) -> str | None:
@@ -260,7 +230,7 @@ def drop_reason_unread(path: str, licence: str, recipe: CorpusRecipe) -> str | N
     return None
 
 
-def drawn(text: str, recipe: CorpusRecipe, purpose: str) -> float:
+def sampling_fraction(text: str, recipe: CorpusRecipe, purpose: str) -> float:
     """A number in [0, 1) for a text and a purpose, the same wherever and whenever it is asked.
 
     It depends on the recipe's seed and on the text without its white space alone, so that equal

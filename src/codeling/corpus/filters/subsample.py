@@ -10,7 +10,7 @@ one did. Pure functions.
 import hashlib
 
 
-def drawn(seed: int, position: str, weight: float) -> bool:
+def is_sampled(seed: int, position: str, weight: float) -> bool:
     """Whether the document at ``position`` belongs to the share ``weight``."""
     if weight >= 1:
         return True

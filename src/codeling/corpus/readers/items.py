@@ -323,7 +323,7 @@ def _of_record(
 
 
 def settled(item: RawDocument, text: str) -> str | None:
-    """``text`` as :func:`codeling.corpus.filters.rules.decode` leaves one, or None and a reason."""
+    """``text`` as :func:`codeling.source_text.decode` leaves one, or None and a reason."""
     if "\0" in text:
         item.reason = "nul_bytes"
         return None

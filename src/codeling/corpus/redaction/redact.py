@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from codeling.corpus.lexemes import LITERALS
+from codeling.corpus.decontamination.token_hashes import LITERALS
 from codeling.corpus.redaction.secrets import find_keys
 
 Kind = Literal["email", "ip_address", "key"]

@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
-from codeling.corpus.filters.subsample import drawn
+from codeling.corpus.filters.subsample import is_sampled
 from codeling.corpus.sources.licenses import license_of_folder, license_of_metadata, metadata_field
 from codeling.errors import UsageError
 from codeling.recipe import CorpusRecipe, Folder, Installed
@@ -92,7 +92,7 @@ def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
                 key = (named.rank, named.name, path)
                 if key not in found:
                     file = _stat(named, root, path, recipe, excluded)
-                    if not drawn(recipe.seed, f"{named.name}/{file.path}", source.weight):
+                    if not is_sampled(recipe.seed, f"{named.name}/{file.path}", source.weight):
                         file = replace(file, drop_reason=file.drop_reason or "not_drawn")
                     found[key] = file
     return [found[key] for key in sorted(found)]

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from codeling.generation.text.lines import Line
+from codeling.generation.text.lines import LogicalLine
 
 _CLAUSES = ("elif", "else", "except", "finally")
 _DEFINITION = re.compile(r"(async\s+def|def|class)\b")
@@ -49,7 +49,7 @@ class BlockEnd:
     def __init__(self, prompt: str) -> None:
         """Read the prompt; nothing of it is ever cut."""
         self.ended = False
-        self._line = Line()
+        self._line = LogicalLine()
         self._open: list[_Block] = []
         """Headers whose bodies are not over yet, outermost first."""
         self._block: _Block | None = None
@@ -159,7 +159,7 @@ class BlockEnd:
             self._open.append(_Block(line.column, _kind(line)))
         self._after_decorator = line.head.startswith("@")
 
-    def _around(self, line: Line | None = None) -> _Block:
+    def _around(self, line: LogicalLine | None = None) -> _Block:
         """The block that is being completed, after ``line`` where that line has just ended."""
         if line is not None and _kind(line) == "definition":
             own = self._open and line.last == ":"
@@ -173,7 +173,7 @@ class BlockEnd:
         return _Block(line.column, "statement")
 
 
-def _kind(line: Line) -> Literal["definition", "compound"]:
+def _kind(line: LogicalLine) -> Literal["definition", "compound"]:
     return "definition" if _DEFINITION.match(line.head) else "compound"
 
 
@@ -183,7 +183,7 @@ def cut_unfinished(prompt: str, completion: str) -> str:
     A line within open brackets or an open string is not whole, nor is a header (``if x:``) whose
     body has not begun.
     """
-    line, end = Line(), 0
+    line, end = LogicalLine(), 0
     for position, character in enumerate(prompt + completion, 1 - len(prompt)):
         if line.feed(character):
             if position > 0 and line.last != ":":

@@ -1,11 +1,11 @@
 """From the bytes of sampled tokens to the text that may be shown: where it stops, and when.
 
 Small machines, each fed piece by piece, each returning what is certain so far:
-:class:`PartialText` (a character may straddle tokens), :class:`StopStrings` (so may a stop
+:class:`Utf8Decoder` (a character may straddle tokens), :class:`StopStringFilter` (so may a stop
 string), :class:`~codeling.generation.text.blocks.BlockEnd` and
 :class:`~codeling.generation.text.scripts.ScriptEnd`. What they give in all does not depend on how
 the
-text was cut into pieces. :class:`Output` chains them.
+text was cut into pieces. :class:`CompletionText` chains them.
 
 This module must not know torch, ids or files.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from codeling.generation.text.blocks import BlockEnd
-from codeling.generation.text.lines import Line
+from codeling.generation.text.lines import LogicalLine
 from codeling.generation.text.scripts import ScriptEnd
 
 FinishReason = Literal["stop", "length", "block", "end_of_text"]
@@ -23,7 +23,7 @@ FinishReason = Literal["stop", "length", "block", "end_of_text"]
 the context), the end of the block or script, or the model's own ``<|endoftext|>``."""
 
 
-class PartialText:
+class Utf8Decoder:
     """UTF-8 that arrives in pieces. An unfinished character at the end waits for its rest."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class PartialText:
         return self._decoder.decode(data)
 
 
-class StopStrings:
+class StopStringFilter:
     """Text up to the first stop string to be complete, and nothing of that string.
 
     Where two are complete at the same character, the longer one counts.
@@ -75,7 +75,7 @@ def _overlap(text: str, stop: str) -> int:
     return 0
 
 
-class Output:
+class CompletionText:
     """What one completion shows: bytes of tokens in, text out, until something ends it."""
 
     def __init__(
@@ -87,11 +87,11 @@ class Output:
     ) -> None:
         """``prompt`` matters only to where its block ends; where it stands in no definition and
         there are ``script_ends``, one of those ends the completion instead."""
-        self._characters = PartialText()
-        self._line = Line()
+        self._characters = Utf8Decoder()
+        self._line = LogicalLine()
         self._unread = [prompt]
         """What the line has not read yet: it is read where somebody asks what is open."""
-        self._stops = StopStrings(stops)
+        self._stops = StopStringFilter(stops)
         self._block: BlockEnd | ScriptEnd | None = None
         if at_block_end:
             block = BlockEnd(prompt)
@@ -110,7 +110,7 @@ class Output:
         """Whether what was fed last stands within a string or brackets."""
         return self._read_line().is_open
 
-    def _read_line(self) -> Line:
+    def _read_line(self) -> LogicalLine:
         for text in self._unread:
             self._line.read(text)
         self._unread.clear()

@@ -11,7 +11,7 @@ _TAB = 8
 """Columns to a tab stop, as Python counts them."""
 
 
-class Line:
+class LogicalLine:
     """Python read character by character, as far as logical lines go.
 
     Strings, brackets, comments and continuation lines are all that decides where a logical line

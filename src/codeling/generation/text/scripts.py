@@ -8,7 +8,7 @@ unfinished, and never in the prompt. This module must not know torch, ids or fil
 
 from collections.abc import Sequence
 
-from codeling.generation.text.lines import Line
+from codeling.generation.text.lines import LogicalLine
 
 
 class ScriptEnd:
@@ -21,7 +21,7 @@ class ScriptEnd:
         """Read the prompt; nothing of it is ever cut."""
         self.ended = False
         self._words = tuple(words)
-        self._line = Line()
+        self._line = LogicalLine()
         self._undecided = False
         """At the beginning of a line that may turn out to begin with a word."""
         self._held = ""

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeling.corpus.lexemes import LITERALS, tokens, word_hash, words
+from codeling.corpus.decontamination.token_hashes import (
+    LITERALS,
+    hash_tokens,
+    hash_words,
+    word_hash,
+)
 
 REFORMATTED = [
     ("x = f(a, b)", "x = f(\n    a,\n    b,\n)  # both"),
@@ -25,7 +30,7 @@ REFORMATTED = [
 
 @pytest.mark.parametrize("one, other", REFORMATTED)
 def test_what_a_formatter_changes_makes_no_difference(one: str, other: str) -> None:
-    assert tokens([one]).hashes.tolist() == tokens([other]).hashes.tolist()
+    assert hash_tokens([one]).hashes.tolist() == hash_tokens([other]).hashes.tolist()
 
 
 @pytest.mark.parametrize(
@@ -33,36 +38,36 @@ def test_what_a_formatter_changes_makes_no_difference(one: str, other: str) -> N
     [("a + b", "a - b"), ("'a'", "'b'"), ("x.a", "x.b"), ("f(1)", "f(2)"), ("[a, b]", "[a b]")],
 )
 def test_other_code_has_other_tokens(one: str, other: str) -> None:
-    assert tokens([one]).hashes.tolist() != tokens([other]).hashes.tolist()
+    assert hash_tokens([one]).hashes.tolist() != hash_tokens([other]).hashes.tolist()
 
 
 def test_names_are_what_may_be_renamed() -> None:
-    cut = tokens(["for item in self.items:\n    print(item, 'x', 3)\n"])
+    cut = hash_tokens(["for item in self.items:\n    print(item, 'x', 3)\n"])
     names = {word: word_hash(word) for word in ("for", "item", "in", "self", "items", "print")}
     kept = [word for word, each in names.items() if each in cut.hashes[cut.is_name].tolist()]
     assert kept == ["item", "self", "print"]
 
 
 def test_last_use_is_within_the_text() -> None:
-    cut = tokens(["a = b", "a = a + b"])
+    cut = hash_tokens(["a = b", "a = a + b"])
     assert cut.last_use.tolist() == [-1, -1, -1, -1, -1, 3, -1, -1]
     assert cut.owners.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_lines_are_counted_through_strings_and_comments() -> None:
     text = '# one\nx = """two\nthree"""\ny = [\n  1,\n  "a\\\nb", zz]\n'
-    cut = tokens(["before\n\n", text])
+    cut = hash_tokens(["before\n\n", text])
     last = cut.hashes.tolist().index(word_hash("zz"))
     assert cut.line(last) == text[: text.index("zz")].count("\n") + 1
-    said = words([text])
+    said = hash_words([text])
     assert [said.line(i) for i in range(len(said.hashes))] == [1, 2, 2, 3, 4, 5, 6, 7, 7]
 
 
 @given(st.lists(st.text("ab'\"#\\\n= ([f", max_size=30), max_size=5))
 def test_a_text_is_cut_the_same_in_any_company(texts: list[str]) -> None:
-    together = tokens(texts)
+    together = hash_tokens(texts)
     for number, text in enumerate(texts):
-        alone = tokens([text])
+        alone = hash_tokens([text])
         own = together.owners == number
         assert together.hashes[own].tolist() == alone.hashes.tolist()
         assert together.is_name[own].tolist() == alone.is_name.tolist()
@@ -90,5 +95,5 @@ def test_literals_are_those_of_tokenize() -> None:
 def test_no_text_takes_long_or_loses_a_line(text: str) -> None:
     for match in LITERALS.finditer(text):
         assert match.group()
-    cut = tokens([text])
+    cut = hash_tokens([text])
     assert all(1 <= cut.line(i) <= text.count("\n") + 1 for i in range(len(cut.hashes)))

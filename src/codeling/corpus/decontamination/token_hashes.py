@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.corpus.dedup.minhash import span_hashes
+from codeling.ngrams import span_hashes
 
 LITERALS = re.compile(
     r"""
@@ -49,7 +49,7 @@ _STRING = "\x01"
 
 
 @dataclass(frozen=True)
-class Words:
+class HashedWords:
     """Some texts, cut, one after the other: T words or tokens of N texts of B bytes in all."""
 
     hashes: U64  # (T,)
@@ -65,7 +65,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Tokens(Words):
+class HashedTokens(HashedWords):
     """The code of some texts, cut."""
 
     is_name: Bools  # (T,) an identifier that may be called otherwise
@@ -78,7 +78,7 @@ def is_triple(literal: str) -> bool:
     return literal.startswith(('"""', "'''"))
 
 
-def tokens(texts: Sequence[str]) -> Tokens:
+def hash_tokens(texts: Sequence[str]) -> HashedTokens:
     """Cut the code of every text.
 
     Names are identifiers that are no keywords and do not stand after a dot; builtins are names,
@@ -108,10 +108,10 @@ def tokens(texts: Sequence[str]) -> Tokens:
     is_name = _BEGINS_NAME[first] & ~_among(hashes, _KEYWORDS)
     is_name[1:] &= (first[:-1] != ord(".")) | (owners[1:] != owners[:-1])
     last_use = _last_uses(hashes, is_name, owners)
-    return Tokens(hashes, owners, starts, begins, data, is_name, _IS_DATA[first], last_use)
+    return HashedTokens(hashes, owners, starts, begins, data, is_name, _IS_DATA[first], last_use)
 
 
-def words(texts: Sequence[str]) -> Words:
+def hash_words(texts: Sequence[str]) -> HashedWords:
     """Cut the words of every text, code or not: runs of letters and digits, in lower case."""
     data, begins = _joined(texts)
     lower = _LOWER[data]
@@ -119,7 +119,7 @@ def words(texts: Sequence[str]) -> Words:
     edges = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
     starts = edges[0::2]
     hashes = span_hashes(lower, starts, edges[1::2])
-    return Words(hashes, _owners(starts, begins, len(data)), starts, begins, data)
+    return HashedWords(hashes, _owners(starts, begins, len(data)), starts, begins, data)
 
 
 def _joined(texts: Sequence[str]) -> tuple[U8, I64]:
