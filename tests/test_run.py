@@ -147,6 +147,25 @@ def test_the_folder_is_whole(finished: Path, sources: Path) -> None:
     assert completion.finish_reason in ("length", "end_of_text", "stop", "block")
 
 
+def test_one_small_folder_can_be_trained_on(sources: Path, tmp_path: Path) -> None:
+    folder, notes = tmp_path / "run", Notes()
+    one = {"sources": [{"kind": "folder", "path": str(sources / "json")}]}
+    tables: dict[str, dict[str, Any]] = {
+        "corpus": one, "tokenizer": {"vocab_size": 4096}, "training": {"steps": 3},
+    }  # fmt: skip
+    summary = run(tiny(sources, tables), folder, progress=notes)
+    assert done(summary).keys() == set(NAMES)
+    model = codeling.load(folder)
+    vocab_size = model.tokenizer.vocab_size
+    assert 261 < vocab_size < 4096
+    (note,) = [line for line in notes.lines if "vocabulary" in line]
+    assert note.startswith(f"the vocabulary has {vocab_size:,} entries instead of 4,096: ")
+    config = json.loads((folder / "model" / "config.json").read_bytes())
+    assert config["vocab_size"] == model.model.wte.num_embeddings == vocab_size
+    assert f"a vocabulary of {vocab_size:,}" in (folder / "report.html").read_text("utf-8")
+    assert len(model.complete("def f(", max_new_tokens=4).ids) <= 4
+
+
 def test_the_manifest_lists_every_output_with_its_digest(finished: Path) -> None:
     stages = json.loads((finished / "manifest.json").read_bytes())["stages"]
     assert list(stages) == sorted(NAMES)

@@ -182,11 +182,19 @@ def _size(context: Context, split: str) -> _Size:
     counts = report["splits"][split]
     what = context.recipe.corpus.train_on
     size = _Size(counts[what], counts["bytes" if what == "files" else "function_bytes"])
-    if split == "train" and not size.num_documents:
+    if size.num_documents:
+        return size
+    if split == "train":
         other = "functions" if what == "files" else "files"
         raise CorpusError(
             f"the corpus has no {what} to train on; where its sources hold {other}, set "
             f'corpus.train_on = "{other}"'
+        )
+    if split == "validation":
+        num_train = report["splits"]["train"][what]
+        raise CorpusError(
+            f"the validation split is empty: the corpus has too few {what} (train: "
+            f"{num_train:,}); add sources or raise corpus.validation_share"
         )
     return size
 

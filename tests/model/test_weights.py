@@ -14,6 +14,7 @@ from codeling.errors import ModelError, UsageError
 from codeling.model import weights
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
+from codeling.tokenizer.tokenizer import Tokenizer
 
 CONFIG = GPT2Config(vocab_size=61, context_length=32, n_layer=3, n_head=4, n_embd=32)
 
@@ -97,6 +98,26 @@ def test_generation_config_keeps_generate_from_our_forbidden_ids(tmp_path: Path)
     weights.save(tmp_path, model, end_of_text_id=0, pad_id=4, suppressed_ids=[favourite])
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path)
     assert favourite not in theirs.generate(prompt, max_new_tokens=12, do_sample=False)[0, 3:]
+
+
+@pytest.mark.parametrize("prompt", ["def mean(xs):\n", "x = 1\n" * 9])
+def test_the_transformers_pipeline_fills_the_context(
+    tmp_path: Path, tokenizer: Tokenizer, prompt: str
+) -> None:
+    config = GPT2Config(tokenizer.vocab_size, 64, n_layer=1, n_head=2, n_embd=16)
+    model = GPT2(config)
+    model.initialize(0)
+    ids = tokenizer.special_ids
+    weights.save(tmp_path, model, end_of_text_id=0, pad_id=4, suppressed_ids=sorted(ids))
+    tokenizer.save_for_hugging_face(tmp_path, config.context_length)
+    complete = transformers.pipeline("text-generation", model=str(tmp_path))
+    (answer,) = complete(prompt)
+    written = answer["generated_text"].removeprefix(prompt)
+    assert len(written) < len(answer["generated_text"])
+    (token_ids,) = complete(prompt, return_tensors=True)
+    assert len(token_ids["generated_token_ids"]) == config.context_length
+    (answer,) = complete(prompt, max_new_tokens=3, return_tensors=True)
+    assert len(answer["generated_token_ids"]) == len(tokenizer.encode(prompt)) + 3
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:

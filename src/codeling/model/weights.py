@@ -71,9 +71,9 @@ def save(
     if tokenizer_digest is not None:
         config[_TOKENIZER] = tokenizer_digest
     write_json(folder / CONFIG, config)
-    generation = (
-        {**special, "suppress_tokens": sorted(suppressed_ids)} if suppressed_ids else special
-    )
+    generation: dict[str, Any] = {**special, "max_length": model.config.context_length}
+    if suppressed_ids:
+        generation["suppress_tokens"] = sorted(suppressed_ids)
     write_json(folder / GENERATION_CONFIG, generation)
     tensors = {
         _PREFIX + name: tensor.detach().to("cpu", torch.float32).contiguous()

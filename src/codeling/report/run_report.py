@@ -156,9 +156,12 @@ def _summary(run: _Run) -> str:
     recipe, corpus = _or_none(lambda: run.recipe), _or_none(lambda: run.corpus)
     if recipe:
         model = recipe.model
+        # A small corpus gives a smaller vocabulary than the recipe asks for.
+        config = _or_none(lambda: read_json(run.folder, "model/config.json")) or {}
+        vocab_size = config.get("vocab_size", recipe.tokenizer.vocab_size)
         sentences.append(
             f"GPT-2 with {model.n_layer} layers of width {model.n_embd}, a context of "
-            f"{model.context_length:,} tokens and a vocabulary of {recipe.tokenizer.vocab_size:,}."
+            f"{model.context_length:,} tokens and a vocabulary of {vocab_size:,}."
         )
     if corpus:
         train = corpus["splits"]["train"]

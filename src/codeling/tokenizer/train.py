@@ -1,10 +1,10 @@
-"""Learning a vocabulary: byte-level BPE over the pieces that :mod:`.pretokenizer` cuts.
+"""Train a tokenizer: byte-level BPE on the pieces that :mod:`.pretokenizer` cuts.
 
-Pieces are counted (:mod:`.counting`), merges learned from the counts (:mod:`.merges`), so a
-large corpus takes no more memory than a small one, and the same texts give the same vocabulary
-in any order and on any number of threads. This module decides what counts, and which entries are
-fixed: the five special tokens, then the 256 bytes, so that every byte string can be written. It
-must not know where texts come from. Source of BPE on bytes: Radford et al. 2019, section 2.2.
+Pieces are counted (:mod:`.counting`) and merges are learned from the counts (:mod:`.merges`), so
+memory does not grow with the corpus. The same texts give the same vocabulary, in any order and on
+any number of threads. This module chooses the training text and the fixed entries: the five
+special tokens, then the 256 bytes, so that every byte string can be encoded. It must not know
+where texts come from. Source of byte-level BPE: Radford et al. 2019, section 2.2.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import tokenizers
 from tokenizers import AddedToken, models, pre_tokenizers
 
-from codeling.errors import CorpusError, TokenizerError
+from codeling.errors import CorpusError
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer import merges
@@ -30,33 +30,34 @@ def train(
     total_bytes: int = 0,
     pre_tokenizer: pre_tokenizers.PreTokenizer | None = None,
 ) -> Tokenizer:
-    """Learn ``recipe.vocab_size`` entries from ``texts``, read once; their order does not matter.
+    """Learn up to ``recipe.vocab_size`` entries from ``texts``, read once, in any order.
 
-    At most ``recipe.max_document_bytes`` of each text count. Of texts that have ``total_bytes``,
-    more than ``recipe.max_training_bytes``, about so many are drawn by ``recipe.seed`` and by
-    what is in them; where the total is not known, the first ``max_training_bytes`` count.
-    ``pre_tokenizer`` is another cut than the recipe's, for comparisons.
+    Only the first ``recipe.max_document_bytes`` of each text are used. If ``total_bytes``, the size
+    of all texts, exceeds ``recipe.max_training_bytes``, about that much is sampled, by
+    ``recipe.seed`` and the content of each text. If the total is unknown (0), the first
+    ``max_training_bytes`` are used. ``pre_tokenizer`` replaces the recipe's, for comparisons.
 
-    :raises CorpusError: there is no text.
-    :raises TokenizerError: the texts are too few for that many entries.
-    :raises StorageError: there is no room for counts that do not fit into memory.
+    Texts that are too small for ``recipe.vocab_size`` give a smaller vocabulary and a note.
+
+    :raises CorpusError: the texts are empty.
+    :raises StorageError: counts that do not fit into memory cannot be written to disk.
     """
     assert isinstance(recipe.vocab_size, int), "train() takes a resolved recipe"
     pre_tokenizer = pre_tokenizer or pre_tokenizer_named(recipe.cut)
     total = min(total_bytes, recipe.max_training_bytes) or None
     with progress.task("reading text for the vocabulary", total, "bytes") as advance:
-        counted = _Counted(texts, recipe, total_bytes, advance)
-        counts, left_out = count_words(counted, pre_tokenizer)
-    if not counted.num_bytes:
-        raise CorpusError("no text to learn a vocabulary from: the train split is empty")
+        sampled = _SampledTexts(texts, recipe, total_bytes, advance)
+        counts, left_out = count_words(sampled, pre_tokenizer)
+    if not sampled.num_bytes:
+        raise CorpusError("no text to train a tokenizer on: the train split is empty")
     if left_out:
-        progress.note(f"{left_out:,} words are too rare to be learned from")
+        progress.note(f"the tokenizer is trained without the {left_out:,} rarest words")
     fixed = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     entries, learned = merges.learn(counts, fixed, recipe.vocab_size, progress)
     if len(entries) < recipe.vocab_size:
-        raise TokenizerError(
-            f"{counted.num_bytes:,} bytes of text give only {len(entries):,} entries; "
-            f"lower [tokenizer] vocab_size (now {recipe.vocab_size:,}) or add text"
+        progress.note(
+            f"the vocabulary has {len(entries):,} entries instead of {recipe.vocab_size:,}: "
+            f"no pair occurs twice any more in {sampled.num_bytes:,} bytes of text"
         )
     vocabulary = {entry: i for i, entry in enumerate(entries)}
     core = tokenizers.Tokenizer(models.BPE(vocabulary, learned))
@@ -66,8 +67,8 @@ def train(
     return Tokenizer(core)
 
 
-class _Counted:
-    """The texts, cut to what the recipe lets count, and how many bytes that was."""
+class _SampledTexts:
+    """The part of the texts that the recipe's limits allow; counts its bytes."""
 
     def __init__(
         self, texts: Iterable[str], recipe: TokenizerRecipe, total_bytes: int, advance: Advance
@@ -81,7 +82,7 @@ class _Counted:
 
     def __iter__(self) -> Iterator[str]:
         for text in self._texts:
-            if self._share < 1 and _place(self._recipe.seed, text) >= self._share:
+            if self._share < 1 and _position(self._recipe.seed, text) >= self._share:
                 continue
             data = text.encode()[: self._recipe.max_document_bytes]
             if self._limit is not None:
@@ -93,7 +94,7 @@ class _Counted:
                 return
 
 
-def _place(seed: int, text: str) -> float:
-    """Where between 0 and 1 a text falls, drawn for it alone."""
+def _position(seed: int, text: str) -> float:
+    """A number in [0, 1) that depends on the seed and the text alone."""
     digest = hashlib.blake2b(f"{seed} {text}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") / 2**64
