@@ -55,7 +55,7 @@ def main() -> None:
 
         def run(name: str, should_stop: Callable[[], bool] = lambda: False) -> Ended:
             result = train(recipe.training, config, inputs, folder / name, should_stop=should_stop)
-            return Ended(losses(folder / name), dict(state.load(result.checkpoint).weights))
+            return Ended(losses(folder / name), dict(state.load(result.checkpoint).model))
 
         first, again = run("first"), run("again")
         try:

@@ -204,7 +204,7 @@ class Bench:
         result = train(settings, config, inputs, folder, identity=cell.key)
         seconds = time.perf_counter() - began
         model = GPT2(config)
-        model.load_state_dict(state.load(result.checkpoint).weights)
+        model.load_state_dict(state.load(result.checkpoint).model)
         model.to(choose_device(settings.device))
         shutil.rmtree(folder)
         scored = bits_per_byte(model, tokenizer, self.held_out(), max_bytes=self._asked.score_bytes)

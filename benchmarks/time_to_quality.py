@@ -218,7 +218,7 @@ def ours(folder: Path, recipe: Path, held_out: list[str], minutes: float) -> Cur
         saved = state.load(checkpoint)
         if saved.step == 0:
             continue
-        model.load_state_dict(saved.weights)
+        model.load_state_dict(saved.model)
         context = model.config.context_length
         found = bits_per_byte(model, tokenizer.encode, held_out, tokenizer.end_of_text, context)
         curve.append((saved.seconds, found))

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -60,8 +60,14 @@ class StageRecord:
 class Manifest:
     """The finished stages of one run folder, kept in ``manifest.json`` (JSON, atomic)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        update_settings: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    ) -> None:
         """Read what ``folder`` holds; a folder without a manifest has no finished stage.
+
+        ``update_settings`` brings the settings that an earlier version recorded to current names.
 
         :raises InputError: the manifest is there and is not one.
         """
@@ -73,7 +79,8 @@ class Manifest:
         try:
             for name, values in json.loads(path.read_bytes())["stages"].items():
                 outputs = {k: FileRecord(**v) for k, v in values.pop("outputs").items()}
-                self.stages[name] = StageRecord(outputs=outputs, **values)
+                settings = update_settings(values.pop("settings"))
+                self.stages[name] = StageRecord(settings=settings, outputs=outputs, **values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}: not a manifest ({error}); remove it to do every stage again"

@@ -17,6 +17,7 @@ from codeling.errors import CodelingError, CorpusError, UsageError
 from codeling.manifest import Manifest, locked, remove_partials, write_bytes, write_json
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
+from codeling.recipe.renamed_keys import update_settings
 from codeling.recipe.training import DECIDE_NOTHING
 
 if TYPE_CHECKING:
@@ -86,14 +87,20 @@ def run(
     """
     recipe = recipe.resolved()
     if is_assisting():
-        _assist(Context(recipe, folder, SILENT, Manifest(folder), stop or StopRequest()))
+        _assist(
+            Context(
+                recipe, folder, SILENT, Manifest(folder, update_settings), stop or StopRequest()
+            )
+        )
         return {"folder": str(folder), "stages": {}}
     names = [stage.name for stage in STAGES]
     if until not in names:
         raise UsageError(f"no stage {until!r}; the stages are {', '.join(names)}")
     summary: dict[str, Any] = {"folder": str(folder), "stages": {}}
     with locked(folder):
-        context = Context(recipe, folder, progress, Manifest(folder), stop or StopRequest(), ray)
+        context = Context(
+            recipe, folder, progress, Manifest(folder, update_settings), stop or StopRequest(), ray
+        )
         remove_partials(folder)
         write_bytes(folder / "recipe.toml", recipe.to_toml().encode())
         for stage in STAGES[: names.index(until) + 1]:
@@ -124,7 +131,7 @@ def _assist(context: Context) -> None:
     from codeling.training.distributed.process_group import hear
 
     if hear() == "training":
-        _train(replace(context, manifest=Manifest(context.folder)))
+        _train(replace(context, manifest=Manifest(context.folder, update_settings)))
 
 
 def _do(stage: Stage, context: Context) -> dict[str, Any]:
@@ -258,7 +265,7 @@ def _train(context: Context) -> "Result":
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.training.distributed.process_group import leave
-    from codeling.training.trainer import Inputs, identify, train
+    from codeling.training.trainer import Inputs, identify, identify_as_before, train
 
     folder, recipe = context.folder, context.recipe
     inputs = Inputs(
@@ -278,6 +285,7 @@ def _train(context: Context) -> "Result":
             inputs,
             folder,
             identity=identify(recipe.training, config, made_from),
+            previous_identity=identify_as_before(recipe.training, config, made_from),
             progress=context.progress,
             should_stop=lambda: context.stop.requested,
         )
@@ -306,7 +314,7 @@ def _model(context: Context) -> Iterable[Path]:
     config = _model_config(context.recipe, tokenizer.vocab_size)
     last = state.checkpoints(context.folder / "checkpoints")[-1]
     network = GPT2(config)
-    network.load_state_dict(state.load(last).weights)
+    network.load_state_dict(state.load(last).model)
     tokenizer.save_for_hugging_face(folder, config.context_length)
     card = model_card(
         context.folder,

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeling.dataset import loader as loader_module
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import Loader, Mixture, Position
 from codeling.errors import CorpusError
@@ -66,42 +65,6 @@ def test_tiny_and_huge_documents_are_whole(
     length = sum(len(chunk) + 1 for chunk in expected.elements())
     stream = targets(Loader(tokens_of(documents), tokenizer, 16, seed=0))
     assert Counter(split(list(islice(stream, length)), tokenizer.end_of_text)) == expected
-
-
-@few
-@given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 5))
-def test_best_fit_is_another_order_of_the_same_chunks(
-    tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
-) -> None:
-    expected = Counter(chunks(documents, context))
-    length = sum(len(chunk) + 1 for chunk in expected.elements())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader_module, "BLOCK_CHUNKS", 5)
-        loader = Loader(tokens_of(documents), tokenizer, context, seed, best_fit=True)
-        stream = targets(loader)
-        for _ in range(3):
-            found = split(list(islice(stream, length)), tokenizer.end_of_text)
-            assert Counter(found) == expected
-        # From any position on the same, by a loader that has seen nothing of what was before.
-        whole = list(islice(loader.sequences(loader.start()), 12))
-        for number in (2, 7):
-            fresh = Loader(tokens_of(documents), tokenizer, context, seed, best_fit=True)
-            for (row, _), (again, _) in zip(
-                whole[number + 1 :], fresh.sequences(whole[number][1]), strict=False
-            ):
-                assert np.array_equal(row, again)
-
-
-def test_best_fit_cuts_fewer_documents(tokenizer: Tokenizer) -> None:
-    generator = random.Random(0)
-    documents = [[5 + n % 400] * generator.randrange(1, 60) for n in range(3000)]
-
-    def num_cut(best_fit: bool) -> int:
-        loader = Loader(tokens_of(documents), tokenizer, 64, 0, best_fit=best_fit)
-        rows = islice(loader.sequences(loader.start()), 1500)
-        return sum(int(row[-1]) != tokenizer.end_of_text for row, _ in rows)
-
-    assert num_cut(best_fit=True) < num_cut(best_fit=False) / 10
 
 
 def test_seeds_and_epochs_have_orders_of_their_own(tokenizer: Tokenizer) -> None:

@@ -77,7 +77,7 @@ def test_it_describes_the_model_and_the_training(card: str) -> None:
     assert "vocabulary 4,001" in card
     assert "1,200 steps, 9,830,400 tokens" in card
     assert "1.457 bits per byte" in card
-    assert f"{RECIPE.training.infilling_rate:.0%} of the documents" in card
+    assert f"{RECIPE.training.fim_rate:.0%} of the documents" in card
 
 
 @pytest.mark.parametrize("split_by, words", [("repository", "repositories"), ("file", "files")])

@@ -58,7 +58,7 @@ def test_the_rate_of_a_run_ends_near_zero(whole: Path) -> None:
 def test_it_learns(tokenizer: Tokenizer, tmp_path: Path) -> None:
     text = "for x in range(10):\n    print(x)\n" * 40
     tokens = write_tokens([text] * 3, tokenizer, tmp_path / "train.bin")
-    recipe = changed(RECIPE, steps=100, micro_batch_size=4, infilling_rate=0.0)
+    recipe = changed(RECIPE, steps=100, micro_batch_size=4, fim_rate=0.0)
     result = train(recipe, CONFIG, Inputs(tokenizer, tokens, tokens), tmp_path / "run")
     found = losses(tmp_path / "run")
     assert found[-1] < 0.2 * found[0]

@@ -46,16 +46,15 @@ def test_stopped_and_resumed_ends_in_the_same_bits(
 @pytest.mark.parametrize(
     "values",
     [
-        {"infilling_rate": 0.0, "micro_batch_size": 4},
-        {"infilling_rate": 1.0, "micro_batch_size": 1},
+        {"fim_rate": 0.0, "micro_batch_size": 4},
+        {"fim_rate": 1.0, "micro_batch_size": 1},
         {"precision": "bf16", "seed": 2**40},
-        {"z_loss": 1e-3, "key_words": ("def", "import os"), "average_tail": 0.5},
-        {"bigram_updates": 4},
+        {"z_loss": 1e-3, "key_words": ("def", "import os")},
+        {"warm_start_steps": 4},
         {
-            "isolate_documents": True,
+            "intra_document_masking": True,
             "activation_checkpointing": True,
-            "packing": "best_fit",
-            "infilling_rate": 0.0,
+            "fim_rate": 0.0,
         },
     ],
     ids=str,

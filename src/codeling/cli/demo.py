@@ -30,9 +30,11 @@ def demo(
     Example:  codeling demo --minutes 6
     """
     from codeling.cli import stages
+    from codeling.cli.screen import Screen
     from codeling.recipe import parse_recipe
 
-    recipe = parse_recipe("", [f"training.minutes={minutes}", *(overrides or [])])
+    changes = [f"training.minutes={minutes}", *(overrides or [])]
+    recipe = parse_recipe("", changes, note=Screen().note)
     summary = stages.execute(recipe, out, until="report")
     result = _finale(out, recipe.evaluation)
     if as_json:

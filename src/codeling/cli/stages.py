@@ -28,9 +28,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machi
 
 def read(recipe: Path, overrides: list[str] | None) -> "Recipe":
     """The recipe with its overrides. :raises RecipeError: it is none."""
+    from codeling.cli.screen import Screen
     from codeling.recipe import read_recipe
 
-    return read_recipe(recipe, overrides or [])
+    return read_recipe(recipe, overrides or [], note=Screen().note)
 
 
 def default_folder(recipe: Path, out: Path | None) -> Path:

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from codeling.dataset.infilling import NUM_MARKERS, Infilling
 from codeling.dataset.mixture import balanced_first
-from codeling.dataset.packing import best_fit as fit_best
 from codeling.dataset.rng import Purpose, generator
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
@@ -107,11 +106,8 @@ class Loader:
         seed: int,
         infilling: Infilling | None = None,
         mixture: Mixture | None = None,
-        *,
-        best_fit: bool = False,
     ) -> None:
-        """Read ``tokens``. ``best_fit``: chunks in an order in which fewer are cut; only
-        without infilling, which changes their lengths.
+        """Read ``tokens``.
 
         :raises CorpusError: there are no tokens.
         """
@@ -130,9 +126,6 @@ class Loader:
         self._first_chunks = _first_chunks(tokens.offsets, self._chunk_length)
         """Number of each document's first chunk, and of all chunks."""
         self._num_chunks = int(self._first_chunks[-1])
-        self._best_fit = best_fit
-        self._before: dict[tuple[int, int], int] = {}
-        """Ids before a block within its epoch, of the one after the last that was asked for."""
         self._current: _Block | None = None
 
     def start(self) -> Position:
@@ -216,10 +209,6 @@ class Loader:
         first = rank - rank % BLOCK_CHUNKS
         numbers = self._order(epoch)[first : first + BLOCK_CHUNKS]
         documents, begins, starts, lengths = self._spans(numbers)
-        if self._best_fit:
-            order = self._fitted(epoch, first // BLOCK_CHUNKS, lengths)
-            documents, begins = documents[order], begins[order]
-            starts, lengths = starts[order], lengths[order]
         self._current = _Block(
             epoch, first, *(values.tolist() for values in (documents, begins, starts, lengths))
         )
@@ -248,25 +237,6 @@ class Loader:
             return nominal
         near = self._definitions.first(ids[nominal - 1 : nominal + self._chunk_length])
         return nominal + near
-
-    def _fitted(self, epoch: int, block: int, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The order of best fit of a block's chunks, each with its ``<|endoftext|>``.
-
-        Where in a row the block begins follows from how much is before it, in whatever order.
-        """
-        row = self._context_length
-        before = epoch * (self._tokens.num_tokens + self._num_chunks)
-        order = self._order(epoch)
-        known = self._before.get((epoch, block))
-        if known is None:
-            known = 0
-            for number in range(block):
-                numbers = order[number * BLOCK_CHUNKS :][:BLOCK_CHUNKS]
-                known += int(self._spans(numbers)[3].sum()) + len(numbers)
-        self._before = {(epoch, block + 1): known + int(lengths.sum()) + len(lengths)}
-        before += known
-        room = row - before % row
-        return np.asarray(fit_best((lengths + 1).tolist(), room, row), dtype=np.int64)
 
     def _document_lengths(self) -> NDArray[np.int64]:
         offsets: NDArray[np.int64] = self._tokens.offsets.astype(np.int64)

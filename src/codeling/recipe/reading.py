@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from codeling.errors import RecipeError
 from codeling.recipe import vocabulary
 from codeling.recipe.corpus import CorpusRecipe
 from codeling.recipe.evaluation import EvaluationRecipe
+from codeling.recipe.renamed_keys import update_key, update_recipe
 from codeling.recipe.section import Section
 from codeling.recipe.sources import SOURCE_KINDS
 from codeling.recipe.training import PRESETS, ModelRecipe, TokenizerRecipe, TrainingRecipe
@@ -57,28 +58,44 @@ class Recipe(Section):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(
+    path: Path,
+    overrides: Sequence[str] = (),
+    note: Callable[[str], None] = lambda line: None,
+) -> Recipe:
     """Read ``path`` and apply ``overrides`` of the form ``table.key=value``.
 
-    :raises RecipeError: the file is missing or no TOML, a key is unknown (the nearest known
-        one is named), a value is out of range.
+    ``note`` receives one line for every key that is given under its old name.
+
+    :raises RecipeError: the file is missing or not TOML, a key is unknown (the message names the
+        nearest known one), or a value is out of range.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise RecipeError(f"recipe {path}: cannot be read ({reason})") from error
-    return parse_recipe(text, overrides, name=f"recipe {path}")
+    return parse_recipe(text, overrides, name=f"recipe {path}", note=note)
 
 
-def parse_recipe(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:
-    """Like :func:`read_recipe`, from a text; ``name`` begins every error's line."""
+def parse_recipe(
+    text: str,
+    overrides: Sequence[str] = (),
+    name: str = "recipe",
+    note: Callable[[str], None] = lambda line: None,
+) -> Recipe:
+    """Like :func:`read_recipe`, from a text. ``name`` starts every error message and note."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{name}: not TOML: {error}") from error
+    try:
+        for line in update_recipe(values):
+            note(f"{name}: {line}")
+    except RecipeError as error:
+        raise RecipeError(f"{name}: {error}") from error
     for override in overrides:
-        _apply(values, override)
+        _apply(values, override, note)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -94,7 +111,7 @@ def _automatic_vocab_size(model: Mapping[str, Any], training: Mapping[str, Any])
     return vocabulary.vocab_size(parameters, model["n_embd"], num_tokens)
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: dict[str, Any], override: str, note: Callable[[str], None]) -> None:
     """Set one ``table.key=value`` in ``values``; the value is TOML, or else a plain string."""
     target, equals, value = override.partition("=")
     table, dot, key = target.strip().partition(".")
@@ -104,8 +121,16 @@ def _apply(values: dict[str, Any], override: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
+    try:
+        current, line = update_key(f"{table}.{key}", parsed)
+    except RecipeError as error:
+        raise RecipeError(f"--set {override}: {error}") from error
+    if line:
+        note(f"--set {override}: {line}")
+    if current is None:
+        return
     section = values
-    *tables, key = f"{table}.{key}".split(".")
+    *tables, key = current.split(".")
     for number, name in enumerate(tables, start=1):
         section = section.setdefault(name, {})
         if not isinstance(section, dict):

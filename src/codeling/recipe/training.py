@@ -15,7 +15,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "tokens_per_step": 2048,
             "adamw_lr": 6e-3,
             "muon_lr": 3e-3,
-            "bigram_updates": 120,
+            "warm_start_steps": 120,
         },
     },
     "mini": {
@@ -25,7 +25,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "tokens_per_step": 4096,
             "adamw_lr": 4e-3,
             "muon_lr": 2e-3,
-            "bigram_updates": 120,
+            "warm_start_steps": 120,
         },
     },
     "small": {
@@ -35,7 +35,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "tokens_per_step": 524288,
             "adamw_lr": 2e-3,
             "muon_lr": 2e-3,
-            "bigram_updates": 0,
+            "warm_start_steps": 0,
         },
     },
     "medium": {
@@ -45,7 +45,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "tokens_per_step": 524288,
             "adamw_lr": 1.5e-3,
             "muon_lr": 1.5e-3,
-            "bigram_updates": 0,
+            "warm_start_steps": 0,
         },
     },
 }
@@ -133,7 +133,7 @@ class TrainingRecipe(Section):
     """Peak rate of AdamW (embeddings, norms, biases)."""
     muon_lr: float | None = Field(None, gt=0)
     """Peak rate of Muon (matrices of the blocks), scaled to match AdamW's update size."""
-    bigram_updates: int | None = Field(None, ge=0)
+    warm_start_steps: int | None = Field(None, ge=0)
     """Before training the embeddings and the last block's MLP learn in so many updates what
     follows each token, from counts over the train split, and two blocks get heads that copy; 0:
     weights begin as drawn, as in ``small`` and ``medium``."""
@@ -143,9 +143,6 @@ class TrainingRecipe(Section):
     """Of all steps; then the rate falls linearly to zero."""
     gradient_clip: float = Field(1.0, gt=0)
     """Largest global norm of the gradient."""
-    spike_sigma: float | None = Field(None, gt=0)
-    """Leave out a step whose loss is more than so many standard deviations above the mean of
-    the last 128. Default: none is left out but for a loss that is no number."""
     z_loss: float = Field(0.0, ge=0)
     """Weight of the squared logarithm of the softmax's denominator in the loss (PaLM: 1e-4)."""
     key_words: tuple[str, ...] = ()
@@ -153,19 +150,14 @@ class TrainingRecipe(Section):
     number of these words in it, divided by the mean of that over the step."""
     key_word_alpha: float = Field(1.0, gt=0)
     """What a row without any of the ``key_words`` is scaled by, before the division."""
-    isolate_documents: bool = False
+    intra_document_masking: bool = False
     """No attention across ``<|endoftext|>``, and positions begin anew after it."""
-    packing: Literal["stream", "best_fit"] = "stream"
-    """``best_fit`` orders sections so that fewer run over the end of a row; without
-    infilling alone, which changes their lengths."""
-    average_tail: float = Field(0.0, ge=0, le=0.5)
-    """Share of the steps, the last ones, over which the weights of the model are averaged."""
     mixture_exponent: float = Field(0.5, ge=0, le=1)
     """A run that does not reach the end of the corpus reads of a repository of n tokens a share
     in proportion to n ** exponent: 1 as the corpus has it, 0 of all repositories alike."""
-    infilling_rate: float = Field(0.5, ge=0, le=1)
+    fim_rate: float = Field(0.5, ge=0, le=1)
     """Share of documents turned into fill-in-the-middle (Bavarian et al. 2022)."""
-    suffix_first_rate: float = Field(0.5, ge=0, le=1)
+    fim_spm_rate: float = Field(0.5, ge=0, le=1)
     """Of those, the share whose suffix comes before the prefix (SPM)."""
     validation_interval: float = Field(0.1, gt=0, le=1)
     """Share of the run between two measurements on the validation split."""
@@ -195,14 +187,6 @@ class TrainingRecipe(Section):
     """With several processes: all of the model in each (``ddp``), or a share (``fsdp``);
     ``auto`` shares from 1e9 parameters on."""
     seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _best_fit_knows_lengths(self) -> "TrainingRecipe":
-        if self.packing == "best_fit" and self.infilling_rate:
-            raise ValueError(
-                "packing best_fit needs infilling_rate = 0: rearranged pieces change their length"
-            )
-        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainingRecipe":

@@ -116,7 +116,7 @@ def _training(
     text = (
         f"Muon (peak rate {training.muon_lr:g}) and AdamW ({training.adamw_lr:g}), "
         f"{training.tokens_per_step:,} tokens per step, linear warm-up and decay to zero, weight "
-        f"decay {training.weight_decay:g}; {training.infilling_rate:.0%} of the documents are "
+        f"decay {training.weight_decay:g}; {training.fim_rate:.0%} of the documents are "
         "rearranged for infilling."
     )
     if steps:

@@ -53,7 +53,7 @@ def validate(
     num_tokens: int,
     rows_at_once: int,
     *,
-    isolate_documents: bool = False,
+    intra_document_masking: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Validation | None:
     """Measure ``model`` on the first ``num_tokens`` of ``loader``, always the same ones.
@@ -61,7 +61,7 @@ def validate(
     ``<|endoftext|>`` counts as a token of the loss; it has no bytes, and its nats are left out
     of the bits per byte. None where ``should_stop`` says so on the way.
     """
-    boundary = tokenizer.end_of_text if isolate_documents else None
+    boundary = tokenizer.end_of_text if intra_document_masking else None
     bytes_of = torch.from_numpy(np.array([len(b) for b in tokenizer.token_bytes], dtype=np.int64))
     device = model.wte.weight.device
     nats = text_nats = 0.0

@@ -27,7 +27,6 @@ from codeling.training.loss import key_tokens
 from codeling.training.loss.objective import Objective, Options
 from codeling.training.machine import Machine, native_dtype
 from codeling.training.optimizer.optimizer import Optimizer
-from codeling.training.skip_step import NOTHING, Seen
 
 SHARED_FROM_PARAMETERS = 1_000_000_000
 """From so many on ``parallel = "auto"`` shares the model: sixteen bytes a parameter (weights,
@@ -42,9 +41,8 @@ class Outcome:
     """Nats per token, over all processes."""
     norm: float
     """Of the gradient, before clipping."""
-    seen: Seen
-    left_out: str | None
-    """Why the weights are as they were; None where they are not."""
+    skip_reason: str | None
+    """Why the update was not applied; None if it was."""
 
 
 class Updater:
@@ -63,7 +61,7 @@ class Updater:
         processes call it together.
         """
         self.recipe, self.config, self.machine, self.world = recipe, config, machine, world
-        self.boundary = tokenizer.end_of_text if recipe.isolate_documents else None
+        self.boundary = tokenizer.end_of_text if recipe.intra_document_masking else None
         self.model = GPT2(config)
         self.model.initialize(recipe.seed)
         self.model.load_state_dict(begun or {}, strict=False)
@@ -118,7 +116,6 @@ class Updater:
         rows: NDArray[np.int64],
         at_once: int,
         fraction: float,
-        seen: Seen = NOTHING,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Outcome | None:
         """Update at ``fraction`` of the peak rates on ``rows`` (R, T + 1), the same ones in all
@@ -149,9 +146,9 @@ class Updater:
             parts.append(nats.detach() * (count / len(mine)))
             done += count
         norm = self.optimizer.clip_gradients(self.recipe.gradient_clip)
-        return self._take(parts, norm, fraction, seen)
+        return self._take(parts, norm, fraction)
 
-    def _take(self, parts: list[Tensor], norm: Tensor, fraction: float, seen: Seen) -> Outcome:
+    def _take(self, parts: list[Tensor], norm: Tensor, fraction: float) -> Outcome:
         size = self.world.size
         known = torch.stack([*parts, norm.to(parts[0])])
         known[:-1] = self.world.sum(known[:-1] / size) if size > 1 else known[:-1]
@@ -159,12 +156,12 @@ class Updater:
         loss = 0.0
         for part in losses:  # not sum(), which adds in another way from Python 3.12 on
             loss += part
-        seen, left_out = skip_step.judge(seen, loss, gradient_norm, self.recipe.spike_sigma)
-        if left_out is None:
+        reason = skip_step.skip_reason(loss, gradient_norm)
+        if reason is None:
             self.optimizer.step(fraction)
         else:
             self.optimizer.zero_gradients()
-        return Outcome(loss, gradient_norm, seen, left_out)
+        return Outcome(loss, gradient_norm, reason)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         if self.machine.device.type == "cuda":

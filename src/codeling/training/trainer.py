@@ -32,6 +32,7 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
+from codeling.recipe.renamed_keys import previous_table
 from codeling.recipe.training import DECIDE_NOTHING
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics, skip_step
@@ -39,11 +40,9 @@ from codeling.training.checkpoint import resume, state
 from codeling.training.checkpoint.state import Plan, TrainingState
 from codeling.training.distributed import fsdp, process_group
 from codeling.training.machine import Machine, matrix_rate, set_up
-from codeling.training.optimizer.weight_averaging import TailAverage
 from codeling.training.planning.plan import make_plan, validation_tokens
 from codeling.training.prefetcher import Feed
 from codeling.training.schedule import is_due, learning_rate
-from codeling.training.skip_step import Seen
 from codeling.training.train_step import Outcome, Updater
 from codeling.training.warm_start import warm_start
 
@@ -88,13 +87,15 @@ def train(
     folder: Path,
     *,
     identity: str = "",
+    previous_identity: str = "",
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Train to the end of the plan, going on from the newest whole checkpoint in ``folder``.
 
-    ``recipe`` is a resolved one. ``identity`` names what the run is made from; checkpoints of
-    another identity are removed. ``should_stop`` is asked between any two passes. Leaves
+    ``recipe`` is a resolved one. ``identity`` names what the run is made from, and
+    ``previous_identity`` is its identity in the previous version; checkpoints of any other
+    identity are removed. ``should_stop`` is asked between any two passes. Leaves
     ``checkpoints/``, ``metrics.jsonl`` and ``samples.jsonl`` in ``folder``. Under ``torchrun``
     every process calls it; the first one alone writes.
 
@@ -103,7 +104,8 @@ def train(
     :raises TrainingError: the loss left the numbers in three steps in a row.
     :raises StorageError: the state cannot be written.
     """
-    run = _Run(recipe, config, inputs, folder, identity, progress, should_stop)
+    identities = (identity, previous_identity)
+    run = _Run(recipe, config, inputs, folder, identities, progress, should_stop)
     try:
         run.restore()
         return run.finish()
@@ -115,8 +117,18 @@ def train(
 def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
     """SHA-256 of everything that decides what a step computes; display and saving left out."""
     settings = recipe.model_dump(mode="json", exclude=set(DECIDE_NOTHING))
-    text = json.dumps([_ORDER_FORMAT, settings, asdict(config), inputs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _sha256([_ORDER_FORMAT, settings, asdict(config), inputs])
+
+
+def identify_as_before(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
+    """The identity that the previous version, with its recipe keys, gave the same run."""
+    settings = recipe.model_dump(mode="json", exclude=set(DECIDE_NOTHING))
+    settings = previous_table("training", settings)
+    return _sha256([_ORDER_FORMAT, settings, asdict(config), inputs])
+
+
+def _sha256(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 class _Run:
@@ -128,12 +140,12 @@ class _Run:
         config: GPT2Config,
         inputs: Inputs,
         folder: Path,
-        identity: str,
+        identities: tuple[str, str],
         progress: Progress,
         should_stop: Callable[[], bool],
     ) -> None:
         self.recipe, self.config, self.inputs, self.folder = recipe, config, inputs, folder
-        self.identity, self.progress, self.should_stop = identity, progress, should_stop
+        self.identities, self.progress, self.should_stop = identities, progress, should_stop
         self.machine: Machine = set_up(recipe.device, recipe.precision, recipe.threads)
         if self.machine.is_emulated:
             self.progress.note(
@@ -147,7 +159,7 @@ class _Run:
         self.world.share(self.rows_per_step)
         self.step = 0
         self.seconds = 0.0
-        self.seen = Seen()
+        self.num_skipped = 0
         self.restored: Path | None = None
         self.plan: Plan
         self.feed: Feed | None = None
@@ -169,10 +181,10 @@ class _Run:
         mixture = None
         if inputs.owners is not None:
             mixture = Mixture(inputs.owners, plan.num_tokens, recipe.mixture_exponent)
-        infilling = Infilling(recipe.infilling_rate, recipe.suffix_first_rate, recipe.seed)
-        context, fit = self.config.context_length, recipe.packing == "best_fit"
+        infilling = Infilling(recipe.fim_rate, recipe.fim_spm_rate, recipe.seed)
+        context = self.config.context_length
         source = (inputs.train, inputs.tokenizer)
-        loader = Loader(*source, context, recipe.seed, infilling, mixture, best_fit=fit)
+        loader = Loader(*source, context, recipe.seed, infilling, mixture)
         self.position = position or loader.start()
         ahead = self.machine.device.type == "cuda"
         self.feed = Feed(loader, self.position, self.rows_per_step, ahead=ahead)
@@ -183,15 +195,13 @@ class _Run:
         if name is None:
             self.plan = self._make_plan()
             self._read_for(self.plan)
-            self.average = TailAverage(self.plan.num_steps, self.recipe.average_tail)
         else:
             self.restored = self.checkpoints / name
             found = state.load_without_tensors(self.restored)
             self.step, self.seconds = found.step, found.seconds
             rate = self.world.told(lambda: matrix_rate(self.machine))  # it may be another machine
-            self.plan, self.seen = replace(found.plan, matrix_flops=rate), found.seen
-            self.average = TailAverage(self.plan.num_steps, self.recipe.average_tail)
-            resume.load(self.restored, self.updater, self.average)
+            self.plan, self.num_skipped = replace(found.plan, matrix_flops=rate), found.num_skipped
+            resume.load(self.restored, self.updater)
             self._read_for(self.plan, found.position)
             self.progress.note(f"going on from step {self.step:,} of {self.plan.num_steps:,}")
         if self.world.is_first:
@@ -204,7 +214,7 @@ class _Run:
         for complaint in complaints:
             self.progress.note(complaint)
         if newest is not None:
-            if state.load_without_tensors(newest).identity == self.identity:
+            if state.load_without_tensors(newest).identity in self.identities:
                 return newest.name
             self.progress.note("the checkpoints belong to other settings; training anew")
         shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -218,7 +228,7 @@ class _Run:
             return np.stack([row for row, _ in taken])
 
         began = time.perf_counter()
-        begun = self._begin() if self.recipe.bigram_updates else None
+        begun = self._begin() if self.recipe.warm_start_steps else None
         self.seconds = time.perf_counter() - began
         plan = make_plan(
             self.updater, rows, self._validate, self.progress.note, self.should_stop, self.seconds
@@ -290,7 +300,6 @@ class _Run:
             return False
         rate = plan.tokens_per_step / (time.perf_counter() - start)
         self.step += 1
-        self.average.include(self.step, self.updater.parameters)
         peak = plan.matrix_flops * self.world.size
         utilisation = rate * self.config.train_flops_per_token / peak
         self._log(
@@ -313,15 +322,16 @@ class _Run:
         assert self.feed is not None
         batch = self.feed.take()
         outcome = self.updater.update(
-            batch.rows, self.plan.micro_batch_size, fraction, self.seen, self.should_stop
+            batch.rows, self.plan.micro_batch_size, fraction, self.should_stop
         )
         if outcome is None:
             return None
-        self.position, self.seen = batch.position, outcome.seen
-        if outcome.left_out:
-            note = f"step {self.step + 1:,}: {outcome.left_out}; the update is left out"
+        self.position = batch.position
+        self.num_skipped = self.num_skipped + 1 if outcome.skip_reason else 0
+        if outcome.skip_reason:
+            note = f"step {self.step + 1:,}: {outcome.skip_reason}; the update is skipped"
             self.progress.note(note)
-        skip_step.give_up(self.seen, self.step + 1)
+        skip_step.check_skipped(self.num_skipped, self.step + 1)
         return outcome
 
     def _measured(self) -> dict[str, float]:
@@ -377,7 +387,7 @@ class _Run:
             self.inputs.tokenizer,
             num_tokens,
             min(plan.micro_batch_size, 32),
-            isolate_documents=self.recipe.isolate_documents,
+            intra_document_masking=self.recipe.intra_document_masking,
             should_stop=self.should_stop if alone else lambda: False,
         )
 
@@ -397,14 +407,12 @@ class _Run:
 
     def _save(self) -> Path:
         now = TrainingState(
-            identity=self.identity,
+            identity=self.identities[0],
             step=self.step,
             seconds=self.seconds,
             position=self.position,
             plan=self.plan,
-            seen=self.seen,
+            num_skipped=self.num_skipped,
         )
         recipe = self.recipe
-        return resume.save(
-            self.checkpoints, now, self.updater, self.average, recipe.keep_last, recipe.keep_every
-        )
+        return resume.save(self.checkpoints, now, self.updater, recipe.keep_last, recipe.keep_every)

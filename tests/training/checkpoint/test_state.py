@@ -17,7 +17,6 @@ from codeling.errors import StorageError
 from codeling.manifest import sha256_file, write_json
 from codeling.training.checkpoint import state
 from codeling.training.checkpoint.state import Plan, TrainingState
-from codeling.training.skip_step import Seen
 
 FILES = ("manifest.json", "model.safetensors", "optimizer.safetensors", "state.json")
 
@@ -183,19 +182,9 @@ def test_those_to_be_kept_forever_are(tmp_path: Path) -> None:
     assert found == [state.folder_name(step) for step in (0, 10, 12)]
 
 
-def test_what_was_seen_is_kept(tmp_path: Path) -> None:
-    seen = Seen(bad_steps=2, losses=(1.5, 0.1 + 0.2, 1e-300))
-    path = state.save(tmp_path, replace(state_at(3), seen=seen), 1)
-    assert state.load(path).seen == seen
-
-
-def test_the_average_is_what_a_run_gives() -> None:
-    now = state_at(3)
-    assert now.weights == now.model
-    mean = torch.zeros(7, 3)
-    averaged = replace(now, optimizer={**now.optimizer, "average/h.0.weight": mean})
-    assert averaged.weights["h.0.weight"] is mean
-    assert averaged.weights["narrow"] is now.model["narrow"]
+def test_the_number_of_skipped_steps_is_kept(tmp_path: Path) -> None:
+    path = state.save(tmp_path, replace(state_at(3), num_skipped=2), 1)
+    assert state.load(path).num_skipped == 2
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{}", "7", '{"model.safetensors": 1}'])

@@ -80,8 +80,8 @@ SHAPE = (512, CONTEXT, 3, 2, 16)
 RECIPE = TrainingRecipe(
     steps=STEPS, tokens_per_step=8 * CONTEXT, micro_batch_size=4, adamw_lr=0.01, muon_lr=0.02,
     validation_tokens=2 * CONTEXT, validation_interval=0.5, sample_interval=1.0, threads=1,
-    device="cpu", precision="fp32", seed=5, key_words=("def", "import"), average_tail=0.3,
-    bigram_updates=3,
+    device="cpu", precision="fp32", seed=5, key_words=("def", "import"),
+    warm_start_steps=3,
 ).model_dump(mode="json")  # fmt: skip
 
 
@@ -214,8 +214,8 @@ def test_two_processes_do_what_one_does(runs: Path, name: str) -> None:
     assert found.step == STEPS
     assert found.model.keys() == whole.model.keys()
     assert found.optimizer.keys() == whole.optimizer.keys()
-    for key, value in whole.weights.items():
-        torch.testing.assert_close(found.weights[key], value, rtol=1e-3, atol=1e-4)
+    for key, value in whole.model.items():
+        torch.testing.assert_close(found.model[key], value, rtol=1e-3, atol=1e-4)
     validated = [
         [line for line in metrics.read(runs / run / "metrics.jsonl") if line["kind"] != "step"]
         for run in (name, "alone")

@@ -24,7 +24,7 @@ def bigrams(inputs: Inputs) -> Bigrams:
 
 
 def learn(model: GPT2, bigrams: Bigrams, updates: int, seed: int = 1) -> dict[str, torch.Tensor]:
-    assert learn_bigrams(model, bigrams, changed(RECIPE, bigram_updates=updates, seed=seed))
+    assert learn_bigrams(model, bigrams, changed(RECIPE, warm_start_steps=updates, seed=seed))
     return model.state_dict()
 
 
@@ -96,7 +96,7 @@ def test_a_run_begins_with_it(inputs: Inputs, tmp_path: Path) -> None:
     first = {}
     for updates in (0, 60):
         folder = tmp_path / str(updates)
-        train(changed(RECIPE, steps=1, bigram_updates=updates), CONFIG, inputs, folder)
+        train(changed(RECIPE, steps=1, warm_start_steps=updates), CONFIG, inputs, folder)
         (first[updates],) = losses(folder)
     assert first[60] < first[0] - 1.0
 
@@ -105,7 +105,7 @@ def test_a_run_begins_with_it(inputs: Inputs, tmp_path: Path) -> None:
 def test_a_stop_before_the_first_step_leaves_nothing_to_go_on_from(
     inputs: Inputs, tmp_path: Path
 ) -> None:
-    recipe = changed(RECIPE, bigram_updates=5)
+    recipe = changed(RECIPE, warm_start_steps=5)
     with pytest.raises(StoppedError, match="the same command begins again"):
         train(recipe, CONFIG, inputs, tmp_path, should_stop=lambda: True)
     assert logged(tmp_path) == 0

@@ -33,13 +33,10 @@ from codeling.manifest import (
     write_json,
 )
 from codeling.training.checkpoint import sharded_tensors
-from codeling.training.skip_step import NOTHING, Seen
 
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
-AVERAGE = "average"
-"""Kind of those of the optimizer's tensors that are the averaged weights."""
 _PARTIAL = ".partial"
 _FORMAT = 2
 
@@ -62,10 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run between two steps; ``model`` and ``optimizer`` are tensors by name.
-
-    Where the weights are averaged, ``optimizer`` has ``average/PARAMETER`` too.
-    """
+    """A run between two steps; ``model`` and ``optimizer`` are tensors by name."""
 
     identity: str
     """SHA-256 of the settings and inputs of the run: another run's state is not gone on from."""
@@ -77,15 +71,8 @@ class TrainingState:
     plan: Plan
     model: Mapping[str, Tensor] = field(default_factory=dict)
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
-    seen: Seen = NOTHING
-
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        """What the run is to give: the average where there is one, else the last weights."""
-        return {
-            name: self.optimizer.get(f"{AVERAGE}/{name}", tensor)
-            for name, tensor in self.model.items()
-        }
+    num_skipped: int = 0
+    """Consecutive skipped steps up to now."""
 
 
 def save(
@@ -168,7 +155,7 @@ def _write_state(folder: Path, state: TrainingState) -> None:
         "seconds": round(state.seconds, 3),
         "position": state.position.to_json(),
         "plan": asdict(state.plan),
-        "seen": asdict(state.seen),
+        "seen": {"bad_steps": state.num_skipped},
     }
     write_json(folder / STATE_FILE, values)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -244,12 +231,11 @@ def is_sharded(checkpoint: Path) -> bool:
 def load_without_tensors(checkpoint: Path) -> TrainingState:
     """What a checkpoint says besides its tensors."""
     values: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_bytes())
-    seen = values["seen"]
     return TrainingState(
         identity=values["identity"],
         step=values["step"],
         seconds=values["seconds"],
         position=Position.from_json(values["position"]),
         plan=Plan(**values["plan"]),
-        seen=Seen(seen["bad_steps"], tuple(seen["losses"])),
+        num_skipped=values["seen"]["bad_steps"],
     )

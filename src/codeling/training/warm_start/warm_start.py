@@ -76,10 +76,10 @@ def learn_bigrams(
 
     ``recipe``, a resolved one, says how many updates, and the peak rates of training.
     """
-    assert recipe.bigram_updates is not None
+    assert recipe.warm_start_steps is not None
     assert recipe.adamw_lr is not None
     assert recipe.muon_lr is not None
-    num_updates = recipe.bigram_updates
+    num_updates = recipe.warm_start_steps
     device = model.wte.weight.device
     block = f"h.{model.config.n_layer - 1}."
     names = ("wte.", f"{block}ln_2.", f"{block}mlp.", "ln_f.")
