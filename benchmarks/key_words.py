@@ -60,7 +60,7 @@ def main() -> None:
         model, result = bench.train(cell, "run", tokenizer, recipe)
         result |= by_line(model, tokenizer, bench.held_out())
         unseen = iterate(asked.run / "corpus", "validation", "files")
-        result |= names(Engine(model, tokenizer), unseen)
+        result |= names(Engine.from_model(model, tokenizer), unseen)
         bench.keep(cell, result)
     print_table(
         bench.results(),

@@ -14,6 +14,7 @@ from codeling.evaluation.data.problems import ProblemSet, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox, Verdict
 from codeling.generation.engine import Engine
 from codeling.generation.request import Completion, SamplingParams
+from codeling.generation.runners.torch import TorchRunner
 from codeling.generation.text.decoding import CompletionText
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -40,7 +41,8 @@ class Scripted(Engine):
     """An engine whose text is given, cut where the real one would cut it."""
 
     def __init__(self, says: Says, tokenizer: Tokenizer) -> None:
-        super().__init__(GPT2(GPT2Config(tokenizer.vocab_size, 16, 1, 1, 8)), tokenizer)
+        model = GPT2(GPT2Config(tokenizer.vocab_size, 16, 1, 1, 8))
+        super().__init__(TorchRunner(model), tokenizer)
         self.says = says
         self.asked: list[str] = []
         self.first_samples: list[int] = []

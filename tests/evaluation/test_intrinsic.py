@@ -174,7 +174,7 @@ def test_evaluation_is_json_and_the_same_twice(
     model: GPT2, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    engine = Engine(model, tokenizer)
+    engine = Engine.from_model(model, tokenizer)
     documents = [Document(f"repo-{n % 2}", f"{n}.py", text) for n, text in enumerate(TEXTS)]
     functions = [
         Document("repo-0", f"{n}.py", f"def f{n}(x):\n    return x * {n}\n") for n in range(5)
@@ -199,7 +199,7 @@ def test_evaluation_is_json_and_the_same_twice(
 
 def test_evaluation_without_functions(model: GPT2, tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"weights")
-    engine = Engine(model, tokenizer)
+    engine = Engine.from_model(model, tokenizer)
     documents = [Document("repo", "a.py", "x = 1\n")]
     for completions, functions in (
         (0, [Document("repo", "a.py", "def f():\n    1\n")]),

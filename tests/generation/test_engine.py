@@ -2,14 +2,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
+from numpy.typing import NDArray
 
 from codeling.errors import ModelError, TokenizerError, UsageError
-from codeling.generation import engine as engine_module
 from codeling.generation.cycles import SHORT
-from codeling.generation.engine import Engine, window_start
+from codeling.generation.engine import Engine
+from codeling.generation.runners.torch import TorchRunner
+from codeling.generation.scheduler import Batch
+from codeling.generation.sequence import window_start
 from codeling.generation.text.blocks import cut_at_block_end
 from codeling.model import weights
 from codeling.model.config import GPT2Config
@@ -40,25 +44,23 @@ def random_model(config: GPT2Config, seed: int = 0) -> GPT2:
 @pytest.fixture(scope="module")
 def engine(tokenizer: Tokenizer) -> Engine:
     # More entries than the tokenizer has: a vocabulary is often rounded up.
-    return Engine(random_model(GPT2Config(330, CONTEXT, 2, 2, 32)), tokenizer)
+    return Engine.from_model(random_model(GPT2Config(330, CONTEXT, 2, 2, 32)), tokenizer)
 
 
 def preferring(engine: Engine, token: int, after: int | None = None, score: float = 1e4) -> Engine:
     """The same engine, whose model puts ``token`` first, everywhere or right behind ``after``;
     or last, with another ``score``."""
-    model = GPT2(engine.model.config)
-    model.load_state_dict(engine.model.state_dict())
 
-    class Preferring(torch.nn.Module):
-        config, compute_dtype, wte, hidden = model.config, torch.float32, model.wte, model.hidden
-
-        def forward(self, ids: torch.Tensor, cache: Any = None) -> torch.Tensor:
-            logits: torch.Tensor = model(ids, cache)
-            here = torch.ones_like(ids, dtype=torch.bool) if after is None else ids == after
-            logits[..., token] = torch.where(here, score, logits[..., token])
+    class Preferring(TorchRunner):
+        def run(self, batch: Batch) -> NDArray[np.float32]:
+            logits = super().run(batch)
+            last_ids = [row.ids[-1] for row in batch.rows if row.wants_logits]
+            for scores, last in zip(logits, last_ids, strict=True):
+                if after is None or last == after:
+                    scores[token] = score
             return logits
 
-    return Engine(Preferring(), engine.tokenizer)  # type: ignore[arg-type]
+    return Engine(Preferring(engine.model), engine.tokenizer)
 
 
 @torch.inference_mode()
@@ -215,24 +217,26 @@ def test_a_prompt_is_read_once_for_all_its_samples(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    original = Engine._read
+    original = TorchRunner.run
 
-    def counting(self: Engine, windows: list[list[int]], capacity: int) -> Any:
-        read.append(len(windows))
-        return original(self, windows, capacity)
+    def counting(self: TorchRunner, batch: Batch) -> Any:
+        read.extend(len(row.ids) for row in batch.rows)
+        return original(self, batch)
 
-    monkeypatch.setattr(engine_module.Engine, "_read", counting)
+    monkeypatch.setattr(TorchRunner, "run", counting)
+    engine = Engine.from_model(engine.model, engine.tokenizer)
     engine.complete_many("import os\n", 8, temperature=1.0, max_new_tokens=5)
-    assert read == [1]
+    assert read.count(len(engine.prepare("import os\n", None, 5).ids)) == 1
+    assert sum(length > 1 for length in read) == 1
 
 
-def test_window_start_keeps_between_half_and_all_of_the_context() -> None:
+def test_the_window_keeps_between_three_quarters_and_all_of_the_context() -> None:
     for context in (1, 2, 3, 16, 33):
         before = 0
         for num_tokens in range(1, 5 * context):
             start = window_start(num_tokens, context)
             seen = num_tokens - start
-            assert seen == num_tokens or context - max(1, context // 2) < seen <= context
+            assert seen == num_tokens or context - max(1, context // 4) < seen <= context
             assert start >= before
             before = start
 
@@ -324,7 +328,7 @@ def test_hugging_faces_pipeline_generates_our_ids(folder: Path, engine: Engine) 
 def test_a_tokenizer_of_another_model_is_refused(folder: Path, tokenizer: Tokenizer) -> None:
     small = random_model(GPT2Config(300, CONTEXT, 1, 2, 8))
     with pytest.raises(TokenizerError, match="320 entries, the model 300"):
-        Engine(small, tokenizer)
+        Engine.from_model(small, tokenizer)
 
 
 @pytest.mark.parametrize(

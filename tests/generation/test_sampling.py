@@ -1,50 +1,47 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from codeling.errors import UsageError
-from codeling.generation.request import SamplingParams
-from codeling.generation.sampling import sample, uniform
+from codeling.generation.sampling import Draw, sample, uniform
+
+Logits = NDArray[np.float32]
 
 
-def random_logits(rows: int, size: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(rows, size, generator=torch.Generator().manual_seed(seed)) * 3
+def random_logits(rows: int, size: int, seed: int = 0) -> Logits:
+    generator = np.random.default_rng(seed)
+    return (3 * generator.standard_normal((rows, size))).astype(np.float32)
 
 
-def draw(logits: torch.Tensor, sampling: SamplingParams, count: int) -> list[list[int]]:
-    """``count`` draws for each row of ``logits``."""
-    rows = len(logits)
-    return [
-        sample(logits, sampling, [number] * rows, list(range(rows))).tolist()
-        for number in range(count)
-    ]
+def many(logits: Logits, draw: Draw, count: int) -> list[int]:
+    """``count`` samples from one row of logits."""
+    draws = [draw._replace(sample=number) for number in range(count)]
+    return sample(np.repeat(logits, count, axis=0), draws)
 
 
 @pytest.mark.parametrize(
-    "sampling",
+    "draw",
     [
-        SamplingParams(),
-        SamplingParams(temperature=1.0, top_k=1),
-        SamplingParams(temperature=1.0, top_p=1e-9),
-        SamplingParams(temperature=1e-300),
+        Draw(),
+        Draw(1.0, top_k=1),
+        Draw(1.0, top_p=1e-9),
+        Draw(1e-300),
+        Draw(1.0, top_k=1, top_p=0.5),
     ],
     ids=str,
 )
-def test_all_that_leave_one_id_are_greedy(sampling: SamplingParams) -> None:
+def test_all_that_leave_one_id_are_greedy(draw: Draw) -> None:
     logits = random_logits(50, 99)
-    assert torch.equal(sample(logits, sampling, [0] * 50, [7] * 50), logits.argmax(-1))
+    assert sample(logits, [draw] * 50) == logits.argmax(-1).tolist()
 
 
 def test_equal_logits_the_lowest_id_wins() -> None:
-    logits = torch.tensor([[0.0, 2.0, 2.0, 1.0]])
-    for sampling in (
-        SamplingParams(),
-        SamplingParams(temperature=1, top_k=1),
-        SamplingParams(1.0, None, 0.1),
-    ):
-        assert draw(logits, sampling, 20) == [[1]] * 20
+    logits = np.array([[0.0, 2.0, 2.0, 1.0]], np.float32)
+    for draw in (Draw(), Draw(1.0, top_k=1), Draw(1.0, None, 0.1)):
+        assert many(logits, draw, 20) == [1] * 20
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
@@ -55,15 +52,13 @@ def test_the_distribution_is_hugging_faces(
 ) -> None:
     size, count = 24, 3000
     logits = random_logits(1, size, seed=3)
-    scores = TemperatureLogitsWarper(temperature)(torch.empty(0), logits)
+    scores = TemperatureLogitsWarper(temperature)(torch.empty(0), torch.from_numpy(logits))
     if top_k is not None:
         scores = TopKLogitsWarper(top_k)(torch.empty(0), scores)
     if top_p is not None:
         scores = TopPLogitsWarper(top_p)(torch.empty(0), scores)
     expected = scores.softmax(-1)[0]
-    sampling = SamplingParams(temperature, top_k, top_p, seed=1)
-    ids = sample(logits.expand(count, -1), sampling, range(count), [0] * count).tolist()
-    counts = Counter(ids)
+    counts = Counter(many(logits, Draw(temperature, top_k, top_p, seed=1), count))
     assert set(counts) <= set(expected.nonzero().flatten().tolist())
     for i in range(size):
         p = float(expected[i])
@@ -72,44 +67,36 @@ def test_the_distribution_is_hugging_faces(
 
 
 def test_top_p_keeps_the_smallest_set() -> None:
-    logits = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log()
+    logits = np.log(np.array([[0.5, 0.25, 0.125, 0.125]], np.float32))
     for top_p, kept in ((0.5, {0}), (0.51, {0, 1}), (0.75, {0, 1}), (0.8, {0, 1, 2})):
-        ids = {row[0] for row in draw(logits, SamplingParams(1.0, top_p=top_p), 200)}
-        assert ids == kept
+        assert set(many(logits, Draw(1.0, top_p=top_p), 200)) == kept
 
 
-def test_a_row_gets_in_a_batch_what_it_gets_alone() -> None:
+def test_top_p_applies_to_what_top_k_keeps() -> None:
+    logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]], np.float32))
+    assert set(many(logits, Draw(1.0, top_k=2, top_p=0.5), 200)) == {0}
+    assert set(many(logits, Draw(1.0, top_k=2, top_p=0.6), 200)) == {0, 1}
+
+
+def test_a_row_gets_the_same_id_in_a_batch_as_alone() -> None:
+    """Every row with parameters of its own."""
     logits = random_logits(8, 40)
-    sampling = SamplingParams(1.3, top_k=20, top_p=0.9, seed=5)
-    samples, steps = [3, 1, 4, 1, 5, 9, 2, 6], [2, 7, 1, 8, 2, 8, 1, 8]
-    together = sample(logits, sampling, samples, steps).tolist()
-    alone = [sample(logits[i : i + 1], sampling, [samples[i]], [steps[i]]).item() for i in range(8)]
-    assert together == alone
-
-
-def test_prose_has_a_temperature_of_its_own() -> None:
-    logits = random_logits(6, 30)
-    samples, steps, in_prose = range(6), [4] * 6, [True, False] * 3
-    for code, prose in ((0.4, 1.0), (0.0, 1.0), (1.0, 0.0)):
-        mixed = sample(
-            logits, SamplingParams(code, prose_temperature=prose), samples, steps, in_prose
-        )
-        for row, (drawn, is_prose) in enumerate(zip(mixed.tolist(), in_prose, strict=True)):
-            alone = SamplingParams(prose if is_prose else code)
-            assert drawn == sample(logits[row : row + 1], alone, [row], [4]).item()
-    same = sample(logits, SamplingParams(0.7), samples, steps, in_prose)
-    assert torch.equal(same, sample(logits, SamplingParams(0.7), samples, steps))
+    kinds = [
+        Draw(),
+        Draw(1.3, top_k=20, top_p=0.9, seed=5),
+        Draw(0.7, top_p=0.8, sample=4, step=2),
+        Draw(2.0, top_k=3, seed=1, step=9),
+    ]
+    draws = [kinds[row % 4]._replace(sample=row) for row in range(8)]
+    alone = [sample(logits[i : i + 1], [draws[i]])[0] for i in range(8)]
+    assert sample(logits, draws) == alone
 
 
 def test_masked_ids_are_never_drawn() -> None:
-    logits = torch.full((1, 10), -torch.inf)
-    logits[0, 4] = logits[0, 6] = 0.0
-    for sampling in (
-        SamplingParams(1.0),
-        SamplingParams(1.0, top_k=5),
-        SamplingParams(9.0, top_p=0.99),
-    ):
-        assert {row[0] for row in draw(logits, sampling, 100)} == {4, 6}
+    logits = np.full((1, 10), -np.inf, np.float32)
+    logits[0, [4, 6]] = 0.0
+    for draw in (Draw(1.0), Draw(1.0, top_k=5), Draw(9.0, top_p=0.99)):
+        assert set(many(logits, draw, 100)) == {4, 6}
 
 
 def test_draws_are_spread_and_their_own() -> None:
@@ -123,24 +110,3 @@ def test_draws_are_spread_and_their_own() -> None:
     assert all(0 <= value < 1 for value in draws)
     assert abs(sum(draws) / 1000 - 0.5) < 0.05
     assert uniform(1, 2, 3) == uniform(1, 2, 3)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"temperature": -0.1},
-        {"temperature": float("nan")},
-        {"temperature": float("inf")},
-        {"prose_temperature": -0.1},
-        {"top_k": 0},
-        {"top_p": 0.0},
-        {"top_p": 1.1},
-        {"top_p": float("nan")},
-        {"seed": -1},
-    ],
-    ids=str,
-)
-def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
-    (name,) = values
-    with pytest.raises(UsageError, match=f"^{name} must be"):
-        SamplingParams(**values)  # type: ignore[arg-type]

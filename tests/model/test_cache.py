@@ -23,54 +23,60 @@ def random_ids(*shape: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("slots", [[0, 1, 2], [4, 1, 0], [3, 1, 2]], ids=str)
 @pytest.mark.parametrize("pieces", [[24], [1] * 24, [7, 1, 1, 10, 5], [23, 1]], ids=str)
-def test_reading_in_pieces_equals_reading_at_once(pieces: list[int]) -> None:
+def test_reading_in_pieces_equals_reading_at_once(pieces: list[int], slots: list[int]) -> None:
     model, ids = random_model(), random_ids(3, 24)
-    cache = KeyValueCache(CONFIG, 3)
-    logits = torch.cat([model(piece, cache) for piece in torch.split(ids, pieces, dim=1)], dim=1)
-    torch.testing.assert_close(logits, model(ids), atol=1e-4, rtol=0)
-    assert cache.lengths == [24, 24, 24]
+    cache, start, logits = KeyValueCache(CONFIG, 5), 0, []
+    for piece in torch.split(ids, pieces, dim=1):
+        logits.append(model(piece, cache.rows(slots, [start] * 3, piece.size(1))))
+        start += piece.size(1)
+    torch.testing.assert_close(torch.cat(logits, dim=1), model(ids), atol=1e-4, rtol=0)
 
 
 @torch.inference_mode()
-def test_rows_of_different_lengths_equal_each_alone() -> None:
+@pytest.mark.parametrize("slots", [[0, 1, 2, 3, 4], [6, 2, 3, 0, 5]], ids=str)
+def test_rows_of_different_lengths_equal_each_alone(slots: list[int]) -> None:
     model, lengths = random_model(), [5, 1, 12, 0, 19]
     ids = random_ids(5, 24)
-    cache = KeyValueCache(CONFIG, 5)
+    cache = KeyValueCache(CONFIG, 7)
     padded = torch.full((5, 19), 49)
     for row, length in enumerate(lengths):
         padded[row, :length] = ids[row, :length]
-    model.hidden(padded, cache)
-    cache.set_lengths(lengths)
+    model.hidden(padded, cache.rows(slots, [0] * 5, 19))
     for step in range(5):
-        at = torch.tensor(lengths) + step
-        logits = model(ids[torch.arange(5), at][:, None], cache)[:, 0]
-        for row, length in enumerate(lengths):
-            alone = model(ids[row : row + 1, : length + step + 1])[0, -1]
+        starts = [length + step for length in lengths]
+        new = ids[torch.arange(5), torch.tensor(starts)][:, None]
+        logits = model(new, cache.rows(slots, starts, 1))[:, 0]
+        for row, start in enumerate(starts):
+            alone = model(ids[row : row + 1, : start + 1])[0, -1]
             torch.testing.assert_close(logits[row], alone, atol=1e-4, rtol=0)
 
 
 @torch.inference_mode()
-def test_select_and_replace_move_rows() -> None:
-    model, ids = random_model(), random_ids(3, 10)
-    cache = KeyValueCache(CONFIG, 3)
-    model(ids, cache)
-    chosen = cache.select([2, 0, 0])
-    fresh = KeyValueCache(CONFIG, 1, capacity=6)
-    model(ids[1:2, :4], fresh)
-    chosen.replace([1], fresh)
-    assert chosen.lengths == [10, 4, 10]
-    last = torch.tensor([[7], [8], [9]])
-    logits = model(last, chosen)[:, 0]
-    contexts = [ids[2], ids[1, :4], ids[0]]
-    for row, context in enumerate(contexts):
-        alone = model(torch.cat([context, last[row]])[None])[0, -1]
-        torch.testing.assert_close(logits[row], alone, atol=1e-4, rtol=0)
-    assert cache.lengths == [10, 10, 10]
+def test_a_fork_continues_as_a_fresh_read_does_and_leaves_its_source_alone() -> None:
+    model, ids = random_model(), random_ids(2, 10)
+    cache = KeyValueCache(CONFIG, 2)
+    model(ids[:1], cache.rows([0], [0], 10))
+    before = cache.keys[:, 0].clone()
+    cache.fork(0, 1, 6)
+    logits = model(ids[1:, 6:], cache.rows([1], [6], 4))
+    fresh = model(torch.cat([ids[:1, :6], ids[1:, 6:]], dim=1))[:, 6:]
+    torch.testing.assert_close(logits, fresh, atol=1e-4, rtol=0)
+    assert torch.equal(cache.keys[:, 0], before)
+
+
+@torch.inference_mode()
+def test_a_grown_cache_keeps_what_it_held() -> None:
+    model, ids = random_model(), random_ids(2, 8)
+    cache = KeyValueCache(CONFIG, 2)
+    model(ids[:, :7], cache.rows([0, 1], [0, 0], 7))
+    logits = model(ids[:, 7:], cache.grown(5).rows([0, 1], [7, 7], 1))
+    torch.testing.assert_close(logits, model(ids)[:, 7:], atol=1e-4, rtol=0)
 
 
 def test_capacity_is_at_most_the_context() -> None:
     assert KeyValueCache(CONFIG, 1, capacity=99).capacity == 24
     assert KeyValueCache(CONFIG, 1, capacity=5).keys.shape == (2, 1, 2, 5, 8)
     with pytest.raises(AssertionError, match="more tokens than"):
-        KeyValueCache(CONFIG, 1, capacity=5).positions(6)
+        KeyValueCache(CONFIG, 1, capacity=5).rows([0], [0], 6)

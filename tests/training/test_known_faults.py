@@ -135,7 +135,7 @@ def going_on_with(text: str, prompt: str, tokenizer: Tokenizer) -> Engine:
     """A network that says ``text`` after ``prompt``: the position alone decides what follows."""
     context = 256
     model = GPT2(GPT2Config(tokenizer.vocab_size, context, 1, 1, context))
-    engine = Engine(model, tokenizer)
+    engine = Engine.from_model(model, tokenizer)
     begun = engine.prepare(prompt, None, 100)
     rest = tokenizer.encode(begun.pending.decode() + text)
     script = [*begun.ids, *rest, tokenizer.end_of_text]

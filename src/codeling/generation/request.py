@@ -1,11 +1,11 @@
-"""What a caller asks of the engine beside the prompt, and what it gets back.
+"""What a caller asks of the engine and what it gets back: requests and completions.
 
 This module must not know torch, models or files.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from codeling.errors import UsageError
@@ -82,6 +82,19 @@ class SamplingParams:
     def stops(self) -> tuple[str, ...]:
         """The stop strings as a tuple."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to be made."""
+
+    prompt: str
+    """Text before the cursor, taken as the beginning of a file."""
+    suffix: str | None = None
+    """Text behind the cursor, which the completion leads to. None: there is none to fit."""
+    params: SamplingParams = field(default_factory=SamplingParams)
+    sample: int = 0
+    """Index among the samples of the same prompt. Each index draws differently from one seed."""
 
 
 @dataclass(frozen=True)

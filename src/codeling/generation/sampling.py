@@ -1,73 +1,83 @@
-"""From logits to the next token id: greedy, or sampled with temperature, top k and top p.
+"""From logits to the next id: greedy, or sampled at a temperature within the top k and top p.
 
-A draw depends on (seed, sample, step) alone: not on the device, the rest of the batch or earlier
-draws. So a prompt completed in a batch gets the ids that it gets alone. This module must not know
-what the ids mean.
+Each row has its own parameters. A draw depends on (seed, sample, step) only: not on the device, not
+on what else is in the batch, not on earlier draws. So a prompt gets the same ids in any batch. This
+module must not know what the ids mean.
 
-Sources: top k, Fan et al. 2018; top p (nucleus), Holtzman et al. 2020. The order (temperature,
-top k, top p) is that of Hugging Face's ``generate``. A temperature that depends on what is being
-written: Zhu et al. 2024 (AdapT), who raise it where a statement begins.
+Sources: top k, Fan et al. 2018; top p (nucleus), Holtzman et al. 2020. The order, temperature then
+top k then top p, is that of Hugging Face's ``generate``. A temperature that depends on what is
+being written: Zhu et al. 2024 (AdapT), who raise it where a statement begins.
 """
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
-from codeling.generation.request import SamplingParams
+import numpy as np
+from numpy.typing import NDArray
 
 _FRACTION_BITS = 53
-"""Bits of a float64's fraction."""
 
 
-def sample(
-    logits: Tensor,
-    params: SamplingParams,
-    samples: Sequence[int],
-    steps: Sequence[int],
-    in_prose: Sequence[bool] | None = None,
-) -> Tensor:
-    """Logits (B, V) → ids (B,), int64, on the device of ``logits``.
+class Draw(NamedTuple):
+    """How the next id of one row is picked."""
 
-    For sequence b, ``samples[b]`` is its number among the samples of its prompt, ``steps[b]`` the
-    number of ids drawn for it before, and ``in_prose[b]`` says that ``prose_temperature`` applies.
-    Ties are ordered by id: the lowest counts as the most likely.
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+    sample: int = 0
+    """Index of the row among the samples of its prompt."""
+    step: int = 0
+    """Number of ids that were picked for it before."""
+
+
+def sample(logits: NDArray[np.float32], draws: Sequence[Draw]) -> list[int]:
+    """Logits (B, V) to B ids. Of equally likely ids the lowest counts as more likely."""
+    ids: list[int] = logits.argmax(axis=-1).tolist()
+    for row, draw in enumerate(draws):
+        if draw.temperature > 0:
+            ids[row] = _sample(logits[row], draw)
+    return ids
+
+
+def _sample(logits: NDArray[np.float32], draw: Draw) -> int:
+    """Sample one id from ``logits`` (V,)."""
+    scores = logits.astype(np.float64)
+    # The largest becomes 0 first, so that no temperature, however small, overflows.
+    with np.errstate(over="ignore"):
+        weights = np.exp((scores - scores.max()) / draw.temperature)
+    ids = _most_likely(weights, draw)
+    if ids is not None:
+        weights = weights[ids]
+        if draw.top_p is not None:
+            before = np.cumsum(weights) - weights
+            weights = weights[before < draw.top_p * weights.sum()]
+    cumulative = np.cumsum(weights)
+    threshold = uniform(draw.seed, draw.sample, draw.step) * cumulative[-1]
+    # The first entry whose cumulative sum exceeds the threshold: never one of probability 0.
+    picked = min(int(np.searchsorted(cumulative, threshold, side="right")), len(weights) - 1)
+    return picked if ids is None else int(ids[picked])
+
+
+def _most_likely(weights: NDArray[np.float64], draw: Draw) -> NDArray[np.int64] | None:
+    """The ids that top k and top p choose from, most likely first; None: all, unsorted.
+
+    Sorting a whole vocabulary would take longer than everything else here.
     """
-    prose = params.prose_temperature
-    if prose is None:
-        prose = params.temperature
-    temperatures = [prose if each else params.temperature for each in in_prose or [False]]
-    greedy = logits.argmax(dim=-1)
-    if not any(temperatures):
-        return greedy
-    divisors = torch.tensor(temperatures, dtype=torch.float64, device=logits.device)[:, None]
-    scores = logits.double()
-    # Subtract the maximum first, so that a very small temperature cannot overflow.
-    scores = (scores - scores.amax(dim=-1, keepdim=True)) / divisors.where(divisors > 0, 1.0)
-    ids: Tensor | None = None
-    if params.top_k is not None or (params.top_p is not None and params.top_p < 1):
-        scores, ids = scores.sort(dim=-1, descending=True, stable=True)
-        scores = scores[:, : params.top_k]
-    probabilities = torch.softmax(scores, dim=-1)
-    if params.top_p is not None and params.top_p < 1:
-        before = probabilities.cumsum(dim=-1) - probabilities
-        probabilities = probabilities.masked_fill(before >= params.top_p, 0.0)
-    draws = torch.tensor(
-        [uniform(params.seed, s, t) for s, t in zip(samples, steps, strict=True)],
-        dtype=torch.float64,
-        device=logits.device,
-    )
-    cumulative = probabilities.cumsum(dim=-1)
-    thresholds = draws[:, None] * cumulative[:, -1:]
-    # The first entry whose cumulative sum exceeds the threshold never has probability 0.
-    columns = torch.searchsorted(cumulative, thresholds, right=True)
-    columns = columns.clamp_(max=probabilities.size(-1) - 1)
-    sampled = (columns if ids is None else ids.gather(1, columns)).squeeze(1)
-    return sampled.where(divisors.squeeze(1) > 0, greedy)
+    if draw.top_k is not None and draw.top_k < len(weights):
+        smallest = np.partition(weights, -draw.top_k)[-draw.top_k]
+    elif draw.top_p is not None and draw.top_p < 1:
+        # All ids below this together hold less than 1 - top_p.
+        smallest = (1 - draw.top_p) * weights.sum() / len(weights)
+    else:
+        return None
+    ids = np.flatnonzero(weights >= smallest)
+    ids = ids[np.argsort(-weights[ids], kind="stable")]
+    return ids[: draw.top_k]
 
 
 def uniform(seed: int, sample: int, step: int) -> float:
-    """A number in [0, 1), a pure function of its three arguments (BLAKE2b)."""
+    """A number in [0, 1) that is a function of its three arguments only (BLAKE2b)."""
     digest = hashlib.blake2b(f"{seed} {sample} {step}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> (64 - _FRACTION_BITS)) / (1 << _FRACTION_BITS)

@@ -1,125 +1,154 @@
-"""Keys and values of the tokens a network has seen, so that one more costs one pass over one.
+"""Keys and values of the tokens that a network has read, in slots that are allocated once.
 
-Every row of a batch starts at slot 0 and grows to the right, so a slot is a position and rows
-of different lengths need no shift: a query at position p sees the slots 0 … p of its row and
-nothing else. Rows are padded on the right for the prefill; what the padding wrote lies beyond
-every query until real tokens overwrite it. A row therefore gets the logits it gets alone.
+A slot holds one sequence. It starts at position 0 and grows to the right, so the index of an entry
+is its position. A query at position p sees the entries 0 … p of its own slot and nothing else, so a
+sequence gets the same logits in any batch. Sequences of different lengths are padded on the right;
+padding is written beyond every query and overwritten by the tokens that follow.
 
-The network calls :meth:`~KeyValueCache.positions` once, :meth:`~KeyValueCache.update` and
-:meth:`~KeyValueCache.attention_mask` in each layer and :meth:`~KeyValueCache.advance` at the
-end. With learned absolute positions a full cache cannot slide: whoever goes past the end
-prefills again (:mod:`codeling.generation.engine`). This module must not know about ids.
+A pass over some slots is a :class:`CacheRows`, which :meth:`KeyValueCache.rows` makes. This module
+must not know which sequence owns a slot, nor what its tokens are.
 
-Shapes: B rows, H heads, T new positions, S slots, D head width.
+Shapes: B rows of a pass, H heads, T new positions, S entries, D head width.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from codeling.model.config import GPT2Config
 
 
 class KeyValueCache:
-    """Room for ``capacity`` positions in each of ``rows`` rows; ``lengths`` says what is filled."""
+    """``num_slots`` slots with room for ``capacity`` positions each."""
 
     def __init__(
         self,
         config: GPT2Config,
-        rows: int,
+        num_slots: int,
         *,
         capacity: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Allocate ``2 * n_layer * rows * capacity * n_embd`` numbers.
+        """Allocate ``2 * n_layer * num_slots * capacity * n_embd`` numbers.
 
-        ``capacity`` defaults to, and is at most, the context length.
+        ``capacity`` defaults to the context length, which is also its maximum.
         """
         self.capacity = min(capacity or config.context_length, config.context_length)
-        shape = (config.n_layer, rows, config.n_head, self.capacity, config.head_dim)
-        # Zeros and not empty memory: a slot that is masked out still enters a sum, times 0.
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.lengths = [0] * rows
-        self._plan: _Plan | None = None
+        self.num_slots = num_slots
+        shape = (config.n_layer, num_slots, config.n_head, self.capacity, config.head_dim)
+        self.keys = _zeros(shape, dtype, device)
+        self.values = _zeros(shape, dtype, device)
 
-    def positions(self, num_new: int) -> Tensor:
-        """(B, T): the positions, and slots, of each row's next ``num_new`` tokens."""
-        return self._planned(num_new).slots
+    def rows(self, slots: Sequence[int], starts: Sequence[int], num_new: int) -> "CacheRows":
+        """One pass: row b reads ``num_new`` tokens into ``slots[b]`` from ``starts[b]`` on."""
+        assert max(starts) + num_new <= self.capacity, "more tokens than the slot has room for"
+        return CacheRows(self, slots, starts, num_new)
 
-    def attention_mask(self, num_new: int) -> Tensor | None:
-        """(B, 1, T, S): True where query t of row b may look at slot s; None where at all.
+    def fork(self, source: int, target: int, length: int) -> None:
+        """Copy the first ``length`` entries of the slot ``source`` to ``target``."""
+        if length and source != target:
+            for store in (self.keys, self.values):
+                store[:, target, :, :length] = store[:, source, :, :length]
 
-        S is what :meth:`update` returns: the slots up to the last one any row writes.
-        """
-        return self._planned(num_new).mask
-
-    def update(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store ``key`` and ``value`` (B, H, T, D) of the next T tokens; all so far, (B, H, S, D).
-
-        Stays at the same slots until :meth:`advance`.
-        """
-        plan = self._planned(key.size(2))
-        for store, new in ((self.keys[layer], key), (self.values[layer], value)):
-            if plan.start is not None:
-                store[:, :, plan.start : plan.stop] = new
-            else:
-                store[plan.rows, :, plan.slots] = new.transpose(1, 2)
-        return self.keys[layer, :, :, : plan.stop], self.values[layer, :, :, : plan.stop]
-
-    def advance(self, num_new: int) -> None:
-        """Count the ``num_new`` tokens just stored in every row."""
-        self.set_lengths([length + num_new for length in self.lengths])
-
-    def set_lengths(self, lengths: Sequence[int]) -> None:
-        """Say how many positions of each row are real; after a padded prefill, for instance."""
-        assert len(lengths) == len(self.lengths)
-        assert all(0 <= length <= self.capacity for length in lengths)
-        self.lengths = list(lengths)
-        self._plan = None
-
-    def select(self, rows: Sequence[int]) -> "KeyValueCache":
-        """A cache of the rows named, in that order; a row may be named more than once."""
-        index = torch.tensor(list(rows), dtype=torch.long, device=self.keys.device)
+    def grown(self, num_slots: int) -> "KeyValueCache":
+        """A cache of ``num_slots`` slots, the first of which are those of this one."""
         other = object.__new__(KeyValueCache)
-        other.capacity = self.capacity
-        other.keys = self.keys.index_select(1, index)
-        other.values = self.values.index_select(1, index)
-        other.lengths = [self.lengths[row] for row in rows]
-        other._plan = None
+        other.capacity, other.num_slots = self.capacity, num_slots
+        shape = (self.keys.size(0), num_slots, *self.keys.shape[2:])
+        for name in ("keys", "values"):
+            old: Tensor = getattr(self, name)
+            new = _zeros(shape, old.dtype, old.device)
+            new[:, : self.num_slots] = old
+            setattr(other, name, new)
         return other
 
-    def replace(self, rows: Sequence[int], other: "KeyValueCache") -> None:
-        """Put the rows of ``other``, which has no more capacity, in place of ``rows``."""
-        index = torch.tensor(list(rows), dtype=torch.long, device=self.keys.device)
-        self.keys[:, index, :, : other.capacity] = other.keys
-        self.values[:, index, :, : other.capacity] = other.values
-        lengths = list(self.lengths)
-        for row, length in zip(rows, other.lengths, strict=True):
-            lengths[row] = length
-        self.set_lengths(lengths)
 
-    def _planned(self, num_new: int) -> "_Plan":
-        if self._plan is None or self._plan.num_new != num_new:
-            self._plan = _Plan(self.lengths, num_new, self.keys.device)
-            assert self._plan.stop <= self.capacity, "more tokens than the cache has room for"
-        return self._plan
+class CacheRows:
+    """The slots that one pass reads and writes; the same in every layer."""
+
+    def __init__(
+        self, cache: KeyValueCache, slots: Sequence[int], starts: Sequence[int], num_new: int
+    ) -> None:
+        self._cache = cache
+        self._num_new = num_new
+        device = cache.keys.device
+        first = torch.tensor(list(starts), dtype=torch.long, device=device)
+        self.positions = first[:, None] + torch.arange(num_new, device=device)
+        """(B, T): the positions of the new tokens."""
+        self._slots = torch.tensor(list(slots), dtype=torch.long, device=device)[:, None]
+        self._segments = [
+            _Segment(slots, starts, num_new, begin, end, self.positions)
+            for begin, end in _neighbours(slots)
+        ]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Store ``key`` and ``value``; attention of ``query`` over all entries so far.
+
+        All are (B, H, T, D), as is the result.
+        """
+        keys, values = self._cache.keys[layer], self._cache.values[layer]
+        for store, new in ((keys, key), (values, value)):
+            self._write(store, new)
+        outputs = [
+            functional.scaled_dot_product_attention(
+                query[segment.rows],
+                keys[segment.slots, :, : segment.stop],
+                values[segment.slots, :, : segment.stop],
+                attn_mask=segment.mask,
+            )
+            for segment in self._segments
+        ]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def _write(self, store: Tensor, new: Tensor) -> None:
+        only = self._segments[0]
+        if len(self._segments) == 1 and only.start is not None:
+            store[only.slots, :, only.start : only.stop] = new
+        else:
+            store[self._slots, :, self.positions] = new.transpose(1, 2)
 
 
-class _Plan:
-    """Where one pass writes and what it sees; the same for every layer."""
+class _Segment:
+    """Rows of a pass whose slots are neighbours, so that their entries are one view."""
 
-    def __init__(self, lengths: Sequence[int], num_new: int, device: torch.device) -> None:
-        self.num_new = num_new
-        self.stop = max(lengths) + num_new
-        self.start = lengths[0] if len(set(lengths)) == 1 else None
-        """The common first slot, where all rows are equally long."""
-        first = torch.tensor(list(lengths), dtype=torch.long, device=device)
-        self.slots = first[:, None] + torch.arange(num_new, device=device)
-        self.rows = torch.arange(len(lengths), device=device)[:, None]
+    def __init__(
+        self,
+        slots: Sequence[int],
+        starts: Sequence[int],
+        num_new: int,
+        begin: int,
+        end: int,
+        positions: Tensor,
+    ) -> None:
+        self.rows = slice(begin, end)
+        self.slots = slice(slots[begin], slots[begin] + end - begin)
+        self.stop = max(starts[begin:end]) + num_new
+        """One past the last entry that a row of the segment writes."""
+        self.start = starts[begin] if len(set(starts[begin:end])) == 1 else None
+        """The first entry that is written, where it is the same in all rows."""
         self.mask: Tensor | None = None
+        """(B, 1, T, S): which entries a query sees; None: all."""
         if num_new > 1 or self.start is None:
-            seen = torch.arange(self.stop, device=device)
-            self.mask = (seen <= self.slots[:, :, None])[:, None]
+            entries = torch.arange(self.stop, device=positions.device)
+            self.mask = (entries <= positions[begin:end, :, None])[:, None]
+
+
+def _neighbours(slots: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of rows whose slots follow one another: (first row, one past the last)."""
+    cuts = [row for row in range(1, len(slots)) if slots[row] != slots[row - 1] + 1]
+    return list(zip([0, *cuts], [*cuts, len(slots)], strict=True))
+
+
+def _zeros(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """Zeros: a masked entry still enters a sum, times 0, so it must not be NaN.
+
+    On a processor the pages of slots that are never used take no memory.
+    """
+    if torch.device(device).type == "cpu":
+        num_bytes = int(np.prod(shape)) * dtype.itemsize
+        return torch.from_numpy(np.zeros(num_bytes, np.uint8)).view(dtype).view(*shape)
+    return torch.zeros(tuple(shape), dtype=dtype, device=device)

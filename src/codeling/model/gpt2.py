@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from codeling.model.attention import causal_attention, split_heads
-from codeling.model.cache import KeyValueCache
+from codeling.model.cache import CacheRows
 from codeling.model.config import GPT2Config
 
 LOSS_CHUNK_POSITIONS = 1024
@@ -76,9 +76,7 @@ class Attention(nn.Module):
         self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
         self.c_proj = Conv1D(config.n_embd, config.n_embd)
 
-    def forward(
-        self, x: Tensor, cache: KeyValueCache | None, segments: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, cache: CacheRows | None, segments: Tensor | None = None) -> Tensor:
         """(B, T, C) → (B, T, C)."""
         fused = self.c_attn(x)
         if cache is None:
@@ -86,10 +84,7 @@ class Attention(nn.Module):
             return self.c_proj(y)  # type: ignore[no-any-return]
         rows, length, width = x.shape
         query, key, value = split_heads(fused, self.n_head)
-        key, value = cache.update(self.layer, key, value)
-        y = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=cache.attention_mask(length)
-        )
+        y = cache.attend(self.layer, query, key, value)
         return self.c_proj(y.transpose(1, 2).reshape(rows, length, width))  # type: ignore[no-any-return]
 
 
@@ -116,9 +111,7 @@ class Block(nn.Module):
         self.ln_2 = LayerNorm(config.n_embd, config.layer_norm_epsilon)
         self.mlp = MLP(config.n_embd)
 
-    def forward(
-        self, x: Tensor, cache: KeyValueCache | None, segments: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, cache: CacheRows | None, segments: Tensor | None = None) -> Tensor:
         """(B, T, C) → (B, T, C)."""
         x = x + self.attn(self.ln_1(x), cache, segments)
         return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
@@ -168,7 +161,7 @@ class GPT2(nn.Module):
     def hidden(
         self,
         input_ids: Tensor,
-        cache: KeyValueCache | None = None,
+        cache: CacheRows | None = None,
         positions: Tensor | None = None,
         segments: Tensor | None = None,
     ) -> Tensor:
@@ -181,7 +174,7 @@ class GPT2(nn.Module):
             positions = (
                 torch.arange(input_ids.size(1), device=input_ids.device)
                 if cache is None
-                else cache.positions(input_ids.size(1))
+                else cache.positions
             )
         x = (self.wte(input_ids) + self.wpe(positions)).to(self.compute_dtype)
         is_training = torch.is_grad_enabled()
@@ -192,19 +185,20 @@ class GPT2(nn.Module):
                     x = checkpoint(block, x, cache, segments, use_reentrant=False)
                 else:
                     x = block(x, cache, segments)
-        if cache is not None:
-            cache.advance(input_ids.size(1))
         return self.ln_f(x)  # type: ignore[no-any-return]
 
     def forward(
         self,
         input_ids: Tensor,
-        cache: KeyValueCache | None = None,
+        cache: CacheRows | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
         """Ids (B, T) → logits (B, T, V)."""
-        x = self.hidden(input_ids, cache, positions)
-        return functional.linear(x, self.wte.weight.to(x.dtype))
+        return self.head(self.hidden(input_ids, cache, positions))
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Last hidden states (..., C) → logits (..., V): the head is tied to the embedding."""
+        return functional.linear(hidden, self.wte.weight.to(hidden.dtype))
 
     def loss(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
         """Mean cross entropy in nats per token of ``target_ids`` (B, T), an fp32 scalar."""

@@ -31,7 +31,8 @@ class Vocabulary:
 
     def __init__(self, token_bytes: Sequence[bytes]) -> None:
         """``token_bytes`` of every id; those without any (special tokens) are never found."""
-        self._bytes_of = tuple(token_bytes)
+        self.token_bytes = tuple(token_bytes)
+        """The bytes of each id."""
         order = sorted((token, i) for i, token in enumerate(token_bytes) if token)
         self._tokens = [token for token, _ in order]
         self._ids = np.array([i for _, i in order], np.int64)
@@ -57,7 +58,7 @@ class Vocabulary:
         pending = taken = b""
         keep = len(ids)
         for number in range(len(ids) - 1, -1, -1):
-            token = self._bytes_of[ids[number]]
+            token = self.token_bytes[ids[number]]
             taken = token + taken
             if not token or len(taken) >= self._longest:
                 break
@@ -80,7 +81,7 @@ class Vocabulary:
 
     def after(self, pending: bytes, chosen: int) -> bytes:
         """What is still pending after the entry ``chosen``, one of those :meth:`allowed`."""
-        token = self._bytes_of[chosen]
+        token = self.token_bytes[chosen]
         assert token.startswith(pending) or pending.startswith(token), "not one of those allowed"
         return pending[len(token) :]
 

@@ -399,7 +399,7 @@ class _Run:
             model.load_state_dict(whole)
         if not self.world.is_first:
             return
-        engine = Engine(model, self.inputs.tokenizer)
+        engine = Engine.from_model(model, self.inputs.tokenizer)
         completion = engine.complete(SAMPLE_PROMPT, max_new_tokens=_SAMPLE_TOKENS)
         line = {"step": self.step, "prompt": SAMPLE_PROMPT, "completion": completion.text}
         jsonl.append(self.folder / "samples.jsonl", line)

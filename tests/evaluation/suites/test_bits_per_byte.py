@@ -28,7 +28,7 @@ class Place:
 def engine(tokenizer: Tokenizer) -> Engine:
     model = GPT2(GPT2Config(tokenizer.vocab_size, 32, 1, 2, 16))
     model.initialize(1)
-    return Engine(model, tokenizer)
+    return Engine.from_model(model, tokenizer)
 
 
 def test_documents_one_by_one_are_all_of_them(engine: Engine, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_planted_canary_comes_out_and_one_that_was_not_planted_does_not(
     asked = [Asked("canary", str(n), c.prefix, c.secret) for n, c in enumerate((planted, other))]
     sampling = Sampling(max_new_tokens=32)
     result = measure(
-        Engine(model, tokenizer), asked, sampling, corpus, Journal(tmp_path / "j", "1")
+        Engine.from_model(model, tokenizer), asked, sampling, corpus, Journal(tmp_path / "j", "1")
     )
     assert [record["num_copies"] for record in result["problems"]] == [1, 0]
     assert {s["name"]: s["value"] for s in result["scores"]} == {"canaries found": 0.5}

@@ -1,0 +1,30 @@
+"""What executes a step of the engine: batches of tokens in, logits out."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeling.generation.scheduler import Batch
+
+
+class Runner(Protocol):
+    """A network with a cache of keys and values in slots."""
+
+    @property
+    def context_length(self) -> int:
+        """Number of positions."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of logits."""
+
+    def reserve(self, num_slots: int) -> None:
+        """Have at least ``num_slots`` slots; those that exist keep what they hold."""
+
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Execute one step: the forks in order, then the rows.
+
+        Returns the logits after the last token of each row that wants them, (rows, V), which the
+        caller may change. A row's logits do not depend on the other rows, up to rounding.
+        """

@@ -1,0 +1,88 @@
+"""The runner for any device that torch knows, and the reference for the others."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codeling.generation.scheduler import Batch, Row
+from codeling.model.cache import KeyValueCache
+from codeling.model.gpt2 import GPT2
+
+_MAX_PADDING = 1.25
+"""Prefills share a pass where padding makes it at most so many times as large."""
+
+
+class TorchRunner:
+    """Runs ``model`` where its weights are, in its ``compute_dtype``."""
+
+    def __init__(self, model: GPT2) -> None:
+        self.model = model
+        self._cache: KeyValueCache | None = None
+
+    @property
+    def context_length(self) -> int:
+        """Number of positions."""
+        return self.model.config.context_length
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of logits."""
+        return self.model.config.vocab_size
+
+    def reserve(self, num_slots: int) -> None:
+        """Have at least ``num_slots`` slots; those that exist keep what they hold."""
+        if self._cache is None:
+            self._cache = KeyValueCache(
+                self.model.config,
+                num_slots,
+                dtype=self.model.compute_dtype,
+                device=self.model.wte.weight.device,
+            )
+        elif num_slots > self._cache.num_slots:
+            self._cache = self._cache.grown(num_slots)
+
+    @torch.inference_mode()
+    def run(self, batch: Batch) -> NDArray[np.float32]:
+        """Execute one step; see :class:`codeling.generation.runners.Runner`."""
+        cache = self._cache
+        assert cache is not None, "reserve() comes first"
+        for fork in batch.forks:
+            cache.fork(*fork)
+        found: dict[int, torch.Tensor] = {}
+        for rows in _passes(batch.rows, cache.capacity):
+            found.update(self._pass(rows, cache))
+        wanted = [found[row.slot] for row in batch.rows if row.wants_logits]
+        return torch.stack(wanted).numpy() if wanted else np.zeros((0, self.vocab_size), np.float32)
+
+    def _pass(
+        self, rows: Sequence[Row], cache: KeyValueCache
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Read the tokens of ``rows`` in one padded pass; the wanted logits by slot."""
+        device = self.model.wte.weight.device
+        num_new = max(len(row.ids) for row in rows)
+        ids = torch.tensor([row.ids + [0] * (num_new - len(row.ids)) for row in rows])
+        slots, starts = [row.slot for row in rows], [row.start for row in rows]
+        hidden = self.model.hidden(ids.to(device), cache.rows(slots, starts, num_new))
+        wanting = [number for number, row in enumerate(rows) if row.wants_logits]
+        last = hidden[wanting, [len(rows[number].ids) - 1 for number in wanting]]
+        logits = self.model.head(last).float().cpu()
+        return zip([slots[number] for number in wanting], logits, strict=True)
+
+
+def _passes(rows: Sequence[Row], capacity: int) -> Iterator[list[Row]]:
+    """Rows that are read together: those of like length, where the padding has room in the
+    slots."""
+    together: list[Row] = []
+    for row in sorted(rows, key=lambda row: (-len(row.ids), row.slot)):
+        if together:
+            num_new = len(together[0].ids)
+            num_tokens = sum(len(other.ids) for other in together) + len(row.ids)
+            is_small = num_new * (len(together) + 1) <= _MAX_PADDING * num_tokens
+            if not is_small or row.start + num_new > capacity:
+                yield together
+                together = []
+        together.append(row)
+    if together:
+        yield together

@@ -1,0 +1,216 @@
+"""Which sequence reads which tokens in the next step, and into which slot of the cache.
+
+:meth:`Scheduler.schedule` plans one step as a :class:`Batch`: copies of slots, then rows of tokens.
+A runner executes it. :meth:`Scheduler.postprocess` records it and takes the picked ids. A sequence
+can be added or aborted between any two steps.
+
+Prefix cache. A slot keeps its tokens after its sequence has ended. A new sequence takes over or
+copies the slot with the longest common prefix and reads only the rest. When slots run out, the
+least recently used one is given away. Sequences that share a prompt wait until one of them has read
+it.
+
+Window. Where the window of a sequence moves (:func:`~codeling.generation.sequence.window_start`),
+its slot is read again as a prefill. A long prefill is cut into chunks, so that sequences
+that are being decoded beside it take part in every step.
+
+This module must not know torch, numpy or text.
+"""
+
+from collections.abc import Sequence as Ordered
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from codeling.generation.sequence import Sequence
+
+MAX_BATCH_TOKENS = 2048
+"""Maximum number of tokens that one step reads, the last tokens of decoded sequences aside."""
+
+_WORTH_WAITING = 16
+"""Number of tokens from which a prefix that another sequence is still reading is waited for."""
+
+
+class Fork(NamedTuple):
+    """Copy the first ``length`` entries of one slot to another."""
+
+    source: int
+    target: int
+    length: int
+
+
+class Row(NamedTuple):
+    """Tokens that a slot reads from position ``start`` on."""
+
+    slot: int
+    start: int
+    ids: list[int]
+    wants_logits: bool
+    """Whether the logits after the last token are wanted."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step. Forks come first, in order."""
+
+    forks: list[Fork] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    sequences: list[Sequence] = field(default_factory=list)
+    """The owner of each row."""
+
+    @property
+    def picking(self) -> list[Sequence]:
+        """The sequences whose next token is picked after this step, in the order of the rows."""
+        return [
+            sequence
+            for row, sequence in zip(self.rows, self.sequences, strict=True)
+            if row.wants_logits
+        ]
+
+
+@dataclass
+class _Slot:
+    """What a slot of the cache holds."""
+
+    ids: list[int] = field(default_factory=list)
+    """The tokens it has read, from position 0 on."""
+    left_edge: int = 0
+    """Index of the first of them among the owner's ids."""
+    owner: Sequence | None = None
+    last_use: int = 0
+
+
+class Scheduler:
+    """Sequences that wait, sequences that run, and the slots that they use."""
+
+    def __init__(self, num_slots: int, max_batch_tokens: int = MAX_BATCH_TOKENS) -> None:
+        self.waiting: list[Sequence] = []
+        self.running: dict[Sequence, int] = {}
+        """Sequence to slot, in order of admission."""
+        self.num_prompt_tokens = 0
+        """Number of tokens of all windows that were admitted."""
+        self.num_reused_tokens = 0
+        """Number of those that did not have to be read."""
+        self._slots = [_Slot() for _ in range(num_slots)]
+        self._max_batch_tokens = max_batch_tokens
+        self._clock = 0
+
+    @property
+    def num_slots(self) -> int:
+        """Number of slots; the maximum number of sequences that run at the same time."""
+        return len(self._slots)
+
+    def grow(self, num_slots: int) -> None:
+        """Have at least ``num_slots`` slots."""
+        self._slots += [_Slot() for _ in range(num_slots - len(self._slots))]
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
+        self.waiting.append(sequence)
+
+    def abort(self, sequence: Sequence) -> None:
+        """Forget a sequence, whatever its state. Must not be called during a step."""
+        if sequence in self.running:
+            self._release(sequence)
+        elif sequence in self.waiting:
+            self.waiting.remove(sequence)
+
+    def reset(self) -> None:
+        """Forget all sequences and all tokens, after a step that was not completed."""
+        self.waiting, self.running = [], {}
+        self._slots = [_Slot() for _ in self._slots]
+
+    def schedule(self) -> Batch:
+        """Plan the next step; a batch without rows if there is nothing to do."""
+        self._clock += 1
+        batch = Batch()
+        self._admit(batch.forks)
+        room = self._max_batch_tokens
+        decodes: list[tuple[Row, Sequence]] = []
+        prefills: list[tuple[Row, Sequence]] = []
+        for sequence, number in self.running.items():
+            slot = self._slots[number]
+            if slot.left_edge != sequence.left_edge:  # every position has changed
+                slot.ids, slot.left_edge = [], sequence.left_edge
+            slot.last_use = self._clock
+            start = len(slot.ids)
+            unread = sequence.ids[slot.left_edge + start :]
+            if len(unread) == 1:
+                decodes.append((Row(number, start, unread, True), sequence))
+            elif room > 0:
+                chunk = unread[:room]
+                room -= len(chunk)
+                row = Row(number, start, chunk, len(chunk) == len(unread))
+                prefills.append((row, sequence))
+        for row, sequence in sorted(decodes, key=lambda pair: pair[0].slot) + prefills:
+            batch.rows.append(row)
+            batch.sequences.append(sequence)
+        return batch
+
+    def postprocess(self, batch: Batch) -> None:
+        """Record what the step has read, and release the slots of the sequences that have ended.
+
+        The picked ids have been appended to their sequences.
+        """
+        for row, sequence in zip(batch.rows, batch.sequences, strict=True):
+            self._slots[row.slot].ids += row.ids
+            if sequence.finish_reason is not None:
+                self._release(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
+        self._slots[self.running.pop(sequence)].owner = None
+
+    def _admit(self, forks: list[Fork]) -> None:
+        """Give slots to waiting sequences, in order, while there are any."""
+        still_waiting = []
+        num_free = len(self._slots) - len(self.running)
+        for sequence in self.waiting:
+            if not num_free or not self._give_slot(sequence, forks):
+                still_waiting.append(sequence)
+            else:
+                num_free -= 1
+        self.waiting = still_waiting
+
+    def _give_slot(self, sequence: Sequence, forks: list[Fork]) -> bool:
+        """Admit ``sequence``; False where it is better off waiting for another one's prefix."""
+        window = sequence.window
+        wanted = window[:-1]  # the last token is always read, for its logits
+        lengths = [common_length(slot.ids, wanted) for slot in self._slots]
+        source = max(range(len(lengths)), key=lambda number: (lengths[number], -number))
+        reused = lengths[source]
+        for other, number in self.running.items():
+            promised = common_length(other.window, wanted)
+            is_ahead = promised > max(reused, lengths[number])
+            if is_ahead and (promised >= _WORTH_WAITING or promised == len(wanted)):
+                return False
+        target = source
+        slot = self._slots[source]
+        if slot.owner is not None or 2 * reused < len(slot.ids):
+            target = self._least_recently_used()
+        if target != source and reused:
+            forks.append(Fork(source, target, reused))
+        given = self._slots[target]
+        given.ids, given.left_edge = wanted[:reused], sequence.left_edge
+        given.owner, given.last_use = sequence, self._clock
+        self.running[sequence] = target
+        self.num_prompt_tokens += len(window)
+        self.num_reused_tokens += reused
+        return True
+
+    def _least_recently_used(self) -> int:
+        """The slot without an owner that is given away next."""
+        free = (number for number, slot in enumerate(self._slots) if slot.owner is None)
+        return min(free, key=lambda number: (self._slots[number].last_use, number))
+
+
+def common_length(first: Ordered[int], second: Ordered[int]) -> int:
+    """Length of the longest common prefix."""
+    length = min(len(first), len(second))
+    if first[:length] == second[:length]:
+        return length
+    low = 0  # the first `low` are equal, the first `length` are not
+    while length - low > 1:
+        middle = (low + length) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            length = middle
+    return low

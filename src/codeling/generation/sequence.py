@@ -1,0 +1,98 @@
+"""One sequence on its way through the engine: its ids, its text, and where it ends.
+
+This module must not know torch, slots of a cache, or other sequences.
+"""
+
+from codeling.generation.cycles import Cycles
+from codeling.generation.request import Completion, Request, SamplingParams
+from codeling.generation.text.decoding import CompletionText, FinishReason
+from codeling.tokenizer.healing import Healed, Vocabulary
+
+
+def window_start(num_tokens: int, context_length: int) -> int:
+    """Index of the first of ``num_tokens`` tokens that the model sees.
+
+    Learned positions cannot slide. While all tokens fit the context, all are seen. After that the
+    left edge moves in steps of a quarter of the context, so the window keeps between three quarters
+    and all of the context, and a text that grows at its end has the same left edge for a while.
+    """
+    excess = num_tokens - context_length
+    step = max(1, context_length // 4)
+    return 0 if excess <= 0 else (excess + step - 1) // step * step
+
+
+class Sequence:
+    """One request being completed."""
+
+    def __init__(self, request: Request, healed: Healed, context_length: int) -> None:
+        """``healed`` is the prompt as ids, with the bytes that the next tokens have to rewrite."""
+        params = request.params
+        self.request = request
+        self.ids = list(healed.ids)
+        self.num_prompt = len(self.ids)
+        self.pending = healed.pending
+        """Bytes of the prompt that the next tokens have to begin with."""
+        self.context_length = context_length
+        self.output = CompletionText(
+            request.prompt, params.stops, params.stop_at_block_end, tuple(params.script_ends)
+        )
+        self.cycles = Cycles(healed.ids, params.max_repeats) if params.max_repeats else None
+        self._shown = 0
+
+    @property
+    def params(self) -> SamplingParams:
+        """The request's sampling parameters."""
+        return self.request.params
+
+    @property
+    def is_infilling(self) -> bool:
+        """Whether the completion fills a gap before a suffix."""
+        return self.request.suffix is not None
+
+    @property
+    def num_new(self) -> int:
+        """Number of tokens picked so far, ``<|endoftext|>`` not counted."""
+        return len(self.ids) - self.num_prompt
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the sequence has ended; None while it has not."""
+        return self.output.finish_reason
+
+    @property
+    def left_edge(self) -> int:
+        """Index of the first id that the model sees."""
+        return window_start(len(self.ids), self.context_length)
+
+    @property
+    def window(self) -> list[int]:
+        """The ids that the model sees."""
+        return self.ids[self.left_edge :]
+
+    def append(self, picked: int, vocabulary: Vocabulary, end_of_text: int) -> None:
+        """Add a picked id, and end the sequence where it ends."""
+        if picked == end_of_text:
+            self.output.finish("end_of_text")
+            return
+        self.ids.append(picked)
+        if self.cycles:
+            self.cycles.add(picked)
+        new = vocabulary.token_bytes[picked][len(self.pending) :]
+        self.pending = vocabulary.after(self.pending, picked)
+        self.output.feed(new)
+        is_full = self.is_infilling and len(self.ids) > self.context_length
+        is_long = self.num_new == self.params.max_new_tokens
+        if self.finish_reason is None and (is_full or is_long):
+            self.output.finish("length")
+
+    def new_text(self) -> str:
+        """The text that became certain since the last call."""
+        text = self.output.text[self._shown :]
+        self._shown += len(text)
+        return text
+
+    def completion(self) -> Completion:
+        """The finished completion."""
+        reason = self.finish_reason
+        assert reason is not None, "the sequence has not ended"
+        return Completion(self.output.text, tuple(self.ids[self.num_prompt :]), reason)

@@ -1,0 +1,35 @@
+import pytest
+
+from codeling.errors import UsageError
+from codeling.generation.request import SamplingParams
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"temperature": -0.1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"prose_temperature": -0.1},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"top_p": float("nan")},
+        {"seed": -1},
+        {"max_new_tokens": 0},
+        {"max_repeats": -1},
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
+    (name,) = values
+    with pytest.raises(UsageError, match=f"^{name} must be"):
+        SamplingParams(**values)  # type: ignore[arg-type]
+
+
+def test_one_stop_string_or_several() -> None:
+    assert SamplingParams().stops == ()
+    assert SamplingParams(stop="ab").stops == ("ab",)
+    assert SamplingParams(stop=["a", "b"]).stops == ("a", "b")
+    with pytest.raises(UsageError, match="must not be empty"):
+        SamplingParams(stop=["a", ""])

@@ -1,0 +1,215 @@
+"""Laws of the scheduler, with a runner that holds ids in its slots: every comparison is exact."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codeling.generation.request import Request, SamplingParams
+from codeling.generation.scheduler import Batch, Scheduler, common_length
+from codeling.generation.sequence import Sequence, window_start
+from codeling.tokenizer.healing import Healed, Vocabulary
+
+from .reference_runner import ReferenceRunner, logits_after
+
+CONTEXT, VOCAB = 16, 40
+VOCABULARY = Vocabulary([bytes([97 + i % 26]) * (1 + i // 26) for i in range(VOCAB)])
+END = 0
+
+
+def sequence(prompt: list[int], max_new_tokens: int = 8) -> Sequence:
+    params = SamplingParams(max_new_tokens=max_new_tokens, max_repeats=0)
+    return Sequence(Request("", params=params), Healed([END, *prompt], b""), CONTEXT)
+
+
+def alone(prompt: list[int], max_new_tokens: int) -> list[int]:
+    """Greedy ids by the window of each step, without scheduler or cache."""
+    ids = [END, *prompt]
+    for _ in range(max_new_tokens):
+        window = ids[window_start(len(ids), CONTEXT) :]
+        picked = int(logits_after(window, VOCAB).argmax())
+        if picked == END:
+            break
+        ids.append(picked)
+    return ids[1 + len(prompt) :]
+
+
+@dataclass
+class Machine:
+    """A scheduler and a runner, stepped by hand."""
+
+    num_slots: int = 4
+    max_batch_tokens: int = 64
+    runner: ReferenceRunner = field(default_factory=lambda: ReferenceRunner(CONTEXT, VOCAB))
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.num_slots, self.max_batch_tokens)
+        self.runner.reserve(self.num_slots)
+
+    def step(self) -> Batch:
+        batch = self.scheduler.schedule()
+        logits = self.runner.run(batch)
+        for each, scores in zip(batch.picking, logits, strict=True):
+            each.append(int(np.argmax(scores)), VOCABULARY, END)
+        self.scheduler.postprocess(batch)
+        return batch
+
+    def finish(self) -> None:
+        for _ in range(10_000):
+            if not self.step().rows:
+                return
+        raise AssertionError("the schedule does not end")
+
+    def check_slots(self) -> None:
+        """No slot is leaked, none is shared, and each holds what the scheduler believes."""
+        owners = [slot.owner for slot in self.scheduler._slots]
+        owned = [owner for owner in owners if owner is not None]
+        assert sorted(map(id, owned)) == sorted(map(id, self.scheduler.running))
+        for each, number in self.scheduler.running.items():
+            assert owners[number] is each
+        for believed, held in zip(self.scheduler._slots, self.runner.slots, strict=True):
+            assert held[: len(believed.ids)] == believed.ids
+
+
+IDS = st.integers(1, 3)
+"""Few ids, so that prompts share prefixes."""
+
+PROMPTS = st.lists(IDS, max_size=24)
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), PROMPTS, st.integers(1, 12)),
+        st.tuples(st.just("abort"), st.integers(0, 30), st.none()),
+        st.tuples(st.just("step"), st.integers(1, 6), st.none()),
+        st.tuples(st.just("grow"), st.integers(1, 6), st.none()),
+    ),
+    max_size=40,
+)
+
+
+def play(actions: list[tuple[str, object, object]], num_slots: int, max_batch_tokens: int) -> None:
+    machine = Machine(num_slots, max_batch_tokens)
+    asked: list[tuple[Sequence, list[int], int]] = []
+    aborted: set[Sequence] = set()
+    for kind, first, second in actions:
+        if kind == "add":
+            assert isinstance(first, list)
+            assert isinstance(second, int)
+            asked.append((sequence(first, second), first, second))
+            machine.scheduler.add(asked[-1][0])
+        elif kind == "abort" and asked:
+            assert isinstance(first, int)
+            victim = asked[first % len(asked)][0]
+            machine.scheduler.abort(victim)
+            aborted.add(victim)
+        elif kind == "grow":
+            assert isinstance(first, int)
+            machine.runner.reserve(first)
+            machine.scheduler.grow(first)
+        elif kind == "step":
+            assert isinstance(first, int)
+            for _ in range(first):
+                machine.step()
+        machine.check_slots()
+    machine.finish()
+    machine.check_slots()
+    assert not machine.scheduler.running
+    assert not machine.scheduler.waiting
+    for each, prompt, max_new_tokens in asked:
+        if each not in aborted or each.finish_reason is not None:
+            assert each.ids[each.num_prompt :] == alone(prompt, max_new_tokens)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ACTIONS, st.integers(1, 5), st.sampled_from([1, 3, 64]))
+def test_any_schedule_gives_each_sequence_what_it_gets_alone_and_leaks_no_slot(
+    actions: list[tuple[str, object, object]], num_slots: int, max_batch_tokens: int
+) -> None:
+    """Batched, admitted late, forked, beside aborted neighbours, past the end of the context."""
+    play(actions, num_slots, max_batch_tokens)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.proof)])
+def test_seeded_schedules(count: int) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(count):
+        actions: list[tuple[str, object, object]] = []
+        for _ in range(generator.integers(1, 25)):
+            kind = ["add", "add", "abort", "step", "step", "grow"][generator.integers(6)]
+            prompt = generator.integers(1, 3, generator.integers(0, 24)).tolist()
+            number = int(generator.integers(1, 7))
+            actions.append((kind, prompt if kind == "add" else number, number))
+        play(actions, int(generator.integers(1, 5)), int(generator.choice([1, 5, 64])))
+
+
+def test_typing_on_reads_only_what_is_new() -> None:
+    machine = Machine()
+    prompt = [1, 2, 3, 1, 2]
+    for length in range(1, 6):
+        before = machine.runner.num_read
+        machine.scheduler.add(sequence(prompt[:length], 1))
+        machine.finish()
+        assert machine.runner.num_read - before == (2 if length == 1 else 1)
+    assert machine.scheduler.num_prompt_tokens == 2 + 3 + 4 + 5 + 6
+    assert machine.scheduler.num_reused_tokens == 0 + 2 + 3 + 4 + 5
+
+
+def test_a_shared_prompt_is_read_once() -> None:
+    machine = Machine(num_slots=4)
+    for _ in range(4):
+        machine.scheduler.add(sequence([1, 2, 3, 1, 2], 1))
+    assert [len(row.ids) for row in machine.step().rows] == [6]
+    batch = machine.step()
+    assert [len(row.ids) for row in batch.rows] == [1, 1, 1]
+    assert len(batch.forks) == 2  # the slot of the first one is taken over by another
+
+
+def test_the_least_recently_used_slot_is_given_away() -> None:
+    machine = Machine(num_slots=2)
+    for prompt in ([1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 1, 1, 1], [3, 3, 3, 3]):
+        machine.scheduler.add(sequence(prompt, 1))
+        machine.finish()
+    before = machine.runner.num_read
+    machine.scheduler.add(sequence([1, 1, 1, 1, 1], 1))
+    machine.finish()
+    assert machine.runner.num_read - before == 1
+
+
+def test_a_short_common_prefix_does_not_destroy_a_long_slot() -> None:
+    machine = Machine(num_slots=3)
+    for prompt in ([1, 2, 3, 1, 2, 3, 1], [1, 3, 3]):
+        machine.scheduler.add(sequence(prompt, 1))
+        machine.finish()
+    before = machine.runner.num_read
+    machine.scheduler.add(sequence([1, 2, 3, 1, 2, 3, 1, 1], 1))
+    machine.finish()
+    assert machine.runner.num_read - before == 1
+
+
+def test_decoding_goes_on_beside_a_long_prefill() -> None:
+    machine = Machine(max_batch_tokens=4)
+    short, long = sequence([1], 8), sequence([2, 3] * 6, 8)
+    machine.scheduler.add(short)
+    machine.step()
+    machine.scheduler.add(long)
+    lengths = [[len(row.ids) for row in machine.step().rows] for _ in range(4)]
+    assert lengths == [[1, 4], [1, 4], [1, 4], [1, 1]]
+
+
+def test_an_interrupted_step_leaves_nothing_behind() -> None:
+    machine = Machine()
+    machine.scheduler.add(sequence([1, 2, 3]))
+    machine.scheduler.schedule()
+    machine.scheduler.reset()
+    machine.check_slots()
+    assert not machine.scheduler.schedule().rows
+
+
+@given(PROMPTS, PROMPTS)
+def test_the_common_length_is_that_of_a_loop(first: list[int], second: list[int]) -> None:
+    expected = 0
+    while expected < min(len(first), len(second)) and first[expected] == second[expected]:
+        expected += 1
+    assert common_length(first, second) == expected
