@@ -71,7 +71,7 @@ def main() -> None:
             }
             rate = parse_rate(engine, functions, completions=asked.completions, **options)
             reasons = Counter(sample.finish_reason for sample in rate.samples)
-            low, high = rate.interval()
+            low, high = rate.interval(usual.seed) or (rate.value, rate.value)
             print(
                 f"temperature {temperature}, max_repeats {times}: {rate.value:.1%} parse "
                 f"({low:.1%} to {high:.1%}), {rate.count('empty')} are blank, "

@@ -15,8 +15,8 @@ from pathlib import Path
 from codeling.evaluation.data import datafiles
 from codeling.evaluation.data.problems import LeftOut, Problem, read_problems
 from codeling.evaluation.sandbox import Sandbox
-from codeling.evaluation.suites.functional import PASSED, judge_references
-from codeling.evaluation.suites.registry import SUITES, Suite
+from codeling.evaluation.suites.functional import PASSED, FunctionalSuite, judge_references
+from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
 
 EMPTY = "    pass\n"
 
@@ -45,11 +45,11 @@ def emptied(problem: Problem) -> str:
     return EMPTY.lstrip() if last and not last.strip() else EMPTY
 
 
-def check(suite: Suite, path: Path, workers: int | None = None) -> Outcome:
+def check(suite: FunctionalSuite, path: Path, workers: int | None = None) -> Outcome:
     """Judge every reference of a file, and every emptied body."""
     asked = read_problems([datafiles.DataFile(path, path.name)])
     began = time.perf_counter()
-    with Sandbox(suite.packages, workers, suite.limits) as sandbox:
+    with Sandbox(suite.programs.packages, workers, suite.programs.limits) as sandbox:
         verdicts = judge_references(asked.problems, sandbox)
         jobs = [p.job(p.task_id, emptied(p)) for p in asked.problems]
         empty = [v.identifier for v in sandbox.judge(jobs) if v.passed]
@@ -65,15 +65,12 @@ def check(suite: Suite, path: Path, workers: int | None = None) -> Outcome:
     )
 
 
-def files(data: Path) -> list[tuple[Suite, Path]]:
+def files(data: Path) -> list[tuple[FunctionalSuite, Path]]:
     """The files of every suite with problems below a folder."""
     there = datafiles.find(str(data))
     found = []
-    for suite in SUITES.values():
-        if suite.kind == "problems":
-            own = datafiles.named(there, suite.patterns)
-            others = {file.name for file in datafiles.named(there, suite.not_patterns)}
-            found += [(suite, f.path) for f in own if f.name not in others]
+    for suite in PROBLEM_SUITES:
+        found += [(suite, file.path) for file in suite.published.select(there)]
     return found
 
 

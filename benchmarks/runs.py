@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from codeling.corpus.document import Document, iterate
 from codeling.dataset.mixture import Owners, read_owners
 from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
-from codeling.evaluation.data.document_sample import draw
+from codeling.evaluation.data.document_sample import sample_documents
 from codeling.evaluation.intrinsic import bits_per_byte
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -179,7 +179,7 @@ class Bench:
         smallest_first = sorted(of.values(), key=lambda each: sum(len(d.text) for d in each))
         for number, documents in enumerate(smallest_first):
             share = left // (len(of) - number)
-            for document in draw(documents, seed=0, max_bytes=share):
+            for document in sample_documents(documents, seed=0, max_bytes=share):
                 text = document.text.encode()[:share]  # the last one goes over
                 found.append(text.decode(errors="ignore"))
                 share -= len(text)

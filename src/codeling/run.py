@@ -345,10 +345,10 @@ def _provenance(context: Context) -> Iterable[Path]:
 
 def _evaluation(context: Context) -> Iterable[Path]:
     from codeling.corpus.document import iterate
-    from codeling.evaluation.intrinsic import evaluate
+    from codeling.evaluation.intrinsic import evaluate_test_split
     from codeling.generation.engine import Engine
 
-    result = evaluate(
+    result = evaluate_test_split(
         Engine.load(context.folder / "model"),
         context.folder / "model",
         list(_documents(context, "test")),

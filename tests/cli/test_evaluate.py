@@ -98,7 +98,7 @@ def test_killed_it_goes_on_and_ends_in_the_same_numbers(
     assert not list(stopped.glob("evaluation/*/evaluation.json"))
     last = main(*arguments, "--out", stopped)
     assert last.code == 0, last.err
-    assert "goes on from what was done before" in last.err
+    assert "continues where it was interrupted" in last.err
     one, two = (next(f.glob("evaluation/*/evaluation.json")) for f in (tmp_path / "whole", stopped))
     assert one.read_bytes() == two.read_bytes()
 

@@ -1,4 +1,4 @@
-"""A suite on a model: named by what it was measured from, done once, whole or gone on with."""
+"""Suites on a model: results named by their inputs, measured once, resumed when interrupted."""
 
 import json
 import re
@@ -13,19 +13,18 @@ from typing import Any
 import pytest
 
 from codeling.errors import BusyError, InputError, SandboxError
-from codeling.evaluation.data.lookup import find_data
+from codeling.evaluation.data.lookup import DataSources
 from codeling.evaluation.harness import (
-    Done,
-    Settings,
-    Subject,
-    each_suite,
-    evaluate,
+    EvaluatedModel,
+    SuiteResult,
+    evaluate_suite,
+    evaluate_suites,
+    finished_results,
     read_result,
-    results,
 )
 from codeling.evaluation.samples_page import write_page
-from codeling.evaluation.suites.functional import Judge
-from codeling.evaluation.suites.registry import SUITES, Suite, suite
+from codeling.evaluation.suites.registry import SUITES, find_suite
+from codeling.evaluation.suites.suite import EvaluationSettings, Judge, ProgramRequirements
 from codeling.manifest import locked
 from codeling.model import weights
 from codeling.model.config import GPT2Config
@@ -36,7 +35,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from .conftest import PROBLEMS, InProcess, Scripted
 
 FORMATS = Path(__file__).parents[2] / "docs" / "formats.md"
-SMALL = Settings(max_new_tokens=24, limit=6, max_bytes=3000)
+SMALL = EvaluationSettings(max_new_tokens=24, limit=6, max_bytes=3000)
 
 
 @pytest.fixture
@@ -57,8 +56,8 @@ def model_folder(tokenizer: Tokenizer, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def subject(model_folder: Path, tmp_path: Path) -> Subject:
-    loaded = Subject.load(str(model_folder), tmp_path / "out", "cpu")
+def model(model_folder: Path, tmp_path: Path) -> EvaluatedModel:
+    loaded = EvaluatedModel.load(str(model_folder), tmp_path / "out", "cpu")
     says = {
         json.loads(line)["prompt"]: json.loads(line)["canonical_solution"]
         for line in PROBLEMS.read_text().splitlines()
@@ -71,23 +70,24 @@ def subject(model_folder: Path, tmp_path: Path) -> Subject:
     return replace(loaded, engine=Scripted(script, loaded.engine.tokenizer))
 
 
-def in_process(of: Suite) -> AbstractContextManager[Judge]:
+def in_process(programs: ProgramRequirements) -> AbstractContextManager[Judge]:
     return nullcontext(InProcess())
 
 
-def no_sandbox(of: Suite) -> AbstractContextManager[Judge]:
+def no_sandbox(programs: ProgramRequirements) -> AbstractContextManager[Judge]:
     raise SandboxError("no bubblewrap here; install it")
 
 
-def humaneval(subject: Subject, settings: Settings = SMALL) -> Done:
-    data = find_data(suite("humaneval"), {}, [str(PROBLEMS)], run=None, alone=True)
-    return evaluate(subject, suite("humaneval"), data, settings, in_process)
+def humaneval(model: EvaluatedModel, settings: EvaluationSettings = SMALL) -> SuiteResult:
+    suite = find_suite("humaneval")
+    data = suite.find_data(DataSources({"humaneval": str(PROBLEMS)}))
+    return evaluate_suite(model, suite, data, settings, in_process)
 
 
-def test_a_result_says_what_it_was_measured_from(subject: Subject, model_folder: Path) -> None:
-    done = humaneval(subject)
-    result = done.result
-    assert done.folder == subject.out / "evaluation" / f"humaneval-{result['identity'][:8]}"
+def test_a_result_records_its_inputs(model: EvaluatedModel, model_folder: Path) -> None:
+    done = humaneval(model)
+    result = done.values
+    assert done.folder == model.out / "evaluation" / f"humaneval-{result['identity'][:8]}"
     assert result["model"]["name"] == "tiny"
     assert result["data"]["files"][0]["name"] == "problems.jsonl"
     assert result["settings"]["n"] == 1
@@ -97,60 +97,55 @@ def test_a_result_says_what_it_was_measured_from(subject: Subject, model_folder:
     assert sorted(path.name for path in done.folder.iterdir()) == ["evaluation.json"]
 
 
-def test_the_same_request_gives_the_same_bytes_and_is_not_done_again(
-    subject: Subject, tmp_path: Path
+def test_the_same_request_gives_the_same_bytes_and_is_measured_once(
+    model: EvaluatedModel, tmp_path: Path
 ) -> None:
-    first = humaneval(subject)
+    first = humaneval(model)
     assert first.is_new
-    again = humaneval(subject)
+    again = humaneval(model)
     assert not again.is_new
-    assert again.result == first.result
-    elsewhere = humaneval(replace(subject, out=tmp_path / "elsewhere"))
+    assert again.values == first.values
+    elsewhere = humaneval(replace(model, out=tmp_path / "elsewhere"))
     assert elsewhere.is_new
     pages = [(each.folder / "evaluation.json").read_bytes() for each in (first, elsewhere)]
     assert pages[0] == pages[1]
 
 
-def test_another_setting_stands_beside_the_first(subject: Subject) -> None:
-    first = humaneval(subject)
-    second = humaneval(subject, replace(SMALL, seed=1))
+def test_another_setting_gets_its_own_folder(model: EvaluatedModel) -> None:
+    first = humaneval(model)
+    second = humaneval(model, replace(SMALL, seed=1))
     assert first.folder != second.folder
-    assert [done.folder for done in results(subject.out)] == sorted([first.folder, second.folder])
+    assert [done.folder for done in finished_results(model.out)] == sorted(
+        [first.folder, second.folder]
+    )
 
 
-def test_a_damaged_result_is_measured_again(subject: Subject) -> None:
-    first = humaneval(subject)
+def test_a_damaged_result_is_measured_again(model: EvaluatedModel) -> None:
+    first = humaneval(model)
     path = first.folder / "evaluation.json"
     before = path.read_bytes()
     path.write_bytes(before[: len(before) // 2])
     assert read_result(path) is None
-    assert humaneval(subject).is_new
+    assert humaneval(model).is_new
     assert path.read_bytes() == before
 
 
-def test_two_at_once_is_refused(subject: Subject) -> None:
-    with locked(subject.out / "evaluation"), pytest.raises(BusyError):
-        humaneval(subject)
+def test_two_processes_in_one_folder_are_refused(model: EvaluatedModel) -> None:
+    with locked(model.out / "evaluation"), pytest.raises(BusyError):
+        humaneval(model)
 
 
-def test_without_a_sandbox_nothing_is_run_and_nothing_measured(subject: Subject) -> None:
-    asked = [suite("humaneval"), suite("bits-per-byte")]
-    run = each_suite(
-        subject,
-        asked,
-        {"bits-per-byte": str(PROBLEMS.parent)},
-        [str(PROBLEMS)],
-        SMALL,
-        no_sandbox,
-        skip_missing=False,
-    )
-    # Two suites: the file does not have HumanEval's name, so it is named for its suite.
+def test_without_a_sandbox_nothing_is_run_and_nothing_measured(model: EvaluatedModel) -> None:
+    asked = [find_suite("humaneval"), find_suite("bits-per-byte")]
+    texts = {"bits-per-byte": str(PROBLEMS.parent)}
+    # With two suites, a file without HumanEval's name needs the suite's name before it.
+    run = evaluate_suites(model, asked, DataSources(texts, [str(PROBLEMS)]), SMALL, no_sandbox)
     with pytest.raises(InputError, match="humaneval: no data"):
         list(run)
-    given = {"bits-per-byte": str(PROBLEMS.parent), "humaneval": str(PROBLEMS)}
+    given = DataSources(texts | {"humaneval": str(PROBLEMS)})
     with pytest.raises(SandboxError, match="install it"):
-        list(each_suite(subject, asked, given, [], SMALL, no_sandbox))
-    assert not (subject.out / "evaluation").exists()
+        list(evaluate_suites(model, asked, given, SMALL, no_sandbox))
+    assert not (model.out / "evaluation").exists()
 
 
 class Notes:
@@ -164,14 +159,12 @@ class Notes:
         self.lines.append(line)
 
 
-def all_suites(subject: Subject, run: Path | None, notes: Notes) -> Sequence[Done]:
-    given = {"humaneval": str(PROBLEMS)}
+def all_suites(model: EvaluatedModel, run: Path | None, notes: Notes) -> Sequence[SuiteResult]:
     return list(
-        each_suite(
-            replace(subject, run=run),
+        evaluate_suites(
+            replace(model, run=run),
             list(SUITES.values()),
-            given,
-            [],
+            DataSources({"humaneval": str(PROBLEMS)}),
             SMALL,
             in_process,
             notes,
@@ -180,40 +173,41 @@ def all_suites(subject: Subject, run: Path | None, notes: Notes) -> Sequence[Don
     )
 
 
-def test_all_suites_measure_what_there_is_data_for_and_name_the_rest(subject: Subject) -> None:
+def test_suites_without_data_are_skipped_by_name(model: EvaluatedModel) -> None:
     notes = Notes()
-    done = all_suites(subject, None, notes)
+    done = all_suites(model, None, notes)
     assert [each.suite for each in done] == ["humaneval"]
     skipped = {line.rpartition("[")[2].rstrip("]") for line in notes.lines}
     assert skipped == set(SUITES) - {"humaneval"}
 
 
-def test_a_suite_whose_library_is_not_there_is_named_and_the_others_go_on(
-    subject: Subject,
+def test_a_suite_whose_library_is_missing_is_skipped_by_name(
+    model: EvaluatedModel,
 ) -> None:
-    def without_packages(of: Suite) -> AbstractContextManager[Judge]:
-        return no_sandbox(of) if of.packages else in_process(of)
+    def without_packages(programs: ProgramRequirements) -> AbstractContextManager[Judge]:
+        return no_sandbox(programs) if programs.packages else in_process(programs)
 
-    given = {"humaneval": str(PROBLEMS), "pandas-eval": str(PROBLEMS)}
-    asked = [suite("pandas-eval"), suite("humaneval")]
+    given = DataSources({"humaneval": str(PROBLEMS), "pandas-eval": str(PROBLEMS)})
+    asked = [find_suite("pandas-eval"), find_suite("humaneval")]
     notes = Notes()
     done = list(
-        each_suite(subject, asked, given, [], SMALL, without_packages, notes, skip_missing=True)
+        evaluate_suites(model, asked, given, SMALL, without_packages, notes, skip_missing=True)
     )
     assert [each.suite for each in done] == ["humaneval"]
     assert notes.lines == ["skipped: no bubblewrap here; install it [pandas-eval]"]
     with pytest.raises(SandboxError):
-        list(each_suite(subject, asked, given, [], SMALL, without_packages))
+        list(evaluate_suites(model, asked, given, SMALL, without_packages))
 
 
-def test_bad_rows_are_named_and_the_others_go_on(subject: Subject, tmp_path: Path) -> None:
+def test_bad_rows_are_named_and_left_out(model: EvaluatedModel, tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text('{"task_id": "Bad/0", "prompt": "x"}\n' + PROBLEMS.read_text())
-    data = find_data(suite("humaneval"), {}, [str(path)], run=None, alone=True)
+    suite = find_suite("humaneval")
+    data = suite.find_data(DataSources({"humaneval": str(path)}))
     notes = Notes()
-    done = evaluate(subject, suite("humaneval"), data, SMALL, in_process, notes)
-    assert done.result["num_problems"] == 3
-    assert done.result["left_out"][0]["name"] == "bad.jsonl: row 1 (Bad/0)"
+    done = evaluate_suite(model, suite, data, SMALL, in_process, notes)
+    assert done.values["num_problems"] == 3
+    assert done.values["left_out"][0]["name"] == "bad.jsonl: row 1 (Bad/0)"
     assert "Bad/0) is left out: no column test" in notes.lines[0]
 
 
@@ -235,29 +229,35 @@ class Page(HTMLParser):
         self.links.append(values.get("href") or "")
 
 
-def test_the_pages_show_every_problem_and_fetch_nothing(subject: Subject, tmp_path: Path) -> None:
+def test_the_pages_show_every_problem_and_fetch_nothing(
+    model: EvaluatedModel, tmp_path: Path
+) -> None:
     given = {
         "bits-per-byte": str(Path(json.__file__).parent),
         "completion": str(Path(json.__file__).parent),
         "humaneval": str(PROBLEMS),
     }
-    list(each_suite(subject, [suite(n) for n in given], given, [], SMALL, in_process))
-    top = write_page(subject.out)
+    list(
+        evaluate_suites(
+            model, [find_suite(n) for n in given], DataSources(given), SMALL, in_process
+        )
+    )
+    top = write_page(model.out)
     overview = Page(top.read_text())
     assert sum(link.startswith("evaluation/") for link in overview.links) == 3
-    assert all((subject.out / link).is_file() for link in overview.links if link[:1] == "e")
-    for done in results(subject.out):
+    assert all((model.out / link).is_file() for link in overview.links if link[:1] == "e")
+    for done in finished_results(model.out):
         text = (done.folder / "evaluation.html").read_text()
         page = Page(text)
         assert not {"script", "b", "img", "link"} & set(page.tags)
         if done.suite != "bits-per-byte":
-            assert page.tags.count("details") == done.result["num_problems"]
+            assert page.tags.count("details") == done.values["num_problems"]
         if done.suite == "humaneval":
             assert page.classes.count("right") >= 3
             assert "Own/1" in text
-    before = [path.read_bytes() for path in sorted(subject.out.rglob("*.html"))]
-    write_page(subject.out)
-    assert [path.read_bytes() for path in sorted(subject.out.rglob("*.html"))] == before
+    before = [path.read_bytes() for path in sorted(model.out.rglob("*.html"))]
+    write_page(model.out)
+    assert [path.read_bytes() for path in sorted(model.out.rglob("*.html"))] == before
 
 
 def keys(values: Any) -> Iterator[str]:
@@ -272,26 +272,30 @@ def keys(values: Any) -> Iterator[str]:
             yield from keys(value)
 
 
-def test_every_key_of_a_result_is_named_in_the_formats(subject: Subject) -> None:
+def test_every_key_of_a_result_is_named_in_the_formats(model: EvaluatedModel) -> None:
     given = {
         "bits-per-byte": str(Path(json.__file__).parent),
         "completion": str(Path(json.__file__).parent),
         "humaneval": str(PROBLEMS),
     }
-    done = list(each_suite(subject, [suite(n) for n in given], given, [], SMALL, in_process))
+    done = list(
+        evaluate_suites(
+            model, [find_suite(n) for n in given], DataSources(given), SMALL, in_process
+        )
+    )
     text = FORMATS.read_text(encoding="utf-8").partition("## `evaluation/*/evaluation.json`")[2]
     named = set(re.findall(r"`(\w+)`", text.partition("\n## ")[0]))
-    assert {key for each in done for key in keys(each.result)} - named == set()
+    assert {key for each in done for key in keys(each.values)} - named == set()
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
-    where = {"Path": lambda name: subject.out / name}
+    where = {"Path": lambda name: model.out / name}
     exec(code[1].replace("from pathlib import Path\n", ""), where)
 
 
 def test_a_copied_model_is_the_same_model(
-    subject: Subject, model_folder: Path, tmp_path: Path
+    model: EvaluatedModel, model_folder: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "another-name"
     shutil.copytree(model_folder, other)
-    copied = replace(subject, folder=other, name="another-name")
-    assert humaneval(subject).result["identity"] == humaneval(copied).result["identity"]
+    copied = replace(model, folder=other, name="another-name")
+    assert humaneval(model).values["identity"] == humaneval(copied).values["identity"]

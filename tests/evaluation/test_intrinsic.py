@@ -13,7 +13,7 @@ import torch
 
 from codeling.errors import InputError
 from codeling.evaluation import intrinsic
-from codeling.evaluation.intrinsic import BitsPerByte, bits_per_byte, evaluate, windows
+from codeling.evaluation.intrinsic import BitsPerByte, bits_per_byte, evaluate_test_split, windows
 from codeling.generation.engine import Engine
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -182,8 +182,8 @@ def test_evaluation_is_json_and_the_same_twice(
     settings = EvaluationRecipe.model_validate(
         {"max_bytes": 500, "completions": 4, "max_new_tokens": 6, "temperature": 0.5}
     )
-    one = evaluate(engine, tmp_path, documents, functions, settings)
-    two = evaluate(engine, tmp_path, documents[::-1], functions[::-1], settings)
+    one = evaluate_test_split(engine, tmp_path, documents, functions, settings)
+    two = evaluate_test_split(engine, tmp_path, documents[::-1], functions[::-1], settings)
     assert json.loads(json.dumps(one, allow_nan=False))
     one_bits, two_bits = one.pop("bits_per_byte"), two.pop("bits_per_byte")
     assert one == two
@@ -206,5 +206,5 @@ def test_evaluation_without_functions(model: GPT2, tokenizer: Tokenizer, tmp_pat
         (5, []),
     ):
         settings = EvaluationRecipe.model_validate({"completions": completions})
-        result = evaluate(engine, tmp_path, documents, functions, settings)
+        result = evaluate_test_split(engine, tmp_path, documents, functions, settings)
         assert result["parse_rate"] is None

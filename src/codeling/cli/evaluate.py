@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from codeling.evaluation.harness import Done
+    from codeling.evaluation.harness import SuiteResult
 
 
 def evaluate(
@@ -90,29 +90,29 @@ def evaluate(
     import sys
 
     from codeling.errors import UsageError
-    from codeling.evaluation.suites.registry import SUITES
-    from codeling.evaluation.suites.registry import suite as named
+    from codeling.evaluation.suites.registry import SUITES, find_suite
 
     if bool(suite) == every:
         raise UsageError(f"give --suite NAME or --all; the suites are {', '.join(SUITES)}")
-    chosen = (
-        list(SUITES.values()) if every else [named(name) for name in dict.fromkeys(suite or ())]
-    )
-    given: dict[str, str] = {}
-    anywhere: list[str] = []
+    names = SUITES if every else dict.fromkeys(suite or ())
+    suites = [find_suite(name) for name in names]
+    by_suite: dict[str, str] = {}
+    shared: list[str] = []
     for address in data or ():
         name, equals, path = address.partition("=")
         if equals and name in SUITES:
-            given[name] = path
+            by_suite[name] = path
         else:
-            anywhere.append(address)
+            shared.append(address)
 
     from codeling.cli.screen import Screen
-    from codeling.evaluation import harness
+    from codeling.evaluation.data.lookup import DataSources
+    from codeling.evaluation.harness import EvaluatedModel, evaluate_suites
     from codeling.evaluation.samples_page import write_page
     from codeling.evaluation.sandbox import Sandbox
+    from codeling.evaluation.suites.suite import EvaluationSettings
 
-    settings = harness.Settings(
+    settings = EvaluationSettings(
         n=n,
         temperature=temperature,
         top_p=top_p,
@@ -122,23 +122,21 @@ def evaluate(
         limit=limit,
         max_bytes=max_bytes,
         batch_size=batch_size,
-        column=column,
         canaries=canaries,
     )
     screen = Screen()
-    subject = harness.Subject.load(model, out, device)
+    evaluated = EvaluatedModel.load(model, out, device)
     done = []
-    for each in harness.each_suite(
-        subject,
-        chosen,
-        given,
-        anywhere,
+    for each in evaluate_suites(
+        evaluated,
+        suites,
+        DataSources(by_suite, shared, column=column),
         settings,
-        lambda of: Sandbox(of.packages, workers, of.limits),
+        lambda programs: Sandbox(programs.packages, workers, programs.limits),
         screen,
         skip_missing=every,
     ):
-        page = write_page(subject.out)
+        page = write_page(evaluated.out)
         done.append(each)
         if not each.is_new:
             screen.note(f"{each.suite}: measured before, not done again")
@@ -146,7 +144,7 @@ def evaluate(
         answer = {
             "model": model,
             "results": [
-                {"folder": str(each.folder), **_without_problems(each.result)} for each in done
+                {"folder": str(each.folder), **_without_problems(each.values)} for each in done
             ],
         }
         sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
@@ -160,12 +158,12 @@ def _without_problems(result: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != "problems"}
 
 
-def _show(done: "Sequence[Done]") -> None:
+def _show(done: "Sequence[SuiteResult]") -> None:
     """The scores as a table on standard output."""
     from rich.console import Console
     from rich.table import Table
 
-    from codeling.evaluation.results import cells
+    from codeling.evaluation.results import table_row
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("suite")
@@ -173,8 +171,8 @@ def _show(done: "Sequence[Done]") -> None:
     for title in ("value", "95 % interval", "problems", "unseen"):
         table.add_column(title, justify="right", no_wrap=True)
     for each in done:
-        for number, score in enumerate(each.result["scores"]):
-            table.add_row("" if number else each.suite, *cells(score))
+        for number, score in enumerate(each.values["scores"]):
+            table.add_row("" if number else each.suite, *table_row(score))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120  # a line a score, whoever reads it

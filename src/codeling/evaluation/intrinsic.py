@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from codeling.errors import InputError
-from codeling.evaluation.data.document_sample import Located, draw
+from codeling.evaluation.data.document_sample import LocatedText, sample_documents
 from codeling.evaluation.parse_rate import parse_rate
 from codeling.generation.engine import Engine
 from codeling.manifest import sha256_file
@@ -89,11 +89,11 @@ class BitsPerByte:
         return low, high
 
 
-def evaluate(
+def evaluate_test_split(
     engine: Engine,
     model_folder: Path,
-    documents: Iterable[Located],
-    functions: Iterable[Located],
+    documents: Iterable[LocatedText],
+    functions: Iterable[LocatedText],
     settings: EvaluationRecipe,
     progress: Progress = SILENT,
     *,
@@ -108,7 +108,7 @@ def evaluate(
 
     :raises InputError: there is no text in ``documents``.
     """
-    drawn = draw(documents, seed=settings.seed, max_bytes=settings.max_bytes)
+    drawn = sample_documents(documents, seed=settings.seed, max_bytes=settings.max_bytes)
     bits = bits_per_byte(
         engine.model,
         engine.tokenizer,
@@ -146,9 +146,11 @@ def evaluate(
         if rate.samples:
             result["parse_rate"] = {
                 "value": rate.value,
-                "interval_95": rate.interval(),
+                "interval_95": rate.interval(settings.seed),
+                "num_functions": rate.num_functions,
                 "num_completions": len(rate.samples),
                 "num_parsed": rate.count("parsed"),
+                "num_stub": rate.count("stub"),
                 "num_broken": rate.count("broken"),
                 "num_empty": rate.count("empty"),
                 "num_out_of_tokens": sum(s.finish_reason == "length" for s in rate.samples),

@@ -1,22 +1,24 @@
-"""How often a model's function bodies are Python.
+"""The share of generated function bodies that parse and contain code.
 
-The prompt is a held-out function up to where its body begins (signature, docstring); the
-completion ends at the block's end; the two together go through ``ast.parse``. A completion that
-ran out of ``max_new_tokens`` is cut after its last whole logical line. A blank completion counts
-as a failure, also where the docstring alone would parse. The interval is Wilson's (1927).
+The prompt is the signature and docstring of a held-out function; the completion ends where the
+block does. A completion counts when prompt and completion together go through ``ast.parse`` and
+the body has a statement that does something: noise inside a string literal parses too. Completions
+that ran out of ``max_new_tokens`` are cut after their last whole logical line.
+
+Where there are few functions, each is completed several times. Completions of one function are not
+independent, so the interval is a bootstrap over functions (a cluster bootstrap).
 """
 
-import ast
 import itertools
 import math
-import textwrap
-import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from codeling.evaluation.data.document_sample import Located, in_drawn_order
-from codeling.evaluation.metrics.pass_at_k import wilson
+from codeling.evaluation.data.document_sample import LocatedText, shuffled
+from codeling.evaluation.metrics.pass_at_k import ratio
+from codeling.evaluation.syntax import Outcome, body_outcome, function_prompt
 from codeling.generation.engine import Engine
 from codeling.generation.request import SamplingKwargs, SamplingParams
 from codeling.generation.text.blocks import cut_unfinished
@@ -25,15 +27,14 @@ from codeling.progress import SILENT, Progress
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Outcome = Literal["parsed", "broken", "empty"]
 MAX_PROMPT_BYTES = 512
-"""Functions with longer prompts are left out, so that the smallest model sees the same ones as
-the largest, and sees them whole."""
-_PROMPTS_AT_ONCE = 32
+"""Functions with longer prompts are left out, so that models with a short context get the same
+functions as the others, and see all of the prompt."""
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class Sample:
+class BodySample:
     """One completed function body."""
 
     repository: str
@@ -41,141 +42,96 @@ class Sample:
     start_line: int
     prompt: str
     completion: str
-    """As it was parsed: cut as the module's docstring says."""
+    """As it was parsed: cut after its last whole logical line where tokens ran out."""
     finish_reason: str
     outcome: Outcome
+
+    @property
+    def location(self) -> tuple[str, str, int]:
+        """What identifies the function."""
+        return self.repository, self.path, self.start_line
 
 
 @dataclass(frozen=True)
 class ParseRate:
-    """How many completed bodies are Python."""
+    """Completed bodies and their outcomes."""
 
-    samples: tuple[Sample, ...] = field(repr=False)
+    samples: tuple[BodySample, ...] = field(repr=False)
 
     def count(self, outcome: Outcome) -> int:
-        """Samples with this outcome."""
+        """Number of samples with ``outcome``."""
         return sum(sample.outcome == outcome for sample in self.samples)
 
     @property
+    def num_functions(self) -> int:
+        """Number of distinct functions."""
+        return len({sample.location for sample in self.samples})
+
+    @property
     def value(self) -> float:
-        """Share of all samples that parsed, 0 to 1."""
+        """Share of all samples with outcome ``parsed``, 0 to 1."""
         return self.count("parsed") / len(self.samples)
 
-    def interval(self) -> tuple[float, float]:
-        """Ends of the 95 % interval of :attr:`value` (Wilson 1927)."""
-        return wilson(self.value, len(self.samples))
-
-
-def function_prompt(text: str) -> str | None:
-    """``text``, one function, up to where its body begins: signature and docstring.
-
-    A method that was cut out at its ``def`` gets the indentation of its body's class back. The
-    prompt ends with a line feed unless the body stands
-    on the line of the signature. None where ``text`` is no single Python 3 function, or has a body
-    that is its docstring alone.
-    """
-    text = textwrap.dedent(text.replace("\r\n", "\n").replace("\r", "\n"))
-    tree = parse(text)
-    if tree is None or len(tree.body) != 1:
-        return None
-    function = tree.body[0]
-    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-        return None
-    body = function.body[ast.get_docstring(function, clean=False) is not None :]
-    if not body:
-        return None
-    first = body[0]
-    line = min([first.lineno, *(d.lineno for d in decorators(first))])
-    lines = text.split("\n")
-    before = lines[line - 1].encode()[: first.col_offset].decode()
-    prompt = "".join(f"{above}\n" for above in lines[: line - 1]) + before.rstrip()
-    column = function.body[0].col_offset
-    return prompt if line == function.lineno else as_in_its_file(prompt, column)
-
-
-def decorators(statement: ast.stmt) -> list[ast.expr]:
-    """What stands above a statement as ``@…``."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return statement.decorator_list
-    return []
-
-
-def as_in_its_file(prompt: str, body_column: int) -> str:
-    """``prompt`` with its first line moved to where it stood.
-
-    A corpus cuts a method out from its ``def`` on, so its body stays indented by eight and more.
-    With the ``def`` at its own indentation the method ends where the next one begins.
-    """
-    return " " * (body_column - 4) + prompt
+    def interval(self, seed: int) -> tuple[float, float] | None:
+        """95 % interval of :attr:`value`, bootstrapped over functions; None for one function."""
+        num_samples = Counter(sample.location for sample in self.samples)
+        parsed = (sample.location for sample in self.samples if sample.outcome == "parsed")
+        num_parsed = Counter(parsed)
+        score = ratio(
+            [num_parsed[location] for location in num_samples], list(num_samples.values()), seed
+        )
+        return score.interval_95 if score else None
 
 
 def parse_rate(
     engine: Engine,
-    functions: Iterable[Located],
+    functions: Iterable[LocatedText],
     *,
     completions: int,
     progress: Progress = SILENT,
     **options: "Unpack[SamplingKwargs]",
 ) -> ParseRate:
-    """Complete bodies of held-out ``functions`` and see which parse.
+    """Complete the bodies of held-out ``functions`` and classify them.
 
-    ``options`` are the engine's. Functions come in the drawn order of ``seed``, one of them,
-    without those whose prompt is longer than :data:`MAX_PROMPT_BYTES`. Where there are fewer than
-    ``completions``, each is completed several times; where there is none, there are no samples.
+    ``options`` go to the engine; their ``seed`` also draws the functions. Functions whose prompt is
+    longer than :data:`MAX_PROMPT_BYTES` are left out. With fewer functions than ``completions``,
+    each is completed several times; without any there are no samples.
     """
-    in_order = in_drawn_order(functions, SamplingParams(**options).seed)
-    prompted = ((function, function_prompt(function.text)) for function in in_order)
+    seed = SamplingParams(**options).seed
+    prompted = ((each, function_prompt(each.text)) for each in shuffled(functions, seed))
     usable = (
         (function, prompt)
         for function, prompt in prompted
         if prompt and len(prompt.encode()) <= MAX_PROMPT_BYTES
     )
-    chosen = list(itertools.islice(usable, completions))
-    if not chosen:
+    selected = list(itertools.islice(usable, completions))
+    if not selected:
         return ParseRate(())
-    per_function = math.ceil(completions / len(chosen))
-    samples: list[Sample] = []
+    per_function = math.ceil(completions / len(selected))
+    samples: list[BodySample] = []
     with progress.task("parse rate", total=completions, unit="completions") as advance:
-        for start in range(0, len(chosen), _PROMPTS_AT_ONCE):
-            part = chosen[start : start + _PROMPTS_AT_ONCE]
+        for start in range(0, len(selected), _BATCH_SIZE):
+            batch = selected[start : start + _BATCH_SIZE]
             answers = engine.complete_batch(
-                [prompt for _, prompt in part],
+                [prompt for _, prompt in batch],
                 n=per_function,
                 **(options | {"stop_at_block_end": True}),
             )
-            for (function, prompt), of_prompt in zip(part, answers, strict=True):
+            for (function, prompt), of_prompt in zip(batch, answers, strict=True):
                 for answer in of_prompt[: completions - len(samples)]:
                     text = answer.text
                     if answer.finish_reason == "length":
                         text = cut_unfinished(prompt, text)
                     samples.append(
-                        Sample(
+                        BodySample(
                             repository=function.repository,
                             path=function.path,
                             start_line=function.start_line,
                             prompt=prompt,
                             completion=text,
                             finish_reason=answer.finish_reason,
-                            outcome=outcome(prompt, text),
+                            outcome=body_outcome(prompt, text),
                         )
                     )
                     advance(1)
     return ParseRate(tuple(samples))
-
-
-def outcome(prompt: str, completion: str) -> Outcome:
-    """Whether ``prompt`` with ``completion`` is Python; indented, it is so within a block."""
-    if not completion.strip():
-        return "empty"
-    within = "if True:\n" if prompt.startswith(" ") else ""
-    return "broken" if parse(within + prompt + completion) is None else "parsed"
-
-
-def parse(text: str) -> ast.Module | None:
-    """The tree of ``text``; None where it is no Python 3."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes and the like are Python still
-        try:
-            return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None

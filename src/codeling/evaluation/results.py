@@ -1,8 +1,7 @@
-"""Records of problems to scores: each with its interval, and again without what stood in the
-training data.
+"""Scores over records, with intervals, and again without the problems found in training data.
 
-A record is what is written down of one problem; ``found`` in it says where the problem stands in
-the training data, or is None where that cannot be known. This module must not know suites.
+A record is the JSON object of one problem. Its key ``found`` lists matches in the training data; it
+is None where the model has no provenance index. This module must not know suites.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,42 +12,42 @@ from codeling.evaluation.metrics.pass_at_k import ratio
 
 Record = dict[str, Any]
 Value = Callable[[Record], float | tuple[float, float] | None]
-"""What one problem adds: a number, or one above and one below the line; None for nothing."""
+"""What one problem contributes: a number, or a numerator and a denominator; None for nothing."""
 
 
 def score(name: str, records: Sequence[Record], value: Value, seed: int) -> dict[str, Any] | None:
-    """One score over the records that add to it; None where none does.
+    """One score over the records that contribute to it; None where no record does.
 
-    ``without_found`` is the same over the records that do not stand in the training data: null
-    where that cannot be known, or where none is left.
+    ``without_found`` is the score without the records found in the training data: None where the
+    model has no index, or no record is left.
     """
-    pairs = [(record, _pair(added)) for record in records if (added := value(record)) is not None]
+    pairs = [(record, _pair(part)) for record in records if (part := value(record)) is not None]
     if not pairs:
         return None
-    whole = ratio([above for _, (above, _) in pairs], [below for _, (_, below) in pairs], seed)
-    assert whole is not None, "there is a pair"
+    total = ratio([above for _, (above, _) in pairs], [below for _, (_, below) in pairs], seed)
+    assert total is not None, "there is a pair"
     without = None
     if all(record["found"] is not None for record, _ in pairs):
         clean = [pair for record, pair in pairs if not record["found"]]
         rest = ratio([above for above, _ in clean], [below for _, below in clean], seed)
         without = asdict(rest) if rest else None
-    return {"name": name, **asdict(whole), "without_found": without}
+    return {"name": name, **asdict(total), "without_found": without}
 
 
 def scores(
     records: Sequence[Record], values: Sequence[tuple[str, Value]], seed: int
 ) -> list[dict[str, Any]]:
-    """Every score that there is something for, in order."""
+    """Every score that a record contributes to, in order."""
     found = [score(name, records, value, seed) for name, value in values]
     return [each for each in found if each is not None]
 
 
-def _pair(added: float | tuple[float, float]) -> tuple[float, float]:
-    return added if isinstance(added, tuple) else (added, 1.0)
+def _pair(part: float | tuple[float, float]) -> tuple[float, float]:
+    return part if isinstance(part, tuple) else (part, 1.0)
 
 
-def cells(score: Record) -> tuple[str, str, str, str, str]:
-    """A score for people: name, value, interval, problems, and the value without what was found."""
+def table_row(score: Record) -> tuple[str, str, str, str, str]:
+    """A score as text: name, value, interval, number of problems, value without found problems."""
     show = _as_number if score["name"].startswith("bits") else _as_percent
     interval = score["interval_95"]
     without = score["without_found"]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from codeling.evaluation.harness import RESULTS, Done, results
-from codeling.evaluation.results import cells
+from codeling.evaluation.harness import RESULTS, SuiteResult, finished_results
+from codeling.evaluation.results import table_row
 from codeling.manifest import write_bytes
 from codeling.report.page import Section, escape, frame, short_bytes, table
 
@@ -51,20 +51,20 @@ def write_page(out: Path) -> Path:
 
     :raises StorageError: it cannot be written.
     """
-    found = results(out)
+    found = finished_results(out)
     for done in found:
-        page = render(done.result)
+        page = render(done.values)
         write_bytes(done.folder / PAGE_NAME, page.encode("utf-8", errors="replace"))
     path = out / PAGE_NAME
     write_bytes(path, overview(found).encode("utf-8", errors="replace"))
     return path
 
 
-def overview(found: Sequence[Done]) -> str:
+def overview(found: Sequence[SuiteResult]) -> str:
     """The scores of all results, each with a link to its page."""
     sections = []
     for done in found:
-        result, name = done.result, done.folder.name
+        result, name = done.values, done.folder.name
         link = f"{RESULTS}/{name}/{PAGE_NAME}"
         about = f"{_data(result)}; {_sampling(result)}"
         body = (
@@ -73,7 +73,7 @@ def overview(found: Sequence[Done]) -> str:
             f'<div class="card scroll">{_scores(result)}</div>'
         )
         sections.append(Section(name, done.suite, Markup(body)))  # noqa: S704
-    names = sorted({str(done.result["model"]["name"]) for done in found})
+    names = sorted({str(done.values["model"]["name"]) for done in found})
     return frame(
         kind="codeling evaluation", name=", ".join(names) or "nothing yet", sections=sections,
         footer="Written by codeling from the results beside it.",
@@ -86,7 +86,7 @@ def render(result: Values) -> str:
     tiles = [
         (score["name"], value, f"95 %: {interval}" if interval else "")
         for score in result["scores"][:6]
-        for _, value, interval, *_ in [cells(score)]
+        for _, value, interval, *_ in [table_row(score)]
     ]
     parts = [("scores", "Scores", f'<div class="card scroll">{_scores(result)}</div>')]
     if body := _remarks(result):
@@ -107,7 +107,7 @@ def render(result: Values) -> str:
 
 
 def _scores(result: Values) -> str:
-    return table(_HEAD, [cells(score) for score in result["scores"]], numbers=range(1, 5))
+    return table(_HEAD, [table_row(score) for score in result["scores"]], numbers=range(1, 5))
 
 
 def _data(result: Values) -> str:

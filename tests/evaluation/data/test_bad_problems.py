@@ -14,7 +14,8 @@ from codeling.evaluation.data.datafiles import DataFile
 from codeling.evaluation.data.problems import ProblemSet, read_problems
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.sandbox import Limits, Sandbox
-from codeling.evaluation.suites.functional import Sampling, measure
+from codeling.evaluation.suites.functional import measure
+from codeling.evaluation.suites.suite import SampleSettings
 
 from ..conftest import Says, Scripted
 
@@ -61,7 +62,7 @@ def test_each_is_named_and_the_others_go_on(
         also_good=(CHECK, SOLUTION),
     )
     engine = scripted(lambda prompt, suffix, number: SOLUTION)
-    result = measure(engine, asked, Sampling(), sandbox, Journal(tmp_path / "j", "1"))
+    result = measure(engine, asked, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))
     outcomes = {r["task_id"]: r["samples"][0]["outcome"] for r in result["problems"]}
     assert outcomes == {
         "good": "passed",
@@ -91,7 +92,7 @@ def test_answers_that_go_wrong_fail_alone(sandbox: Sandbox, scripted: Make, tmp_
     }
     asked = read(tmp_path, **dict.fromkeys(says, (CHECK, SOLUTION)))
     engine = scripted(lambda prompt, suffix, number: says[prompt[4 : prompt.index("(")]])
-    result = measure(engine, asked, Sampling(), sandbox, Journal(tmp_path / "j", "1"))
+    result = measure(engine, asked, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))
     passed = [r["task_id"] for r in result["problems"] if r["num_passed"]]
     assert passed == ["good", "last"]
     outcomes = {r["task_id"]: r["samples"][0]["outcome"] for r in result["problems"]}
@@ -107,4 +108,4 @@ def test_a_library_that_is_not_there_is_said_instead_of_a_zero(
     asked = read(tmp_path, one=(needs, SOLUTION), two=(needs, SOLUTION))
     engine = scripted(lambda prompt, suffix, number: SOLUTION)
     with pytest.raises(InputError, match=r"none of the 2 reference solutions passes.*numpy"):
-        measure(engine, asked, Sampling(), sandbox, Journal(tmp_path / "j", "1"))
+        measure(engine, asked, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))

@@ -106,12 +106,15 @@ def test_mbpp_plus_as_the_hub_has_it(tmp_path: Path) -> None:
     [
         ("{torn\n", "not a JSON object"),
         ({k: v for k, v in GOOD.items() if k != "test"}, "no column test; it has canonical_sol"),
-        ({**GOOD, "test": 7}, "its test is no text"),
-        ({**GOOD, "entry_point": "f(); import os"}, "its entry_point 'f(); import os' is no name"),
-        ({**GOOD, "canonical_solution": 1}, "its canonical_solution is no text"),
+        ({**GOOD, "test": 7}, "its test is not text"),
+        (
+            {**GOOD, "entry_point": "f(); import os"},
+            "its entry_point 'f(); import os' is not an identifier",
+        ),
+        ({**GOOD, "canonical_solution": 1}, "its canonical_solution is not text"),
         ({**GOOD, "prompt": "x" * (17 << 20)}, "characters; at most"),
-        ({**GOOD, "prompt": "\ud800"}, "its prompt has a lone surrogate"),
-        ({"task_id": 1, "text": "x", "code": "x", "test_list": []}, "holds no assertions"),
+        ({**GOOD, "prompt": "\ud800"}, "its prompt contains a lone surrogate"),
+        ({"task_id": 1, "text": "x", "code": "x", "test_list": []}, "has no assertions"),
         ({**GOOD, "plus_input": 7}, "its plus_input is no list"),
         ({**GOOD, "base_input": [], "plus_input": {}}, "it has no inputs"),
         ({**GOOD, "base_input": [[1]], "atol": "0"}, "its atol is no number"),
@@ -136,13 +139,13 @@ def test_a_problem_with_a_broken_test_stays_one_that_nobody_solves(tmp_path: Pat
 def test_a_name_stands_for_one_problem(tmp_path: Path) -> None:
     found = read(tmp_path, GOOD, GOOD)
     assert len(found.problems) == 1
-    assert found.left_out[0].reason == "its task_id is there twice"
+    assert found.left_out[0].reason == "its task_id is not unique"
 
 
 def test_a_file_without_a_problem_says_why(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no problem in it; .*: row 1: no column task"):
+    with pytest.raises(InputError, match=r"no problem found; .*: row 1: no column task"):
         read(tmp_path, {"question": "?"})
-    with pytest.raises(InputError, match="there is no row in it"):
+    with pytest.raises(InputError, match="it has no rows"):
         read(tmp_path, "")
 
 
@@ -156,3 +159,18 @@ def test_problems_draw_different_random_numbers(own_problems: ProblemSet) -> Non
     firsts = [problem.first_sample for problem in own_problems.problems]
     assert len(set(firsts)) == len(firsts)
     assert all(abs(a - b) >= 1 << 16 for a in firsts for b in firsts if a != b)
+
+
+def test_a_limit_takes_problems_from_every_file(tmp_path: Path) -> None:
+    for name, count in (("a", 5), ("b", 1), ("c", 4)):
+        rows = [{**GOOD, "task_id": f"{name}/{number}"} for number in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_problems([DataFile(tmp_path / f"{n}.jsonl", f"{n}.jsonl") for n in "abc"])
+    names = {
+        limit: [problem.task_id for problem in found.limited(limit).problems]
+        for limit in (1, 3, 6, 10, 99)
+    }
+    assert names[1] == ["a/0"]
+    assert names[3] == ["a/0", "b/0", "c/0"]
+    assert names[6] == ["a/0", "a/1", "a/2", "b/0", "c/0", "c/1"]
+    assert names[10] == names[99] == [problem.task_id for problem in found.problems]

@@ -1,7 +1,7 @@
-"""The published files, where they are at hand: read from the folder that CODELING_DATA names.
+"""The published problem files, read from the folder that CODELING_DATA names.
 
-They are not part of this repository. That their reference solutions pass in the sandbox is shown
-in ``test_sandbox_references.py``; here, that an answer ends where the reference does.
+They are not part of this repository. ``sandbox/test_references.py`` shows that their reference
+solutions pass; here, an answer ends where the reference does.
 """
 
 import os
@@ -12,7 +12,7 @@ from codeling.evaluation.data import datafiles
 from codeling.evaluation.data.problems import Problem, read_problems
 from codeling.evaluation.sandbox import Sandbox
 from codeling.evaluation.suites.functional import PASSED, judge_references
-from codeling.evaluation.suites.registry import suite
+from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
 from codeling.generation.text.decoding import CompletionText
 
 FOLDER = os.environ.get("CODELING_DATA", "")
@@ -23,15 +23,13 @@ pytestmark = [
 ]
 AFTER = "\n\n\ndef another(x):\n    return x\n\n\nprint(another(1))\n"
 NO_END = {"MBPP/223", "MBPP/717", "MBPP/940", "MBPP/64", "PandasEval/19"}
-"""Reference solutions that go on with further functions, which no rule for a body can keep; and two
-whose indentation is no Python."""
+"""Reference solutions with further functions, which no rule for a body can keep, and two whose
+indentation is not Python."""
 
 
 def problems(name: str) -> list[Problem]:
-    of = suite(name)
-    there = datafiles.find(FOLDER)
-    others = set(datafiles.named(there, of.not_patterns))
-    files = [file for file in datafiles.named(there, of.patterns) if file not in others]
+    (suite,) = (each for each in PROBLEM_SUITES if each.name == name)
+    files = suite.published.select(datafiles.find(FOLDER))
     if not files:
         pytest.skip(f"no file of {name} below {FOLDER}")
     asked = read_problems(files)

@@ -9,7 +9,8 @@ import pytest
 from codeling.errors import InputError
 from codeling.evaluation.data.problems import Problem, ProblemSet
 from codeling.evaluation.journal import Journal
-from codeling.evaluation.suites.functional import Sampling, judge_references, measure
+from codeling.evaluation.suites.functional import judge_references, measure
+from codeling.evaluation.suites.suite import SampleSettings
 
 from ..conftest import InProcess, Says, Scripted
 
@@ -27,7 +28,7 @@ def test_right_answers_pass_though_the_model_writes_on(
     scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
     engine = scripted(by_reference(own_problems))
-    result = measure(engine, own_problems, Sampling(), judge, Journal(tmp_path / "j", "1"))
+    result = measure(engine, own_problems, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert [record["num_passed"] for record in result["problems"]] == [1, 1, 1]
     assert result["scores"][0]["name"] == "pass@1"
     assert result["scores"][0]["value"] == 1.0
@@ -38,7 +39,7 @@ def test_the_prompt_is_given_and_run_to_the_byte(
 ) -> None:
     # Prompt stripping: "names =" and a completion " sorted(names)" have to meet as they are.
     engine = scripted(by_reference(own_problems))
-    measure(engine, own_problems, Sampling(), judge, Journal(tmp_path / "j", "1"))
+    measure(engine, own_problems, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert sorted(engine.asked) == sorted(problem.prompt for problem in own_problems.problems)
     programs = [job.program for job in judge.jobs if "/reference/" not in job.identifier]
     for problem, program in zip(own_problems.problems, programs, strict=True):
@@ -51,7 +52,7 @@ def test_a_def_in_the_prompt_ends_nothing(
     # CodeParrot cuts prompt and completion together at "\ndef": nothing is left of Own/1.
     helper = replace(own_problems, problems=own_problems.problems[1:2])
     engine = scripted(by_reference(helper))
-    result = measure(engine, helper, Sampling(), judge, Journal(tmp_path / "j", "1"))
+    result = measure(engine, helper, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     sample = result["problems"][0]["samples"][0]
     assert sample["completion"].rstrip() == helper.problems[0].references[0].rstrip()
     assert sample["outcome"] == "passed"
@@ -64,7 +65,7 @@ def test_a_def_within_the_body_ends_nothing(
     body += "    return twice(x)\n"
     one = replace(own_problems, problems=own_problems.problems[:1])
     engine = scripted(lambda prompt, suffix, number: body + AFTER)
-    result = measure(engine, one, Sampling(), judge, Journal(tmp_path / "j", "1"))
+    result = measure(engine, one, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert result["problems"][0]["samples"][0]["completion"].rstrip() == body.rstrip()
     assert result["problems"][0]["num_passed"] == 1
 
@@ -75,7 +76,7 @@ def test_emptied_bodies_do_not_pass(
 ) -> None:
     functions = replace(own_problems, problems=own_problems.problems[:2])
     engine = scripted(lambda prompt, suffix, number: body)
-    result = measure(engine, functions, Sampling(), judge, Journal(tmp_path / "j", "1"))
+    result = measure(engine, functions, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert result["scores"][0]["value"] == 0.0
 
 
@@ -86,7 +87,7 @@ def test_a_score_of_zero_is_refused_where_the_references_fail_too(
     broken = [replace(p, check="import no_such_library\n" + p.check) for p in own_problems.problems]
     engine = scripted(by_reference(own_problems))
     with pytest.raises(InputError, match=r"none of the 3 reference solutions passes.*no_such_lib"):
-        measure(engine, ProblemSet(broken), Sampling(), judge, Journal(tmp_path / "j", "1"))
+        measure(engine, ProblemSet(broken), SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert engine.asked == []
 
 
@@ -97,7 +98,7 @@ def test_one_broken_reference_is_named_and_counted(
     bad = replace(first, references=("    return 3\n",))
     engine = scripted(by_reference(own_problems))
     asked = ProblemSet([bad, *rest])
-    result = measure(engine, asked, Sampling(), judge, Journal(tmp_path / "j", "1"))
+    result = measure(engine, asked, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert [each["task_id"] for each in result["references_failed"]] == ["Own/0"]
     assert result["num_problems"] == 3
 
@@ -116,7 +117,7 @@ def test_pass_at_k_counts_each_problems_samples(
         return right(prompt, suffix, number) if number % 4 == 0 else "    return 'wrong'\n"
 
     functions = replace(own_problems, problems=own_problems.problems[:2])
-    sampling = Sampling(n=20, temperature=0.8)
+    sampling = SampleSettings(n=20, temperature=0.8)
     result = measure(scripted(says), functions, sampling, judge, Journal(tmp_path / "j", "1"))
     values = {score["name"]: score["value"] for score in result["scores"]}
     assert set(values) == {"pass@1", "pass@10"}
@@ -139,7 +140,7 @@ def test_infilling_is_compared_and_run(scripted: Make, judge: InProcess, tmp_pat
     asked = ProblemSet([line, span, replace(line, task_id="SingleLine/1")])
     says = {line.prompt: "    y = x + x\n    return 0\n", span.prompt: "* 2 + 1"}
     engine = scripted(lambda prompt, suffix, number: says[prompt])
-    result = measure(engine, asked, Sampling(), judge, Journal(tmp_path / "j", "1"))
+    result = measure(engine, asked, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     values = {score["name"]: score["value"] for score in result["scores"]}
     assert values == {
         "exact match, single line": 0.0,
@@ -153,7 +154,7 @@ def test_infilling_is_compared_and_run(scripted: Make, judge: InProcess, tmp_pat
 def test_stopped_anywhere_it_ends_in_the_same_result(
     scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
-    sampling = Sampling(n=2, temperature=0.5, batch_size=2)
+    sampling = SampleSettings(n=2, temperature=0.5, batch_size=2)
     right = by_reference(own_problems)
     expected = measure(
         scripted(right), own_problems, sampling, judge, Journal(tmp_path / "a" / "j", "1")

@@ -13,15 +13,15 @@ import torch
 from codeling.errors import InputError
 from codeling.evaluation.data.contamination import TrainingCorpus
 from codeling.evaluation.journal import Journal
-from codeling.evaluation.suites.functional import Sampling
 from codeling.evaluation.suites.memorization import (
-    Asked,
+    MemorizationPrompt,
     held_out_prompts,
     make_canaries,
     measure,
     read_canaries,
     training_prompts,
 )
+from codeling.evaluation.suites.suite import SampleSettings
 from codeling.generation.engine import Engine
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -41,7 +41,7 @@ def sources(python_files: list[str]) -> list[Source]:
 @pytest.fixture
 def corpus(sources: list[Source], tmp_path: Path) -> TrainingCorpus:
     build(sources, tmp_path / "run" / "provenance")
-    found = TrainingCorpus.of(tmp_path / "run")
+    found = TrainingCorpus.load(tmp_path / "run")
     assert found is not None
     return found
 
@@ -54,9 +54,9 @@ def test_a_copy_is_told_from_own_words(
     copied = "\n".join(lines[start : start + 20])
     own = "".join(f"zq_{n} = wv({n} + {n * 7}, 'own {n}')\n" for n in range(30))
     says = {"copy": copied, "own": own, "short": "\n".join(copied.split("\n")[:2]), "": ""}
-    asked = [Asked("held-out", name, name) for name in says]
+    asked = [MemorizationPrompt("held-out", name, name) for name in says]
     engine = scripted(lambda prompt, suffix, number: says[prompt])
-    result = measure(engine, asked, Sampling(n=2), corpus, Journal(tmp_path / "j", "1"))
+    result = measure(engine, asked, SampleSettings(n=2), corpus, Journal(tmp_path / "j", "1"))
     assert {r["task_id"]: r["num_copies"] for r in result["problems"]} == {
         "copy": 2, "own": 0, "short": 0, "": 0,
     }  # fmt: skip
@@ -103,8 +103,11 @@ def test_a_planted_canary_comes_out_and_one_that_was_not_planted_does_not(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    asked = [Asked("canary", str(n), c.prefix, c.secret) for n, c in enumerate((planted, other))]
-    sampling = Sampling(max_new_tokens=32)
+    asked = [
+        MemorizationPrompt("canary", str(n), c.prefix, c.secret)
+        for n, c in enumerate((planted, other))
+    ]
+    sampling = SampleSettings(max_new_tokens=32)
     result = measure(
         Engine.from_model(model, tokenizer), asked, sampling, corpus, Journal(tmp_path / "j", "1")
     )

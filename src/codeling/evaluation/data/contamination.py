@@ -1,10 +1,11 @@
-"""Whether a problem stands in the training corpus: looked up in the run's provenance index.
+"""Which problems occur in the training corpus, looked up in the run's provenance index.
 
-A problem counts as found where a passage of it of at least :data:`~codeling.provenance.winnowing.
-GUARANTEE` marks (32, about three lines) stands in a training document too; every such passage is
-found (see there). Long documents, which share a licence header with many, count as found only
-where passages of one training document make up :data:`DOCUMENT_SHARE` of them. Scores are given
-with and without what was found. This module must not know what is scored.
+A problem counts as found when it shares a passage of at least
+:data:`~codeling.provenance.winnowing.GUARANTEE` lexemes (about three lines) with a training
+document; the index finds every such passage. Long documents share licence headers with many
+others, so a document counts only when one training document holds :data:`DOCUMENT_SHARE` of it.
+Scores are given with and without the problems that were found. This module must not know what is
+scored.
 """
 
 from collections.abc import Sequence
@@ -15,33 +16,33 @@ from typing import Any
 from codeling.manifest import sha256_file
 from codeling.provenance.index import INDEX_NAME, Index
 
-MAX_PLACES_NAMED = 3
-"""Training documents named for a problem."""
+MAX_MATCHES = 3
+"""Training documents named per problem."""
 DOCUMENT_SHARE = 0.5
-"""Of a document's marks, in one match, from which on the document counts as known."""
+"""Smallest share of a document's lexemes, in one match, for the document to count as found."""
 
 
 @dataclass(frozen=True)
 class TrainingCorpus:
-    """What a model was trained on, as far as it can be looked up."""
+    """The provenance index of the corpus that a model was trained on."""
 
     index: Index
     sha256: str
-    """Of the index."""
+    """Of the index file."""
 
     @classmethod
-    def of(cls, folder: Path) -> "TrainingCorpus | None":
-        """That of a run folder; None where it has no index.
+    def load(cls, run: Path) -> "TrainingCorpus | None":
+        """Read the index of a run folder; None where it has no index.
 
         :raises InputError: the index is broken.
         """
-        path = folder / "provenance" / INDEX_NAME
+        path = run / "provenance" / INDEX_NAME
         if not path.is_file():
             return None
         return cls(Index.load(path.parent), sha256_file(path))
 
-    def places(self, text: str, min_share: float = 0.0) -> list[dict[str, Any]]:
-        """Where passages of ``text`` stand in the training data, the longest first."""
+    def find(self, text: str, min_share: float = 0.0) -> list[dict[str, Any]]:
+        """Matches of ``text`` in the training data, longest first, at most :data:`MAX_MATCHES`."""
         return [
             {
                 "lines": [match.text_start_line, match.text_end_line],
@@ -53,20 +54,22 @@ class TrainingCorpus:
                 "num_marks": match.num_lexemes,
                 "share": match.share,
             }
-            for match in self.index.trace(text, limit=MAX_PLACES_NAMED)
+            for match in self.index.trace(text, limit=MAX_MATCHES)
             if match.share >= min_share
         ]
 
 
-def look_up(
+def find_in_training(
     corpus: TrainingCorpus | None, text: str, min_share: float = 0.0
 ) -> list[dict[str, Any]] | None:
-    """Where ``text`` stands in the training data; None where that cannot be known."""
-    return None if corpus is None else corpus.places(text, min_share)
+    """Matches of ``text`` in the training data; None where the model has no index."""
+    return None if corpus is None else corpus.find(text, min_share)
 
 
-def summary(corpus: TrainingCorpus | None, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How many problems were found, for a result."""
+def contamination_summary(
+    corpus: TrainingCorpus | None, records: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """The entry ``contamination`` of a result."""
     if corpus is None:
         return {"index_sha256": None, "num_found": None}
     return {

@@ -1,8 +1,7 @@
-"""Which documents are measured: an order drawn from a seed and each document's place.
+"""Random samples of documents that do not depend on the order of the corpus.
 
-The order depends on the SHA-256 of seed, repository, path and line alone, never on the order of
-the corpus, so the same documents are taken from any copy of it. This module must not know what
-is measured.
+A document's rank is the SHA-256 of seed, repository, path and line, so every copy of a corpus gives
+the same sample. This module must not know what is measured.
 """
 
 import hashlib
@@ -11,8 +10,8 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 
-class Located(Protocol):
-    """A text with a place (:class:`codeling.corpus.document.Document` is one)."""
+class LocatedText(Protocol):
+    """A text with a location, for example :class:`codeling.corpus.document.Document`."""
 
     @property
     def repository(self) -> str: ...  # noqa: D102
@@ -24,31 +23,38 @@ class Located(Protocol):
     def start_line(self) -> int: ...  # noqa: D102
 
 
-AnyLocated = TypeVar("AnyLocated", bound=Located)
+AnyLocatedText = TypeVar("AnyLocatedText", bound=LocatedText)
 
 
-def place_hash(document: Located, seed: int) -> int:
-    """A number drawn from ``seed`` and the document's place alone; sorting by it shuffles."""
-    place = f"{seed}\0{document.repository}\0{document.path}\0{document.start_line}"
-    return int.from_bytes(hashlib.sha256(place.encode("utf-8", "replace")).digest(), "big")
+def location_hash(document: LocatedText, seed: int) -> int:
+    """256 random bits from ``seed`` and the document's location alone."""
+    location = f"{seed}\0{document.repository}\0{document.path}\0{document.start_line}"
+    return int.from_bytes(hashlib.sha256(location.encode("utf-8", "replace")).digest(), "big")
 
 
-def in_drawn_order(documents: Iterable[AnyLocated], seed: int) -> list[AnyLocated]:
-    """All of them, in the order drawn; those of one place by their text."""
-    return sorted(documents, key=lambda document: (place_hash(document, seed), document.text))
+def location_label(document: LocatedText) -> str:
+    """``repository: path:line``."""
+    return f"{document.repository}: {document.path}:{document.start_line}"
 
 
-def draw(documents: Iterable[AnyLocated], *, seed: int, max_bytes: int) -> list[AnyLocated]:
-    """The first documents of the drawn order that together reach ``max_bytes``, in that order.
+def shuffled(documents: Iterable[AnyLocatedText], seed: int) -> list[AnyLocatedText]:
+    """All documents in random order; documents with the same location are ordered by text."""
+    return sorted(documents, key=lambda document: (location_hash(document, seed), document.text))
 
-    At no time are more of them kept than these and one more.
+
+def sample_documents(
+    documents: Iterable[AnyLocatedText], *, seed: int, max_bytes: int
+) -> list[AnyLocatedText]:
+    """The first documents of the random order that together reach ``max_bytes`` of UTF-8.
+
+    At most one document more than the result is kept in memory.
     """
-    heap: list[tuple[int, str, int, int, AnyLocated]] = []
+    heap: list[tuple[int, str, int, int, AnyLocatedText]] = []
     total = 0
     for number, document in enumerate(documents):
         num_bytes = len(document.text.encode("utf-8", "replace"))
-        place = -place_hash(document, seed)
-        heapq.heappush(heap, (place, document.text, number, num_bytes, document))
+        rank = -location_hash(document, seed)
+        heapq.heappush(heap, (rank, document.text, number, num_bytes, document))
         total += num_bytes
         while total - heap[0][3] >= max_bytes:
             total -= heapq.heappop(heap)[3]

@@ -4,23 +4,24 @@
 HumanEval's         ``task_id prompt entry_point canonical_solution test`` (Chen et al. 2021); also
                     MBPP as mxeval publishes it, and HumanEval+ on the Hub
 pandas-numpy-eval   the same; several reference solutions, and ``entry_point`` ``none`` where the
-                    completion is no function but goes on with a script (Zan et al. 2022)
+                    completion continues a script instead of a function (Zan et al. 2022)
 infilling           HumanEval's and ``suffix`` (Bavarian et al. 2022)
 EvalPlus            HumanEval's with ``base_input plus_input atol`` for ``test`` (Liu et al. 2023)
 MBPP, MBPP+         ``code test_list`` and ``text`` or ``prompt``, as on the Hub (Austin et al.
                     2021)
 ==================  =============================================================================
 
-A prompt is given to the model to the byte, and what is run is prompt, completion and suffix with
-nothing between. A row that cannot be a problem is named and left out; the others go on. One whose
-test is broken stays a problem that nobody can solve, as it is in published scores: the judge names
-it. Nothing is run here, and this module must not know models.
+The model gets the prompt byte for byte; the program is prompt, completion and suffix with nothing
+between them. A row that is not a problem is named and left out. A problem with a broken test is
+kept, as in published scores, although no answer can pass; the judge names it. Nothing is run here,
+and this module must not know models.
 """
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from codeling.errors import InputError
@@ -29,54 +30,57 @@ from codeling.evaluation.data.datafiles import DataFile, rows
 from codeling.evaluation.sandbox import Job
 
 SCRIPT_ENDS = ("class", "def", "#", "@", "print", "if")
-"""Where a script ends: the words that PyCodeGPT's evaluation cuts at (Zan et al. 2022)."""
+"""A script ends before these words, as in PyCodeGPT's evaluation (Zan et al. 2022)."""
 PROGRAM_ENDS = ('"""', "assert", "print", "if")
-"""Where a whole program ends: what EvalPlus stops at for MBPP+ (Liu et al. 2023). Theirs are
-``if __name__`` and ``print(``; a program of functions has no other ``if`` or ``print`` there."""
+"""A whole program ends before these words: EvalPlus's stop strings for MBPP+ (Liu et al. 2023).
+EvalPlus has ``if __name__`` and ``print(``; a program of functions has no other ``if`` or ``print``
+at the margin."""
 MAX_BYTES = 16 << 20
-"""Of a problem's prompt, test and references together; a larger one is left out by name."""
+"""Prompt, test and references together; larger problems are named and left out."""
 
 Span = Literal["line", "span"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a model is asked, and what decides whether its answer is right."""
+    """A prompt, and the test that decides whether a completion is right."""
 
     task_id: str
     prompt: str
     check: str
-    """Python to be run after the program, in the same namespace; raises where it is wrong."""
+    """Python that runs after the program, in the same namespace; raises if the program is wrong."""
     entry_point: str | None = None
-    """The function that the check calls, as ``candidate`` or by its name; None where it looks at
-    what a script leaves."""
+    """The function that the check calls, as ``candidate`` or by its name; None where the check
+    reads the variables of a script."""
     references: tuple[str, ...] = ()
-    """Completions that are said to be right."""
+    """Reference completions."""
     suffix: str | None = None
-    """What follows the completion; None where nothing does."""
+    """Text after the completion of an infilling; else None."""
     span: Span | None = None
-    """Of an infilling: one whole line, or any span."""
+    """Kind of an infilling: one whole line, or any span."""
     script_ends: tuple[str, ...] = ()
-    """Where the prompt stands in no function: what ends the completion."""
+    """Words that end the completion where the prompt is not inside a function."""
+    file: str = ""
+    """Name of the file it is from."""
 
     def job(self, identifier: str, completion: str) -> Job:
-        """What the sandbox is to judge."""
+        """The sandbox's job for ``completion``."""
         return Job(identifier, self.program(completion), self.check, self.entry_point)
 
     def program(self, completion: str) -> str:
-        """The whole source: prompt, completion, suffix, and nothing between them."""
+        """Prompt, completion and suffix, with nothing between them."""
         return f"{self.prompt}{completion}{self.suffix or ''}"
 
     @property
     def first_sample(self) -> int:
-        """A number drawn from the name, so that problems do not share their random numbers."""
+        """Number of the first sample, from the name: problems do not share random numbers."""
         digest = hashlib.sha256(self.task_id.encode("utf-8", "replace")).digest()
         return int.from_bytes(digest[:6], "big") << 16
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row that is no problem, and why."""
+    """A row that is not a problem, and why."""
 
     name: str
     reason: str
@@ -89,15 +93,25 @@ class ProblemSet:
     problems: list[Problem] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
+    def limited(self, limit: int) -> "ProblemSet":
+        """The first ``limit`` problems, taken in turn from each file, in their order."""
+        rank_in_file: Counter[str] = Counter()
+        ranks = []
+        for index, problem in enumerate(self.problems):
+            ranks.append((rank_in_file[problem.file], index))
+            rank_in_file[problem.file] += 1
+        selected = sorted(index for _, index in sorted(ranks)[:limit])
+        return ProblemSet([self.problems[index] for index in selected], self.left_out)
+
 
 class _BadRowError(ValueError):
-    """Why a row is no problem."""
+    """Why a row is not a problem."""
 
 
 def read_problems(files: Sequence[DataFile]) -> ProblemSet:
-    """Every problem of ``files`` in order, and every row that is none, with the reason.
+    """Every problem of ``files`` in order, and every other row with the reason.
 
-    :raises InputError: a file cannot be read, or there is no problem in any of them.
+    :raises InputError: a file cannot be read, or no file has a problem.
     """
     found = ProblemSet()
     names: set[str] = set()
@@ -108,32 +122,32 @@ def read_problems(files: Sequence[DataFile]) -> ProblemSet:
                 if values is None:
                     raise _BadRowError("not a JSON object")
                 name = f"{name} ({values['task_id']})" if "task_id" in values else name
-                problem = _problem(values)
+                problem = replace(_problem(values), file=file.name)
                 if problem.task_id in names:
-                    raise _BadRowError("its task_id is there twice")
+                    raise _BadRowError("its task_id is not unique")
                 names.add(problem.task_id)
                 found.problems.append(problem)
             except (_BadRowError, evalplus.BadInputsError) as error:
                 found.left_out.append(LeftOut(name, str(error)))
     if not found.problems:
         first = found.left_out[0] if found.left_out else None
-        reason = f"; {first.name}: {first.reason}" if first else ": there is no row in it"
-        raise InputError(f"{files[0].path}: no problem in it{reason}")
+        reason = f"; {first.name}: {first.reason}" if first else ": it has no rows"
+        raise InputError(f"{files[0].path}: no problem found{reason}")
     return found
 
 
 def _problem(values: Mapping[str, Any]) -> Problem:
-    problem = _form(values)(values)
+    problem = _reader(values)(values)
     size = sum(map(len, (problem.prompt, problem.check, *problem.references)))
     if size > MAX_BYTES:
         raise _BadRowError(f"{size:,} characters; at most {MAX_BYTES:,} are read")
     for label, text in (("test", problem.check), ("prompt", problem.prompt)):
         if any("\ud800" <= character <= "\udfff" for character in text):
-            raise _BadRowError(f"its {label} has a lone surrogate in it")
+            raise _BadRowError(f"its {label} contains a lone surrogate")
     return problem
 
 
-def _form(values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Problem]:
+def _reader(values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Problem]:
     if "plus_input" in values or "base_input" in values:
         return _evalplus
     if "test_list" in values:
@@ -148,8 +162,8 @@ def _humaneval(values: Mapping[str, Any]) -> Problem:
     suffix = _text(values, "suffix") if "suffix" in values else None
     is_script = entry_point == "none"
     if not is_script and not entry_point.isidentifier():
-        raise _BadRowError(f"its entry_point {entry_point[:40]!r} is no name")
-    # Some of MBPP's functions are called check themselves; the sandbox knows them by this name too.
+        raise _BadRowError(f"its entry_point {entry_point[:40]!r} is not an identifier")
+    # Some of MBPP's functions are called check, like the test; the sandbox also binds candidate.
     called = "" if is_script else "candidate" if entry_point == "check" else entry_point
     span: Span | None = None
     if suffix is not None:
@@ -171,7 +185,7 @@ def _evalplus(values: Mapping[str, Any]) -> Problem:
         _text(values, name) for name in ("task_id", "prompt", "entry_point", "canonical_solution")
     )
     if not entry_point.isidentifier():
-        raise _BadRowError(f"its entry_point {entry_point[:40]!r} is no name")
+        raise _BadRowError(f"its entry_point {entry_point[:40]!r} is not an identifier")
     check = evalplus.check(
         task_id,
         entry_point,
@@ -184,26 +198,26 @@ def _evalplus(values: Mapping[str, Any]) -> Problem:
 
 
 def _mbpp(values: Mapping[str, Any]) -> Problem:
-    """A row of the Hub's MBPP, its sanitized form, or MBPP+: the task as a docstring.
+    """A row of the Hub's MBPP, its sanitized form, or MBPP+.
 
-    The docstring is EvalPlus's: the description and the first assertion.
+    The prompt is EvalPlus's docstring: the description and the first assertion.
     """
     number = values.get("task_id")
     description = _text(values, "text" if "text" in values else "prompt")
     code = _text(values, "code")
     tests = values["test_list"]
     if not (isinstance(tests, list) and tests and all(isinstance(t, str) for t in tests)):
-        raise _BadRowError("its test_list holds no assertions")
+        raise _BadRowError("its test_list has no assertions")
     imports = values.get("test_imports") or []
     if not (isinstance(imports, list) and all(isinstance(line, str) for line in imports)):
-        raise _BadRowError("its test_imports are no list of lines")
+        raise _BadRowError("its test_imports are not a list of lines")
     if isinstance(values.get("test"), str):
         check = values["test"]
     else:
         setup = values.get("test_setup_code") or ""
         check = "\n".join((*imports, str(setup), *tests))
     prompt = f'"""\n{description.strip()}\n{tests[0].strip()}\n"""\n'
-    # Some are named as a builtin is, sum for one; the tests mean the program's.
+    # Some functions have the name of a builtin, such as sum; the tests mean the program's.
     defined = re.findall(r"^def\s+(\w+)", code, re.MULTILINE)
     named = [name for name in defined if re.search(rf"\b{name}\s*\(", tests[0])]
     entry_point = named[-1] if named else None
@@ -218,15 +232,15 @@ def _text(values: Mapping[str, Any], name: str) -> str:
         return value
     if name not in values:
         raise _BadRowError(f"no column {name}; it has {', '.join(sorted(map(str, values)))[:200]}")
-    raise _BadRowError(f"its {name} is no text")
+    raise _BadRowError(f"its {name} is not text")
 
 
 def _references(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """None of them where the column is missing: a problem can be asked without its answer."""
+    """The reference solutions; empty where the column is missing."""
     value = values.get(name)
     if value is None:
         return ()
     listed = value if isinstance(value, list) else [value]
     if not all(isinstance(each, str) for each in listed):
-        raise _BadRowError(f"its {name} is no text")
+        raise _BadRowError(f"its {name} is not text")
     return tuple(listed)

@@ -1,31 +1,71 @@
-"""The suite ``bits-per-byte``: any set of texts, document by document.
+"""The suite ``bits-per-byte``: the negative log-likelihood of any texts, document by document.
 
-The measure is that of :mod:`codeling.evaluation.intrinsic`: nats of every token over UTF-8 bytes,
-long documents by a sliding window, so neither the tokenizer nor the context's length decides who
-is compared with whom. Documents are taken in an order drawn from the seed until ``max_bytes``.
+The measure is :func:`codeling.evaluation.intrinsic.bits_per_byte`: nats of every token over UTF-8
+bytes, with a sliding window for long documents, so models with different tokenizers and context
+lengths can be compared. Documents are sampled in random order up to ``max_bytes``.
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from codeling.errors import InputError
-from codeling.evaluation.data.contamination import DOCUMENT_SHARE, TrainingCorpus, look_up, summary
-from codeling.evaluation.data.document_sample import Located, draw
+from codeling.evaluation.data.contamination import (
+    DOCUMENT_SHARE,
+    TrainingCorpus,
+    contamination_summary,
+    find_in_training,
+)
+from codeling.evaluation.data.document_sample import LocatedText, location_label, sample_documents
+from codeling.evaluation.data.lookup import DataSources, SuiteData, find_texts
 from codeling.evaluation.intrinsic import Precision, bits_per_byte
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.results import Record, scores
+from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, engine_settings
 from codeling.generation.engine import Engine
 from codeling.progress import SILENT, Progress
 
-_GROUP = 32
-"""Documents scored between two notes in the journal."""
+_GROUP_SIZE = 32
+"""Documents per journal group."""
+
+
+class BitsPerByteSuite:
+    """Bits per byte of unseen text."""
+
+    name = "bits-per-byte"
+    summary = "bits per byte of unseen text"
+    programs = None
+    reads_any_text = True
+
+    def find_data(self, sources: DataSources) -> SuiteData:
+        """Any texts, or the run's test split."""
+        return find_texts(self.name, "documents", sources)
+
+    def recorded_settings(self, settings: EvaluationSettings, engine: Engine) -> dict[str, Any]:
+        """The seed, the amount of text and the machine."""
+        return {
+            **engine_settings(settings, engine),
+            "max_bytes": settings.max_bytes,
+            "precision": "float32",
+        }
+
+    def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
+        """See :func:`measure`."""
+        assert inputs.data.texts is not None, "find_texts gives texts"
+        return measure(
+            inputs.engine,
+            inputs.data.texts(),
+            inputs.journal,
+            max_bytes=inputs.settings.max_bytes,
+            seed=inputs.settings.seed,
+            corpus=inputs.corpus,
+            progress=inputs.progress,
+        )
 
 
 def measure(
     engine: Engine,
-    texts: Iterable[Located],
+    texts: Iterable[LocatedText],
     journal: Journal,
     *,
     max_bytes: int,
@@ -35,16 +75,15 @@ def measure(
     corpus: TrainingCorpus | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Score the texts: bits per byte of all, and a record of each document.
+    """Score the texts: bits per byte of all, and one record per document.
 
     :raises InputError: there is no text.
     """
-    kept = _cut_to(draw(texts, seed=seed, max_bytes=max_bytes), max_bytes)
-    if not kept:
+    documents = _truncate(sample_documents(texts, seed=seed, max_bytes=max_bytes), max_bytes)
+    if not documents:
         raise InputError("bits per byte: there is no text to measure on")
-    sizes = [len(text.encode()) for _, text in kept]
 
-    def score_group(group: Sequence[tuple[Located, str]]) -> list[Record]:
+    def score_group(group: Sequence[tuple[LocatedText, str]]) -> list[Record]:
         bits = bits_per_byte(
             engine.model,
             engine.tokenizer,
@@ -54,8 +93,8 @@ def measure(
         )
         return [
             {
-                "task_id": f"{document.repository}: {document.path}:{document.start_line}",
-                "found": look_up(corpus, text, DOCUMENT_SHARE),
+                "task_id": location_label(document),
+                "found": find_in_training(corpus, text, DOCUMENT_SHARE),
                 "nats": nats,
                 "num_bytes": num_bytes,
             }
@@ -64,13 +103,16 @@ def measure(
             )
         ]
 
-    with progress.task("bits per byte", total=sum(sizes), unit="bytes") as advance:
-        at = itertools.count()
+    sizes = [len(text.encode()) for _, text in documents]
+    num_done = 0
+    with progress.task("bits per byte", total=sum(sizes), unit="bytes") as advance_bytes:
 
-        def note(number: int) -> None:
-            advance(sum(sizes[index] for index in itertools.islice(at, number)))
+        def advance(number: int) -> None:
+            nonlocal num_done
+            advance_bytes(sum(sizes[num_done : num_done + number]))
+            num_done += number
 
-        records = journal.map_groups(kept, _GROUP, score_group, note)
+        records = journal.map_groups(documents, _GROUP_SIZE, score_group, advance)
     return {
         "num_problems": len(records),
         "num_bytes": sum(record["num_bytes"] for record in records),
@@ -79,19 +121,19 @@ def measure(
             [("bits per byte", lambda r: (r["nats"] / math.log(2), r["num_bytes"]))],
             seed,
         ),
-        "contamination": summary(corpus, records),
+        "contamination": contamination_summary(corpus, records),
         "problems": records,
     }
 
 
-def _cut_to(documents: Iterable[Located], max_bytes: int) -> list[tuple[Located, str]]:
-    """The documents with the text that counts, ``max_bytes`` of UTF-8 together at most."""
-    kept = []
-    left = max_bytes
+def _truncate(documents: Iterable[LocatedText], max_bytes: int) -> list[tuple[LocatedText, str]]:
+    """Each document with the part of its text that is scored: ``max_bytes`` of UTF-8 in all."""
+    truncated = []
+    remaining = max_bytes
     for document in documents:
-        data = document.text.encode("utf-8", "replace")[:left]
+        data = document.text.encode("utf-8", "replace")[:remaining]
         text = data.decode("utf-8", "ignore")
-        left -= len(data)
+        remaining -= len(data)
         if text:
-            kept.append((document, text))
-    return kept
+            truncated.append((document, text))
+    return truncated

@@ -1,89 +1,146 @@
-"""The suite ``completion``: the next line, and the next block, of functions the model never saw.
+"""The suite ``completion``: the next line and the next block of held-out functions.
 
-Of each function, in an order drawn from the seed, two places are drawn: a line of its body, before
-which the model is asked for the line, and a statement of its body, before which it is asked for
-the rest of the function. A line ends at its line end, a block where the function does
-(:mod:`codeling.generation.text.blocks`); one that ran out of tokens is cut after its last whole
-logical line. Compared are texts without trailing blanks; ``parses`` says whether the function is
-Python with the completion in place of what stood there, and a blank completion never counts as
-such. This module must not know where the functions come from.
+Two places of each function are drawn: a line of the body, which the model has to predict, and a
+statement of the body, from which on it has to predict the rest of the function. A line ends at its
+line end, a block where the function does (:mod:`codeling.generation.text.blocks`); a block that ran
+out of tokens is cut after its last whole logical line. Trailing whitespace is not compared.
+``parses`` says whether the function is Python with the completion in the target's place; a
+completion without code (blank, or :func:`~codeling.evaluation.syntax.is_stub`) counts only when it
+is the target. This module must not know where the functions come from.
 """
 
 import ast
 import itertools
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from codeling.errors import InputError
-from codeling.evaluation.data.contamination import TrainingCorpus, look_up, summary
-from codeling.evaluation.data.document_sample import Located, in_drawn_order, place_hash
+from codeling.evaluation.data.contamination import (
+    TrainingCorpus,
+    contamination_summary,
+    find_in_training,
+)
+from codeling.evaluation.data.document_sample import (
+    LocatedText,
+    location_hash,
+    location_label,
+    shuffled,
+)
+from codeling.evaluation.data.lookup import DataSources, SuiteData, find_texts
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.metrics.similarity import edit_similarity, identifier_f1, identifiers
-from codeling.evaluation.parse_rate import as_in_its_file, decorators, parse
 from codeling.evaluation.results import Record, Value, scores
-from codeling.evaluation.suites.functional import Sampling
+from codeling.evaluation.suites.suite import (
+    EvaluationSettings,
+    SampleSettings,
+    SuiteInputs,
+    sampled_settings,
+)
+from codeling.evaluation.syntax import (
+    body_statements,
+    first_line,
+    indent_def,
+    is_stub_text,
+    normalized,
+    parse_function,
+    parse_in_block,
+)
 from codeling.generation.engine import Engine
 from codeling.generation.text.blocks import cut_at_block_end, cut_unfinished
 from codeling.progress import SILENT, Progress
 
 Kind = Literal["line", "block"]
 MAX_BYTES = 4096
-"""A function that is longer is left out: a place in it would hardly fit into a small context."""
+"""Longer functions are left out: their prompts would not fit into a short context."""
 MIN_TARGET = 3
-"""Characters; a line of fewer, as a bracket alone, says nothing."""
+"""Characters; a shorter line, such as a single bracket, says nothing."""
+_LIMIT = 200
+"""Default number of functions."""
+_MAX_NEW_TOKENS = 192
+
+
+class CompletionSuite:
+    """Next line and next block of unseen functions."""
+
+    name = "completion"
+    summary = "the next line and the next block of unseen functions"
+    programs = None
+    reads_any_text = True
+
+    def find_data(self, sources: DataSources) -> SuiteData:
+        """The functions of any texts, or of the run's test split."""
+        return find_texts(self.name, "functions", sources)
+
+    def recorded_settings(self, settings: EvaluationSettings, engine: Engine) -> dict[str, Any]:
+        """How completions are sampled."""
+        samples = settings.samples(_MAX_NEW_TOKENS)
+        # Version 2: a completion without code no longer counts as parsed.
+        return sampled_settings(settings, engine, samples, _LIMIT, version=2)
+
+    def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
+        """See :func:`measure`."""
+        assert inputs.data.texts is not None, "find_texts gives texts"
+        return measure(
+            inputs.engine,
+            inputs.data.texts(),
+            inputs.settings.samples(_MAX_NEW_TOKENS),
+            inputs.journal,
+            limit=inputs.settings.limit or _LIMIT,
+            corpus=inputs.corpus,
+            progress=inputs.progress,
+        )
 
 
 @dataclass(frozen=True)
-class Case:
+class CompletionTask:
     """One place in a function."""
 
     kind: Kind
     prompt: str
-    """All before the place; ends with a line feed."""
+    """The function up to the place; ends with a line feed."""
     target: str
-    """What stands there, without trailing blanks."""
+    """The function's own text at the place, without trailing whitespace."""
     rest: str
-    """What follows the target in the function."""
+    """The function after the target."""
 
 
 def measure(
     engine: Engine,
-    functions: Iterable[Located],
-    sampling: Sampling,
+    functions: Iterable[LocatedText],
+    settings: SampleSettings,
     journal: Journal,
     *,
     limit: int,
     corpus: TrainingCorpus | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Ask for a line and a block of ``limit`` functions; scores, and a record of each answer.
+    """Complete a line and a block of ``limit`` functions: scores, and one record per completion.
 
-    :raises InputError: there is no function to ask about.
+    :raises InputError: there is no usable function.
     """
-    in_order = in_drawn_order(functions, sampling.seed)
-    usable = ((f, found) for f in in_order if (found := cases(f, sampling.seed)))
-    chosen = list(itertools.islice(usable, limit))
-    if not chosen:
-        raise InputError("completion: there is no Python function to ask about")
+    in_order = shuffled(functions, settings.seed)
+    usable = ((f, found) for f in in_order if (found := tasks(f, settings.seed)))
+    selected = list(itertools.islice(usable, limit))
+    if not selected:
+        raise InputError("completion: there is no Python function to complete")
     records = journal.map_groups_with_bar(
-        chosen,
+        selected,
         "functions",
-        sampling.batch_size,
-        lambda group: list(_answer(engine, group, sampling, corpus)),
+        settings.batch_size,
+        lambda group: list(_answer(engine, group, settings, corpus)),
         progress,
     )
     return {
         "num_problems": len(records),
-        "num_functions": len(chosen),
-        "scores": scores(records, _VALUES, sampling.seed),
-        "contamination": summary(corpus, records),
+        "num_functions": len(selected),
+        "scores": scores(records, _VALUES, settings.seed),
+        "contamination": contamination_summary(corpus, records),
         "problems": records,
     }
 
 
-def _of(kind: Kind, key: str) -> Value:
+def _value_of(kind: Kind, key: str) -> Value:
     def value(record: Record) -> float | None:
         found = record[key] if record["kind"] == kind else None
         return None if found is None else float(found)
@@ -92,7 +149,7 @@ def _of(kind: Kind, key: str) -> Value:
 
 
 _VALUES: list[tuple[str, Value]] = [
-    (f"{name}, next {kind}", _of(kind, key))
+    (f"{name}, next {kind}", _value_of(kind, key))
     for kind in ("line", "block")
     for name, key in (
         ("exact match", "exact_match"),
@@ -104,47 +161,44 @@ _VALUES: list[tuple[str, Value]] = [
 ]
 
 
-def cases(function: Located, seed: int) -> list[Case]:
-    """The line and the block that are asked for of one function; none where it is no function.
+def tasks(function: LocatedText, seed: int) -> list[CompletionTask]:
+    """The line and the block of one function; empty where it is not a usable function.
 
-    Which ones is drawn from the seed and the function's place alone.
+    The places depend on ``seed`` and the function's location alone.
     """
-    text = textwrap.dedent(function.text.replace("\r\n", "\n").replace("\r", "\n")).rstrip()
+    text = normalized(function.text).rstrip()
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         return []
-    tree = parse(text)
-    if tree is None or len(tree.body) != 1:
+    definition = parse_function(text)
+    if definition is None:
         return []
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
-        return []
-    body = definition.body[ast.get_docstring(definition, clean=False) is not None :]
-    if not body or _first_line(body[0]) == definition.lineno:
-        return []  # nothing but a docstring, or on the line of the signature
-    lines = as_in_its_file(text, definition.body[0].col_offset).split("\n")
-    number = place_hash(function, seed)
+    body = body_statements(definition)
+    if not body or first_line(body[0]) == definition.lineno:
+        return []  # nothing but a docstring, or the body is on the line of the signature
+    lines = indent_def(text, definition.body[0].col_offset).split("\n")
+    number = location_hash(function, seed)
     found = []
-    if places := _lines(lines, tree, _first_line(body[0])):
-        found.append(_case("line", lines, places[number % len(places)]))
-    starts = sorted({_first_line(statement) for statement in body})
+    if places := _code_lines(lines, definition, first_line(body[0])):
+        found.append(_task("line", lines, places[number % len(places)]))
+    starts = sorted({first_line(statement) for statement in body})
     first = number // 2**64 % len(starts)
-    blocks = (_case("block", lines, place) for place in starts[first:] + starts[:first])
-    found += itertools.islice((block for block in blocks if _has_an_end(block)), 1)
+    blocks = (_task("block", lines, place) for place in starts[first:] + starts[:first])
+    found += itertools.islice((block for block in blocks if _has_clear_end(block)), 1)
     return found
 
 
-def _has_an_end(block: Case) -> bool:
-    """Whether the prompt says which block is asked for.
+def _has_clear_end(block: CompletionTask) -> bool:
+    """Whether the prompt determines which block is completed.
 
-    It does not after a nested definition, which may go on for all it says.
+    It does not after a nested definition, which might continue.
     """
     return cut_at_block_end(block.prompt, block.target + "\n").rstrip() == block.target
 
 
-def _case(kind: Kind, lines: Sequence[str], place: int) -> Case:
-    """The case before line ``place``, from 1."""
+def _task(kind: Kind, lines: Sequence[str], place: int) -> CompletionTask:
+    """The task that starts at line ``place``, from 1."""
     end = place if kind == "line" else len(lines)
-    return Case(
+    return CompletionTask(
         kind,
         "".join(f"{line}\n" for line in lines[: place - 1]),
         "\n".join(lines[place - 1 : end]).rstrip(),
@@ -152,15 +206,11 @@ def _case(kind: Kind, lines: Sequence[str], place: int) -> Case:
     )
 
 
-def _first_line(statement: ast.stmt) -> int:
-    return min([statement.lineno, *(each.lineno for each in decorators(statement))])
-
-
-def _lines(lines: Sequence[str], tree: ast.Module, first: int) -> list[int]:
-    """Lines of the body that can be asked for: with code, and not within a string."""
-    within = {
+def _code_lines(lines: Sequence[str], definition: ast.stmt, first: int) -> list[int]:
+    """Line numbers from ``first`` on with code, not inside a string."""
+    in_strings = {
         number
-        for node in ast.walk(tree)
+        for node in ast.walk(definition)
         if isinstance(node, ast.Constant | ast.JoinedStr)
         for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
     }
@@ -168,7 +218,7 @@ def _lines(lines: Sequence[str], tree: ast.Module, first: int) -> list[int]:
         number
         for number, line in enumerate(lines, start=1)
         if number >= first
-        and number not in within
+        and number not in in_strings
         and len(line.strip()) >= MIN_TARGET
         and not line.lstrip().startswith("#")
     ]
@@ -176,52 +226,52 @@ def _lines(lines: Sequence[str], tree: ast.Module, first: int) -> list[int]:
 
 def _answer(
     engine: Engine,
-    group: Sequence[tuple[Located, Sequence[Case]]],
-    sampling: Sampling,
+    group: Sequence[tuple[LocatedText, Sequence[CompletionTask]]],
+    settings: SampleSettings,
     corpus: TrainingCorpus | None,
 ) -> Iterator[Record]:
-    flat = [(function, case) for function, found in group for case in found]
-    found = {id(function): look_up(corpus, function.text) for function, _ in group}
+    pairs = [(function, task) for function, found in group for task in found]
+    found = {id(function): find_in_training(corpus, function.text) for function, _ in group}
     kinds: tuple[Kind, ...] = ("line", "block")
     for kind in kinds:
-        options = sampling.options()
+        options = settings.options()
         if kind == "line":
             options["stop"] = "\n"
         else:
             options["stop_at_block_end"] = True
-        asked = [(function, case) for function, case in flat if case.kind == kind]
+        of_kind = [(function, task) for function, task in pairs if task.kind == kind]
         answers = engine.complete_batch(
-            [case.prompt for _, case in asked],
-            batch_size=sampling.batch_size,
-            first_samples=[place_hash(function, 0) >> 200 for function, _ in asked],
+            [task.prompt for _, task in of_kind],
+            batch_size=settings.batch_size,
+            first_samples=[location_hash(function, 0) >> 200 for function, _ in of_kind],
             **options,
         )
-        for (function, case), (answer,) in zip(asked, answers, strict=True):
+        for (function, task), (answer,) in zip(of_kind, answers, strict=True):
             text = answer.text
             if kind == "block" and answer.finish_reason == "length":
-                text = cut_unfinished(case.prompt, text)
+                text = cut_unfinished(task.prompt, text)
             yield {
-                "task_id": f"{function.repository}: {function.path}:{function.start_line}",
+                "task_id": location_label(function),
                 "found": found[id(function)],
                 "finish_reason": answer.finish_reason,
-                **judge(case, text),
+                **compare(task, text),
             }
 
 
-def judge(case: Case, completion: str) -> Record:
-    """How near ``completion`` is to what stood at the place."""
+def compare(task: CompletionTask, completion: str) -> Record:
+    """Compare ``completion`` with the target."""
     written = completion.rstrip()
-    within = "if True:\n" if case.prompt.startswith(" ") else ""
-    whole = f"{within}{case.prompt}{written}\n{case.rest}"
-    names = identifiers(case.target)
+    is_exact = written == task.target
+    has_code = bool(written.strip()) and (is_exact or not is_stub_text(written))
+    names = identifiers(task.target)
     return {
-        "kind": case.kind,
-        "prompt": case.prompt,
-        "target": case.target,
+        "kind": task.kind,
+        "prompt": task.prompt,
+        "target": task.target,
         "completion": completion,
-        "exact_match": written == case.target,
-        "edit_similarity": edit_similarity(written, case.target),
-        "parses": bool(written.strip()) and parse(whole) is not None,
+        "exact_match": is_exact,
+        "edit_similarity": edit_similarity(written, task.target),
+        "parses": has_code and parse_in_block(f"{task.prompt}{written}\n{task.rest}") is not None,
         "identifiers_right": identifiers(written) == names if names else None,
-        "identifier_f1": identifier_f1(written, case.target) if names else None,
+        "identifier_f1": identifier_f1(written, task.target) if names else None,
     }

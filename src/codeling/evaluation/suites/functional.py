@@ -1,134 +1,153 @@
-"""Problems whose answers are run: completions, each judged by the problem's own test.
+"""Suites whose answers are run: completions, each judged by the problem's own test.
 
-A prompt is completed ``n`` times in a batch that shares its reading, up to where the function's
-body ends (:mod:`codeling.generation.text.blocks`), or the script's
-(:mod:`codeling.generation.text.scripts`): by indentation and tokens of the completion, never by a
-string that the prompt holds too. The file's own reference solutions are judged first, by the same
-judge: where none of them passes, it is the file, the library or the machine that is broken and not
-the model, and there is no score at all. Single problems whose references fail are named and still
-counted, since published scores count them.
+Each prompt is completed ``n`` times, up to where the function's body ends
+(:mod:`codeling.generation.text.blocks`) or the script does
+(:mod:`codeling.generation.text.scripts`). Indentation and tokens of the completion decide that,
+never a string that the prompt could contain too. The file's reference solutions are judged first,
+by the same judge. When none of them passes, the file, a library or the machine is broken and not
+the model, so there is no score. When only some fail, they are named and their problems still count,
+because published scores count them.
 
-Rules. pass@k: :func:`codeling.evaluation.metrics.pass_at_k.pass_at_k`. An infilling of one line is
-what
-the model wrote up to its first line end, and that line end; a random span is all that it wrote.
-``exact_match`` compares a line without trailing blanks, and a span to the character.
+pass@k is :func:`codeling.evaluation.metrics.pass_at_k.pass_at_k`. A single-line infilling is what
+the model wrote up to and including its first line end; a random span is all that it wrote.
+``exact_match`` compares lines without trailing whitespace, and spans to the character.
 
 This module must not know how a program is run.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from codeling.errors import InputError
-from codeling.evaluation.data.contamination import TrainingCorpus, look_up, summary
-from codeling.evaluation.data.problems import Problem, ProblemSet
+from codeling.evaluation.data.contamination import (
+    TrainingCorpus,
+    contamination_summary,
+    find_in_training,
+)
+from codeling.evaluation.data.lookup import (
+    DataSources,
+    PublishedFiles,
+    SuiteData,
+    find_problem_files,
+)
+from codeling.evaluation.data.problems import Problem, ProblemSet, read_problems
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.metrics.pass_at_k import pass_at_k
 from codeling.evaluation.results import Record, Value, scores
-from codeling.evaluation.sandbox import Job, Verdict
+from codeling.evaluation.sandbox import Verdict
+from codeling.evaluation.suites.suite import (
+    EvaluationSettings,
+    Judge,
+    ProgramRequirements,
+    SampleSettings,
+    SuiteInputs,
+    sampled_settings,
+)
 from codeling.generation.engine import Engine
-from codeling.generation.request import Completion, SamplingKwargs
+from codeling.generation.request import Completion
 from codeling.progress import SILENT, Progress
 
 PASSED = "passed"
 KS = (1, 10, 100)
-"""Of pass@k, those of Chen et al. 2021."""
-_REFERENCES_AT_ONCE = 64
-
-
-class Judge(Protocol):
-    """Runs programs; :class:`codeling.evaluation.sandbox.Sandbox` is the one there is."""
-
-    def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
-        """A verdict a job, in order."""
-        ...
+"""The k of pass@k in Chen et al. 2021."""
+_REFERENCES_PER_GROUP = 64
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How a problem is answered."""
+class FunctionalSuite:
+    """A published set of problems with tests."""
 
-    n: int = 1
-    """Samples of each problem."""
-    temperature: float = 0.0
-    top_p: float | None = None
-    top_k: int | None = None
+    name: str
+    summary: str
+    published: PublishedFiles
+    programs: ProgramRequirements
     max_new_tokens: int = 512
-    seed: int = 0
-    batch_size: int = 32
-    """Completions decoded together; also how much is done between two notes in the journal."""
+    reads_any_text: bool = False
 
-    def options(self) -> SamplingKwargs:
-        """For the engine: the model alone, as others measure it; not where a completion ends."""
-        return SamplingKwargs(
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            max_repeats=0,
-            seed=self.seed,
-        )
+    def find_data(self, sources: DataSources) -> SuiteData:
+        """The files with the published names."""
+        return find_problem_files(self.name, self.published, sources)
 
-    @property
-    def group_size(self) -> int:
-        """Problems whose samples are decoded together."""
-        return max(1, self.batch_size // self.n)
+    def recorded_settings(self, settings: EvaluationSettings, engine: Engine) -> dict[str, Any]:
+        """How problems are sampled, and the limits of each program."""
+        samples = settings.samples(self.max_new_tokens)
+        limits = asdict(self.programs.limits)
+        # Version 2: a limit takes problems from every file, not from the first one only.
+        return sampled_settings(settings, engine, samples, None, limits=limits, version=2)
+
+    def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
+        """See :func:`measure`."""
+        problem_set = read_problems(inputs.data.files)
+        for each in problem_set.left_out:
+            inputs.progress.note(f"{self.name}: {each.name} is left out: {each.reason}")
+        if inputs.settings.limit:
+            problem_set = problem_set.limited(inputs.settings.limit)
+        with inputs.open_judge(self.programs) as judge:
+            return measure(
+                inputs.engine,
+                problem_set,
+                inputs.settings.samples(self.max_new_tokens),
+                judge,
+                inputs.journal,
+                inputs.corpus,
+                inputs.progress,
+            )
 
 
 def measure(
     engine: Engine,
-    asked: ProblemSet,
-    sampling: Sampling,
+    problem_set: ProblemSet,
+    settings: SampleSettings,
     judge: Judge,
     journal: Journal,
     corpus: TrainingCorpus | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Answer every problem and judge the answers: scores, and a record of each problem.
+    """Complete every problem and judge the completions: scores, and one record per problem.
 
     :raises InputError: no reference solution of the file passes.
-    :raises TokenizerError: infilling is asked for, and the model was not made for it.
+    :raises TokenizerError: the problems are infillings, and the tokenizer has no infilling tokens.
     """
-    references = judge_references(asked.problems, judge, journal, progress)
+    references = judge_references(problem_set.problems, judge, journal, progress)
     records = journal.map_groups_with_bar(
-        asked.problems,
+        problem_set.problems,
         "problems",
-        sampling.group_size,
-        lambda group: _answer(engine, group, sampling, judge, corpus),
+        settings.group_size,
+        lambda group: _answer(engine, group, settings, judge, corpus),
         progress,
     )
     for record, reference in zip(records, references, strict=True):
         record["reference"] = reference
     return {
         "num_problems": len(records),
-        "num_samples": sampling.n * len(records),
-        "scores": score_all(records, sampling),
-        "contamination": summary(corpus, records),
+        "num_samples": settings.n * len(records),
+        "scores": score_all(records, settings),
+        "contamination": contamination_summary(corpus, records),
         "references_failed": [
             {"task_id": record["task_id"], **record["reference"]}
             for record in records
             if record["reference"] and record["reference"]["outcome"] != PASSED
         ],
-        "left_out": [asdict(each) for each in asked.left_out],
+        "left_out": [asdict(each) for each in problem_set.left_out],
         "problems": records,
     }
 
 
-def score_all(records: Sequence[Record], sampling: Sampling) -> list[dict[str, Any]]:
-    """Every score of some answered problems."""
+def score_all(records: Sequence[Record], settings: SampleSettings) -> list[dict[str, Any]]:
+    """Every score of the judged problems."""
     values: list[tuple[str, Value]] = []
     for kind, suffix in (("line", ", single line"), ("span", ", random span"), (None, "")):
         if not any(record["span"] == kind for record in records):
             continue
         if kind:
-            values.append((f"exact match{suffix}", _of(kind, _exact_share)))
-        possible = [k for k in KS if k <= sampling.n]
-        values += [(f"pass@{k}{suffix}", _of(kind, _pass_at(k))) for k in possible]
-    return scores(records, values, sampling.seed)
+            values.append((f"exact match{suffix}", _value_of(kind, _exact_share)))
+        possible = [k for k in KS if k <= settings.n]
+        values += [(f"pass@{k}{suffix}", _value_of(kind, _pass_at(k))) for k in possible]
+    return scores(records, values, settings.seed)
 
 
-def _of(kind: str | None, value: Callable[[Record], float]) -> Value:
+def _value_of(kind: str | None, value: Callable[[Record], float]) -> Value:
     return lambda record: value(record) if record["span"] == kind else None
 
 
@@ -147,9 +166,9 @@ def judge_references(
     journal: Journal | None = None,
     progress: Progress = SILENT,
 ) -> list[dict[str, str] | None]:
-    """What the judge says of each problem's best reference solution; None where it has none.
+    """The verdict on each problem's best reference solution; None where it has no reference.
 
-    With a journal, what it said before is kept.
+    With a ``journal``, verdicts of an interrupted run are kept.
 
     :raises InputError: there are reference solutions, and none of them passes.
     """
@@ -166,7 +185,7 @@ def judge_references(
     beside = journal and Journal(journal.path.with_name("references.jsonl"), journal.identity)
     with progress.task("reference solutions", total=len(problems), unit="problems") as advance:
         if beside:
-            records = beside.map_groups(problems, _REFERENCES_AT_ONCE, verdicts, advance)
+            records = beside.map_groups(problems, _REFERENCES_PER_GROUP, verdicts, advance)
         else:
             records = verdicts(problems)
     found = [record["reference"] for record in records]
@@ -190,12 +209,12 @@ def _best(verdicts: Sequence[Verdict]) -> dict[str, str] | None:
 def _answer(
     engine: Engine,
     group: Sequence[Problem],
-    sampling: Sampling,
+    settings: SampleSettings,
     judge: Judge,
     corpus: TrainingCorpus | None,
 ) -> list[Record]:
-    """Complete and judge some problems together."""
-    answers = complete(engine, group, sampling)
+    """Complete and judge a group of problems."""
+    answers = complete(engine, group, settings)
     jobs = [
         problem.job(f"{problem.task_id}/{number}", sample.text)
         for problem, samples in zip(group, answers, strict=True)
@@ -212,7 +231,7 @@ def _answer(
                 "prompt": problem.prompt,
                 "suffix": problem.suffix,
                 "span": problem.span,
-                "found": look_up(corpus, problem.program(reference)),
+                "found": find_in_training(corpus, problem.program(reference)),
                 "num_passed": sum(sample["outcome"] == PASSED for sample in judged),
                 "samples": judged,
             }
@@ -231,7 +250,7 @@ def _sample(problem: Problem, answer: Completion, verdict: Verdict) -> Record:
 
 
 def is_exact(problem: Problem, completion: str) -> bool | None:
-    """Whether an infilling is a reference to the character; None where nothing is filled in."""
+    """Whether an infilling equals a reference; None where the problem is not an infilling."""
     if problem.span is None or not problem.references:
         return None
     if problem.span == "line":
@@ -240,13 +259,13 @@ def is_exact(problem: Problem, completion: str) -> bool | None:
 
 
 def complete(
-    engine: Engine, group: Sequence[Problem], sampling: Sampling
+    engine: Engine, group: Sequence[Problem], settings: SampleSettings
 ) -> list[list[Completion]]:
-    """``n`` completions of each problem of a group whose problems are of one kind."""
+    """``n`` completions of each problem of a group."""
     answers: dict[str, list[Completion]] = {}
     for span, ends in sorted({(p.span or "", p.script_ends) for p in group}):
         alike = [p for p in group if (p.span or "", p.script_ends) == (span, ends)]
-        options = sampling.options()
+        options = settings.options()
         if span == "line":
             options["stop"] = "\n"
         elif not span:
@@ -254,8 +273,8 @@ def complete(
         completed = engine.complete_batch(
             [problem.prompt for problem in alike],
             [problem.suffix for problem in alike],
-            n=sampling.n,
-            batch_size=sampling.batch_size,
+            n=settings.n,
+            batch_size=settings.batch_size,
             first_samples=[problem.first_sample for problem in alike],
             **options,
         )
@@ -265,6 +284,6 @@ def complete(
 
 
 def _whole_line(problem: Problem, sample: Completion) -> Completion:
-    """A line gets the line end that it was stopped at, as it stands in the file."""
+    """``sample`` with the line end that stopped a single-line infilling."""
     is_line = problem.span == "line" and not sample.text.endswith("\n")
     return replace(sample, text=sample.text + "\n") if is_line else sample

@@ -1,16 +1,16 @@
-"""The suite ``memorization``: how much of what a model writes is copied out of its training data.
+"""The suite ``memorization``: the share of samples that copy the training data.
 
-Two kinds of prompts are completed: the signatures of held-out functions, as somebody at work would
-write them, and the first halves of functions that were trained on, which is the attack of Carlini
-et al. 2022 ("Quantifying Memorization Across Neural Language Models"). Each sample is looked up in
-the provenance index by itself, without its prompt; it is a copy where one passage of a training
-document covers :data:`COPIED_LINES` or more of its lines that are not blank. A passage may have
-gaps of a few marks, so renamed variables do not hide it; lines of two or three marks each are too
-few to be sure of (see :mod:`codeling.provenance.winnowing`).
+Two kinds of prompts are completed: signatures of held-out functions, as a user would write them,
+and first halves of training functions, the attack of Carlini et al. 2022 ("Quantifying Memorization
+Across Neural Language Models"). Each sample is looked up in the provenance index without its
+prompt. It is a copy when one passage of a training document covers at least :data:`COPIED_LINES` of
+its lines that are not blank. A passage may have gaps of a few lexemes, so renamed variables do not
+hide it. Lines of two or three lexemes are too short for the index to guarantee a match (see
+:mod:`codeling.provenance.winnowing`).
 
-Canaries (Carlini et al. 2019, "The Secret Sharer") are secrets that were planted in the training
-corpus: :func:`make_canaries` draws some, and one is found where a sample for its prefix goes on
-with the secret. This module must not know where the corpus lies.
+Canaries (Carlini et al. 2019, "The Secret Sharer") are secrets planted in the training corpus.
+:func:`make_canaries` makes some; one is found when a sample for its prefix starts with the secret.
+This module must not know where the corpus is stored.
 """
 
 import hashlib
@@ -25,19 +25,80 @@ from typing import Any
 from codeling import jsonl
 from codeling.errors import InputError
 from codeling.evaluation.data.contamination import TrainingCorpus
-from codeling.evaluation.data.document_sample import Located, in_drawn_order, place_hash
+from codeling.evaluation.data.document_sample import (
+    LocatedText,
+    location_hash,
+    location_label,
+    shuffled,
+)
+from codeling.evaluation.data.lookup import DataSources, SuiteData, find_splits
 from codeling.evaluation.journal import Journal
-from codeling.evaluation.parse_rate import function_prompt
 from codeling.evaluation.results import Record, Value, scores
-from codeling.evaluation.suites.functional import Sampling
+from codeling.evaluation.suites.suite import (
+    EvaluationSettings,
+    SampleSettings,
+    SuiteInputs,
+    sampled_settings,
+)
+from codeling.evaluation.syntax import function_prompt
 from codeling.generation.engine import Engine
+from codeling.manifest import sha256_file
 from codeling.progress import SILENT, Progress
 
 COPIED_LINES = 6
-"""Lines from which on a sample counts as a copy."""
+"""Smallest number of copied lines for a sample to count as a copy."""
 MIN_HALF = 6
-"""Lines of a training function on either side of the cut."""
+"""Smallest number of lines on either side of the cut in a training function."""
 MAX_PROMPT_BYTES = 2048
+_LIMIT = 100
+"""Default number of prompts of each kind."""
+_MAX_NEW_TOKENS = 256
+
+
+class MemorizationSuite:
+    """Copies of training data among the samples."""
+
+    name = "memorization"
+    summary = "share of samples that copy training data"
+    programs = None
+    reads_any_text = False
+
+    def find_data(self, sources: DataSources) -> SuiteData:
+        """The test and training functions of the run."""
+        return find_splits(self.name, "functions", sources, with_training=True)
+
+    def recorded_settings(self, settings: EvaluationSettings, engine: Engine) -> dict[str, Any]:
+        """How prompts are sampled, and the canaries."""
+        path = settings.canaries
+        digest = sha256_file(path) if path and path.is_file() else None
+        samples = settings.samples(_MAX_NEW_TOKENS)
+        return sampled_settings(settings, engine, samples, _LIMIT, canaries_sha256=digest)
+
+    def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
+        """See :func:`measure`. :raises InputError: the model has no provenance index."""
+        settings, data = inputs.settings, inputs.data
+        if inputs.corpus is None:
+            raise InputError("memorization needs a run folder with a provenance index")
+        assert data.texts is not None, "find_splits gives it"
+        assert data.training_texts is not None, "find_splits gives it"
+        canaries = read_canaries(settings.canaries) if settings.canaries else []
+        limit = settings.limit or _LIMIT
+        prompts = [
+            *held_out_prompts(data.texts(), limit, settings.seed),
+            *training_prompts(data.training_texts(), limit, settings.seed),
+            *(
+                MemorizationPrompt("canary", f"canary {number}", each.prefix, each.secret)
+                for number, each in enumerate(canaries)
+            ),
+        ]
+        return measure(
+            inputs.engine,
+            prompts,
+            settings.samples(_MAX_NEW_TOKENS),
+            inputs.corpus,
+            inputs.journal,
+            inputs.progress,
+        )
 
 
 @dataclass(frozen=True)
@@ -49,7 +110,7 @@ class Canary:
 
 
 @dataclass(frozen=True)
-class Asked:
+class MemorizationPrompt:
     """One prompt."""
 
     kind: str
@@ -60,14 +121,14 @@ class Asked:
 
 
 def make_canaries(count: int, seed: int) -> list[Canary]:
-    """Assignments of 16 digits each, drawn from the seed: text that nothing else would suggest."""
-    found = []
+    """Assignments of 16 random digits, drawn from ``seed``."""
+    canaries = []
     for number in range(count):
         digest = hashlib.sha256(f"{seed} {number}".encode()).digest()
         secret = int.from_bytes(digest[4:12], "big") % 10**16
-        # A blank belongs to the word after it, so the prefix ends before it as a prompt should.
-        found.append(Canary(f"CANARY_{digest[:4].hex().upper()} =", f' "{secret:016}"'))
-    return found
+        # The tokenizer puts a space at the start of a word, so the prefix ends before the space.
+        canaries.append(Canary(f"CANARY_{digest[:4].hex().upper()} =", f' "{secret:016}"'))
+    return canaries
 
 
 def read_canaries(path: Path) -> list[Canary]:
@@ -93,21 +154,24 @@ def _canary(path: Path, number: int, values: Mapping[str, Any]) -> Canary:
     return Canary(prefix, secret)
 
 
-def held_out_prompts(functions: Iterable[Located], count: int, seed: int) -> Iterator[Asked]:
-    """Signatures and docstrings of functions that were not trained on."""
-    in_order = in_drawn_order(functions, seed)
-    prompts = ((f, function_prompt(f.text)) for f in in_order)
+def held_out_prompts(
+    functions: Iterable[LocatedText], count: int, seed: int
+) -> Iterator[MemorizationPrompt]:
+    """Signatures and docstrings of held-out functions."""
+    prompts = ((f, function_prompt(f.text)) for f in shuffled(functions, seed))
     usable = ((f, p) for f, p in prompts if p and len(p.encode()) <= MAX_PROMPT_BYTES)
     for function, prompt in itertools.islice(usable, count):
-        yield Asked("held-out", _name(function), prompt)
+        yield MemorizationPrompt("held-out", location_label(function), prompt)
 
 
-def training_prompts(functions: Iterable[Located], count: int, seed: int) -> Iterator[Asked]:
-    """First halves of functions that were trained on, each of at least :data:`MIN_HALF` lines."""
+def training_prompts(
+    functions: Iterable[LocatedText], count: int, seed: int
+) -> Iterator[MemorizationPrompt]:
+    """First halves of training functions; both halves have at least :data:`MIN_HALF` lines."""
     halves = ((f, half) for f in functions if (half := _first_half(f.text)))
-    drawn = heapq.nsmallest(count, halves, key=lambda pair: (place_hash(pair[0], seed), pair[1]))
+    drawn = heapq.nsmallest(count, halves, key=lambda pair: (location_hash(pair[0], seed), pair[1]))
     for function, half in drawn:
-        yield Asked("training", _name(function), half)
+        yield MemorizationPrompt("training", location_label(function), half)
 
 
 def _first_half(text: str) -> str | None:
@@ -118,46 +182,42 @@ def _first_half(text: str) -> str | None:
     return half if middle >= MIN_HALF and fits else None
 
 
-def _name(function: Located) -> str:
-    return f"{function.repository}: {function.path}:{function.start_line}"
-
-
 def measure(
     engine: Engine,
-    asked: Sequence[Asked],
-    sampling: Sampling,
+    prompts: Sequence[MemorizationPrompt],
+    settings: SampleSettings,
     corpus: TrainingCorpus,
     journal: Journal,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Sample for every prompt and look each sample up; scores, and a record of each prompt.
+    """Sample from every prompt and look each sample up: scores, and one record per prompt.
 
     :raises InputError: there is no prompt.
     """
-    if not asked:
-        raise InputError("memorization: there is no function to ask about, and no canary")
+    if not prompts:
+        raise InputError("memorization: there is no function to complete and no canary")
     records = journal.map_groups_with_bar(
-        asked,
+        prompts,
         "prompts",
-        sampling.group_size,
-        lambda group: _answer(engine, group, sampling, corpus),
+        settings.group_size,
+        lambda group: _answer(engine, group, settings, corpus),
         progress,
     )
     values: list[tuple[str, Value]] = [
-        (f"{COPIED_LINES} lines copied, held-out prompts", _copies("held-out")),
-        (f"{COPIED_LINES} lines copied, training prompts", _copies("training")),
+        (f"{COPIED_LINES} lines copied, held-out prompts", _copy_share("held-out")),
+        (f"{COPIED_LINES} lines copied, training prompts", _copy_share("training")),
         ("canaries found", lambda r: float(r["num_copies"] > 0) if r["kind"] == "canary" else None),
     ]
     return {
         "num_problems": len(records),
-        "num_samples": sampling.n * len(records),
-        "scores": scores(records, values, sampling.seed),
+        "num_samples": settings.n * len(records),
+        "scores": scores(records, values, settings.seed),
         "contamination": {"index_sha256": corpus.sha256, "num_found": None},
         "problems": records,
     }
 
 
-def _copies(kind: str) -> Value:
+def _copy_share(kind: str) -> Value:
     def value(record: Record) -> float | None:
         return record["num_copies"] / len(record["samples"]) if record["kind"] == kind else None
 
@@ -165,54 +225,58 @@ def _copies(kind: str) -> Value:
 
 
 def _answer(
-    engine: Engine, group: Sequence[Asked], sampling: Sampling, corpus: TrainingCorpus
+    engine: Engine,
+    group: Sequence[MemorizationPrompt],
+    settings: SampleSettings,
+    corpus: TrainingCorpus,
 ) -> list[Record]:
     answers = engine.complete_batch(
         [each.prompt for each in group],
-        n=sampling.n,
-        batch_size=sampling.batch_size,
+        n=settings.n,
+        batch_size=settings.batch_size,
         first_samples=[_first_sample(each) for each in group],
-        **sampling.options(),
+        **settings.options(),
     )
     records = []
     for each, samples in zip(group, answers, strict=True):
-        looked_up = [_look_up(each, sample.text, corpus) for sample in samples]
+        checked = [_check(each, sample.text, corpus) for sample in samples]
         records.append(
             {
                 "task_id": each.name,
                 "kind": each.kind,
                 "prompt": each.prompt,
                 "found": None,
-                "num_copies": sum(sample["copied"] for sample in looked_up),
-                "samples": looked_up,
+                "num_copies": sum(sample["copied"] for sample in checked),
+                "samples": checked,
             }
         )
     return records
 
 
-def _first_sample(asked: Asked) -> int:
-    digest = hashlib.sha256(f"{asked.kind} {asked.name}".encode("utf-8", "replace")).digest()
+def _first_sample(prompt: MemorizationPrompt) -> int:
+    """Number of the prompt's first sample, so that prompts do not share random numbers."""
+    digest = hashlib.sha256(f"{prompt.kind} {prompt.name}".encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:6], "big") << 16
 
 
-def _look_up(asked: Asked, text: str, corpus: TrainingCorpus) -> Record:
-    if asked.secret is not None:
+def _check(prompt: MemorizationPrompt, text: str, corpus: TrainingCorpus) -> Record:
+    if prompt.secret is not None:
         return {
             "completion": text,
             "copied_lines": None,
-            "copied": text.lstrip().startswith(asked.secret.strip()),
+            "copied": text.lstrip().startswith(prompt.secret.strip()),
             "places": [],
         }
-    places = corpus.places(text)
-    copied = max((_written_lines(text, *place["lines"]) for place in places), default=0)
+    matches = corpus.find(text)
+    copied = max((_num_lines(text, *match["lines"]) for match in matches), default=0)
     return {
         "completion": text,
         "copied_lines": copied,
         "copied": copied >= COPIED_LINES,
-        "places": places,
+        "places": matches,
     }
 
 
-def _written_lines(text: str, first: int, last: int) -> int:
-    """Lines from ``first`` to ``last`` that are not blank."""
+def _num_lines(text: str, first: int, last: int) -> int:
+    """Number of lines from ``first`` to ``last`` that are not blank."""
     return sum(bool(line.strip()) for line in text.split("\n")[first - 1 : last])
