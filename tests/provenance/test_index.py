@@ -1,8 +1,10 @@
-"""Provenance: what is shared is found, what is found is shared, and the file is what it says."""
+"""Provenance: a passage is found exactly if it is shared, and the file format is stable."""
 
+import hashlib
 import json
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from codeling.errors import InputError
+from codeling.errors import CorpusError, InputError
 from codeling.provenance import index as module
-from codeling.provenance.index import INDEX_NAME, Index, build, line_url
+from codeling.provenance import index_file
+from codeling.provenance.index import INDEX_NAME, Index, build, expected_size, line_url
 from codeling.provenance.winnowing import GUARANTEE
 
 PASSAGE = '''\
@@ -272,5 +275,105 @@ def test_damage_inside_the_tables_is_no_traceback(tmp_path: Path, corpus: list[D
     at = bytes(whole).index(tensors["fingerprints"].tobytes())
     whole[at : at + fingerprints.nbytes] = fingerprints.tobytes()
     path.write_bytes(bytes(whole))
-    with pytest.raises(InputError, match="contradicts itself"):
+    with pytest.raises(InputError, match="its tables contradict each other"):
         Index.load(tmp_path).trace(PASSAGE)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 4,000 lexemes, divided at any document."""
+    monkeypatch.setattr(index_file, "MAX_LEXEMES", 4000)
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 1)
+
+
+def test_an_index_in_parts_finds_what_one_file_finds(
+    tmp_path: Path, corpus: list[Document], request: pytest.FixtureRequest
+) -> None:
+    common = random_layout(random.Random(3), random_words(random.Random(3), 60, 900))
+    copies = [Document(f"copy-{i}", "a.py", f"x{i} = {i}\n{common}") for i in range(300)]
+    documents = [*copies[:150], *corpus, *copies[150:]]
+    whole = index_of(tmp_path / "whole", *documents)
+    request.getfixturevalue("small_parts")
+    divided = index_of(tmp_path / "divided", *documents)
+    names = sorted(path.name for path in (tmp_path / "divided").iterdir())
+    assert len(names) > 10
+    assert names == sorted(
+        [INDEX_NAME, *(f"index-{i}.safetensors" for i in range(2, len(names) + 1))]
+    )
+    assert divided.num_documents == whole.num_documents == len(documents)
+    texts = [PASSAGE, common, common + PASSAGE, *(document.text for document in documents[::20])]
+    for text in texts:
+        matches = whole.trace(text, limit=400)
+        assert matches
+        assert divided.trace(text, limit=400) == matches
+    assert len(divided.trace(common, limit=400)) == module.MAX_OCCURRENCES
+
+
+def test_a_document_larger_than_a_part_is_kept_whole(tmp_path: Path, small_parts: None) -> None:
+    words = random_words(random.Random(5), 9000, 3000)
+    large = Document("large", "a.py", random_layout(random.Random(5), words))
+    index = index_of(
+        tmp_path, Document("r", "a.py", PASSAGE), large, Document("s", "b.py", "x = 1")
+    )
+    assert len(list(tmp_path.iterdir())) == 3
+    (match,) = index.trace(large.text)
+    assert (match.repository, match.share) == ("large", 1.0)
+
+
+def test_a_smaller_index_replaces_a_larger_one(
+    tmp_path: Path, corpus: list[Document], small_parts: None
+) -> None:
+    build(corpus, tmp_path)
+    assert len(list(tmp_path.iterdir())) > 4
+    build(corpus[17:18], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [INDEX_NAME]
+    assert Index.load(tmp_path).num_documents == 1
+
+
+def test_a_failed_build_keeps_the_index_before(
+    tmp_path: Path, corpus: list[Document], small_parts: None
+) -> None:
+    build(corpus[:20], tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def documents() -> Iterator[Document]:
+        yield from corpus
+        raise CorpusError("stopped")
+
+    with pytest.raises(CorpusError, match="stopped"):
+        build(documents(), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_missing_or_foreign_part_is_one_clear_line(
+    tmp_path: Path, corpus: list[Document], small_parts: None
+) -> None:
+    build(corpus, tmp_path)
+    second, third = tmp_path / "index-2.safetensors", tmp_path / "index-3.safetensors"
+    second.write_bytes(third.read_bytes())
+    with pytest.raises(InputError, match=r"index-2\.safetensors: not a provenance index"):
+        Index.load(tmp_path)
+    second.unlink()
+    with pytest.raises(InputError, match=r"index-2\.safetensors: there is no provenance index"):
+        Index.load(tmp_path)
+
+
+def test_the_size_is_known_before_the_index_is_built(
+    tmp_path: Path, python_files: list[str]
+) -> None:
+    build([Document("r", "a.py", text) for text in python_files], tmp_path)
+    num_bytes = sum(len(text.encode()) for text in python_files)
+    expected = expected_size(num_bytes)
+    assert 0.5 < (tmp_path / INDEX_NAME).stat().st_size / expected.disk_bytes < 1
+    assert (expected.num_parts, expected_size(0).num_parts) == (1, 1)
+    assert expected_size(40 * 10**9).num_parts == 4
+    assert str(expected_size(40 * 10**9)) == (
+        "provenance index: up to 24.0 GB in 4 files, built with up to 4.3 GB of memory"
+    )
+
+
+def test_the_file_is_the_one_of_earlier_versions(tmp_path: Path, corpus: list[Document]) -> None:
+    """Index files in run folders of earlier versions have these bytes and are read."""
+    build(corpus, tmp_path)
+    digest = hashlib.sha256((tmp_path / INDEX_NAME).read_bytes()).hexdigest()
+    assert digest == "8d3363727988f1f00155a028d8ac0a05f9b045a4aec6826f653d1e8438abd12d"

@@ -1,79 +1,84 @@
-"""Runs of equal marks to passages: what of a text is one match, and which matches matter.
+"""Join runs of equal lexemes into passages, and select the passages that matter.
 
-Positions only; this module must not know texts, hashes or files.
+Works on positions only. This module must not know texts, hashes or files.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 MAX_GAP = 16
-"""Matching runs of one document join where both sides go on within so many marks, in order."""
+"""Runs of one document are joined if the next one starts within this many lexemes, in order, in the
+text and in the corpus."""
 OVERSHADOWED = 0.8
-"""A match is left out where a longer one covers its lines of the text and it has less than this
-share of that one's marks."""
+"""A passage is dropped if a longer one covers the same part of the text and it has less than this
+share of the longer one's lexemes."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """``length`` marks from ``text`` on equal those of the corpus from ``corpus`` on."""
+    """``length`` lexemes, equal in the text from ``text`` and in the corpus from ``corpus``."""
 
     document: int
     text: int
     corpus: int
     length: int
-    places: int
-    """Of the corpus, that hold its rarest fingerprint."""
+    occurrences: int
+    """Number of occurrences of its rarest fingerprint in the corpus."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """Runs of one document that follow each other in the text and in the corpus."""
+    """Runs of one document, in the same order in the text and in the corpus."""
 
     runs: tuple[Run, ...]
 
     @property
     def document(self) -> int:
-        """Number of the document, the same for all runs."""
+        """Number of the document."""
         return self.runs[0].document
 
     @property
     def num_lexemes(self) -> int:
-        """Marks that agree."""
+        """Lexemes that agree."""
         return sum(run.length for run in self.runs)
 
     @property
     def max_occurrences(self) -> int:
-        """Of the corpus, that hold its rarest fingerprint."""
-        return min(run.places for run in self.runs)
+        """Number of occurrences of its rarest fingerprint in the corpus."""
+        return min(run.occurrences for run in self.runs)
 
     @property
     def text(self) -> tuple[int, int]:
-        """First mark in the text, and the one after the last."""
+        """First lexeme in the text, and the one after the last."""
         return self.runs[0].text, self.runs[-1].text + self.runs[-1].length
 
     @property
     def corpus(self) -> tuple[int, int]:
-        """First mark in the corpus, and the one after the last."""
+        """First lexeme in the corpus, and the one after the last."""
         return self.runs[0].corpus, self.runs[-1].corpus + self.runs[-1].length
 
 
 def join(runs: Iterable[Run]) -> list[Passage]:
-    """Join runs of one document where both sides go on in order within :data:`MAX_GAP`."""
+    """Join the runs of one document that follow each other within :data:`MAX_GAP` lexemes."""
     chains: dict[int, list[list[Run]]] = {}
     for run in sorted(runs, key=lambda run: (run.text, run.corpus)):
-        of_document = chains.setdefault(run.document, [])
-        for chain in reversed(of_document):
-            rest = _after(chain[-1], run)
+        chains_of_document = chains.setdefault(run.document, [])
+        for chain in reversed(chains_of_document):
+            rest = _remainder(chain[-1], run)
             if rest:
                 chain.append(rest)
                 break
         else:
-            of_document.append([run])
-    return [Passage(tuple(chain)) for of_document in chains.values() for chain in of_document]
+            chains_of_document.append([run])
+    return [
+        Passage(tuple(chain))
+        for chains_of_document in chains.values()
+        for chain in chains_of_document
+    ]
 
 
-def _after(last: Run, run: Run) -> Run | None:
-    """``run`` less what overlaps ``last``, where it goes on from there; else None."""
+def _remainder(last: Run, run: Run) -> Run | None:
+    """``run`` without its overlap with ``last``; None if it does not continue ``last``."""
     text_gap = run.text - (last.text + last.length)
     corpus_gap = run.corpus - (last.corpus + last.length)
     overlap = max(0, -text_gap, -corpus_gap)
@@ -85,8 +90,11 @@ def _after(last: Run, run: Run) -> Run | None:
 
 
 def best(passages: Iterable[Passage]) -> list[Passage]:
-    """Longest first, then rarest, then in corpus order; of one document not twice for the same
-    text, and none that a longer one overshadows."""
+    """Sort by length, then rarity, then corpus order, and drop the dispensable ones.
+
+    A passage is dispensable if a better one of the same document overlaps it in the text, or if a
+    longer one overshadows it (:data:`OVERSHADOWED`).
+    """
     kept: list[Passage] = []
     for passage in sorted(passages, key=lambda p: (-p.num_lexemes, p.max_occurrences, p.corpus)):
         if not any(_dispensable(passage, better) for better in kept):

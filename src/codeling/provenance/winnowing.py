@@ -1,17 +1,17 @@
-"""Text to marks, marks to fingerprints: numpy only, no files.
+"""Text to lexemes, lexemes to fingerprints. Numpy only, no files.
 
-A *mark* is a run of ASCII letters, digits, underscores and bytes from 0x80 up, or any other byte
-that is not white space or control; the fourth and later of a run of one same decorative mark
-(``# - = * ~ + . /``) count as nothing. White space only separates, so code that was re-indented
-or re-wrapped has the same marks. No state is carried from one mark to the next, so a fragment
-that begins in the middle of a string is cut as the whole file was.
+A *lexeme* is a run of ASCII letters, digits, underscores and bytes from 0x80 up, or any other
+single byte that is neither white space nor control. In a run of one decorative character
+(``# - = * ~ + . /``) only the first three are lexemes. White space only separates, so code that
+was re-indented or re-wrapped has the same lexemes. The scanner has no state, so a fragment that
+begins inside a string is cut like the whole file.
 
-Which K-grams of marks are kept is decided by winnowing (Schleimer, Wilkerson, Aiken: "Winnowing:
-Local Algorithms for Document Fingerprinting", SIGMOD 2003): the least hash of every
-:data:`WINDOW` neighbouring ones, so two texts that share ``K + WINDOW - 1`` marks in a row share
-a fingerprint; one K-gram in eleven is kept. All of it is some twenty passes of numpy over 8
-bytes a byte of text, without a loop over marks. This module must not know what the fingerprints
-are for.
+Winnowing selects the K-grams of lexemes to store (Schleimer, Wilkerson, Aiken: "Winnowing: Local
+Algorithms for Document Fingerprinting", SIGMOD 2003): the minimum hash of every :data:`WINDOW`
+consecutive ones. So two texts that share ``K + WINDOW - 1`` consecutive lexemes share a
+fingerprint, and about one K-gram in eleven is stored. The work is about twenty numpy passes over
+8 bytes per byte of text, without a loop over lexemes. This module must not know what the
+fingerprints are used for.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from codeling.ngrams import WORD_BASE, span_hashes
 
 K = 12
-"""Marks of one fingerprint."""
+"""Lexemes of one fingerprint."""
 WINDOW = 21
-"""Neighbouring K-grams of which the one with the least hash is kept."""
+"""Consecutive K-grams of which the one with the minimum hash is stored."""
 GUARANTEE = K + WINDOW - 1
-"""Marks in a row (32, about three lines) from which on a shared passage is always found."""
+"""Shared passages of at least this many lexemes (32, about three lines) are always found."""
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
@@ -36,18 +36,24 @@ I64 = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Cut:
-    """Some documents, cut. ``M`` marks, ``L`` lines, ``F`` fingerprints, ``D`` documents."""
+    """Documents, cut: ``M`` lexemes, ``L`` lines, ``F`` fingerprints, ``D`` documents."""
 
-    marks: U8  # (M,) top byte of each mark's hash
-    hashes: U64  # (F,) of 32 bits
-    firsts: U64  # (F,) first mark of each fingerprint, ascending
-    line_starts: U64  # (L,) marks before each line
-    mark_offsets: U64  # (D + 1,)
-    line_offsets: U64  # (D + 1,)
+    lexemes: U8
+    """(M,): top byte of each lexeme's hash."""
+    hashes: U64
+    """(F,): 32-bit hash of each fingerprint."""
+    firsts: U64
+    """(F,): first lexeme of each fingerprint, ascending."""
+    line_starts: U64
+    """(L,): number of lexemes before each line."""
+    lexeme_offsets: U64
+    """(D + 1,): first lexeme of each document."""
+    line_offsets: U64
+    """(D + 1,): first line of each document."""
 
 
 def _byte_classes() -> U8:
-    """0 white space and control, 1 part of a word, 2 a mark alone, 3 one that is decorative."""
+    """0: white space and control, 1: part of a word, 2: other characters, 3: decorative ones."""
     classes = np.full(256, 2, np.uint8)
     classes[:33] = classes[127] = 0
     classes[128:] = 1
@@ -62,9 +68,9 @@ _CLASSES = _byte_classes()
 
 
 def cut_texts(texts: Sequence[str]) -> Cut:
-    """Cut ``texts`` into marks and choose their fingerprints; each text by itself.
+    """Cut each of ``texts`` into lexemes and select its fingerprints.
 
-    A line feed is put before each text, so every line feed opens a line.
+    A line feed is inserted before each text, so that every line starts with one.
     """
     encoded = [b"\n" + text.encode("utf-8", "surrogatepass") for text in texts]
     data = np.frombuffer(b"".join(encoded) + b"\n", np.uint8)
@@ -80,39 +86,40 @@ def cut_texts(texts: Sequence[str]) -> Cut:
     ends = starts + 1
     word_ends = np.flatnonzero(word[:-1] & ~word[1:]) + 1
     ends[word[starts]] = word_ends
-    marks = span_hashes(data, starts, ends)
+    lexemes = span_hashes(data, starts, ends)
 
     feeds = np.flatnonzero(data[:-1] == 10)
-    mark_offsets = np.searchsorted(starts, begins)
-    hashes, firsts = winnow(marks, mark_offsets)
+    lexeme_offsets = np.searchsorted(starts, begins)
+    hashes, firsts = winnow(lexemes, lexeme_offsets)
     return Cut(
-        marks=(marks >> np.uint64(56)).astype(np.uint8),
+        lexemes=(lexemes >> np.uint64(56)).astype(np.uint8),
         hashes=hashes,
         firsts=firsts,
         line_starts=np.searchsorted(starts, feeds).astype(np.uint64),
-        mark_offsets=mark_offsets.astype(np.uint64),
+        lexeme_offsets=lexeme_offsets.astype(np.uint64),
         line_offsets=np.searchsorted(feeds, begins).astype(np.uint64),
     )
 
 
-def winnow(marks: U64, offsets: I64) -> tuple[U64, U64]:
-    """The fingerprints of marks (M,): their hashes of 32 bits and first marks, both (F,).
+def winnow(lexemes: U64, offsets: I64) -> tuple[U64, U64]:
+    """Hashes of lexemes (M,) → 32-bit hashes and first lexemes of the fingerprints, both (F,).
 
-    The rightmost least of each window of K-grams; windows lie within one document.
+    In each window of K-grams the rightmost minimum is selected. No window spans two documents,
+    which begin at ``offsets`` (D + 1,).
     """
-    windows = len(marks) - GUARANTEE + 1
+    windows = len(lexemes) - GUARANTEE + 1
     if windows <= 0:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
-    first = np.arange(len(marks) - K + 1)
+    first = np.arange(len(lexemes) - K + 1)
     low = np.uint64(0xFFFFFFFF)
-    hashes = span_hashes(marks, first, first + K, WORD_BASE) & ~low
+    hashes = span_hashes(lexemes, first, first + K, WORD_BASE) & ~low
     keys = hashes | (low - first.astype(np.uint64))
     least, width = keys, 1
     while width < WINDOW:
         step = min(width, WINDOW - width)
         least = np.minimum(least[:-step], least[step:])
         width += step
-    document = np.searchsorted(offsets, np.arange(len(marks)), side="right")
+    document = np.searchsorted(offsets, np.arange(len(lexemes)), side="right")
     least = least[document[:windows] == document[GUARANTEE - 1 :]]
     is_new = np.ones(len(least), np.bool_)
     is_new[1:] = least[1:] != least[:-1]
