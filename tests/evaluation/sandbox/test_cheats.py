@@ -17,6 +17,8 @@ import pytest
 
 from codeling.evaluation.sandbox import Job, Limits, Sandbox
 
+pytestmark = pytest.mark.usefixtures("sandbox")  # skips where none can start
+
 CHECK = """
 def check(candidate):
     assert candidate(3) == 9
@@ -138,12 +140,13 @@ CHEATS = {
     """,
     "answers for the function on every open file": """
         import os
-        from codeling.evaluation.sandbox.inside import link, wire
-        true = wire.Encoder(None).encode((True, None)).data
+        from codeling.evaluation.sandbox.inside import rpc
+        from codeling.evaluation.sandbox.inside.codec import encoder
+        true = encoder.Encoder(None).encode((True, None, None)).data
         def square(x):
             for fd in range(3, 200):
                 try:
-                    os.write(fd, link._HEADER.pack(len(true), link.ANSWER) + true)
+                    os.write(fd, rpc._HEADER.pack(len(true), rpc.ANSWER) + true)
                 except OSError:
                     pass
     """,
@@ -159,9 +162,9 @@ CHEATS = {
                     pass
     """,
     "answers with an object of its choice": """
-        from codeling.evaluation.sandbox.inside import wire
-        wire.REDUCERS[type(None)] = lambda value: ("os.system", ("true",))
-        wire._WRITERS.pop(type(None))
+        from codeling.evaluation.sandbox.inside.codec import encoder
+        encoder.REDUCERS[type(None)] = lambda value: ("os.system", ("true",))
+        encoder._WRITERS.pop(type(None))
         def square(x): return None
     """,
     "atexit": """

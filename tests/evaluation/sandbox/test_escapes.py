@@ -25,6 +25,8 @@ from codeling.evaluation.sandbox import Sandbox
 
 from .attempts import blocked, judged
 
+pytestmark = pytest.mark.usefixtures("sandbox")  # skips where none can start
+
 FILES = {
     "a canary": "open({canary!r}).read()",
     "a canary by the parent folder": "open('/tmp/../..' + {canary!r}).read()",

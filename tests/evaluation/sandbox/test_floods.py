@@ -13,6 +13,8 @@ from codeling.evaluation.sandbox import Limits, Sandbox
 
 from .attempts import blocked, judged
 
+pytestmark = pytest.mark.usefixtures("sandbox")  # skips where none can start
+
 MEMORY = {
     "10 GB at once": "x = bytes(10**10)",
     "10 GB in pieces": "x = []\nwhile True: x.append(bytes(10**7))",

@@ -16,6 +16,8 @@ from codeling.evaluation.sandbox import Job, Limits, Sandbox
 
 from .attempts import judged
 
+pytestmark = pytest.mark.usefixtures("sandbox")  # skips where none can start
+
 SECONDS = 1.0
 """Within this everything that a program has left must be gone."""
 

@@ -12,7 +12,7 @@ CASES = {
     "nothing": ("", "f(1)", "failed", "name 'f' is not defined"),
     "loops": ("while True: pass", "f(1)", "timeout", "CPU time"),
     "check loops": ("def f(x): pass", "while True: pass", "timeout", "the check"),
-    "check is broken": ("def f(x): pass", "assert f(", "broken", "no Python"),
+    "check is broken": ("def f(x): pass", "assert f(", "broken", "not Python"),
     "segmentation fault": (
         "import ctypes\ndef f(x): ctypes.string_at(0)",
         "f(1)",

@@ -6,6 +6,8 @@ import pytest
 
 from codeling.evaluation.sandbox import Job, Limits, Sandbox
 
+pytestmark = pytest.mark.usefixtures("sandbox")  # skips where none can start
+
 SECRET = "a-word-that-stands-in-the-test-alone"
 
 

@@ -1,116 +1,127 @@
-"""The check's process: runs the problem's test, on the program's answers alone.
+"""The check's process: runs the problem's test on the program's answers alone.
 
-The test and the nonce are in this process and in no other, and nothing of the program's ever
-runs in it. What the program gives back is data (:mod:`.wire`), or a :class:`Remote` that stands
-for an object over there: so equality is decided here, by the types that the test expects.
+The test and the nonce are in this process and in no other, and none of the program's code runs in
+it. What the program returns is data (:mod:`.codec`) or a :class:`.Remote`, which represents an
+object over there. Equality with data is therefore decided here, by the types that the test expects.
 
-It must not know namespaces, limits or the host.
+What cannot be decided here, because it would take an object or a decision of the program's, ends
+as ``unjudged``. It must not know namespaces, limits or the host.
 """
 
 import ast
 import builtins
+import copy
+import dataclasses
 import importlib
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
-from codeling.evaluation.sandbox.inside.rpc import Gone, Link, Refused
+from codeling.evaluation.sandbox.inside import operators, remote, streams
+from codeling.evaluation.sandbox.inside.check_source import CheckSource
+from codeling.evaluation.sandbox.inside.codec import exceptions
+from codeling.evaluation.sandbox.inside.rpc import Link, PeerEnded, Refused, Unjudged
 
 _ALIASES = {"np": "numpy", "pd": "pandas"}
+_RUN_THERE: dict[Any, tuple[str, ...]] = {
+    dataclasses: ("asdict", "astuple", "fields", "is_dataclass", "replace"),
+    copy: ("copy", "deepcopy"),
+    inspect: (
+        "getdoc", "isasyncgen", "isasyncgenfunction", "isawaitable", "isclass", "iscoroutine",
+        "iscoroutinefunction", "isfunction", "isgenerator", "isgeneratorfunction", "ismethod",
+        "signature",
+    ),
+}  # fmt: skip
+"""Functions of the standard library that are called in the program's process for its objects."""
 
 
-class Remote:
-    """Stands for an object in the program's process that is no plain value.
+class _CheckSide:
+    """The check's end of the link: what may leave, and what the program may request."""
 
-    It is equal to itself only, and a test of membership compares here. Its attributes, items
-    and what it returns when called come from over there, as values.
-    """
+    def __init__(self, source: CheckSource) -> None:
+        self.source = source
+        self.doubt = ""
+        self.failed_assertions = 0
+        self.operations: dict[str, Callable[..., Any]] = {
+            "call": self._call,
+            "describe": self._describe,
+            "next": self._next,
+            "readline": streams.read_line,
+            "input": lambda arguments, named: self._builtin("input", arguments, named),
+            "print": lambda arguments, named: self._builtin("print", arguments, named),
+        }
 
-    __slots__ = ("_link", "_number")
+    def stand_in(self, link: Link, tag: str, number: int) -> Any:
+        return remote.stand_in(link, tag, number)
 
-    def __init__(self, link: Link, number: int) -> None:
-        object.__setattr__(self, "_link", link)
-        object.__setattr__(self, "_number", number)
+    def attach(self, link: Link, number: int, value: Any) -> Any:
+        return operators.attach(link, number, value)
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Call it, there."""
-        return _ask(self, "call", self, arguments, named)
+    def number_of_theirs(self, value: Any) -> int | None:
+        return remote.number_of(value)
 
-    def __getattr__(self, name: str) -> Any:
-        if name in FOREIGN_ATTRIBUTES or (FOREIGN_ATTRIBUTES and name.startswith("_")):
-            raise AttributeError(f"the program's object is not of the type that has {name!r}")
-        return _ask(self, "getattr", self, name)
+    def tag(self, value: Any) -> str | None:
+        """Functions, iterators and exception classes may leave; nothing else of the check's."""
+        if isinstance(value, type):
+            return "k" if issubclass(value, BaseException) else None
+        if isinstance(value, Iterator):
+            return "w"
+        return "h" if callable(value) else None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        _ask(self, "setattr", self, name, value)
+    def number_beside_value(self, value: Any) -> bool:
+        return False
 
-    def __getitem__(self, key: Any) -> Any:
-        return _ask(self, "getitem", self, key)
+    def unsendable(self, message: str) -> BaseException:
+        self.doubt = self.doubt or message
+        return Unjudged(message)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        _ask(self, "setitem", self, key, value)
+    def raised_by_check(self, error: BaseException) -> bool:
+        return self.source.raises_itself(error)
 
-    def __iter__(self) -> Iterator[Any]:
-        iterator = _ask(self, "iter", self)
-        if not isinstance(iterator, Remote):
-            raise TypeError("the program's iterator is none")
-        while True:
-            more, value = _pair(_ask(self, "next", iterator))
-            if not more:
-                return
-            yield value
+    def outgoing(self) -> Any:
+        return streams.replaced()
 
-    def __next__(self) -> Any:
-        more, value = _pair(_ask(self, "next", self))
-        if not more:
-            raise StopIteration
-        return value
+    def incoming(self, data: Any) -> None:
+        streams.write_out(data)
 
-    def __contains__(self, wanted: Any) -> bool:
-        return any(value is wanted or wanted == value for value in self)
+    def _call(self, target: Any, arguments: Any, named: Any) -> Any:
+        """What the program may request: to call a function that the check has passed to it."""
+        if isinstance(target, type) or not callable(target):
+            raise TypeError("the program calls something that is not a function of the check's")
+        try:
+            return target(*arguments, **named)
+        except AssertionError:
+            # Its words stay here, and the check cannot pass any more.
+            self.failed_assertions += 1
+            raise AssertionError from None
 
-    def __len__(self) -> int:
-        return int(_ask(self, "len", self))
+    def _describe(self, target: Any, name: str) -> str:
+        """The name of a function, for a decorator of the program's."""
+        if name not in ("__name__", "__qualname__", "__doc__"):
+            raise AttributeError(name)
+        return str(getattr(target, name, None) or "")
 
-    def __bool__(self) -> bool:
-        return _ask(self, "bool", self) is True
+    def _next(self, target: Any) -> tuple[bool, Any]:
+        if not isinstance(target, Iterator):
+            raise TypeError("the program iterates over something that is not an iterator")
+        for value in target:
+            return True, value
+        return False, None
 
-    def __str__(self) -> str:
-        return str(_ask(self, "str", self))
-
-    def __repr__(self) -> str:
-        return str(_ask(self, "repr", self))
-
-    def __dir__(self) -> list[str]:
-        return [str(name) for name in _ask(self, "dir", self)]
-
-
-FOREIGN_ATTRIBUTES: set[str] = set()
-"""What numpy's and pandas' types have: an object that crossed as a :class:`Remote` is of none of
-them, and its own ``equals`` decides nothing. Filled where those packages are loaded."""
-
-
-def _ask(remote: Remote, operation: str, *operands: Any) -> Any:
-    link: Link = object.__getattribute__(remote, "_link")
-    return link.ask(operation, *operands)
-
-
-def _pair(value: Any) -> tuple[bool, Any]:
-    if type(value) is not tuple or len(value) != 2:
-        raise Refused("an iterator without an answer")
-    return value[0] is True, value[1]
-
-
-def _number(value: Any) -> int | None:
-    return object.__getattribute__(value, "_number") if type(value) is Remote else None
+    def _builtin(self, name: str, arguments: Any, named: Any) -> Any:
+        if name not in streams.replaced():
+            raise TypeError(f"the check has not replaced {name}")
+        return getattr(builtins, name)(*arguments, **named)
 
 
 class Names(dict[str, Any]):
-    """The names of a check. What is missing is the program's, unless it is Python's own.
+    """The names of a check. A missing name is the program's, unless it is Python's own.
 
-    ``candidate`` is the entry point, unless the check defines that name: so a check can call it
-    whatever names it has itself. Modules are imported here under the name that the program
-    imports them by, so that ``math.isclose`` in a check is Python's.
+    ``candidate`` is the entry point, unless the check defines that name: a check can use it
+    whatever other names it has. Modules are imported here under the name that the program imports
+    them by, so that ``math.isclose`` in a check is Python's.
     """
 
     def __init__(self, link: Link, program: str, entry_point: str | None) -> None:
@@ -118,6 +129,13 @@ class Names(dict[str, Any]):
         self._link = link
         self._entry_point = entry_point
         self._modules = imported(program)
+        self._own = {
+            "type": _Type,
+            **{
+                name: _run_there("builtins", getattr(builtins, name))
+                for name in ("callable", "vars")
+            },
+        }
 
     def __missing__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -125,6 +143,8 @@ class Names(dict[str, Any]):
         if name == "candidate" and self._entry_point is not None:
             name = self._entry_point
         if name != self._entry_point:
+            if name in self._own:
+                return self._own[name]
             if hasattr(builtins, name):
                 raise KeyError(name)
             if name in self._modules:
@@ -141,10 +161,10 @@ class Names(dict[str, Any]):
 
 
 def imported(program: str) -> dict[str, tuple[str, str | None]]:
-    """The names under which a program imports at its top level: to module and attribute.
+    """The names that a program imports at its top level, each with its module and attribute.
 
     Only those that cannot deceive: ``import math``, ``import numpy as np``, ``from math import
-    isclose``; anything under a name of the program's choice stays the program's.
+    isclose``. Anything under a name of the program's choice remains the program's.
     """
     try:
         tree = ast.parse(program)
@@ -165,67 +185,96 @@ def imported(program: str) -> dict[str, tuple[str, str | None]]:
     return found
 
 
+class _TypeMeta(type):
+    def __call__(cls, *arguments: Any, **named: Any) -> Any:
+        if cls is not _Type:
+            return super().__call__(*arguments, **named)
+        has_local_type = len(arguments) != 1 or isinstance(arguments[0], BaseException | type)
+        if not has_local_type and remote.number_of(arguments[0]) is not None:
+            return remote.ask_about(arguments[0], "type")
+        return type(*arguments, **named)
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return (
+            isinstance(value, type | remote.RemoteClass)
+            if cls is _Type
+            else super().__instancecheck__(value)
+        )
+
+
+class _Type(type, metaclass=_TypeMeta):
+    """``type`` as a check sees it: the type of a program's object is the program's class."""
+
+
+def _run_there(module: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, called in the program's process where its first argument is an object there."""
+
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        if arguments and remote.number_of(arguments[0]) is not None:
+            name = function.__name__
+            return remote.ask_about(arguments[0], "library", module, name, arguments, named)
+        return function(*arguments, **named)
+
+    return call
+
+
 def run_check(
     fd: int, limit: int, program: str, check: str, entry_point: str | None
 ) -> tuple[str, str]:
-    """Run ``program`` over there and ``check`` here: the outcome and its one line."""
+    """Run ``program`` in its process and ``check`` here: the outcome and its detail, one line."""
     try:
-        code = compile(check, "<check>", "exec", dont_inherit=True)
+        source = CheckSource(check)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return "broken", f"the check is no Python: {_line(error)}"
-    link = Link(fd, limit, {"call": _call}, Remote, _number, _is_function)
+        return "broken", f"the check is not Python: {_line(error)}"
+    for module, names in _RUN_THERE.items():
+        for name in names:
+            setattr(module, name, _run_there(module.__name__, getattr(module, name)))
+    side = _CheckSide(source)
+    link = Link(fd, limit, side)
+    has_run = False
     try:
         link.ask("run", program)
-        exec(code, Names(link, program, entry_point))  # noqa: S102
-    except Gone:
+        has_run = True
+        exec(source.code, Names(link, program, entry_point))  # noqa: S102
+    except PeerEnded:
         return "crashed", ""
     except Refused as error:
         return "refused", str(error)[:500]
+    except Unjudged as error:
+        return "unjudged", str(error)[:500]
     except MemoryError:
         return "out_of_memory", "MemoryError"
     except BaseException as error:  # whatever the check raises
-        return _ended(link, "failed", _where(error, check))
+        doubt = side.doubt or source.not_carried()
+        if has_run and doubt and not isinstance(error, NameError):
+            return _ended(link, "unjudged", f"{doubt}; {_where(error, source)}")
+        return _ended(link, "failed", _where(error, source))
+    if side.failed_assertions:
+        return _ended(link, "unjudged", "the program catches a failed assertion of the check's")
     return _ended(link, "passed", "")
 
 
 def _ended(link: Link, outcome: str, detail: str) -> tuple[str, str]:
-    """``outcome``, unless the program ended meanwhile and the check swallowed that."""
+    """``outcome``, unless the check has caught the error that ended the connection."""
     if isinstance(link.broken, Refused):
         return "refused", str(link.broken)[:500]
+    if isinstance(link.broken, Unjudged):
+        return "unjudged", str(link.broken)[:500]
     if link.broken is not None:
         return "crashed", ""
     return outcome, detail
 
 
-def _is_function(value: Any) -> bool:
-    return callable(value) and not isinstance(value, type)
-
-
-def _call(target: Any, arguments: Any, named: Any) -> Any:
-    """What the program may ask for: to call a function that the check has handed to it."""
-    if not _is_function(target):
-        raise TypeError("what the program calls is no function of the check's")
-    return target(*arguments, **named)
-
-
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:500]
+    text = " ".join(exceptions.text_of(error).split())[:500]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _where(error: BaseException, check: str) -> str:
+def _where(error: BaseException, source: CheckSource) -> str:
     """The exception in one line, with the line of the program or of the check."""
-    place = getattr(error, "where", "")
-    trace = error.__traceback__
-    lines = check.splitlines()
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "<check>" and trace.tb_lineno <= len(lines):
-            asked = f"check line {trace.tb_lineno}: {lines[trace.tb_lineno - 1].strip()[:200]}"
-        trace = trace.tb_next
-    try:
-        return f"{_line(error)} ({place or asked})"
-    except NameError:
-        return _line(error)
+    place = vars(error).get("program_line") or source.line(error)
+    return f"{_line(error)} ({place})" if place else _line(error)
 
 
 if sys.flags.optimize:

@@ -1,31 +1,70 @@
-"""Questions and answers between the check's process and the program's, over one socket.
+"""Requests and responses between the check's process and the program's, over one socket.
 
-Either side may ask while it waits for an answer: a function that the check hands to the program
-is called this way. Each side knows the other's objects by number alone, and does with its own
-what its table of operations allows.
+Either side may send a request while it waits for a response: that is how a function that the check
+passes to the program is called. Each side knows the other's objects by number alone, and performs
+on its own objects what its table of operations allows.
 
-It must not know what the operations are, nor which side is trusted.
+This module must not know what the operations are, nor which side is trusted.
 """
 
 import struct
 from collections.abc import Callable
 from os import read, write
-from typing import Any
+from typing import Any, Protocol
 
-from codeling.evaluation.sandbox.inside.codec import Decoder, Encoder
-from codeling.evaluation.sandbox.inside.value_types import WireError, exception
+from codeling.evaluation.sandbox.inside.codec import exceptions
+from codeling.evaluation.sandbox.inside.codec.decoder import Decoder
+from codeling.evaluation.sandbox.inside.codec.encoder import Encoder
+from codeling.evaluation.sandbox.inside.codec.value_types import CodecError
 
 _HEADER = struct.Struct("<IB")
-QUESTION, ANSWER, ERROR = 0, 1, 2
-_MAX_TEXT = 2_000  # of an exception
+QUESTION, ANSWER, ERROR, UNSENDABLE = 0, 1, 2, 3
 
 
-class Gone(BaseException):
-    """The other side's process has ended. Nothing that a check catches by ``Exception``."""
+class PeerEnded(BaseException):
+    """The other side's process has ended. A check's ``except Exception`` does not catch it."""
 
 
 class Refused(BaseException):
-    """What came is too large, or no value."""
+    """The message is too large, or is not a value."""
+
+
+class Unjudged(BaseException):
+    """The check needs an object, or a decision, that cannot cross the process boundary safely."""
+
+
+class Side(Protocol):
+    """What differs between the check's end of a :class:`Link` and the program's."""
+
+    operations: dict[str, Callable[..., Any]]
+    """What the other side may request."""
+
+    def stand_in(self, link: "Link", tag: str, number: int) -> Any:
+        """An object that represents the other side's object ``number``."""
+
+    def attach(self, link: "Link", number: int, value: Any) -> Any:
+        """``value`` as the representative of the other side's object ``number``."""
+
+    def number_of_theirs(self, value: Any) -> int | None:
+        """The number of an object of the other side; None for any other object."""
+
+    def tag(self, value: Any) -> str | None:
+        """The tag of one of our objects; None where it may not cross."""
+
+    def number_beside_value(self, value: Any) -> bool:
+        """Whether a number follows the value of an instance of a subclass."""
+
+    def unsendable(self, message: str) -> BaseException:
+        """Take note that a value cannot cross; the exception for it."""
+
+    def raised_by_check(self, error: BaseException) -> bool:
+        """Whether ``error`` depends on the text of the check alone."""
+
+    def outgoing(self) -> Any:
+        """Data that accompanies each message: the state of the standard streams, or their text."""
+
+    def incoming(self, data: Any) -> None:
+        """Take the data that accompanied a message."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -38,69 +77,61 @@ def write_all(fd: int, data: bytes) -> None:
 def read_exactly(fd: int, count: int) -> bytes:
     """Read ``count`` bytes.
 
-    :raises Gone: at the end of the stream.
+    :raises PeerEnded: at the end of the stream.
     """
     parts = []
     while count:
         part = read(fd, min(count, 1 << 20))
         if not part:
-            raise Gone
+            raise PeerEnded
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
 
 
 class Link:
-    """One end of the socket ``fd``.
+    """One end of the socket ``fd``; messages of more than ``limit`` bytes are refused."""
 
-    ``operations`` is what the other side may ask for; ``stand_in`` makes an object that stands
-    for one of theirs from its number; ``number_of_theirs`` is its reverse, None for any other
-    object; ``may_leave`` says whether one of ours may be given a number.
-    """
-
-    def __init__(
-        self,
-        fd: int,
-        limit: int,
-        operations: dict[str, Callable[..., Any]],
-        stand_in: Callable[["Link", int], Any],
-        number_of_theirs: Callable[[Any], int | None],
-        may_leave: Callable[[Any], bool],
-    ) -> None:
+    def __init__(self, fd: int, limit: int, side: Side) -> None:
         self._fd = fd
         self._limit = limit
-        self._operations = operations
-        self._stand_in = stand_in
-        self._number_of_theirs = number_of_theirs
-        self._may_leave = may_leave
+        self.side = side
         self._ours: list[Any] = []
         self._numbers: dict[int, int] = {}
         self._theirs: dict[int, Any] = {}
+        self._classes: dict[int, type] = {}
         self.broken: BaseException | None = None
 
     def ask(self, operation: str, *operands: Any) -> Any:
-        """Ask for an operation on the other side.
+        """Request an operation of the other side, and wait for its result.
 
-        :raises Gone: when the other side ends before it has answered.
-        :raises Refused: when its answer is none.
-        :raises BaseException: the builtin exception that the operation ended in.
+        :raises PeerEnded: the other side ended before it responded.
+        :raises Refused: its response is not valid.
+        :raises Unjudged: the operands cannot cross.
+        :raises BaseException: the exception that the operation raised.
         """
         if self.broken is not None:
             raise self.broken
-        question = Encoder(self._number)
+        question = Encoder(self)
         try:
-            question.encode((operation, operands))
-        except WireError as error:
-            raise TypeError(str(error)) from None
+            question.encode((operation, operands, self.side.outgoing()))
+        except CodecError as error:
+            raise self._unsendable(str(error)) from None
         try:
             self._send(QUESTION, question.data)
             return self._wait(question)
-        except (Gone, Refused) as error:
+        except (PeerEnded, Refused) as error:
             self.broken = error
             raise
         except (BrokenPipeError, ConnectionResetError):
-            self.broken = Gone()
+            self.broken = PeerEnded()
             raise self.broken from None
+
+    def _unsendable(self, message: str) -> BaseException:
+        error = self.side.unsendable(message)
+        if isinstance(error, Unjudged):
+            self.broken = error
+        return error
 
     def _wait(self, question: Encoder) -> Any:
         while True:
@@ -109,74 +140,110 @@ class Link:
                 self._serve(data)
                 continue
             value = self._decoded(data, question.containers)
-            if kind == ANSWER and type(value) is tuple and len(value) == 2:
+            if type(value) is not tuple or len(value) != 3:
+                raise Refused("a response of no known form")
+            if kind == UNSENDABLE:
+                raise self._unsendable(str(value[0])[:200])
+            self.side.incoming(value[2])
+            if kind == ANSWER:
                 return value[0]
-            if kind == ERROR and type(value) is tuple and len(value) == 3:
-                raise self._raised(*value)
-            raise Refused("an answer of no kind")
-
-    def _raised(self, name: Any, text: Any, where: Any) -> BaseException:
-        try:
-            error = exception(str(name), str(text)[:_MAX_TEXT])
-        except WireError as problem:
-            raise Refused(str(problem)) from None
-        error.where = str(where)[:100]  # type: ignore[attr-defined]
-        return error
+            if kind == ERROR and isinstance(value[0], BaseException):
+                value[0].__dict__["program_line"] = str(value[1])[:100]
+                raise value[0]
+            raise Refused("a response of no known form")
 
     def serve_forever(self) -> None:
-        """Answer questions until the other side ends.
+        """Respond to requests until the other side ends.
 
-        :raises Gone: when it has.
+        :raises PeerEnded: it has ended.
         """
         while True:
             kind, data = self._receive()
             if kind != QUESTION:
-                raise Refused("an answer without a question")
+                raise Refused("a response without a request")
             self._serve(data)
 
     def _serve(self, data: bytes) -> None:
-        decoder = Decoder(data, self._object)
+        decoder = Decoder(data, self)
         try:
-            operation, operands = decoder.decode()
-        except (WireError, TypeError, ValueError) as error:
+            operation, operands, beside = decoder.decode()
+        except (CodecError, TypeError, ValueError) as error:
             raise Refused(str(error)) from None
-        if operation not in self._operations:
-            raise Refused(f"no operation is called {operation!r}")
-        before = bytes(Encoder(self._number).encode((operation, operands)).data)
+        if operation not in self.side.operations:
+            raise Refused(f"no operation is named {operation!r}")
+        before = bytes(Encoder(self).encode((operation, operands)).data)
+        self.side.incoming(beside)
         try:
-            value = self._operations[operation](*operands)
-            answer = Encoder(self._number, decoder.containers)
-            unchanged = Encoder(self._number).encode((operation, operands)).data == before
-            answer.encode((value, None if unchanged else decoder.containers))
-            self._send(ANSWER, answer.data)
-        except (Gone, Refused):
+            value = self.side.operations[operation](*operands)
+            self._send(*self._answer(value, decoder.containers, (operation, operands), before))
+        except (PeerEnded, Refused):
             raise
         except BaseException as error:  # whatever the code of the other party raises
-            self._send(ERROR, Encoder(self._number).encode(describe(error)).data)
+            self._send(ERROR, self._error(error))
+
+    def _answer(
+        self, value: Any, containers: list[Any], question: Any, before: bytes
+    ) -> tuple[int, bytes]:
+        """The result, and the question's containers where the operation has changed them."""
+        answer = Encoder(self, containers)
+        try:
+            unchanged = Encoder(self).encode(question).data == before
+            answer.encode((value, None if unchanged else containers, self.side.outgoing()))
+        except CodecError as error:
+            self.side.unsendable(str(error))
+            return UNSENDABLE, bytes(Encoder(self).encode((str(error), None, None)).data)
+        return ANSWER, bytes(answer.data)
+
+    def _error(self, error: BaseException) -> bytes:
+        place = exceptions.program_line(error)
+        try:
+            return bytes(Encoder(self).encode((error, place, self.side.outgoing())).data)
+        except CodecError:
+            plain = RuntimeError(f"{type(error).__name__}: {exceptions.text_of(error)}")
+            return bytes(Encoder(self).encode((plain, place, None)).data)
 
     def _decoded(self, data: bytes, known: list[Any]) -> Any:
         try:
-            return Decoder(data, self._object, known).decode()
-        except WireError as error:
+            return Decoder(data, self, known).decode()
+        except CodecError as error:
             raise Refused(str(error)) from None
 
-    def _number(self, value: Any) -> tuple[str, int]:
-        theirs = self._number_of_theirs(value)
-        if theirs is not None:
-            return "H", theirs
-        if not self._may_leave(value):
-            raise WireError(f"a {type(value).__name__} cannot cross")
+    def number_of_theirs(self, value: Any) -> int | None:
+        """The number of an object of the other side; None for any other object."""
+        return self.side.number_of_theirs(value)
+
+    def number(self, value: Any) -> tuple[str, int]:
+        """Tag and number of one of our objects, which is kept from then on."""
+        tag = self.side.tag(value)
+        if tag is None:
+            raise CodecError(f"a {type(value).__name__} cannot cross")
         number = self._numbers.setdefault(id(value), len(self._ours))
         if number == len(self._ours):
             self._ours.append(value)
-        return "h", number
+        return tag, number
 
-    def _object(self, tag: str, number: int) -> Any:
+    def number_beside_value(self, value: Any) -> int | None:
+        """The number that follows the value of an instance of a subclass, or None."""
+        return self.number(value)[1] if self.side.number_beside_value(value) else None
+
+    def resolve(self, tag: str, number: int) -> Any:
+        """The object of a tag and a number."""
         if tag == "H":
             return self._ours[number]
         if number not in self._theirs:
-            self._theirs[number] = self._stand_in(self, number)
+            self._theirs[number] = self.side.stand_in(self, tag, number)
         return self._theirs[number]
+
+    def attach(self, number: int, value: Any) -> Any:
+        """``value`` as the representative of the other side's object ``number``."""
+        return self.side.attach(self, number, value)
+
+    def exception_class(self, number: int, name: str, bases: tuple[Any, ...]) -> type:
+        """The class that represents the other side's exception class ``number``."""
+        if number not in self._classes:
+            remote = self.side.stand_in(self, "k", number)
+            self._classes[number] = exceptions.foreign_class(name, bases, number, remote)
+        return self._classes[number]
 
     def _send(self, kind: int, data: bytes | bytearray) -> None:
         write_all(self._fd, _HEADER.pack(len(data), kind) + data)
@@ -185,25 +252,7 @@ class Link:
         try:
             size, kind = _HEADER.unpack(read_exactly(self._fd, _HEADER.size))
             if size > self._limit:
-                raise Refused(f"an answer of {size} bytes; {self._limit} are allowed")
+                raise Refused(f"a message of {size} bytes; at most {self._limit} are allowed")
             return kind, read_exactly(self._fd, size)
         except ConnectionResetError:
-            raise Gone from None
-
-
-def describe(error: BaseException) -> tuple[str, str, str]:
-    """The name of the builtin exception that ``error`` is, its text, and where it was raised."""
-    kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
-    try:
-        text = str(error)[:_MAX_TEXT]
-    except Exception:
-        text = ""
-    if kind is not type(error):
-        text = f"{type(error).__name__}: {text}"
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "<program>":
-            place = f"program line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return kind.__name__, text, place
+            raise PeerEnded from None

@@ -24,7 +24,7 @@ import sys
 import time
 from typing import Any
 
-from codeling.evaluation.sandbox.inside import checker, program, syscalls
+from codeling.evaluation.sandbox.inside import checker, program, remote, syscalls
 from codeling.evaluation.sandbox.inside.rpc import read_exactly, write_all
 
 _LENGTH = struct.Struct("<I")
@@ -57,8 +57,8 @@ def main(control: int) -> None:
     for name in (*_COMMON.split(), *settings["packages"]):
         importlib.import_module(name)
     if settings["packages"]:
-        arrays = importlib.import_module("codeling.evaluation.sandbox.inside.arrays")
-        checker.FOREIGN_ATTRIBUTES.update(arrays.register(settings["packages"]))
+        arrays = importlib.import_module("codeling.evaluation.sandbox.inside.codec.arrays")
+        remote.FOREIGN_ATTRIBUTES.update(arrays.register(settings["packages"]))
     os.environ.clear()
     os.dup2(1, 2)  # until here the host has read what went wrong
     syscalls.hide_from_tracing()

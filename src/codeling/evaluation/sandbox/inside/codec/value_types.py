@@ -1,18 +1,21 @@
-"""Which types cross by value besides the builtin containers, and how each is taken apart.
+"""Types that cross by value besides the builtin containers, and how each is taken apart.
 
-The tables may be added to, as :mod:`.arrays` does. It must not know bytes.
+The tables may be extended; :mod:`.arrays` does so. This module must not know the byte format.
 """
 
 import builtins
 import datetime
+import ipaddress
+import pathlib
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 
-class WireError(Exception):
-    """Bytes that are no value, or a value that cannot cross."""
+class CodecError(Exception):
+    """Bytes that are not a value, or a value that cannot cross."""
 
 
 BUILTIN_TYPES = {name: value for name, value in vars(builtins).items() if isinstance(value, type)}
@@ -29,11 +32,16 @@ REDUCERS: dict[type, Callable[[Any], Parts]] = {
         (value.days, value.seconds, value.microseconds),
     ),
     slice: lambda value: ("slice", (value.start, value.stop, value.step)),
+    uuid.UUID: lambda value: ("UUID", (value.int,)),
+    pathlib.PosixPath: lambda value: ("PosixPath", (str(value),)),
+    pathlib.PurePosixPath: lambda value: ("PurePosixPath", (str(value),)),
+    ipaddress.IPv4Address: lambda value: ("IPv4Address", (int(value),)),
+    ipaddress.IPv6Address: lambda value: ("IPv6Address", (str(value),)),
     type({}.keys()): lambda value: ("dict_keys", (dict.fromkeys(value),)),
     type({}.items()): lambda value: ("dict_items", (dict(value),)),
     type({}.values()): lambda value: ("dict_values", (dict(enumerate(value)),)),
 }
-"""How a type is taken apart: its name on the wire, and values that cross."""
+"""Type → its name in a message, and its parts, which are values that cross."""
 
 BUILDERS: dict[str, Callable[..., Any]] = {
     "Decimal": Decimal,
@@ -41,16 +49,21 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "date": datetime.date.fromisoformat,
     "timedelta": lambda days, seconds, micros: datetime.timedelta(days, seconds, micros),
     "slice": slice,
+    "UUID": lambda number: uuid.UUID(int=number),
+    "PosixPath": pathlib.PosixPath,
+    "PurePosixPath": pathlib.PurePosixPath,
+    "IPv4Address": ipaddress.IPv4Address,
+    "IPv6Address": ipaddress.IPv6Address,
     "dict_keys": dict.keys,
     "dict_items": dict.items,
     "dict_values": dict.values,
 }
-"""Name on the wire → what puts the parts together. None of them runs code from the data."""
+"""Name in a message → the constructor for its parts. None of them runs code from the data."""
 
 
 def _reduce_datetime(value: datetime.datetime) -> Parts:
     if value.tzinfo is not None and type(value.tzinfo) is not datetime.timezone:
-        raise WireError("a datetime in a named time zone cannot cross")
+        raise CodecError("a datetime in a named time zone cannot cross")
     return "datetime", (value.isoformat(), value.fold)
 
 
@@ -59,23 +72,5 @@ BUILDERS["datetime"] = lambda text, fold: datetime.datetime.fromisoformat(text).
 REDUCERS[datetime.time] = lambda value: ("time", (value.replace(tzinfo=None).isoformat(),))
 BUILDERS["time"] = datetime.time.fromisoformat
 
-
-def exception(name: str, text: str) -> BaseException:
-    """The builtin exception of that name, or the nearest that takes a text alone.
-
-    :raises WireError: when it is the name of none.
-    """
-    kind = BUILTIN_TYPES.get(name)
-    if kind is None or not issubclass(kind, BaseException):
-        raise WireError(f"{name!r} is no exception")
-    if issubclass(kind, UnicodeError):  # those want five arguments
-        kind = UnicodeError
-    try:
-        made: BaseException = kind(text)
-    except TypeError:  # a group of exceptions wants its members
-        made = (Exception if issubclass(kind, Exception) else BaseException)(text)
-    return made
-
-
 BASES: list[type] = []
-"""Types of :data:`REDUCERS` whose subclasses cross as they do, the nearest first."""
+"""Types of :data:`REDUCERS` whose subclasses cross as that base, most derived first."""

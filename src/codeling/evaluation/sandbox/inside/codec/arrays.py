@@ -11,13 +11,13 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from codeling.evaluation.sandbox.inside.value_types import (
+from codeling.evaluation.sandbox.inside.codec.value_types import (
     BASES,
     BUILDERS,
     BUILTIN_TYPES,
     REDUCERS,
     TYPE_NAMES,
-    WireError,
+    CodecError,
 )
 
 
@@ -49,7 +49,7 @@ def _numpy(np: Any) -> list[type]:
         if array.dtype == object:
             return None, array.shape, array.reshape(-1).tolist()
         if array.dtype.hasobject or array.dtype.kind == "T":
-            raise WireError(f"an array of {array.dtype} cannot cross")
+            raise CodecError(f"an array of {array.dtype} cannot cross")
         return np.lib.format.dtype_to_descr(array.dtype), array.shape, array.tobytes()
 
     def build(descr: Any, shape: tuple[int, ...], data: Any) -> Any:
@@ -60,7 +60,7 @@ def _numpy(np: Any) -> list[type]:
             return array.reshape(shape)
         dtype = descr_to_dtype(descr)
         if dtype.hasobject:
-            raise WireError("bytes are no objects")
+            raise CodecError("bytes are no objects")
         return np.frombuffer(data, dtype).reshape(shape).copy()
 
     def masked(array: Any) -> tuple[Any, ...]:
