@@ -90,6 +90,20 @@ def test_placeholders_are_no_secrets() -> None:
         assert redact(redacted) == (redacted, {})
 
 
+@pytest.mark.parametrize(
+    "secret", ["jane.doe@corp.io", "93.184.216.34", "ghp_" + "a1B2c3D4e5F6" * 3]
+)
+def test_secrets_within_formatted_strings_are_hidden(secret: str) -> None:
+    for code in (
+        f'x = f"{{users["{secret}"]}}"\n',
+        f"x = f'{{users['{secret}']:>{{w}}}} and {secret}'\n",
+        f'x = f"{{  # {secret}\n    y}}"\n',
+        f'x = f"""{{f"{{users["{secret}"]}}"}}\n{secret}"""\n',
+    ):
+        assert secret not in redact(code)[0]
+    assert hidden('x = f"{q@k.mT.io}"\n') == []
+
+
 def test_only_the_kinds_asked_for_are_hidden() -> None:
     text = '"jane@corp.io 93.184.216.34 ghp_' + "a1B2c3D4e5F6" * 3 + '"'
     for kind in KINDS:

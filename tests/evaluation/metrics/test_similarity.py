@@ -44,6 +44,8 @@ def test_similarity_is_of_the_longer() -> None:
     [
         ("return total / len(xs)  # the mean", ["total", "len", "xs"]),
         ("x = 'not a name' + f(\"nor this\") + 1e5 + 0x1F", ["x", "f"]),
+        ("परिणाम = x̀ + xs[½]", ["परिणाम", "x̀", "xs", "½"]),
+        ('x = f"{d["no"]}" + y', ["x", "y"]),
         ('"""doc\nstring""" + größe', ["größe"]),
         ("print(rb'x', 'unfinished", ["print"]),
         ("if not x in y: pass", ["x", "y"]),

@@ -121,6 +121,31 @@ CASES = {
         "x = 1\n\ny",
         "x = 1\n",
     ),
+    "quotes within a formatted string": (
+        DEF,
+        '    return g(f"{d["#"]}")\nx = 1\n',
+        '    return g(f"{d["#"]}")\n',
+    ),
+    "brackets within a formatted string": (
+        DEF,
+        '    a = f"{d["("]}" f"{b["["]:>{w}}"\n    return a\nx = 1\n',
+        '    a = f"{d["("]}" f"{b["["]:>{w}}"\n    return a\n',
+    ),
+    "line ends within a formatted string": (
+        DEF,
+        '    return f"{\na\n}"\nx = 1\n',
+        '    return f"{\na\n}"\n',
+    ),
+    "formatted string as the end of a header": (
+        "",
+        'if f"{x:"\ny = 1\n',
+        'if f"{x:"\n',
+    ),
+    "a format specification is no header": (
+        DEF,
+        '    a = f"{x:3}"\n  \nb = 1\n',
+        '    a = f"{x:3}"\n',
+    ),
     "empty prompt": ("", "import os\nimport re\n", "import os\n"),
     "HumanEval": (
         'from typing import List\n\n\ndef f(x: List[int]) -> int:\n    """ Doc\n'

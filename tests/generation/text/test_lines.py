@@ -30,6 +30,13 @@ def at_end(text: str) -> LogicalLine:
         ('x = ""', False, False),
         ('x = "#', False, True),
         ("x = 'never closed\ny = 1", False, False),
+        ("x = f'{", False, True),
+        ("x = f'{y", False, True),
+        ("x = f'{y}'", False, False),
+        ('x = f"{d["k"]}"', False, False),
+        ('x = f"""{d["k"', False, True),
+        ('x = f"""{d["k"]}', True, True),
+        ('x = f"{y}"\n', False, False),
     ],
 )
 def test_what_is_open_at_the_end(text: str, in_prose: bool, is_open: bool) -> None:

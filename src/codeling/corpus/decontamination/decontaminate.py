@@ -32,15 +32,14 @@ from numpy.typing import NDArray
 
 from codeling.corpus.decontamination.problem_sets import Problem
 from codeling.corpus.decontamination.token_hashes import (
-    LITERALS,
     HashedTokens,
     HashedWords,
     hash_tokens,
     hash_words,
-    is_triple,
     word_hash,
 )
 from codeling.ngrams import WORD_BASE, gram_hashes, mix
+from codeling.python_lexer import is_triple, literals
 
 CODE_TOKENS = 24
 """Five or six lines. At 20 one in 250 files of installed packages holds such a run by chance,
@@ -241,18 +240,18 @@ def _renamed(cut: HashedTokens, starts: I64, length: int, skip: int = 0) -> U64:
 
 
 def _prose_of(prompt: str) -> list[str]:
-    """The docstrings of a prompt, and its comments, those of neighbouring lines as one."""
+    """The docstrings and comments of a prompt; comments on neighboring lines are one."""
     parts: list[str] = []
-    end = -1
-    for match in LITERALS.finditer(prompt):
-        literal = match.group()
-        if literal[0] == "#" and parts and not prompt[end : match.start()].strip():
+    last_end = -1
+    for start, end, _ in literals(prompt):
+        literal = prompt[start:end]
+        if literal[0] == "#" and parts and not prompt[last_end:start].strip():
             parts[-1] += "\n" + literal
         elif literal[0] == "#" or is_triple(literal):
             parts.append(literal)
         else:
             continue
-        end = match.end()
+        last_end = end
     return parts
 
 

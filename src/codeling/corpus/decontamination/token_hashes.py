@@ -9,41 +9,24 @@ module must not know what its tokens are for.
 """
 
 import keyword
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codeling.ngrams import span_hashes
-
-LITERALS = re.compile(
-    r"""
-    ["'\#] (?:
-        (?<=\#) [^\n]*
-      | (?<=") (?:
-            ""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*(?:\"{3}|\Z)
-          | [^"\\\n]*(?:\\.[^"\\\n]*)*"?
-        )
-      | (?<=') (?:
-            ''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*(?:'{3}|\Z)
-          | [^'\\\n]*(?:\\.[^'\\\n]*)*'?
-        )
-    )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-"""A comment or a string literal without its prefix. It begins with a set of three characters,
-which the engine looks for fast."""
+from codeling.python_lexer import is_triple, replace_literals
 
 Bools = NDArray[np.bool_]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
 
+_SHORT = 80
 _STRING = "\x01"
 """First byte of the token that stands for a string."""
 
@@ -73,11 +56,6 @@ class HashedTokens(HashedWords):
     last_use: I64  # (T,) the token before this one with the same name, or -1
 
 
-def is_triple(literal: str) -> bool:
-    """Whether a match of :data:`LITERALS` is a triple-quoted string."""
-    return literal.startswith(('"""', "'''"))
-
-
 def hash_tokens(texts: Sequence[str]) -> HashedTokens:
     """Cut the code of every text.
 
@@ -86,7 +64,7 @@ def hash_tokens(texts: Sequence[str]) -> HashedTokens:
     its prefix; it is its content without backslashes, so that raw and escaped ones are equal.
     All formatted strings are one token, since names stand in them.
     """
-    data, begins = _joined([LITERALS.sub(_stand_in, text) for text in texts])
+    data, begins = _joined([replace_literals(text, _stand_in) for text in texts])
     classes = _CLASSES[data]
     _drop_trailing_commas(data, classes)
     is_word = classes == _WORD
@@ -137,32 +115,25 @@ def _owners(starts: I64, begins: I64, end: int) -> I64:
     return np.repeat(np.arange(len(begins)), counts)
 
 
-class _StandIns(dict[str, str]):
-    """What is cut instead of a string or comment: as many lines, and no layout.
-
-    Remembers what it gave for short ones, since most of them come again.
-    """
-
-    def __missing__(self, literal: str) -> str:
-        if literal[0] == "#":
-            return ""
-        if is_triple(literal):
-            return " " + "\n" * literal.count("\n")
-        content = literal[1:].removesuffix(literal[0]).replace("\\", "")
-        stand_in = f" {_STRING}{zlib.crc32(content.encode('utf-8', 'replace')):08x} "
-        stand_in += "\n" * literal.count("\n")
-        if len(literal) < 80:
-            if len(self) >= 100_000:
-                self.clear()
-            self[literal] = stand_in
-        return stand_in
+def _stand_in(literal: str) -> str:
+    """What is hashed instead of a string or comment: its lines, and no layout."""
+    if len(literal) < _SHORT:
+        return _short_stand_in(literal)
+    return _make_stand_in(literal)
 
 
-_stand_ins = _StandIns()
+def _make_stand_in(literal: str) -> str:
+    if literal[0] == "#":
+        return ""
+    if is_triple(literal):
+        return " " + "\n" * literal.count("\n")
+    content = literal[1:].removesuffix(literal[0]).replace("\\", "")
+    checksum = zlib.crc32(content.encode("utf-8", "replace"))
+    return f" {_STRING}{checksum:08x} " + "\n" * literal.count("\n")
 
 
-def _stand_in(match: re.Match[str]) -> str:
-    return _stand_ins[match.group()]
+_short_stand_in = lru_cache(maxsize=1 << 17)(_make_stand_in)
+"""Most short literals occur again and again."""
 
 
 def _drop_trailing_commas(data: U8, classes: U8) -> None:

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from codeling.corpus.decontamination.token_hashes import LITERALS
 from codeling.corpus.redaction.secrets import find_keys
+from codeling.python_lexer import literal_parts
 
 Kind = Literal["email", "ip_address", "key"]
 KINDS: tuple[Kind, ...] = ("email", "ip_address", "key")
@@ -95,7 +95,7 @@ def findings(text: str, kinds: tuple[Kind, ...] = KINDS) -> list[Finding]:
     )
     if not candidates:
         return []
-    literals = [match.span() for match in LITERALS.finditer(text)]
+    literals = literal_parts(text)
     starts = [start for start, _ in literals]
     found: list[Finding] = []
     for candidate in candidates:

@@ -9,30 +9,16 @@ import keyword
 import re
 from collections import Counter
 
-import numpy as np
+from rapidfuzz.distance import Levenshtein
 
-_NOT_NAMES = re.compile(
-    r"#[^\n]*|[rRbBuUfFtT]{0,2}(?:'''.*?(?:'''|\Z)|\"\"\".*?(?:\"\"\"|\Z)"
-    r"|'(?:\\.|[^'\\\n])*'?|\"(?:\\.|[^\"\\\n])*\"?)",
-    re.DOTALL,
-)
+from codeling.python_lexer import literals, mask_identifier_marks, prefix_start
+
 _NAME = re.compile(r"(?<![\w.])\d\w*|[^\W\d]\w*")
 
 
 def edit_distance(one: str, two: str) -> int:
     """Characters to insert, delete or replace to make ``two`` of ``one``."""
-    if not one or not two:
-        return max(len(one), len(two))
-    other = np.frombuffer(two.encode("utf-32-le", "surrogatepass"), np.uint32)
-    columns = np.arange(len(two) + 1)
-    row = columns.copy()
-    for number, character in enumerate(one, start=1):
-        following = np.empty_like(row)
-        following[0] = number
-        following[1:] = np.minimum(row[1:] + 1, row[:-1] + (other != ord(character)))
-        # An insertion costs one a column, so the least of all to the left decides.
-        row = np.minimum.accumulate(following - columns) + columns
-    return int(row[-1])
+    return Levenshtein.distance(one, two)
 
 
 def edit_similarity(one: str, two: str) -> float:
@@ -43,8 +29,17 @@ def edit_similarity(one: str, two: str) -> float:
 
 def identifiers(code: str) -> list[str]:
     """The names in a piece of code, in order; it need not parse."""
-    words = _NAME.findall(_NOT_NAMES.sub(" ", code))
+    bare = _without_literals(code)
+    words = [bare[slice(*match.span())] for match in _NAME.finditer(mask_identifier_marks(bare))]
     return [word for word in words if not word[0].isdecimal() and not keyword.iskeyword(word)]
+
+
+def _without_literals(code: str) -> str:
+    pieces, done = [], 0
+    for start, end, _ in literals(code):
+        pieces.append(code[done : prefix_start(code, start)])
+        done = end
+    return " ".join([*pieces, code[done:]])
 
 
 def identifier_f1(written: str, wanted: str) -> float:

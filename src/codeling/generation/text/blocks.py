@@ -82,21 +82,21 @@ class BlockEnd:
     def _read_prompt(self, prompt: str) -> None:
         line = self._line
         blank_lines, comment_column = 0, None
-        for character in prompt:
-            begun = line.code
+        for character in line.significant(prompt):
+            begun = line.has_code
             ended = line.feed(character)
-            if line.code and not begun:
+            if line.has_code and not begun:
                 self._enter_line()
                 blank_lines, comment_column = 0, None
-            elif line.in_comment and not line.code:
+            elif not line.has_code and line.in_comment:
                 blank_lines, comment_column = 0, line.column
             if ended:
-                if line.code:
+                if line.has_code:
                     self._leave_line()
                 elif line.is_blank:
                     blank_lines += 1
                 line.restart()
-        if line.code:
+        if line.has_code:
             return  # in the middle of a line, whose end decides
         column = line.column or comment_column
         if column is None and blank_lines >= 2:
@@ -109,9 +109,9 @@ class BlockEnd:
     def _read(self, character: str) -> bool:
         """Read a character of the completion; True where it and all before it may be shown."""
         line, block = self._line, self._block
-        begun = line.code
+        begun = line.has_code
         ended = line.feed(character)
-        if line.code and not begun:
+        if line.has_code and not begun:
             if block is None or line.column >= block.floor:
                 self._enter_line()
             elif block.kind == "compound" and line.column == block.column:
@@ -127,9 +127,10 @@ class BlockEnd:
                 return self._end()
             self._at_clause = False
             self._enter_line()
-        belongs = line.code or (not line.is_blank and (block is None or line.column >= block.floor))
+        is_within = block is None or line.column >= block.floor
+        belongs = line.has_code or (is_within and not line.is_blank)
         if ended:
-            if line.code:
+            if line.has_code:
                 self._leave_line()
                 if block is None and not self._after_decorator:
                     self._block = self._around(line)
