@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from codeling.errors import InputError
 from codeling.evaluation import intrinsic
 from codeling.evaluation.intrinsic import BitsPerByte, bits_per_byte, evaluate_test_split, windows
+from codeling.evaluation.syntax import Outcome
 from codeling.generation.engine import Engine
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -151,7 +153,7 @@ def test_no_text_is_one_clear_line(model: GPT2, tokenizer: Tokenizer) -> None:
             bits_per_byte(model, tokenizer, texts)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_value_as_often_as_it_claims() -> None:
     """Documents drawn from a known distribution, many times over."""
     generator = np.random.default_rng(0)
     covered = 0
@@ -170,7 +172,7 @@ def test_one_document_has_no_interval() -> None:
     assert BitsPerByte((1.0,), (3,), 1).interval(seed=0) is None
 
 
-def test_evaluation_is_json_and_the_same_twice(
+def test_evaluation_is_json_and_reproducible(
     model: GPT2, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"weights")
@@ -192,7 +194,14 @@ def test_evaluation_is_json_and_the_same_twice(
     assert one_bits["interval_95"][0] <= one_bits["value"] <= one_bits["interval_95"][1]
     rate = one["parse_rate"]
     assert rate["num_completions"] == 4 == len(rate["samples"])
-    assert rate["num_parsed"] + rate["num_broken"] + rate["num_empty"] == 4
+    assert sum(rate[f"num_{outcome}"] for outcome in get_args(Outcome)) == 4
+    assert rate["num_functions"] == 4
+    assert one_bits["split"] == {
+        "name": "test",
+        "num_bytes": sum(len(text.encode()) for text in TEXTS),
+        "num_documents": len(TEXTS),
+        "num_repositories": 2,
+    }
     assert one["settings"]["seed"] == 0
     assert one["model_sha256"] == sha256(b"weights").hexdigest()
 

@@ -1,11 +1,10 @@
-"""What a model is worth on text it has not seen: bits per byte, and all of ``evaluation.json``.
+"""Bits per byte of held-out text, and the contents of a run's ``evaluation.json``.
 
-Bits per byte is the negative log-likelihood of whole documents over their UTF-8 bytes, so it
-compares models whatever their tokenizers. A document starts after ``<|endoftext|>``, which is
-context and not scored. One longer than the context is read in windows that advance by half a
-context: every token is scored exactly once, and once the first context is full, with at least
-half a context before it. The interval is a percentile bootstrap over documents (Efron and
-Tibshirani 1993).
+Bits per byte is the negative log-likelihood of whole documents over their UTF-8 bytes, so models
+with different tokenizers can be compared. A document starts after ``<|endoftext|>``, which is
+context and not scored. A document longer than the context is read in windows that advance by half a
+context. Every token is scored exactly once, and after the first window with at least half a context
+before it. The interval is a percentile bootstrap over documents (Efron and Tibshirani 1993).
 
 This module must not write files.
 """
@@ -35,26 +34,26 @@ from codeling.tokenizer.tokenizer import Tokenizer
 Precision = Literal["fp32", "bf16"]
 
 RESAMPLES = 2000
-"""Of the bootstrap; Efron and Tibshirani take 1000 for the ends of an interval of 95 %."""
+"""Bootstrap resamples; Efron and Tibshirani recommend at least 1000 for a 95 % interval."""
 _GROUP = 64
-"""Batches whose windows are sorted by length together, so that little is padded."""
+"""Batches whose windows are sorted by length together, to reduce padding."""
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class BitsPerByte:
-    """Negative log-likelihood of some documents."""
+    """Negative log-likelihood of documents."""
 
     document_nats: tuple[float, ...]
-    """Of each document."""
+    """Nats of each document."""
     document_bytes: tuple[int, ...]
     """UTF-8 bytes of each document."""
     num_tokens: int
-    """Tokens scored."""
+    """Scored tokens."""
 
     @property
     def nats(self) -> float:
-        """Of all documents."""
+        """Negative log-likelihood of all documents in nats."""
         return math.fsum(self.document_nats)
 
     @property
@@ -64,7 +63,7 @@ class BitsPerByte:
 
     @property
     def num_documents(self) -> int:
-        """Documents scored; those without text do not count."""
+        """Scored documents; documents without text do not count."""
         return len(self.document_bytes)
 
     @property
@@ -73,18 +72,15 @@ class BitsPerByte:
         return self.nats / math.log(2) / self.num_bytes
 
     def interval(self, seed: int, resamples: int = RESAMPLES) -> tuple[float, float] | None:
-        """Ends of the 95 % interval of :attr:`value`, had other documents like these been drawn.
-
-        None for a single document, which says nothing about others.
-        """
+        """95 % interval of :attr:`value` over samples of such documents; None for one document."""
         if self.num_documents < 2:
             return None
         nats, num_bytes = np.array(self.document_nats), np.array(self.document_bytes)
         generator = np.random.Generator(np.random.PCG64(seed))
         values = np.empty(resamples)
         for number in range(resamples):
-            drawn = generator.integers(len(nats), size=len(nats))
-            values[number] = nats[drawn].sum() / math.log(2) / num_bytes[drawn].sum()
+            rows = generator.integers(len(nats), size=len(nats))
+            values[number] = nats[rows].sum() / math.log(2) / num_bytes[rows].sum()
         low, high = np.quantile(values, [0.025, 0.975]).tolist()
         return low, high
 
@@ -100,19 +96,21 @@ def evaluate_test_split(
     precision: Precision = "fp32",
     batch_size: int = 16,
 ) -> dict[str, Any]:
-    """Everything ``evaluation.json`` says, of the test split's ``documents`` and ``functions``.
+    """The contents of ``evaluation.json``, from the test split's ``documents`` and ``functions``.
 
-    ``engine`` was loaded from ``model_folder``, whose weights' SHA-256 is noted. ``precision``
-    holds for the bits per byte and is written down beside them; completions are made in the
-    engine's own.
+    ``engine`` was loaded from ``model_folder``; the SHA-256 of its weights is recorded.
+    ``precision`` applies to bits per byte; completions use the engine's own.
 
-    :raises InputError: there is no text in ``documents``.
+    :raises InputError: ``documents`` has no text.
     """
-    drawn = sample_documents(documents, seed=settings.seed, max_bytes=settings.max_bytes)
+    split = _SplitSize()
+    sample = sample_documents(
+        split.counted(documents), seed=settings.seed, max_bytes=settings.max_bytes
+    )
     bits = bits_per_byte(
         engine.model,
         engine.tokenizer,
-        (document.text for document in drawn),
+        (document.text for document in sample),
         max_bytes=settings.max_bytes,
         batch_size=batch_size,
         precision=precision,
@@ -130,8 +128,14 @@ def evaluate_test_split(
             "num_bytes": bits.num_bytes,
             "num_tokens": bits.num_tokens,
             "num_documents": bits.num_documents,
-            "num_repositories": len({document.repository for document in drawn}),
+            "num_repositories": len({document.repository for document in sample}),
             "precision": precision,
+            "split": {
+                "name": "test",
+                "num_bytes": split.num_bytes,
+                "num_documents": split.num_documents,
+                "num_repositories": len(split.repositories),
+            },
         },
         "parse_rate": None,
     }
@@ -159,11 +163,27 @@ def evaluate_test_split(
     return result
 
 
-def windows(num_tokens: int, context_length: int) -> Iterator[tuple[int, int, int]]:
-    """How a document of ``num_tokens`` is read: ``(begin, end, first)`` for each window.
+class _SplitSize:
+    """Size of the split that the sample is drawn from, counted while it is read."""
 
-    With ``<|endoftext|>`` put before the document, the window reads positions ``begin`` to
-    before ``end`` and predicts the tokens of those numbers; it scores them from ``first`` on.
+    def __init__(self) -> None:
+        self.num_bytes = 0
+        self.num_documents = 0
+        self.repositories: set[str] = set()
+
+    def counted(self, documents: Iterable[LocatedText]) -> Iterator[LocatedText]:
+        for document in documents:
+            self.num_bytes += len(_utf8(document.text))
+            self.num_documents += 1
+            self.repositories.add(document.repository)
+            yield document
+
+
+def windows(num_tokens: int, context_length: int) -> Iterator[tuple[int, int, int]]:
+    """The windows over a document of ``num_tokens``, as ``(begin, end, first)``.
+
+    With ``<|endoftext|>`` before the document, a window reads positions ``begin`` to ``end`` - 1
+    and predicts the tokens with the same numbers; it scores those from ``first`` on.
     """
     begin, end = 0, min(num_tokens, context_length)
     first = 0
@@ -179,7 +199,7 @@ class _Window:
     inputs: Sequence[int]
     targets: Sequence[int]
     num_context: int
-    """Targets at its beginning that are not scored."""
+    """Leading targets that are not scored."""
 
 
 def bits_per_byte(
@@ -192,11 +212,11 @@ def bits_per_byte(
     precision: Precision = "fp32",
     progress: Progress = SILENT,
 ) -> BitsPerByte:
-    """Score ``documents`` in their order, at most ``max_bytes`` of UTF-8.
+    """Score ``documents`` in order, at most ``max_bytes`` of UTF-8.
 
-    The document that goes over ``max_bytes`` is cut before the character that does. Log
-    probabilities are fp32 in either ``precision``, that of the passes before them. The batch
-    size changes speed and memory alone.
+    The document that exceeds ``max_bytes`` is cut before the character that does. ``precision`` is
+    that of the forward passes; log probabilities are always fp32. The batch size affects only speed
+    and memory.
 
     :raises InputError: there is no text.
     """
@@ -231,7 +251,7 @@ def _windows_of(
     context_length: int,
     sizes: list[int],
 ) -> Iterator[_Window]:
-    """The windows of all documents; ``sizes`` gets the bytes of each document as it is begun."""
+    """The windows of all documents; appends the bytes of each document to ``sizes``."""
     left = max_bytes
     for text in documents:
         data = _utf8(text)
@@ -254,7 +274,7 @@ def _utf8(text: str) -> bytes:
 
 
 def _score(model: GPT2, batch: Sequence[_Window]) -> list[float]:
-    """Nats of the scored targets of each window, padded on the right to one length."""
+    """Nats of the scored targets of each window; windows are padded on the right."""
     device = model.wte.weight.device
     longest = max(len(window.inputs) for window in batch)
     ids = torch.zeros(2, len(batch), longest, dtype=torch.int64)
@@ -271,7 +291,7 @@ def _score(model: GPT2, batch: Sequence[_Window]) -> list[float]:
 
 @contextmanager
 def _precision(model: GPT2, precision: Precision) -> Iterator[None]:
-    """Compute in ``precision`` inside, as before outside."""
+    """Use ``precision`` inside the block."""
     before = model.compute_dtype
     model.compute_dtype = _TYPES[precision]
     try:

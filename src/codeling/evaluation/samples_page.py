@@ -1,121 +1,153 @@
-"""``evaluation.html``: every problem and every sample of a result, coloured by outcome.
+"""``evaluation.html``: every problem and its samples, coloured by outcome.
 
-One page a result beside its ``evaluation.json``, and one above them with all scores. Everything
-shown is escaped, completions most of all: they are whatever a model wrote. The same files give the
-same bytes. This module must not know how anything was measured.
+Each result gets a page beside its ``evaluation.json``, and the folder above gets one with all
+scores. Completions are whatever a model wrote, so the templates escape everything. The same results
+give the same bytes. This module must not know how anything was measured.
 """
 
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from markupsafe import Markup
-
 from codeling.evaluation.harness import RESULTS, SuiteResult, finished_results
 from codeling.evaluation.results import table_row
 from codeling.manifest import write_bytes
-from codeling.report.page import Section, escape, frame, short_bytes, table
+from codeling.report.page import Section, frame, macros, short_bytes
 
 PAGE_NAME = "evaluation.html"
 MAX_SHOWN = 8
-"""Samples of one problem whose text is on the page, at least one of each outcome among them."""
+"""Samples per problem whose text is shown; every outcome is among them."""
 MAX_DOCUMENTS = 500
 """Rows of the table of documents."""
 
 Values = Mapping[str, Any]
-_FOOTER = "Written by codeling from evaluation.json, which holds all samples."
-_HEAD = ["score", "value", "95 % interval", "problems", "unseen"]
+_TEMPLATE = Path(__file__).with_name("samples_page.html")
 _COLOURS = {
     "passed": "right",
     "exact": "right",
     "parses": "near",
     "own words": "right",
     "copied": "wrong",
+    "unjudged": "other",
     "timeout": "late",
-    "out_of_memory": "late",
+    "out of memory": "late",
     "crashed": "late",
 }
-"""Outcome → class of the page's style; any other outcome is wrong."""
+"""Outcome → class in the page's style; every other outcome is ``wrong``."""
+_OUTCOME_TEXT = {"unjudged": "cannot be judged"}
+_EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Iteration|Warning)\b")
+_DEFINITION = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+(\w+)", re.MULTILINE)
+_SUITE_LABELS = {"line": "next line", "block": "next block"}
 
 
 class _Sample(NamedTuple):
     outcome: str
+    kind: str
+    """The outcome, or the type of the exception: what failures are counted by."""
     detail: str
     text: str
+    colour: str
+
+
+class _Item(NamedTuple):
+    """One problem as the template shows it."""
+
+    name: str
+    label: str
+    """The function, or the kind of prompt."""
+    is_found: bool
+    summary: str
+    reason: str
+    colour: str
+    prompt: str
+    suffix: str
+    target: str | None
+    samples: Sequence[_Sample]
+    shown: Sequence[_Sample]
+    place: str
 
 
 def write_page(out: Path) -> Path:
-    """Write the page of every result below ``out``, and the one above them; its path.
+    """Write the page of every result below ``out`` and the overview; return the overview's path.
 
-    :raises StorageError: it cannot be written.
+    :raises StorageError: a page cannot be written.
     """
-    found = finished_results(out)
-    for done in found:
-        page = render(done.values)
-        write_bytes(done.folder / PAGE_NAME, page.encode("utf-8", errors="replace"))
+    results = finished_results(out)
+    for result in results:
+        _write(result.folder / PAGE_NAME, render(result.values))
     path = out / PAGE_NAME
-    write_bytes(path, overview(found).encode("utf-8", errors="replace"))
+    _write(path, overview(results))
     return path
 
 
-def overview(found: Sequence[SuiteResult]) -> str:
+def _write(path: Path, page: str) -> None:
+    write_bytes(path, page.encode("utf-8", errors="replace"))
+
+
+def overview(results: Sequence[SuiteResult]) -> str:
     """The scores of all results, each with a link to its page."""
+    template = macros(_TEMPLATE)
     sections = []
-    for done in found:
-        result, name = done.values, done.folder.name
-        link = f"{RESULTS}/{name}/{PAGE_NAME}"
-        about = f"{_data(result)}; {_sampling(result)}"
-        body = (
-            f'<p class="quiet">{escape(about)} '
-            f'<a href="{escape(link)}">every sample</a></p>'
-            f'<div class="card scroll">{_scores(result)}</div>'
+    for result in results:
+        values, name = result.values, result.folder.name
+        body = template.overview(
+            f"{_data(values)}; {_sampling(values)}", f"{RESULTS}/{name}/{PAGE_NAME}", _rows(values)
         )
-        sections.append(Section(name, done.suite, Markup(body)))  # noqa: S704
-    names = sorted({str(done.values["model"]["name"]) for done in found})
-    return frame(
-        kind="codeling evaluation", name=", ".join(names) or "nothing yet", sections=sections,
-        footer="Written by codeling from the results beside it.",
-    )  # fmt: skip
-
-
-def render(result: Values) -> str:
-    """One result as a page."""
-    problems = result["problems"]
-    tiles = [
-        (score["name"], value, f"95 %: {interval}" if interval else "")
-        for score in result["scores"][:6]
-        for _, value, interval, *_ in [table_row(score)]
-    ]
-    parts = [("scores", "Scores", f'<div class="card scroll">{_scores(result)}</div>')]
-    if body := _remarks(result):
-        parts.append(("remarks", "Remarks", body))
-    if problems and "nats" in problems[0]:
-        parts.append(("documents", "Documents", _documents(problems)))
-    else:
-        parts.append(("problems", "Problems", _problems(problems)))
-    parts.append(("settings", "Settings", _settings(result)))
+        sections.append(Section(name, result.suite, body))
+    names = sorted({str(result.values["model"]["name"]) for result in results})
     return frame(
         kind="codeling evaluation",
-        name=f"{result['model']['name']}: {result['suite']}",
-        summary=f"{_data(result)}; {_sampling(result)}",
-        tiles=tiles,
-        sections=[Section(name, title, Markup(body)) for name, title, body in parts],  # noqa: S704
-        footer=_FOOTER,
+        name=", ".join(names) or "nothing yet",
+        sections=sections,
+        footer="Written by codeling from the results in the folder evaluation.",
     )
 
 
-def _scores(result: Values) -> str:
-    return table(_HEAD, [table_row(score) for score in result["scores"]], numbers=range(1, 5))
+def render(values: Values) -> str:
+    """The page of one result."""
+    template = macros(_TEMPLATE)
+    sections = [Section("scores", "Scores", template.scores(_rows(values)))]
+    sentences, tables = _remarks(values)
+    if sentences or tables:
+        sections.append(Section("remarks", "Remarks", template.remarks(sentences, tables)))
+    problems = values["problems"]
+    if problems and "nats" in problems[0]:
+        rows = _document_rows(problems)
+        body = template.documents(rows, len(problems) - len(rows))
+        sections.append(Section("documents", "Documents", body))
+    else:
+        items = [_item(record) for record in problems]
+        outcomes = template.outcomes(_outcome_rows(items))
+        sections.append(Section("outcomes", "Outcomes", outcomes))
+        sections.append(Section("problems", "Problems", template.problems(items)))
+    sections.append(Section("settings", "Settings", template.settings(_settings(values))))
+    return frame(
+        kind="codeling evaluation",
+        name=f"{values['model']['name']}: {values['suite']}",
+        summary=f"{_data(values)}; {_sampling(values)}",
+        tiles=[
+            (name, value, f"95 %: {interval}" if interval else "")
+            for name, value, interval, *_ in _rows(values)[:6]
+        ],
+        sections=sections,
+        footer="Written by codeling from evaluation.json, which holds all samples.",
+    )
 
 
-def _data(result: Values) -> str:
-    return f"{result['num_problems']:,} problems of {result['data']['name']}"
+def _rows(values: Values) -> list[tuple[str, str, str, str, str]]:
+    return [table_row(score) for score in values["scores"]]
 
 
-def _sampling(result: Values) -> str:
-    settings = result["settings"]
+def _data(values: Values) -> str:
+    return f"{values['num_problems']:,} problems of {values['data']['name']}"
+
+
+def _sampling(values: Values) -> str:
+    settings = values["settings"]
     if "n" not in settings:
         return f"seed {settings['seed']}"
     if settings["temperature"] == 0:
@@ -124,105 +156,101 @@ def _sampling(result: Values) -> str:
         top_p = f", top p {settings['top_p']}" if settings["top_p"] else ""
         how = f"temperature {settings['temperature']}{top_p}, seed {settings['seed']}"
     samples = "one sample" if settings["n"] == 1 else f"{settings['n']:,} samples"
-    return f"{samples} of each, {how}"
+    return f"{samples} per problem, {how}"
 
 
-def _remarks(result: Values) -> str:
-    """What a reader of the scores has to know."""
-    parts = []
-    num_found = result["contamination"]["num_found"]
+def _remarks(values: Values) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+    """Sentences and tables that a reader of the scores needs."""
+    sentences = []
+    num_found = values["contamination"]["num_found"]
     if num_found is not None:
-        parts.append(
-            f"<p>{num_found:,} of {result['num_problems']:,} problems have a passage that stands "
-            "in the training data; the last column leaves them out.</p>"
+        sentences.append(
+            f"{num_found:,} of {values['num_problems']:,} problems share a passage with the "
+            "training data; the column unseen leaves them out."
         )
-    for key, title, name in (
-        ("references_failed", "Reference solutions that fail their own test", "task_id"),
-        ("left_out", "Rows that are no problem", "name"),
-    ):
-        if rows := result.get(key):
-            cells_of = [
-                [row[name], row.get("outcome", ""), row.get("detail", row.get("reason", ""))]
-                for row in rows
-            ]
-            head = ["problem", "outcome", "reason"]
-            parts.append(f'<div class="card scroll">{table(head, cells_of, caption=title)}</div>')
-    return f'<div class="stack">{"".join(parts)}</div>' if parts else ""
+    if num_unjudged := values.get("num_unjudged"):
+        sentences.append(
+            f"{num_unjudged:,} of {values['num_samples']:,} samples cannot be judged in the "
+            "sandbox; they count as not passed."
+        )
+    tables = []
+    if failed := values.get("references_failed"):
+        rows = [[row["task_id"], _plain(row["outcome"]), row["detail"]] for row in failed]
+        tables.append(("Reference solutions that fail their own test", rows))
+    if left_out := values.get("left_out"):
+        rows = [[row["name"], "", row["reason"]] for row in left_out]
+        tables.append(("Rows that are not a problem", rows))
+    return sentences, tables
 
 
-def _problems(records: Sequence[Values]) -> str:
-    outcomes = [sample.outcome for record in records for sample in _samples(record)]
-    counts = {name: outcomes.count(name) for name in dict.fromkeys(outcomes)}
-    key = "".join(
-        f'<span><span class="cells {_colour(name)}"><i></i></span>'
-        f"{escape(name.replace('_', ' '))} {count:,}</span>"
-        for name, count in sorted(counts.items(), key=lambda item: -item[1])
-    )
-    items = "".join(_problem(record) for record in records)
-    return f'<div class="key">{key}</div><div class="card">{items}</div>'
+def _outcome_rows(items: Sequence[_Item]) -> list[list[str]]:
+    """Each kind of outcome with its samples, its problems and an example, most frequent first."""
+    samples = Counter(sample.kind for item in items for sample in item.samples)
+    problems = Counter(kind for item in items for kind in {s.kind for s in item.samples})
+    examples: dict[str, str] = {}
+    for item in items:
+        for sample in item.samples:
+            examples.setdefault(sample.kind, f"{item.name}  {sample.detail}".rstrip())
+    return [
+        [kind, f"{count:,}", f"{problems[kind]:,}", examples[kind]]
+        for kind, count in sorted(samples.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
-def _problem(record: Values) -> str:
+def _item(record: Values) -> _Item:
     samples = _samples(record)
-    squares = "".join(
-        f'<i class="{_colour(sample.outcome)}" title="{escape(sample.outcome)}"></i>'
-        for sample in samples
-    )
-    found = ' <span class="outcome late">in training data</span>' if record["found"] else ""
-    kind = f' <span class="quiet">{escape(record["kind"])}</span>' if "kind" in record else ""
-    parts = [f'<pre><code><span class="prompt">{escape(record["prompt"])}</span></code></pre>']
-    if record.get("suffix"):
-        suffix = escape(record["suffix"])
-        parts.append(
-            '<p class="answer quiet">and after the gap</p>'
-            f'<pre><code><span class="prompt">{suffix}</span></code></pre>'
-        )
-    if "target" in record:
-        parts.append(
-            '<p class="answer quiet">what stood there</p>'
-            f"<pre><code>{escape(record['target'])}</code></pre>"
-        )
-    shown = _choose(samples)
-    for sample in shown:
-        detail = f": {escape(sample.detail)}" if sample.detail else ""
-        parts.append(
-            f'<p class="answer"><span class="outcome {_colour(sample.outcome)}">'
-            f"{escape(sample.outcome.replace('_', ' '))}</span>{detail}</p>"
-            f"<pre><code><mark>{escape(sample.text)}</mark></code></pre>"
-        )
-    if len(shown) < len(samples):
-        parts.append(f'<p class="answer quiet">{len(shown)} of {len(samples):,} samples</p>')
-    if record["found"]:
-        parts.append(f'<p class="answer quiet">{escape(_place(record["found"][0]))}</p>')
-    return (
-        f'<details><summary><span class="cells">{squares}</span>'
-        f"{escape(record['task_id'])}{kind}{found}</summary>{''.join(parts)}</details>"
+    good = sum(sample.colour == "right" for sample in samples)
+    worst = next((sample for sample in samples if sample.colour != "right"), samples[0])
+    is_mixed = len(samples) > 1 and good > 0
+    summary = f"{good:,} of {len(samples):,} right" if is_mixed else worst.kind
+    found = record["found"]
+    return _Item(
+        name=record["task_id"],
+        label=_label(record),
+        is_found=bool(found),
+        summary=summary,
+        reason=worst.detail.removeprefix(summary).lstrip(": ") if good < len(samples) else "",
+        colour="right" if good == len(samples) else worst.colour,
+        prompt=record["prompt"],
+        suffix=record.get("suffix") or "",
+        target=record.get("target"),
+        samples=samples,
+        shown=_select(samples),
+        place=_place(found[0]) if found else "",
     )
 
 
-def _place(place: Values) -> str:
-    lines = f"lines {place['lines'][0]} to {place['lines'][1]}"
-    where = f"{place['repository']}: {place['path']}:{place['start_line']}-{place['end_line']}"
-    return f"{lines} stand in the training data at {where} ({place['license'] or 'not known'})"
+def _label(record: Values) -> str:
+    names = _DEFINITION.findall(record["prompt"])
+    function = record.get("entry_point") or (names[-1] if names else "")
+    kind = record.get("kind", "")
+    return " · ".join(filter(None, (function, _SUITE_LABELS.get(kind, kind))))
 
 
-def _choose(samples: Sequence[_Sample]) -> list[_Sample]:
-    """The first of every outcome, then more in order, :data:`MAX_SHOWN` in all."""
-    firsts = {sample.outcome: number for number, sample in reversed(list(enumerate(samples)))}
+def _place(match: Values) -> str:
+    lines = f"lines {match['lines'][0]} to {match['lines'][1]}"
+    where = f"{match['repository']}: {match['path']}:{match['start_line']}-{match['end_line']}"
+    license_ = match["license"] or "licence unknown"
+    return f"{lines} are in the training data, at {where} ({license_})"
+
+
+def _select(samples: Sequence[_Sample]) -> list[_Sample]:
+    """The first sample of every outcome, then more in order, :data:`MAX_SHOWN` in all."""
+    firsts = {sample.kind: number for number, sample in reversed(list(enumerate(samples)))}
     order = sorted(firsts.values()) + [n for n in range(len(samples)) if n not in firsts.values()]
     return [samples[number] for number in sorted(order[:MAX_SHOWN])]
 
 
 def _samples(record: Values) -> list[_Sample]:
-    """What the page shows of a record, whichever suite it is of."""
+    """The samples of a record of any suite."""
     if "target" in record:
-        outcome = "parses" if record["parses"] else "broken"
+        outcome = "parses" if record["parses"] else "does not parse"
         outcome = "exact" if record["exact_match"] else outcome
         detail = f"edit similarity {record['edit_similarity']:.2f}"
-        return [_Sample(outcome, detail, record["completion"])]
+        return [_sample(outcome, detail, record["completion"])]
     if "num_copies" in record:
         return [
-            _Sample(
+            _sample(
                 "copied" if sample["copied"] else "own words",
                 _place(sample["places"][0]) if sample["places"] else "",
                 sample["completion"],
@@ -230,8 +258,8 @@ def _samples(record: Values) -> list[_Sample]:
             for sample in record["samples"]
         ]
     return [
-        _Sample(
-            sample["outcome"],
+        _sample(
+            _plain(sample["outcome"]),
             "; ".join(filter(None, (sample["detail"], "exact" if sample["exact_match"] else ""))),
             sample["completion"],
         )
@@ -239,13 +267,22 @@ def _samples(record: Values) -> list[_Sample]:
     ]
 
 
-def _colour(outcome: str) -> str:
-    return _COLOURS.get(outcome, "wrong")
+def _sample(outcome: str, detail: str, text: str) -> _Sample:
+    first_line = (detail.strip().splitlines() or [""])[0]
+    exception = _EXCEPTION.match(first_line) if outcome == "failed" else None
+    colour = _COLOURS.get(outcome, "wrong")
+    outcome = _OUTCOME_TEXT.get(outcome, outcome)
+    return _Sample(outcome, exception[0] if exception else outcome, first_line, text, colour)
 
 
-def _documents(records: Sequence[Values]) -> str:
+def _plain(outcome: str) -> str:
+    return outcome.replace("_", " ")
+
+
+def _document_rows(records: Sequence[Values]) -> list[list[str]]:
+    """The largest documents."""
     by_size = sorted(records, key=lambda r: (-r["num_bytes"], r["task_id"]))[:MAX_DOCUMENTS]
-    rows = [
+    return [
         [
             record["task_id"],
             short_bytes(record["num_bytes"]),
@@ -254,19 +291,9 @@ def _documents(records: Sequence[Values]) -> str:
         ]
         for record in by_size
     ]
-    head = ["document", "bytes", "bits per byte", "in training data"]
-    more = len(records) - len(rows)
-    note = f'<p class="quiet">and {more:,} smaller ones</p>' if more > 0 else ""
-    return f'<div class="card scroll sources">{table(head, rows, numbers=(1, 2))}{note}</div>'
 
 
-def _settings(result: Values) -> str:
-    shown = {
-        "settings": result["settings"],
-        "model": result["model"],
-        "data": result["data"],
-        "training_data": result["training_data"],
-        "machine": result["machine"],
-    }
-    text = json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False)
-    return f"<pre><code>{escape(text)}</code></pre>"
+def _settings(values: Values) -> str:
+    keys = ("settings", "model", "data", "training_data", "machine")
+    shown = {key: values[key] for key in keys}
+    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False)

@@ -5,14 +5,13 @@ characters become visible, so any text can be shown. This module imports nothing
 and must not know what the pages are about.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
-from markupsafe import escape as escape_html
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"}
@@ -70,23 +69,6 @@ def visible(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return value.translate(_CONTROLS)
     return value
-
-
-def escape(value: object) -> str:
-    """``value`` as HTML text, for a page that has no template of its own yet."""
-    return str(escape_html(visible(str(value))))
-
-
-def table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    caption: str = "",
-    numbers: Iterable[int] = (),
-) -> str:
-    """The macro ``table``, for a page that has no template of its own yet."""
-    parts = macros(_TEMPLATES / "macros.html")
-    return str(parts.table(head, rows, caption=caption, numbers=list(numbers)))
 
 
 def short_bytes(number: float) -> str:

@@ -49,6 +49,8 @@ from codeling.generation.request import Completion
 from codeling.progress import SILENT, Progress
 
 PASSED = "passed"
+UNJUDGED = "unjudged"
+"""The outcome of a program whose behaviour the sandbox cannot reproduce."""
 KS = (1, 10, 100)
 """The k of pass@k in Chen et al. 2021."""
 _REFERENCES_PER_GROUP = 64
@@ -122,6 +124,9 @@ def measure(
     return {
         "num_problems": len(records),
         "num_samples": settings.n * len(records),
+        "num_unjudged": sum(
+            sample["outcome"] == UNJUDGED for record in records for sample in record["samples"]
+        ),
         "scores": score_all(records, settings),
         "contamination": contamination_summary(corpus, records),
         "references_failed": [
@@ -228,6 +233,7 @@ def _answer(
         records.append(
             {
                 "task_id": problem.task_id,
+                "entry_point": problem.entry_point,
                 "prompt": problem.prompt,
                 "suffix": problem.suffix,
                 "span": problem.span,
