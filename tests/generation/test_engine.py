@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -377,6 +379,35 @@ def test_values_out_of_range_are_refused(
 def test_an_unknown_keyword_is_an_error(engine: Engine) -> None:
     with pytest.raises(TypeError, match="max_tokens"):
         engine.stream("x", max_tokens=3)  # type: ignore[call-arg]
+
+
+def test_complete_gives_one_completion_and_says_how_to_get_more(engine: Engine) -> None:
+    with pytest.raises(UsageError, match="one completion; complete_many"):
+        engine.complete("x", n=3)  # type: ignore[call-arg]
+    assert len(engine.complete_many("x", 3, max_new_tokens=1)) == 3
+
+
+@pytest.mark.parametrize("prompt, suffix", [(None, None), (b"x", None), ("x", 3), (["x"], None)])
+def test_a_prompt_that_is_no_string_is_refused(engine: Engine, prompt: Any, suffix: Any) -> None:
+    with pytest.raises(UsageError, match="must be a string, not"):
+        engine.complete(prompt, suffix)
+    with pytest.raises(UsageError, match="must be a string, not"):
+        engine.stream(prompt, suffix)
+
+
+START = """
+import sys, torch, codeling
+state = torch.random.get_rng_state()
+assert len(codeling.load(sys.argv[1]).complete("def ", max_new_tokens=1).ids) <= 1
+assert torch.equal(torch.random.get_rng_state(), state), "random numbers were drawn"
+heavy = {"torch._dynamo", "torch._inductor", "sympy", "daft", "pyarrow", "huggingface_hub"}
+print(sorted(heavy & sys.modules.keys()))
+"""
+
+
+def test_the_first_token_takes_no_compiler_and_no_random_numbers(folder: Path) -> None:
+    command = [sys.executable, "-c", START, str(folder)]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"[]\n"
 
 
 def test_no_prompts_no_completions(engine: Engine) -> None:

@@ -18,10 +18,17 @@ from codeling.generation.request import SamplingParams
         {"seed": -1},
         {"max_new_tokens": 0},
         {"max_repeats": -1},
+        {"max_new_tokens": 1.5},
+        {"max_new_tokens": "8"},
+        {"seed": None},
+        {"temperature": "hot"},
+        {"temperature": None},
+        {"stop": None},
+        {"stop": [1]},
     ],
     ids=str,
 )
-def test_values_out_of_range_are_refused(values: dict[str, float]) -> None:
+def test_values_out_of_range_are_refused(values: dict[str, object]) -> None:
     (name,) = values
     with pytest.raises(UsageError, match=f"^{name} must be"):
         SamplingParams(**values)  # type: ignore[arg-type]

@@ -119,10 +119,13 @@ class Engine:
         The prompt is taken as the beginning of a file. Further keywords are the fields of
         :class:`SamplingParams`, with their defaults: greedy, at most 128 tokens.
 
-        :raises UsageError: a value is out of range.
+        :raises UsageError: a value is out of range or of the wrong type.
         :raises TokenizerError: ``suffix`` is given and the model was not trained for infilling.
         """
-        return self.complete_batch([prompt], [suffix], **options)[0][0]
+        if "n" in options:
+            raise UsageError("complete() gives one completion; complete_many(prompt, n) gives n")
+        request = Request(prompt, suffix, SamplingParams(**options))
+        return self.complete_requests([request])[0]
 
     def complete_many(
         self, prompt: str, n: int, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
@@ -249,10 +252,12 @@ class Engine:
         PSM). Where prefix and suffix do not fit, the suffix gets a quarter of the room, or what
         the prefix leaves; the text nearest to the cursor is kept.
 
-        :raises UsageError: a text cannot be written as UTF-8.
+        :raises UsageError: a text is no string or cannot be written as UTF-8.
         """
         tokenizer = self.tokenizer
-        for text in (prompt, suffix or ""):
+        for name, text in (("prompt", prompt), ("suffix", "" if suffix is None else suffix)):
+            if not isinstance(text, str):
+                raise UsageError(f"the {name} must be a string, not {type(text).__name__}")
             if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
                 raise UsageError("the prompt or suffix contains a lone surrogate, which is no text")
         before = tokenizer.encode(prompt)

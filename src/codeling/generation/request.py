@@ -60,7 +60,22 @@ class SamplingParams:
     repeat more often (:class:`~codeling.generation.cycles.Cycles`)."""
 
     def __post_init__(self) -> None:
-        """Check every value. :raises UsageError: a value is out of range."""
+        """Check every value. :raises UsageError: a value is out of range or of the wrong type."""
+        for name in ("top_k", "seed", "max_new_tokens", "max_repeats"):
+            value = getattr(self, name)
+            optional = name == "top_k" and value is None
+            if not optional and (not isinstance(value, int) or isinstance(value, bool)):
+                raise UsageError(f"{name} must be an integer, not {value!r}")
+        for name in ("temperature", "prose_temperature", "top_p"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, int | float):
+                raise UsageError(f"{name} must be a number, not {value!r}")
+        if self.temperature is None:
+            raise UsageError("temperature must be a number, not None")
+        for name in ("stop", "script_ends"):
+            value = getattr(self, name)
+            if value is None or not all(isinstance(each, str) for each in value):
+                raise UsageError(f"{name} must be strings, not {value!r}")
         for name in ("temperature", "prose_temperature"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):

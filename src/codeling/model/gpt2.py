@@ -51,6 +51,17 @@ class Conv1D(nn.Module):
         return flat.view(*x.shape[:-1], -1)
 
 
+class Embedding(nn.Embedding):
+    """An embedding whose weights are left uninitialized.
+
+    Drawing them is wasted on a model that is loaded, and on the meta device it imports
+    ``torch._dynamo``, which takes longer than the import of torch itself.
+    """
+
+    def reset_parameters(self) -> None:
+        """Do nothing."""
+
+
 class LayerNorm(nn.Module):
     """Normalisation over C with gain and bias, statistics in fp32."""
 
@@ -128,8 +139,8 @@ class GPT2(nn.Module):
         """Whether the backward pass computes what is in the blocks once more to save memory."""
         self._chunk_loss: Callable[..., Any] = chunk_loss
         self._is_compiled = False
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.context_length, config.n_embd)
+        self.wte = Embedding(config.vocab_size, config.n_embd)
+        self.wpe = Embedding(config.context_length, config.n_embd)
         self.h = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
 
