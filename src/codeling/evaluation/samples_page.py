@@ -173,6 +173,11 @@ def _remarks(values: Values) -> tuple[list[str], list[tuple[str, list[list[str]]
             f"{num_unjudged:,} of {values['num_samples']:,} samples cannot be judged in the "
             "sandbox; they count as not passed."
         )
+    if raised := values.get("raised_limits", {}).get("problems"):
+        sentences.append(
+            f"{len(raised):,} problems were judged with {values['raised_limits']['factor']} times "
+            f"the limits, because their reference solutions need them: {', '.join(raised)}."
+        )
     tables = []
     if failed := values.get("references_failed"):
         rows = [[row["task_id"], _plain(row["outcome"]), row["detail"]] for row in failed]

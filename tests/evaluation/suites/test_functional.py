@@ -1,16 +1,27 @@
 """Answers judged by tests: the known faults of harnesses, each with what would catch it."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codeling.errors import InputError
+from codeling.evaluation.data.lookup import DataSources, PublishedFiles
 from codeling.evaluation.data.problems import Problem, ProblemSet
 from codeling.evaluation.journal import Journal
-from codeling.evaluation.suites.functional import judge_references, measure
-from codeling.evaluation.suites.suite import SampleSettings
+from codeling.evaluation.sandbox import Job, Sandbox, Verdict
+from codeling.evaluation.suites.functional import FunctionalSuite, judge_references, measure
+from codeling.evaluation.suites.suite import (
+    EvaluationSettings,
+    Judge,
+    ProgramRequirements,
+    SampleSettings,
+    SuiteInputs,
+)
+from codeling.progress import SILENT
 
 from ..conftest import InProcess, Says, Scripted
 
@@ -171,3 +182,154 @@ def test_stopped_anywhere_it_ends_in_the_same_result(
     engine = scripted(right)
     assert measure(engine, own_problems, sampling, judge, Journal(path, "1")) == expected
     assert engine.asked == [problem.prompt for problem in own_problems.problems[1:]]
+
+
+class Limited(InProcess):
+    """A judge that runs out of memory on programs with the word BIG, unless it is raised."""
+
+    def __init__(self, *, is_raised: bool) -> None:
+        super().__init__()
+        self.is_raised = is_raised
+
+    def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
+        for job in jobs:
+            if "BIG" in job.program and not self.is_raised:
+                yield Verdict(job.identifier, "out_of_memory", "1 GiB is not enough")
+            else:
+                yield from super().judge([job])
+
+
+def test_a_problem_whose_reference_needs_more_is_judged_with_raised_limits(
+    scripted: Make, own_problems: ProblemSet, tmp_path: Path
+) -> None:
+    big, *others = own_problems.problems
+    big = replace(big, references=("    # BIG\n" + big.references[0],))
+    known = {p.prompt: p.references[-1] for p in (big, *others)}
+    engine = scripted(lambda prompt, suffix, number: known[prompt])
+    usual, raised = Limited(is_raised=False), Limited(is_raised=True)
+
+    def open_raised() -> AbstractContextManager[Judge]:
+        return nullcontext(raised)
+
+    for number, opens in enumerate((open_raised, None)):
+        result = measure(
+            engine,
+            ProblemSet([big, *others]),
+            SampleSettings(),
+            usual,
+            Journal(tmp_path / str(number) / "j", "1"),
+            open_raised=opens,
+        )
+        outcomes = [problem["samples"][0]["outcome"] for problem in result["problems"]]
+        if opens:
+            assert outcomes == ["passed"] * 3
+            assert result["raised_limits"] == {"factor": 4, "problems": [big.task_id]}
+            assert result["references_failed"] == []
+            assert {job.identifier.rpartition("/")[0] for job in raised.jobs} == {
+                big.task_id,
+                f"{big.task_id}/reference",
+            }
+        else:
+            assert outcomes == ["out_of_memory", "passed", "passed"]
+            assert [each["task_id"] for each in result["references_failed"]] == [big.task_id]
+
+
+def test_a_reference_that_needs_still_more_keeps_the_usual_limits(
+    scripted: Make, own_problems: ProblemSet, tmp_path: Path
+) -> None:
+    big, *others = own_problems.problems
+    big = replace(big, references=("    # BIG\n" + big.references[0],))
+    result = measure(
+        scripted(lambda prompt, suffix, number: ""),
+        ProblemSet([big, *others]),
+        SampleSettings(),
+        Limited(is_raised=False),
+        Journal(tmp_path / "j", "1"),
+        open_raised=lambda: nullcontext(Limited(is_raised=False)),
+    )
+    assert result["raised_limits"]["problems"] == []
+    assert result["references_failed"][0]["outcome"] == "out_of_memory"
+
+
+def test_limits_are_raised_in_the_sandbox(scripted: Make, tmp_path: Path, sandbox: Sandbox) -> None:
+    """As the solution of MBPP+ 255, which needs more than the usual memory."""
+    prompt = "def size(n):\n"
+    body = "    return len(bytes(n))\n"
+    row = {"task_id": "T/0", "prompt": prompt, "entry_point": "size", "canonical_solution": body}
+    row["test"] = "def check(f):\n    assert f(400 << 20) == 400 << 20\n"
+    small = {**row, "task_id": "T/1", "test": "def check(f):\n    assert f(9) == 9\n"}
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in (row, small)))
+    suite = FunctionalSuite(
+        "own",
+        "two problems",
+        PublishedFiles(("problems.jsonl",)),
+        ProgramRequirements(limits=replace(sandbox.limits, memory_bytes=200 << 20)),
+    )
+    result = suite.measure(
+        SuiteInputs(
+            scripted(lambda prompt, suffix, number: body),
+            suite.find_data(DataSources(shared=[str(tmp_path)])),
+            EvaluationSettings(),
+            Journal(tmp_path / "j", "1"),
+            lambda programs: Sandbox(programs.packages, 1, programs.limits),
+        )
+    )
+    assert [problem["samples"][0]["outcome"] for problem in result["problems"]] == ["passed"] * 2
+    assert result["raised_limits"]["problems"] == ["T/0"]
+
+
+def test_a_sample_that_cannot_be_judged_is_counted_apart(
+    scripted: Make, own_problems: ProblemSet, tmp_path: Path
+) -> None:
+    class Unsure(InProcess):
+        def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
+            for job in jobs:
+                if "/reference/" in job.identifier:
+                    yield from super().judge([job])
+                else:
+                    yield Verdict(job.identifier, "unjudged", "gc is used")
+
+    result = measure(
+        scripted(lambda prompt, suffix, number: ""),
+        own_problems,
+        SampleSettings(n=2, temperature=0.5),
+        Unsure(),
+        Journal(tmp_path / "j", "1"),
+    )
+    assert (result["num_unjudged"], result["num_samples"]) == (6, 6)
+    assert result["scores"][0]["value"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "references, words",
+    [((), "no reference solutions"), (("    pass\n",), "1 of 3 reference solutions fail")],
+)
+def test_what_the_references_say_is_noted(
+    references: tuple[str, ...],
+    words: str,
+    scripted: Make,
+    own_problems: ProblemSet,
+    tmp_path: Path,
+) -> None:
+    first, *others = own_problems.problems
+    problems = [replace(first, references=references), *others]
+    if not references:
+        problems = [replace(problem, references=()) for problem in problems]
+    notes: list[str] = []
+
+    class Notes:
+        def __init__(self) -> None:
+            self.task = SILENT.task
+            self.note = notes.append
+
+    measure(
+        scripted(lambda prompt, suffix, number: ""),
+        ProblemSet(problems),
+        SampleSettings(),
+        InProcess(),
+        Journal(tmp_path / "j", "1"),
+        progress=Notes(),
+    )
+    assert len(notes) == 1
+    assert words in notes[0]

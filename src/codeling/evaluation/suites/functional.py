@@ -3,10 +3,13 @@
 Each prompt is completed ``n`` times, up to where the function's body ends
 (:mod:`codeling.generation.text.blocks`) or the script does
 (:mod:`codeling.generation.text.scripts`). Indentation and tokens of the completion decide that,
-never a string that the prompt could contain too. The file's reference solutions are judged first,
-by the same judge. When none of them passes, the file, a library or the machine is broken and not
-the model, so there is no score. When only some fail, they are named and their problems still count,
-because published scores count them.
+never a string that the prompt could contain too.
+
+The file's reference solutions are judged first, by the same judge. A problem whose reference runs
+out of time or memory is judged with :data:`LIMIT_FACTOR` times the limits if the reference passes
+with them. When no reference passes, the file, a library or the machine is broken and not the model,
+so there is no score. When only some fail, they are named and their problems still count, because
+published scores count them.
 
 pass@k is :func:`codeling.evaluation.metrics.pass_at_k.pass_at_k`. A single-line infilling is what
 the model wrote up to and including its first line end; a random span is all that it wrote.
@@ -16,6 +19,7 @@ This module must not know how a program is run.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -35,7 +39,7 @@ from codeling.evaluation.data.problems import Problem, ProblemSet, read_problems
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.metrics.pass_at_k import pass_at_k
 from codeling.evaluation.results import Record, Value, scores
-from codeling.evaluation.sandbox import Verdict
+from codeling.evaluation.sandbox import Job, Verdict
 from codeling.evaluation.suites.suite import (
     EvaluationSettings,
     Judge,
@@ -53,7 +57,11 @@ UNJUDGED = "unjudged"
 """The outcome of a program whose behaviour the sandbox cannot reproduce."""
 KS = (1, 10, 100)
 """The k of pass@k in Chen et al. 2021."""
+LIMIT_FACTOR = 4
+"""How much more a program may use where its problem's reference solution needs more. The default
+of 1 GiB becomes the 4 GB that EvalPlus allows (its docs/execution.md)."""
 _REFERENCES_PER_GROUP = 64
+_RAN_OUT = ("timeout", "out_of_memory")
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class FunctionalSuite:
                 inputs.journal,
                 inputs.corpus,
                 inputs.progress,
+                open_raised=lambda: inputs.open_judge(self.programs.raised(LIMIT_FACTOR)),
             )
 
 
@@ -105,22 +114,46 @@ def measure(
     journal: Journal,
     corpus: TrainingCorpus | None = None,
     progress: Progress = SILENT,
+    *,
+    open_raised: Callable[[], AbstractContextManager[Judge]] | None = None,
 ) -> dict[str, Any]:
     """Complete every problem and judge the completions: scores, and one record per problem.
+
+    ``open_raised`` opens a judge with raised limits, for problems whose references need it.
 
     :raises InputError: no reference solution of the file passes.
     :raises TokenizerError: the problems are infillings, and the tokenizer has no infilling tokens.
     """
-    references = judge_references(problem_set.problems, judge, journal, progress)
-    records = journal.map_groups_with_bar(
-        problem_set.problems,
-        "problems",
-        settings.group_size,
-        lambda group: _answer(engine, group, settings, judge, corpus),
-        progress,
-    )
+    problems = problem_set.problems
+    references = _reference_verdicts(problems, judge, journal, progress)
+    with ExitStack() as stack:
+        judges = _Judges(judge)
+        ran_out = [
+            index
+            for index, found in enumerate(references)
+            if found and found["outcome"] in _RAN_OUT
+        ]
+        if ran_out and open_raised:
+            raised = stack.enter_context(open_raised())
+            hard = [problems[index] for index in ran_out]
+            again = zip(ran_out, _reference_verdicts(hard, raised, None, progress), strict=True)
+            passed = {
+                index: found for index, found in again if found and found["outcome"] == PASSED
+            }
+            for index, found in passed.items():
+                references[index] = found
+            judges = _Judges(judge, raised, frozenset(problems[i].task_id for i in passed))
+        _require_passing(problems, references)
+        records = journal.map_groups_with_bar(
+            problems,
+            "problems",
+            settings.group_size,
+            lambda group: _answer(engine, group, settings, judges, corpus),
+            progress,
+        )
     for record, reference in zip(records, references, strict=True):
         record["reference"] = reference
+    _note_references(references, progress)
     return {
         "num_problems": len(records),
         "num_samples": settings.n * len(records),
@@ -134,6 +167,7 @@ def measure(
             for record in records
             if record["reference"] and record["reference"]["outcome"] != PASSED
         ],
+        "raised_limits": {"factor": LIMIT_FACTOR, "problems": sorted(judges.raised_problems)},
         "left_out": [asdict(each) for each in problem_set.left_out],
         "problems": records,
     }
@@ -165,18 +199,43 @@ def _pass_at(k: int) -> Callable[[Record], float]:
     return lambda record: pass_at_k(len(record["samples"]), record["num_passed"], k)
 
 
+@dataclass(frozen=True)
+class _Judges:
+    """A judge, and one with raised limits for some problems."""
+
+    usual: Judge
+    raised: Judge | None = None
+    raised_problems: frozenset[str] = frozenset()
+    """Their ``task_id``."""
+
+    def judge(self, problems: Sequence[Problem], jobs: Sequence[Job]) -> list[Verdict]:
+        """One verdict per job; ``problems`` has the problem of each job."""
+        is_raised = [problem.task_id in self.raised_problems for problem in problems]
+        verdicts: dict[int, Verdict] = {}
+        for judge, kind in ((self.usual, False), (self.raised, True)):
+            own = [index for index, each in enumerate(is_raised) if each is kind]
+            if judge and own:
+                found = judge.judge([jobs[index] for index in own])
+                verdicts |= zip(own, found, strict=True)
+        return [verdicts[index] for index in range(len(jobs))]
+
+
 def judge_references(
-    problems: Sequence[Problem],
-    judge: Judge,
-    journal: Journal | None = None,
-    progress: Progress = SILENT,
+    problems: Sequence[Problem], judge: Judge, progress: Progress = SILENT
 ) -> list[dict[str, str] | None]:
     """The verdict on each problem's best reference solution; None where it has no reference.
 
-    With a ``journal``, verdicts of an interrupted run are kept.
-
     :raises InputError: there are reference solutions, and none of them passes.
     """
+    found = _reference_verdicts(problems, judge, None, progress)
+    _require_passing(problems, found)
+    return found
+
+
+def _reference_verdicts(
+    problems: Sequence[Problem], judge: Judge, journal: Journal | None, progress: Progress
+) -> list[dict[str, str] | None]:
+    """As :func:`judge_references`; ``journal`` keeps the verdicts of an interrupted run."""
 
     def verdicts(group: Sequence[Problem]) -> list[Record]:
         jobs = [
@@ -193,15 +252,33 @@ def judge_references(
             records = beside.map_groups(problems, _REFERENCES_PER_GROUP, verdicts, advance)
         else:
             records = verdicts(problems)
-    found = [record["reference"] for record in records]
-    known = [(p, f) for p, f in zip(problems, found, strict=True) if f is not None]
+    return [record["reference"] for record in records]
+
+
+def _require_passing(
+    problems: Sequence[Problem], references: Sequence[dict[str, str] | None]
+) -> None:
+    """:raises InputError: there are reference solutions, and none of them passes."""
+    known = [(p, found) for p, found in zip(problems, references, strict=True) if found]
     if known and all(verdict["outcome"] != PASSED for _, verdict in known):
         problem, verdict = known[0]
         raise InputError(
             f"none of the {len(known)} reference solutions passes its own test, so no score would "
             f"mean anything; {problem.task_id}: {verdict['outcome']} ({verdict['detail']})"
         )
-    return found
+
+
+def _note_references(references: Sequence[dict[str, str] | None], progress: Progress) -> None:
+    """Tell the user what the references say about the scores."""
+    outcomes = [found["outcome"] for found in references if found]
+    num_failed = sum(outcome != PASSED for outcome in outcomes)
+    if not outcomes:
+        progress.note("no reference solutions: a broken test looks like a wrong answer")
+    elif num_failed:
+        progress.note(
+            f"{num_failed} of {len(outcomes)} reference solutions fail their own test; "
+            "evaluation.html names them"
+        )
 
 
 def _best(verdicts: Sequence[Verdict]) -> dict[str, str] | None:
@@ -215,17 +292,17 @@ def _answer(
     engine: Engine,
     group: Sequence[Problem],
     settings: SampleSettings,
-    judge: Judge,
+    judges: _Judges,
     corpus: TrainingCorpus | None,
 ) -> list[Record]:
     """Complete and judge a group of problems."""
     answers = complete(engine, group, settings)
-    jobs = [
-        problem.job(f"{problem.task_id}/{number}", sample.text)
+    pairs = [
+        (problem, problem.job(f"{problem.task_id}/{number}", sample.text))
         for problem, samples in zip(group, answers, strict=True)
         for number, sample in enumerate(samples)
     ]
-    verdicts = judge.judge(jobs)
+    verdicts = iter(judges.judge([problem for problem, _ in pairs], [job for _, job in pairs]))
     records = []
     for problem, samples in zip(group, answers, strict=True):
         judged = [_sample(problem, sample, next(verdicts)) for sample in samples]

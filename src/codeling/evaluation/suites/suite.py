@@ -6,7 +6,7 @@ this folder has one; :mod:`codeling.evaluation.suites.registry` lists them.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -113,6 +113,16 @@ class ProgramRequirements:
     packages: tuple[str, ...] = ()
     """Imported beyond the standard library."""
     limits: Limits = field(default_factory=Limits)
+
+    def raised(self, factor: int) -> "ProgramRequirements":
+        """The same packages with ``factor`` times the time and memory."""
+        limits = replace(
+            self.limits,
+            cpu_seconds=factor * self.limits.cpu_seconds,
+            wall_seconds=factor * self.limits.wall_seconds,
+            memory_bytes=factor * self.limits.memory_bytes,
+        )
+        return replace(self, limits=limits)
 
 
 class Judge(Protocol):
