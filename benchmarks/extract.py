@@ -29,12 +29,12 @@ from tree_sitter import Node, Parser
 from codeling import source_text
 from codeling.cores import usable_cores
 from codeling.corpus.build.executor import Executor
-from codeling.corpus.build.tasks import CHOSEN_SCHEMA, work_file
+from codeling.corpus.build.work_folder import CHOSEN_SCHEMA, work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.extract import LANGUAGE, tokenize_docstring
 from codeling.corpus.filters.opt_out import OptOut
 from codeling.corpus.sources.files import SourceFile, list_files
-from codeling.corpus.sources.partitions import Partition, partitions
+from codeling.corpus.sources.partitions import Partition, make_partitions
 from codeling.recipe import CorpusRecipe
 from codeling.recipe.cleaning import Redaction
 
@@ -122,7 +122,7 @@ class Ours:
 
     def __init__(self, files: list[SourceFile], folder: Path, executor: Executor) -> None:
         self._folder, self._executor = folder, executor
-        self._partitions = partitions(files, [])
+        self._partitions = make_partitions(files, [])
         self._num_bytes = sum(file.num_bytes for file in files)
         OptOut.read(None).save(folder / "opt-out.json")
         problem_sets.save([], folder / "problems.json")

@@ -5,10 +5,9 @@ one of the words pandas, sklearn, matplotlib, seaborn. Theirs is the Hugging Fac
 (chapter 7.6): `datasets` streaming, `any(word in content)`. Ours is how `codeling corpus` reads
 such files where the recipe has keywords, in as many processes as there are cores. They alternate
 in one run, and have to pick the same rows. Beside them stand pyarrow's decompression of the
-column alone with as many threads (ours reads by daft, which can take less); the whole first pass
-of `codeling corpus` over the same files, which also filters, labels and hashes what was picked; and
-the rate that the course shows, 610 files/s (gzipped JSON from the network, on another machine: of
-interest, no comparison).
+column alone with as many threads; the whole first pass of `codeling corpus` over the same files,
+which also filters, labels and hashes what was picked; and the rate that the course shows, 610
+files/s (gzipped JSON from the network, on another machine: of interest, no comparison).
 
 The files are made once, in the folder given by --data: the installed Python over and over, each
 time with other names, until there is a gigabyte of text. Of the files with one of the words so
@@ -42,9 +41,10 @@ from codeling.cores import usable_cores
 from codeling.corpus.build.executor import ENVIRONMENT, Executor
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters.opt_out import OptOut
-from codeling.corpus.readers.items import RawDocument, items
-from codeling.corpus.sources.partitions import Partition, partitions
-from codeling.corpus.sources.shards import local_shards, pieces
+from codeling.corpus.readers.partition import read_partition
+from codeling.corpus.sources.partitions import Partition, make_partitions
+from codeling.corpus.sources.pieces import split_shard
+from codeling.corpus.sources.shards import list_local_shards
 from codeling.recipe import CodeParrot, CorpusRecipe
 
 KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
@@ -140,9 +140,15 @@ class Ours:
     def __init__(self, paths: Sequence[Path], workers: int) -> None:
         source = CodeParrot(kind="codeparrot", paths=tuple(map(str, paths)))
         self.recipe = CorpusRecipe(sources=(source,), keywords=KEYWORDS)
-        shards = local_shards(0, source.paths)
-        self.partitions = partitions([], [(shard, pieces(shard)) for shard in shards])
+        shards = list_local_shards(0, source.paths)
+        self.partitions = make_partitions([], [(shard, split_shard(shard)) for shard in shards])
         self._pool = ProcessPoolExecutor(workers, get_context("spawn"))
+
+    def __enter__(self) -> "Ours":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown()
 
     def __call__(self) -> set[tuple[str, str]]:
         """(repository, path) of the rows that are of the slice, their texts made."""
@@ -154,10 +160,8 @@ class Ours:
 def picked(task: str, settings: str) -> list[tuple[str, str]]:
     """One partition's share of :class:`Ours`, in a worker."""
     recipe = CorpusRecipe.model_validate_json(settings)
-    found = (
-        item for item in items(Partition.from_json(task), recipe) if isinstance(item, RawDocument)
-    )
-    return [(item.repository, item.path) for item in found if item.reason is None]
+    documents = read_partition(Partition.from_json(task), recipe)
+    return [(each.repository, each.path) for each in documents if each.reason is None]
 
 
 def survey(ours: Ours, folder: Path, executor: Executor) -> None:
@@ -208,8 +212,11 @@ def main() -> None:
     paths = make(arguments.data.resolve(), num_bytes, arguments.compression)
     cores = usable_cores()
     number = decompress(paths, cores)
-    ours = Ours(paths, cores)
-    with tempfile.TemporaryDirectory() as folder, Executor() as executor:
+    with (
+        Ours(paths, cores) as ours,
+        tempfile.TemporaryDirectory() as folder,
+        Executor() as executor,
+    ):
         OptOut.read(None).save(Path(folder) / "opt-out.json")
         kept, theirs = ours(), published(paths)
         assert kept == theirs, "both ways keep the same rows"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zlib
 from pathlib import Path
 
@@ -49,3 +50,27 @@ def test_damaged_compressed_data_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises((EOFError, zlib.error)):
         list(jsonl.read_numbered(path))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"[1]", "a list where an object is expected"),
+        ("null", "null where an object is expected"),
+        (b"\xff", "not UTF-8"),
+        (b'{"a": ', "not JSON: Expecting value: line 1 column 7"),
+        (b"[" * 100_000, "not JSON: maximum recursion depth"),
+    ],
+)
+def test_a_bad_line_says_what_is_wrong(line: str | bytes, message: str) -> None:
+    with pytest.raises(jsonl.LineError, match=re.escape(message)):
+        jsonl.parse(line)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(True, "a boolean"), (1, "a number"), (0.5, "a number"), ("", "a string"), (None, "null"),
+     ([], "a list"), ({}, "an object"), (b"", "bytes")],
+)  # fmt: skip
+def test_types_have_their_names_in_json(value: object, name: str) -> None:
+    assert jsonl.type_name(value) == name

@@ -12,6 +12,19 @@ from typing import Any
 
 from codeling.errors import storage_errors
 
+_TYPE_NAMES = (
+    (bool, "a boolean"),
+    (int | float, "a number"),
+    (str, "a string"),
+    (list, "a list"),
+    (dict, "an object"),
+    (type(None), "null"),
+)
+
+
+class LineError(ValueError):
+    """A line is not a JSON object; the text says why, without the line's number."""
+
 
 def append(path: Path, values: Mapping[str, Any]) -> None:
     """Add one line to ``path``. :raises StorageError: it cannot be written."""
@@ -45,9 +58,30 @@ def read_numbered(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
                 yield number, _object(line)
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def parse(line: str | bytes) -> dict[str, Any]:
+    """Return the JSON object of one line (bytes are UTF-8).
+
+    :raises LineError: the line is not JSON, or another kind of value.
+    """
     try:
         values = json.loads(line)
-    except (ValueError, RecursionError):
+    except UnicodeDecodeError as error:
+        raise LineError("not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise LineError(f"not JSON: {str(error).partition(chr(10))[0][:200]}") from error
+    if not isinstance(values, dict):
+        raise LineError(f"{type_name(values)} where an object is expected")
+    return values
+
+
+def type_name(value: object) -> str:
+    """JSON's word for the type of ``value``, with its article; other types by their class name."""
+    names = (name for kind, name in _TYPE_NAMES if isinstance(value, kind))
+    return next(names, type(value).__name__)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        return parse(line)
+    except LineError:
         return None
-    return values if isinstance(values, dict) else None

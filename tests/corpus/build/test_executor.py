@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from codeling.corpus.build import executor
-from codeling.corpus.build.tasks import work_file
+from codeling.corpus.build.work_folder import work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters.opt_out import OptOut
 from codeling.corpus.sources.partitions import FileEntry, Partition

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeling.corpus import document
+from codeling.corpus.build import child
 from codeling.corpus.build.executor import Executor
 from codeling.corpus.build.pipeline import build
 from codeling.errors import CorpusError, UsageError
@@ -182,10 +183,10 @@ def test_split_is_by_repository(tmp_path: Path) -> None:
 
 def test_nothing_to_train_on_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
-    with pytest.raises(CorpusError, match=r"no Python in .*texts: not one \.py file found"):
+    with pytest.raises(CorpusError, match=r"no Python in .*texts: no \.py file found"):
         build(recipe(tmp_path / "texts"), tmp_path / "out", SILENT)
     (tmp_path / "texts" / "a.py").write_bytes(b"\0" * 100)
-    with pytest.raises(CorpusError, match=r"1 files dropped \(nul_bytes 1\)"):
+    with pytest.raises(CorpusError, match=r"1 file dropped \(nul_bytes 1\)"):
         build(recipe(tmp_path / "texts"), tmp_path / "out", SILENT)
     assert not (tmp_path / "out" / "report.json").exists()
     with pytest.raises(UsageError, match="no such folder"):
@@ -210,9 +211,15 @@ def test_progress_counts_every_file(hostile: Path, tmp_path: Path) -> None:
             yield advance
 
         def note(self, line: str) -> None:
-            raise AssertionError(line)
+            notes.append(line)
 
-    build(recipe(hostile), tmp_path, Recorder())
+    notes: list[str] = []
+    report = build(recipe(hostile), tmp_path, Recorder())
+    assert notes[0] == f"split by file: {report['split_rule']}"
+    assert notes[0].endswith("by file because one project cannot fill three splits")
+    assert [note.partition(" split has only ")[0] for note in notes[1:]] == [
+        "warning: the validation", "warning: the test"
+    ]  # fmt: skip
     assert len(seen) == 2
     assert all(total == done > 0 for total, done in seen.values())
 
@@ -255,13 +262,28 @@ def test_how_the_input_is_cut_changes_nothing(
     settings = mixed(tmp_path)
     report = build(settings, tmp_path / "out", SILENT)
     assert [problem["file"] for problem in report["problems"]] == ["a.json.gz"]
+
+    def map_here(
+        self: Executor,
+        name: str,
+        tasks: Sequence[str],
+        settings: str = "",
+        num_bytes: int = 0,
+        heartbeats: Path | None = None,
+    ) -> Iterator[str]:
+        num_tasks.append(len(tasks))
+        return (child.run_task(name, task, settings, str(tmp_path)) for task in tasks)
+
+    num_tasks: list[int] = []
+    monkeypatch.setattr(Executor, "map", map_here)  # in this process, so that the sizes apply
     for run_files, piece_bytes, batch_rows in ((1, 1, 1), (7, 3_000, 5), (1_000, 10**9, 10**9)):
         monkeypatch.setattr("codeling.corpus.sources.partitions.RUN_FILES", run_files)
-        monkeypatch.setattr("codeling.corpus.sources.shards.PIECE_BYTES", piece_bytes)
+        monkeypatch.setattr("codeling.corpus.sources.pieces.PIECE_BYTES", piece_bytes)
         monkeypatch.setattr("codeling.corpus.build.row_writer._BATCH_ROWS", batch_rows)
         again = tmp_path / f"out{run_files}"
         build(settings, again, SILENT)
         assert contents(again) == contents(tmp_path / "out")
+    assert num_tasks[1] > num_tasks[4] > num_tasks[7]
 
 
 def test_a_build_goes_on_from_its_finished_partitions(

@@ -1,6 +1,49 @@
-from codeling.corpus.build.report import table
+from typing import Any
+
+from codeling.corpus.build.report import problem_lines, split_lines, table
+from codeling.recipe import CorpusRecipe
 
 COUNTS = {"files": 75, "bytes": 3_000_000, "functions": 0, "function_bytes": 0}
+
+
+def problem(file: str, row: int | None, reason: str, detail: str = "") -> dict[str, Any]:
+    return {"file": file, "row": row, "reason": reason, "detail": detail}
+
+
+def test_bad_input_is_described_by_file() -> None:
+    problems = [
+        problem("a.json.gz", 11, "truncated", "end-of-stream marker is missing"),
+        problem("b.parquet", None, "missing_column", "no column content"),
+        problem("c.jsonl", 2, "missing_column", "no column path"),
+        problem("d.jsonl", None, "empty_shard", "no rows"),
+    ]
+    assert problem_lines(problems) == [
+        "a.json.gz: truncated at row 11, the rest is lost (end-of-stream marker is missing)",
+        "b.parquet: no column content",
+        "c.jsonl: 1 bad row, listed in corpus/report.json (row 2: no column path)",
+        "d.jsonl: no rows",
+    ]
+
+
+def test_the_rule_of_the_split_is_shown_with_a_warning_for_small_splits() -> None:
+    report = {
+        "split_by": "file",
+        "split_rule": "files in order; by file because one project cannot fill three splits",
+        "splits": {
+            "validation": {"bytes": 100_000, "function_bytes": 5},
+            "test": {"bytes": 0, "function_bytes": 3_211},
+        },
+    }
+    rule, warning = split_lines(report, CorpusRecipe())
+    assert rule == f"split by file: {report['split_rule']}"
+    assert warning == (
+        "warning: the test split has only 3,211 bytes, so its scores depend on a few files; add "
+        "sources or raise corpus.test_share"
+    )
+    assert split_lines(report, CorpusRecipe(test_share=0.0)) == [rule]
+    assert split_lines({**report, "split_by": "published"}, CorpusRecipe(test_share=0.0)) == [
+        "split as published"
+    ]
 
 
 def test_the_table_says_kept_and_each_reason_largest_first() -> None:
@@ -11,13 +54,16 @@ def test_the_table_says_kept_and_each_reason_largest_first() -> None:
             "too_small": {"files": 20, "bytes": 100_000},
         },
         "functions_dropped": {},
-        "problems": [{"file": "a.jsonl", "row": 3}, {"file": "a.jsonl", "row": 4}],
+        "problems": [
+            problem("a.jsonl", 3, "bad_row", "not UTF-8"),
+            problem("a.jsonl", 4, "bad_row"),
+        ],
     }
     assert table(report) == [
         "  kept                75 files      75.0%    3.0 MB",
         "  too_small           20 files      20.0%    0.1 MB",
         "  duplicate            5 files       5.0%    2.0 GB",
-        "  a.jsonl: 2 bad rows, listed in corpus/report.json",
+        "  a.jsonl: 2 bad rows, listed in corpus/report.json (row 3: not UTF-8)",
     ]
 
 

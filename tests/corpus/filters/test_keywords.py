@@ -79,7 +79,7 @@ def test_an_import_is_always_a_mention_too(pieces: list[str]) -> None:
 TEXTS = st.lists(st.none() | st.text(st.sampled_from("panda sé\n\x00"), max_size=12), max_size=8)
 
 
-@settings(deadline=None)  # the first call loads daft
+@settings(deadline=None)  # the first call loads stringzilla
 @given(TEXTS, st.lists(st.sampled_from(["a", "pan", "é", "s\n", "panda"]), max_size=3))
 def test_a_column_is_asked_as_each_text_is(texts: list[str | None], words: list[str]) -> None:
     expected = [text is None or not words or keywords.mentions(text, words) for text in texts]

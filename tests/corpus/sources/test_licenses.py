@@ -1,36 +1,87 @@
-from email.message import Message
-from importlib.metadata import PackageMetadata
+from importlib.metadata import PathDistribution
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from codeling.corpus.sources.licenses import (
     PERMISSIVE,
     allow_list,
+    distribution_license,
+    folder_license,
     is_allowed,
-    license_of_folder,
-    license_of_metadata,
-    license_of_text,
+    text_license,
 )
+
+APACHE = "Apache License\nVersion 2.0, January 2004\n"
+MIT = "Permission is hereby granted, free of charge, to any person\n"
+
+
+def distribution(
+    folder: Path, fields: list[tuple[str, str]], files: dict[str, str] | None = None
+) -> PathDistribution:
+    info = folder / "a-1.0.dist-info"
+    for name, text in (files or {}).items():
+        path = info / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    info.mkdir(exist_ok=True)
+    lines = [f"{key}: {value}" for key, value in [("Name", "a"), ("Version", "1.0"), *fields]]
+    (info / "METADATA").write_text("\n".join(lines) + "\n\n")
+    record = ["a/__init__.py,,", *(f"a-1.0.dist-info/{name},," for name in files or {})]
+    (info / "RECORD").write_text("\n".join(record) + "\n")
+    return PathDistribution(info)
+
+
+CLASSIFIER = "License :: OSI Approved :: "
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"),
+    ("fields", "files", "expected"),
     [
-        ({"License-Expression": "MIT OR Apache-2.0", "License": "x"}, "MIT OR Apache-2.0"),
-        ({"Classifier": "License :: OSI Approved :: MIT License", "License": "x"}, "MIT"),
-        ({"License": "Apache 2.0 License"}, "Apache 2.0 License"),
-        ({"License": "Copyright\nAll of it"}, "unknown"),
-        ({"License": "long " * 40}, "unknown"),
-        ({}, "unknown"),
+        ([("License-Expression", "MIT OR Apache-2.0"), ("License", "x")], {}, "MIT OR Apache-2.0"),
+        ([("Classifier", CLASSIFIER + "MIT License"), ("License", "x")], {}, "MIT"),
+        (
+            [
+                ("Classifier", CLASSIFIER + "MIT License"),
+                ("Classifier", CLASSIFIER + "BSD License"),
+            ],
+            {},
+            "BSD AND MIT",
+        ),
+        (
+            [
+                ("Classifier", "License :: OSI Approved"),
+                ("Classifier", CLASSIFIER + "MIT License"),
+                ("Classifier", "License :: Other/Proprietary License"),
+            ],
+            {},
+            "MIT AND Other/Proprietary License",
+        ),
+        ([("License", "Apache 2.0 License")], {}, "Apache 2.0 License"),
+        ([("License", "Copyright\n  All of it")], {}, "unknown"),
+        ([("License", "long " * 40)], {}, "unknown"),
+        ([], {}, "unknown"),
+        ([], {"licenses/LICENSE": APACHE}, "Apache-2.0"),
+        ([], {"LICENSE.txt": APACHE}, "Apache-2.0"),
+        ([], {"licenses/LICENSE.APACHE": APACHE, "LICENSE.MIT": MIT}, "Apache-2.0 AND MIT"),
+        ([("License", "see the file")], {"licenses/LICENSE": MIT, "AUTHORS": APACHE}, "MIT"),
+        ([("License", "BSD-3-Clause")], {"licenses/LICENSE": MIT}, "BSD-3-Clause"),
+        ([("Classifier", CLASSIFIER + "MIT License")], {"licenses/LICENSE": APACHE}, "MIT"),
+        ([("License", "mine")], {"licenses/LICENSE": "all mine"}, "mine"),
     ],
 )
-def test_metadata(fields: dict[str, str], expected: str) -> None:
-    message = Message()
-    for key, value in fields.items():
-        message[key] = value.replace("\n", "\n  ")
-    assert license_of_metadata(cast("PackageMetadata", message)) == expected
+def test_a_distribution_has_the_licence_it_declares(
+    fields: list[tuple[str, str]], files: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    assert distribution_license(distribution(tmp_path, fields, files)) == expected
+
+
+def test_several_classifiers_allow_only_what_all_of_them_allow(tmp_path: Path) -> None:
+    names = ("MIT License", "GNU General Public License v3 (GPLv3)")
+    fields = [("Classifier", CLASSIFIER + name) for name in names]
+    found = distribution_license(distribution(tmp_path, fields))
+    assert not is_allowed(found, allow_list(["permissive"]))
+    assert is_allowed(found, allow_list(["permissive", "GPL-3.0"]))
 
 
 @pytest.mark.parametrize(
@@ -46,13 +97,13 @@ def test_metadata(fields: dict[str, str], expected: str) -> None:
     ],
 )
 def test_wording(text: str, expected: str) -> None:
-    assert license_of_text(text) == expected
+    assert text_license(text) == expected
 
 
 def test_folder(tmp_path: Path) -> None:
-    assert license_of_folder(tmp_path) == "unknown"
+    assert folder_license(tmp_path) == "unknown"
     (tmp_path / "LICENSE.txt").write_bytes(b"\xff\xfe SPDX-License-Identifier: ISC\n")
-    assert license_of_folder(tmp_path) == "ISC"
+    assert folder_license(tmp_path) == "ISC"
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
-"""The corpus from its sources to its folder: the order of the steps, and going on after a kill.
+"""Builds the corpus from its sources into its folder, and continues after a kill.
 
-List, cut into partitions, survey every partition (decode, filter, label), decide with all
-records known (copies, split), extract from the chosen documents, put the tables together. What
-is done with one partition is in :mod:`codeling.corpus.build.tasks` and runs in the executor's
-processes;
-what needs all of them is in :mod:`codeling.corpus.build.selection`. Same input, same bytes,
-however it is cut and wherever it runs.
+Steps: list the input, cut it into partitions, survey each partition (decode, filter, label),
+choose with all documents known (copies, split), extract from the chosen documents, write the
+tables. :mod:`codeling.corpus.build.survey` and :mod:`codeling.corpus.build.extraction` work on one
+partition in worker processes; :mod:`codeling.corpus.build.selection` works on all. Same input, same
+bytes, however it is cut and wherever it runs.
 
-While it is at work the corpus folder has a folder ``unfinished``, with every partition's result
-once that is whole, and ``key.json``, which says of what input and recipe. A build that finds it,
-with the same key, goes on from there; it goes when the corpus is whole.
+During a build the corpus folder has a folder ``unfinished`` with the complete results of each
+partition, and ``key.json``, a hash of input and recipe. A build that finds it with the same key
+continues from it; it is removed when the corpus is complete.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ from codeling.corpus import document
 from codeling.corpus.build import report, selection
 from codeling.corpus.build.assembly import Assembly, Counts
 from codeling.corpus.build.executor import Executor
-from codeling.corpus.build.tasks import work_file
+from codeling.corpus.build.work_folder import work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters import rules
 from codeling.corpus.filters.opt_out import OptOut
@@ -37,10 +36,10 @@ from codeling.progress import Progress
 from codeling.recipe import CorpusRecipe, Folder, Installed
 
 WORK_FOLDER = "unfinished"
-_FORMAT = 2
-"""Of the files in the work folder: older ones are not gone on from."""
-_ATTEMPTS = 3
-"""So often a cluster is asked for the same parts."""
+_FORMAT = 3
+"""Format of the work folder; a build does not continue from another one."""
+_MAX_ATTEMPTS = 3
+"""Number of times that a cluster is given the same parts."""
 
 
 def build(
@@ -48,19 +47,19 @@ def build(
 ) -> dict[str, Any]:
     """Build the corpus of ``recipe`` in ``folder`` and return its report.
 
-    Writes ``{train,validation,test}/{files,functions}-NNNNN.parquet`` and, last of all,
-    ``report.json``; whatever an earlier attempt left of these is removed first. ``ray`` is the
-    address of a Ray cluster to run on, whose machines all see ``folder``.
+    Writes ``{train,validation,test}/{files,functions}-NNNNN.parquet``, then ``report.json``;
+    those of an earlier build are removed first. ``ray`` is the address of a Ray cluster to run on,
+    whose machines all see ``folder``.
 
     :raises UsageError: a path of the recipe does not exist, or Ray is not installed.
-    :raises CorpusError: nothing of the sources is left to train on.
+    :raises CorpusError: no document is kept, or the workers stopped.
     :raises StorageError: ``folder`` cannot be written.
     """
     rules.check(recipe)
     with storage_errors(folder), Executor(ray) as executor:
         listing = list_input(recipe, executor)
         if not listing.partitions:
-            raise CorpusError(f"no Python in {_names(recipe)}: not one .py file found")
+            raise CorpusError(f"no Python in {_names(recipe)}: no .py file found")
         document.clear(folder)
         work = _prepare(recipe, listing, folder)
         result = _build(recipe, listing, folder, work, executor, progress)
@@ -70,7 +69,7 @@ def build(
 
 
 def _prepare(recipe: CorpusRecipe, listing: Listing, folder: Path) -> Path:
-    """The work folder, with what can be gone on from; its absolute path."""
+    """Prepare the work folder, keep the results of the same build; return its absolute path."""
     work = (folder / WORK_FOLDER).absolute()
     opt_out = OptOut.read(recipe.opt_out)
     digest = hashlib.sha256(recipe.model_dump_json(exclude={"train_on"}).encode())
@@ -112,9 +111,10 @@ def _build(
     projects = {name: r.project for name, r in listing.repositories.items() if r.project != name}
     decided = selection.decide(records, recipe, projects, work)
     if not records.kept.any():
+        number = len(records.kept)
         raise CorpusError(
-            f"no Python in {_names(recipe)} is kept: {len(records.kept)} files dropped "
-            f"({report.dropped_line(records)})"
+            f"no Python in {_names(recipe)} is kept: {number} {'file' if number == 1 else 'files'} "
+            f"dropped ({report.dropped_line(records)})"
         )
     chosen = selection.save(records, decided, work)
     counts = Counts()
@@ -124,30 +124,32 @@ def _build(
             assembly.add(partition, json.loads(summary))
     result = report.report(records, decided, recipe, listing.repositories, counts)
     write_json(folder / "report.json", result)
+    for line in report.split_lines(result, recipe):
+        progress.note(line)
     return result
 
 
 class _Stage:
-    """Runs one kind of task over partitions, those that are not done, and shows how far it is."""
+    """Runs one task over the partitions that have no result yet, with a progress bar."""
 
     def __init__(self, executor: Executor, settings: str, work: Path, progress: Progress) -> None:
         self._executor, self._settings, self._work = executor, settings, work
         self._progress = progress
 
     def run(self, name: str, label: str, partitions: Sequence[Partition]) -> Iterator[Partition]:
-        """The partitions in order, each once its result is in the work folder."""
+        """Yield the partitions in order, each once its result is in the work folder."""
         done = {p.number for p in partitions if self._file(name, p).exists()}
         to_do = [partition for partition in partitions if partition.number not in done]
         num_bytes = sum(partition.num_bytes for partition in to_do)
         if done:
-            self._progress.note(f"{label}: {len(done)} of {len(partitions)} parts are done already")
+            self._progress.note(f"{label}: {len(done)} of {len(partitions)} parts are already done")
         answers = self._answers(name, to_do, num_bytes)
         with self._progress.task(label, num_bytes, "bytes") as advance:
-            documents, began = 0, time.monotonic()
+            num_documents, start = 0, time.monotonic()
             for partition in partitions:
                 if partition.number not in done:
-                    documents += self._next(name, partition, answers)["documents"]
-                    rate = documents / max(1e-3, time.monotonic() - began)
+                    num_documents += self._next(name, partition, answers)["documents"]
+                    rate = num_documents / max(1e-3, time.monotonic() - start)
                     advance(partition.num_bytes, f"{rate:,.0f} files/s")
                 yield partition
         assert next(answers, None) is None, "the executor answers every task once"
@@ -155,18 +157,20 @@ class _Stage:
     def _answers(
         self, name: str, to_do: Sequence[Partition], num_bytes: int
     ) -> Iterator[Mapping[str, Any]]:
-        """One for each partition in order; what a cluster lost with a machine is asked again."""
+        """Yield the answer for each partition; give a cluster again what a lost machine had."""
         tasks = deque(partition.to_json() for partition in to_do)
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
-                for answer in self._executor.map(name, list(tasks), self._settings, num_bytes):
+                for answer in self._executor.map(
+                    name, list(tasks), self._settings, num_bytes, self._work / "heartbeats"
+                ):
                     tasks.popleft()
                     yield json.loads(answer)
                 return
             except CorpusError as error:  # noqa: PERF203
-                if self._executor.ray is None or attempt == _ATTEMPTS:
+                if self._executor.ray is None or attempt == _MAX_ATTEMPTS:
                     raise
-                self._progress.note(f"asking the cluster again for {len(tasks)} parts: {error}")
+                self._progress.note(f"giving the cluster {len(tasks)} parts again: {error}")
                 self._executor.restart()
 
     def _next(
@@ -176,7 +180,7 @@ class _Stage:
         assert answer["number"] == partition.number, "the executor answers in order"
         if not self._file(name, partition).exists():
             raise CorpusError(
-                f"{self._work}: a worker's result is not there; a run folder has to be on storage "
+                f"{self._work}: the result of a worker is missing; put the run folder on storage "
                 "that every machine of the cluster sees"
             )
         return answer
@@ -189,7 +193,7 @@ def _names(recipe: CorpusRecipe) -> str:
     names = []
     for source in recipe.sources:
         if isinstance(source, Installed):
-            names.append("what is installed")
+            names.append("the installed packages")
         else:
             names += [str(source.path)] if isinstance(source, Folder) else source.paths
     return ", ".join(names) or "an empty list of sources"

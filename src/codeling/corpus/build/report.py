@@ -1,7 +1,7 @@
-"""What ``corpus/report.json`` says: counts by split, by source and by drop reason.
+"""Makes ``corpus/report.json``: counts by split, by source and by drop reason.
 
-Every document found is kept or counted under one reason. Nothing in here knows the time, this
-machine or a folder of it. This module must not read or decide anything.
+Every document found is kept or counted under one reason. The report holds no time, and no path of
+this machine. This module must not read documents or decide about them.
 """
 
 from collections import Counter
@@ -11,18 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from codeling.corpus.build import split
-from codeling.corpus.build.assembly import Counts, Entry
+from codeling.corpus.build.assembly import Counts, SourceKey
 from codeling.corpus.build.selection import Decisions, Records
-from codeling.corpus.build.tasks import count
+from codeling.corpus.build.work_folder import count
 from codeling.corpus.document import SPLITS
 from codeling.corpus.sources.files import Repository
 from codeling.recipe import CorpusRecipe, RowSource
 
+USEFUL_BYTES = 100_000
+"""A smaller validation or test split is reported: bits per byte on it depends on a few files."""
+_WHOLE_SHARD_REASONS = {"truncated", "unreadable", "empty_shard"}
+_MAX_FILES_SHOWN = 5
+
 
 @dataclass
 class _Found:
-    """Of one entry of ``sources``."""
+    """What was found in one source."""
 
     files: int = 0
     num_bytes: int = 0
@@ -36,10 +40,10 @@ def report(
     repositories: Mapping[str, Repository],
     counts: Counts,
 ) -> dict[str, Any]:
-    """The whole report. ``repositories`` are the listed ones, in the corpus's order."""
+    """Return the report. ``repositories`` are the listed ones, in the corpus's order."""
     _count_dropped(records, counts)
     found = _found(records)
-    entries: dict[Entry, dict[str, Any]] = {
+    entries: dict[SourceKey, dict[str, Any]] = {
         **{name: _listed(name, repository) for name, repository in repositories.items()},
         **{key: _rows(key, recipe, counts) for key in found if isinstance(key, int)},
     }
@@ -67,7 +71,7 @@ def report(
     return {
         "format": 1,
         "split_by": decisions.split_by,
-        "split_rule": split.RULE,
+        "split_rule": decisions.split_rule,
         "split_seed": recipe.seed,
         "totals": {
             "repositories": in_splits["all"],
@@ -91,7 +95,7 @@ def report(
 
 
 def table(report: Mapping[str, Any]) -> list[str]:
-    """What was kept and what was dropped for which reason, for a terminal."""
+    """Lines for a terminal: what was kept, what was dropped by reason, and bad input by file."""
     lines = []
     totals = report["totals"]
     for what, num_bytes in (("files", "bytes"), ("functions", "function_bytes")):
@@ -106,8 +110,39 @@ def table(report: Mapping[str, Any]) -> list[str]:
         for name, number, size in rows:
             share = f"{number / found:6.1%}"
             lines.append(f"  {name:<{width}}  {number:>11,} {what:<9} {share} {_size(size):>9}")
-    for name, number in Counter(problem["file"] for problem in report["problems"]).most_common(5):
-        lines.append(f"  {name}: {number} bad rows, listed in corpus/report.json")
+    return lines + [f"  {line}" for line in problem_lines(report["problems"])]
+
+
+def problem_lines(problems: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line per file with bad input, those with the most first: what is wrong with it."""
+    numbers = Counter(problem["file"] for problem in problems)
+    lines = []
+    for file, number in numbers.most_common(_MAX_FILES_SHOWN):
+        first = next(problem for problem in problems if problem["file"] == file)
+        row, detail = first["row"], first["detail"]
+        if row is None:
+            lines.append(f"{file}: {detail}")
+        elif number == 1 and first["reason"] in _WHOLE_SHARD_REASONS:
+            lines.append(f"{file}: {first['reason']} at row {row}, the rest is lost ({detail})")
+        else:
+            rows = "1 bad row" if number == 1 else f"{number} bad rows"
+            lines.append(f"{file}: {rows}, listed in corpus/report.json (row {row}: {detail})")
+    return lines
+
+
+def split_lines(report: Mapping[str, Any], recipe: CorpusRecipe) -> list[str]:
+    """Lines for a terminal: the rule of the split, and a warning for each split too small."""
+    lines = [f"split by {report['split_by']}: {report['split_rule']}"]
+    if report["split_by"] == "published":
+        lines = ["split as published"]
+    for name, share in (("validation", recipe.validation_share), ("test", recipe.test_share)):
+        values = report["splits"][name]
+        num_bytes = values["bytes"] or values["function_bytes"]
+        if share > 0 and num_bytes < USEFUL_BYTES:
+            lines.append(
+                f"warning: the {name} split has only {num_bytes:,} bytes, so its scores depend on "
+                f"a few files; add sources or raise corpus.{name}_share"
+            )
     return lines
 
 
@@ -116,13 +151,14 @@ def _size(num_bytes: int) -> str:
 
 
 def dropped_line(records: Records) -> str:
-    """The drop reasons so far on one line, for an error."""
+    """One line for an error: the drop reasons with their numbers, and the first bad input."""
     counts = Counts()
     _count_dropped(records, counts)
     both = {**counts.files_dropped}
     for reason, (number, num_bytes) in counts.functions_dropped.items():
         count(both, reason, num_bytes, number)
-    return ", ".join(f"{reason} {number}" for reason, (number, _) in sorted(both.items()))
+    reasons = ", ".join(f"{reason} {number}" for reason, (number, _) in sorted(both.items()))
+    return "; ".join([reasons, *problem_lines(records.problems)[:1]])
 
 
 def _count_dropped(records: Records, counts: Counts) -> None:
@@ -139,9 +175,9 @@ def _count_dropped(records: Records, counts: Counts) -> None:
                 count(into, reason, int(of_each[i]), int(numbers[i]))
 
 
-def _found(records: Records) -> dict[Entry, _Found]:
-    """What was found, by listed repository and by source of rows."""
-    found: dict[Entry, _Found] = {}
+def _found(records: Records) -> dict[SourceKey, _Found]:
+    """What was found in each listed repository and table source."""
+    found: dict[SourceKey, _Found] = {}
     for partition in records.partitions:
         run = slice(records.offsets[partition.number], records.offsets[partition.number + 1])
         sizes = records.found_bytes[run]
@@ -163,7 +199,7 @@ def _found(records: Records) -> dict[Entry, _Found]:
 
 
 def _repositories(records: Records, decisions: Decisions) -> dict[str, int]:
-    """How many repositories have something kept: in each split, and ``all``."""
+    """Number of repositories with a kept document: per split, and ``all``."""
     kept = records.kept
     numbers = {
         name: len(np.unique(records.repositories[kept & (decisions.splits == i)]))
@@ -182,16 +218,16 @@ def _listed(name: str, repository: Repository) -> dict[str, Any]:
 
 
 def _rows(number: int, recipe: CorpusRecipe, counts: Counts) -> dict[str, Any]:
-    """A source of rows is one entry: it may hold repositories by the hundred thousand."""
+    """One entry for a table source, which may hold 100,000s of repositories."""
     source = recipe.sources[number]
-    assert isinstance(source, RowSource), "only sources of rows are counted by number"
+    assert isinstance(source, RowSource), "only table sources are counted by index"
     name = source.name or source.kind
     licenses = counts.licenses.get(number, set())
     license_ = next(iter(licenses)) if len(licenses) == 1 else "various" if licenses else "unknown"
     return {"repository": name, "project": name, "version": "", "license": license_}
 
 
-def _has(counts: Counts, key: Entry, split_name: str) -> bool:
+def _has(counts: Counts, key: SourceKey, split_name: str) -> bool:
     return (key, split_name) in counts.files or (key, split_name) in counts.functions
 
 

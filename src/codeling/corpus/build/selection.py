@@ -1,12 +1,10 @@
-"""What can only be decided with all documents known: which are kept, and in which split.
+"""Decides with all documents known: which are kept, and in which split.
 
-Works on the survey's compact records, columns of numbers and 16-byte digests, never on texts:
-some 60 bytes a document and the names of the repositories. The steps in their order: exact
-copies (the first in the corpus's order is kept), near-copies, the split by repository. A step that
-drops documents is a function of :class:`Records` that calls :meth:`Records.drop`; one that finds
-repositories which belong together gives pairs of projects to
-:func:`codeling.corpus.build.split.assign`.
-This module must not read documents.
+Works on the survey's compact rows, columns of numbers and 16-byte digests, never on texts: about
+60 bytes per document, and the names of the repositories. Steps in order: exact copies (the first in
+the corpus's order is kept), near-copies, split. A step that drops documents is a function of
+:class:`Records` that calls :meth:`Records.drop`; one that links repositories returns pairs of
+projects for :func:`codeling.corpus.build.split.assign`. This module must not read documents.
 """
 
 import json
@@ -21,14 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codeling.corpus.build import split
-from codeling.corpus.build.tasks import CHOSEN_SCHEMA, work_file
+from codeling.corpus.build.work_folder import CHOSEN_SCHEMA, work_file
 from codeling.corpus.dedup import exact, minhash, near_duplicates
 from codeling.corpus.document import SPLITS
 from codeling.corpus.sources.partitions import Partition
 from codeling.recipe import CodeSearchNet, CorpusRecipe
 
 PROBLEMS_PER_REASON = 1_000
-"""The report names so many rows for each reason; the counts are of all."""
+"""Maximum number of rows per reason that the report lists; its counts cover all."""
 _NUMBERS = ("reason", "found_bytes", "num_bytes", "digest", "python3", "copies", "split")
 
 Integers = npt.NDArray[np.int64]
@@ -37,13 +35,13 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass
 class Records:
-    """The survey of every document, in the corpus's order, as columns of length N."""
+    """The survey of all N documents in the corpus's order, as columns (N,)."""
 
     partitions: Sequence[Partition]
     offsets: Integers
-    """(P + 1,): the first document of every partition, and N."""
+    """(P + 1,): first document of each of P partitions, then N."""
     is_function: Flags
-    """The document is a row of functions; files and functions are compared among themselves."""
+    """The document is a function; copies are found among files and among functions."""
     repositories: Integers
     """Index into ``repository_names``."""
     repository_names: Sequence[str]
@@ -53,24 +51,24 @@ class Records:
     digests: exact.Digests
     python3: Flags
     copies: Integers
-    """How many documents each one stands for, as published."""
+    """Number of documents that each one stands for, as published."""
     published: npt.NDArray[np.int8]
     """Index into ``SPLITS``, or -1."""
     reasons: npt.NDArray[np.int16]
-    """Index into ``reason_names``, or -1 where it is kept so far."""
+    """Index into ``reason_names``, or -1 while it is kept."""
     reason_names: list[str]
     problems: list[dict[str, Any]] = field(default_factory=list)
-    """Rows at fault: ``file``, ``row`` (null for all of a shard), ``reason``, ``detail``."""
+    """Bad input: ``file``, ``row`` (None for a whole shard), ``reason``, ``detail``."""
     contamination: list[dict[str, Any]] = field(default_factory=list)
-    """Problems found in documents."""
+    """Benchmark problems found in documents."""
 
     @property
     def kept(self) -> Flags:
-        """The documents that nothing has dropped."""
+        """(N,): not dropped so far."""
         return self.reasons < 0
 
     def drop(self, which: Flags, reason: str) -> None:
-        """Drop the documents of a mask (N,); those that are out already keep their reason."""
+        """Drop the documents of a mask (N,); those dropped before keep their first reason."""
         if reason not in self.reason_names:
             self.reason_names.append(reason)
         self.reasons[which & self.kept] = self.reason_names.index(reason)
@@ -78,17 +76,19 @@ class Records:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What the extraction is told, and what the report says of the split."""
+    """The chosen documents and their splits."""
 
     splits: npt.NDArray[np.int8]
     """(N,): index into ``SPLITS``, or -1."""
     copies: Integers
-    """(N,): how many documents have the content of a kept one."""
+    """(N,): number of documents with the content of a kept one."""
     split_by: str
+    """``repository``, ``file`` or ``published``."""
+    split_rule: str
 
 
 def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) -> Records:
-    """The records that the survey left in the work folder."""
+    """Load the rows that the survey left in the work folder."""
     reasons, repositories = _Names(), _Names()
     columns: dict[str, list[Any]] = {name: [] for name in ("reasons", "repositories", *_NUMBERS)}
     offsets, is_function, problems = [0], [], _Problems()
@@ -136,15 +136,15 @@ def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) ->
 def decide(
     records: Records, recipe: CorpusRecipe, projects: Mapping[str, str], folder: Path
 ) -> Decisions:
-    """Take the steps. ``projects``: repository → project, where it is not the same."""
+    """Run the steps. ``projects`` maps a repository to its project where the names differ."""
     copies, origins = _drop_copies(records)
-    together = []
+    linked = []
     if recipe.near_duplicates.enabled:
         _drop_near_copies(records, origins, recipe.near_duplicates.threshold, folder)
-        together = _forks(records, origins, projects)
+        linked = _forks(records, origins, projects)
     splits = np.where(records.kept, _published(records, recipe), np.int8(-1)).astype(np.int8)
     rest = np.flatnonzero(records.kept & (splits < 0))
-    split_by = "published"
+    split_by, rule = "published", split.PUBLISHED_RULE
     if len(rest) or not records.kept.any():
         assigned = split.assign(
             [_project(records, projects, i) for i in rest.tolist()],
@@ -153,16 +153,18 @@ def decide(
             recipe.validation_share,
             recipe.test_share,
             recipe.seed,
-            together,
+            linked,
         )
         splits[rest] = np.array([SPLITS.index(name) for name in assigned.splits], np.int8)
-        split_by = assigned.by
-    return Decisions(splits, copies, split_by)
+        split_by, rule = assigned.by, assigned.rule
+        if (splits[records.kept] >= 0).sum() > len(rest):
+            rule = f"rows with a published split {split.PUBLISHED_RULE}; other documents: {rule}"
+    return Decisions(splits, copies, split_by, rule)
 
 
 def save(records: Records, decisions: Decisions, folder: Path) -> list[Partition]:
-    """Tell the extraction what is chosen; the partitions that have any of it."""
-    with_any = []
+    """Write the choices for the extraction; return the partitions with a chosen document."""
+    with_choices = []
     for partition in records.partitions:
         run = slice(records.offsets[partition.number], records.offsets[partition.number + 1])
         if not records.kept[run].any():
@@ -171,14 +173,15 @@ def save(records: Records, decisions: Decisions, folder: Path) -> list[Partition
         path = work_file(folder, "chosen", partition.number)
         with pa.ipc.new_file(str(path), CHOSEN_SCHEMA) as writer:
             writer.write_batch(pa.record_batch(list(map(pa.array, values)), schema=CHOSEN_SCHEMA))
-        with_any.append(partition)
-    return with_any
+        with_choices.append(partition)
+    return with_choices
 
 
 def _drop_copies(records: Records) -> tuple[Integers, Integers]:
-    """Of equal documents the first is kept (``duplicate``).
+    """Drop all but the first of equal documents (``duplicate``).
 
-    Gives how many each kept one stands for, and for each document the first that it equals.
+    Returns (N,) the number of copies of each kept document, and (N,) the index of the first equal
+    document.
     """
     total = np.zeros(len(records.kept), np.int64)
     origins = np.arange(len(records.kept))
@@ -194,7 +197,7 @@ def _drop_copies(records: Records) -> tuple[Integers, Integers]:
 
 
 def _drop_near_copies(records: Records, origins: Integers, threshold: float, folder: Path) -> None:
-    """Of near-copies the first is kept (``near_duplicate``); ``origins`` are led on to it."""
+    """Drop all but the first of near-copies (``near_duplicate``); ``origins`` then name it."""
     for kind in (records.is_function, ~records.is_function):
         chosen = np.flatnonzero(records.kept & kind)
         sketches = _sketches(records, chosen, folder)
@@ -207,7 +210,7 @@ def _drop_near_copies(records: Records, origins: Integers, threshold: float, fol
 
 
 def _sketches(records: Records, wanted: Integers, folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    """The sketches of the documents at ``wanted``, a partition at a time."""
+    """Yield the sketches of the documents at ``wanted``, one partition at a time."""
     for partition, rows in _partitions_of(records, wanted):
         with pa.memory_map(str(work_file(folder, "survey", partition.number))) as file:
             column = pa.ipc.open_file(file).read_all().column("sketch")
@@ -218,7 +221,7 @@ def _sketches(records: Records, wanted: Integers, folder: Path) -> Iterator[npt.
 def _forks(
     records: Records, origins: Integers, projects: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Pairs of projects, of which one is a fork; asked of what is kept and of its copies."""
+    """Pairs of a project and its fork, from the kept documents and their copies."""
     names = [projects.get(name, name) for name in records.repository_names]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     whole = records.kept | (origins != np.arange(len(origins)))
@@ -230,7 +233,7 @@ def _forks(
 
 
 def _hits(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """The problems that the survey of a partition found."""
+    """Benchmark problems that the survey of a partition found."""
     for row in table.filter(pc.is_valid(table.column("hits"))).to_pylist():
         for task_id, found_by, start, end in json.loads(row["hits"]):
             yield {
@@ -244,7 +247,7 @@ def _hits(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _published(records: Records, recipe: CorpusRecipe) -> npt.NDArray[np.int8]:
-    """The published split of the documents whose source keeps it, else -1."""
+    """(N,): published split where the source keeps it, else -1."""
     splits = np.full(len(records.kept), -1, np.int8)
     for partition in records.partitions:
         source = recipe.sources[partition.shard.source] if partition.shard else None
@@ -260,7 +263,7 @@ def _project(records: Records, projects: Mapping[str, str], position: int) -> st
 
 
 def _paths(records: Records, wanted: Integers, folder: Path) -> Callable[[], Sequence[str]]:
-    """The paths of the documents at ``wanted``, read when they are asked for."""
+    """Return a function that reads the paths of the documents at ``wanted``."""
 
     def read() -> Sequence[str]:
         found: list[str] = []
@@ -274,7 +277,7 @@ def _paths(records: Records, wanted: Integers, folder: Path) -> Callable[[], Seq
 
 
 def _partitions_of(records: Records, wanted: Integers) -> Iterator[tuple[Partition, Integers]]:
-    """The partitions that the ascending ``wanted`` stand in, and their rows there."""
+    """Yield the partitions of the ascending indices ``wanted``, with the rows in each."""
     for partition in records.partitions:
         first, last = records.offsets[partition.number : partition.number + 2]
         begin, end = np.searchsorted(wanted, [first, last])
@@ -283,14 +286,14 @@ def _partitions_of(records: Records, wanted: Integers) -> Iterator[tuple[Partiti
 
 
 class _Names:
-    """Numbers for names, in the order in which they are met."""
+    """Numbers names in the order in which they are first seen."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self._numbers: dict[str, int] = {}
 
     def numbers(self, column: pa.ChunkedArray) -> Integers:
-        """The number of every value; -1 for null."""
+        """Return the number of each value; -1 for null."""
         encoded = column.combine_chunks().dictionary_encode()
         table = []
         for name in encoded.dictionary.to_pylist():
@@ -304,14 +307,14 @@ class _Names:
 
 
 class _Problems:
-    """The rows that the input is at fault for, so many of each reason."""
+    """Collects bad input, up to a number of rows per reason."""
 
     def __init__(self) -> None:
         self.found: list[dict[str, Any]] = []
         self._number: dict[str, int] = {}
 
     def add(self, partition: Partition, table: pa.Table) -> None:
-        """Those among the survey of a partition."""
+        """Add the bad rows of a partition's survey."""
         names = ["row", "path", "reason", "detail"]
         for row in table.filter(pc.is_valid(table.column("detail"))).select(names).to_pylist():
             reason = row["reason"]

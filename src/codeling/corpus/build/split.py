@@ -1,14 +1,13 @@
-"""Which documents train, which validate, which test: whole repositories, never parts of one.
+"""Assigns documents to train, validation and test: whole repositories where that is possible.
 
-The order of the repositories is drawn from the seed and their project names alone (no
-version, so upgrading a package does not move it). In that order each goes to the test split
-where it still fits into its share of the bytes, else to validation where it fits there, else
-to train; one larger than a share therefore always trains. Where that leaves a wanted split
-empty (too few or too large repositories) the same rule is applied to single files, and a
-split that is still empty is given one. Pure functions, nothing read.
+Repositories are ordered by a hash of the seed and their project names (without the version, so an
+upgraded package stays where it is). In this order each goes to test if it fits into the rest of
+that share of the bytes, else to validation if it fits there, else to train; so a repository larger
+than a share always trains. Where this leaves a split empty, single files are split instead: the
+first by number in the order of their hashes, independently of their sizes. Pure functions.
 
-CodeSearchNet's description promises a split by repository and its files are split by file;
-this one keeps the promise.
+CodeSearchNet's description promises a split by repository, but its files are split by file; this
+split keeps the promise.
 """
 
 import hashlib
@@ -16,19 +15,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-RULE = (
-    "projects in the order of SHA-256(seed, name); each to test, then validation, while it "
-    "fits into the share of the bytes kept, else to train"
+REPOSITORY_RULE = (
+    "projects in the order of SHA-256(seed:project): each to test, then validation, if it fits "
+    "into the rest of that share of the bytes, else to train"
 )
+FILE_RULE = (
+    "files in the order of SHA-256(seed:project/path): the first, a share of their number, to "
+    "test, the next to validation, the rest to train"
+)
+PUBLISHED_RULE = "as published"
+_MIN_PROJECTS = 3
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """The split of every file, and what was held together."""
+    """The split of every document, and how it was found."""
 
     by: Literal["repository", "file"]
+    rule: str
+    """The rule that was used; for files also why."""
     splits: tuple[str, ...]
-    """``train``, ``validation`` or ``test``, one a file."""
+    """(N,): ``train``, ``validation`` or ``test``."""
 
 
 def assign(
@@ -38,35 +45,38 @@ def assign(
     validation_share: float,
     test_share: float,
     seed: int,
-    together: Iterable[tuple[str, str]] = (),
+    linked: Iterable[tuple[str, str]] = (),
 ) -> Assignment:
-    """Split N files given by project and bytes (> 0); the shares sum to less than 1.
+    """Split N documents, given by project and bytes (> 0); the shares sum to less than 1.
 
-    ``paths`` gives their paths, and is called where single files are split alone. Projects that
-    stand in one pair of ``together`` (a fork and what it came from) go to one side.
+    ``paths`` returns the N paths; it is called only for a split by file. Projects in one pair of
+    ``linked`` (a fork and its origin) go to the same split.
     """
     shares = {"test": test_share, "validation": validation_share}
-    group_of = _groups(set(projects), together)
-    of_group: dict[str, int] = {}
+    group_of = _groups(set(projects), linked)
+    group_sizes: dict[str, int] = {}
     for project, num_bytes in zip(projects, sizes, strict=True):
         group = group_of[project]
-        of_group[group] = of_group.get(group, 0) + num_bytes
-    if len(of_group) >= 3:
-        by_group = _fill(of_group, shares, seed)
-        wanted = {"train", *(name for name, share in shares.items() if share > 0)}
-        if wanted <= set(by_group.values()):
-            return Assignment("repository", tuple(by_group[group_of[p]] for p in projects))
+        group_sizes[group] = group_sizes.get(group, 0) + num_bytes
+    if len(group_sizes) < _MIN_PROJECTS:
+        number = "one project" if len(group_sizes) == 1 else f"{len(group_sizes)} projects"
+        reason = f"{number} cannot fill three splits"
+    else:
+        by_group = _fill_shares(group_sizes, shares, seed)
+        wanted = [name for name, share in shares.items() if share > 0] + ["train"]
+        empty = [name for name in wanted if name not in by_group.values()]
+        if not empty:
+            splits = tuple(by_group[group_of[project]] for project in projects)
+            return Assignment("repository", REPOSITORY_RULE, splits)
+        reason = f"no project of {len(group_sizes)} fits into {' or '.join(empty)}"
     names = [f"{project}/{path}" for project, path in zip(projects, paths(), strict=True)]
-    of_file = dict.fromkeys(names, 0)
-    for name, num_bytes in zip(names, sizes, strict=True):
-        of_file[name] += num_bytes
-    by_file = _fill(of_file, shares, seed)
-    _give_each_one(by_file, shares, seed)
-    return Assignment("file", tuple(by_file[name] for name in names))
+    by_file = _split_by_number(set(names), shares, seed)
+    rule = f"{FILE_RULE}; by file because {reason}"
+    return Assignment("file", rule, tuple(by_file[name] for name in names))
 
 
-def _groups(projects: set[str], together: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Every project → the first name of all that are held together with it."""
+def _groups(projects: set[str], linked: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Map each project to the first name among all projects linked with it."""
     leader = {project: project for project in projects}
 
     def find(project: str) -> str:
@@ -75,37 +85,41 @@ def _groups(projects: set[str], together: Iterable[tuple[str, str]]) -> dict[str
             project = leader[project]
         return project
 
-    for one, other in together:
+    for one, other in linked:
         if one in leader and other in leader:
             first, second = sorted((find(one), find(other)))
             leader[second] = first
     return {project: find(project) for project in projects}
 
 
-def _fill(sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def _fill_shares(
+    sizes: Mapping[str, int], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
     total = sum(sizes.values())
-    room = {name: share * total for name, share in shares.items()}
+    left = {name: share * total for name, share in shares.items()}
     chosen = {}
-    for name in sorted(sizes, key=lambda name: _draw(seed, name)):
-        split = next((s for s, left in room.items() if sizes[name] <= left), "train")
+    for name in sorted(sizes, key=lambda name: _hash(seed, name)):
+        split = next((s for s, num_bytes in left.items() if sizes[name] <= num_bytes), "train")
         if split != "train":
-            room[split] -= sizes[name]
+            left[split] -= sizes[name]
         chosen[name] = split
     return chosen
 
 
-def _give_each_one(chosen: dict[str, str], shares: Mapping[str, float], seed: int) -> None:
-    """Move one file to every wanted split that is empty, from a split that has more than one."""
-    order = sorted(chosen, key=lambda name: _draw(seed, name))
-    for split, share in shares.items():
-        if share == 0 or split in chosen.values():
-            continue
-        for donor in ("train", *shares):
-            names = [name for name in order if chosen[name] == donor]
-            if len(names) > 1:
-                chosen[names[0]] = split
-                break
+def _split_by_number(names: set[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Give each wanted split its share of the number of files, at least one; train keeps one."""
+    order = sorted(names, key=lambda name: _hash(seed, name))
+    wanted = [split for split, share in shares.items() if share > 0]
+    chosen = dict.fromkeys(order, "train")
+    start = 0
+    for i, split in enumerate(wanted):
+        available = len(order) - start - 1
+        reserved = min(len(wanted) - i - 1, max(0, available - 1))
+        number = min(max(1, round(shares[split] * len(order))), available - reserved)
+        chosen.update(dict.fromkeys(order[start : start + number], split))
+        start += number
+    return chosen
 
 
-def _draw(seed: int, name: str) -> bytes:
+def _hash(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}:{name}".encode()).digest()

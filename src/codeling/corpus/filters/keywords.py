@@ -12,6 +12,7 @@ This module must not read files and knows no other rule.
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 from tree_sitter import Node, Parser, Query, QueryCursor
 
@@ -39,28 +40,39 @@ def mentions(text: str, keywords: Sequence[str]) -> bool:
 
 
 def mask(texts: pa.Array, keywords: Sequence[str]) -> pa.BooleanArray | None:
-    """:func:`mentions` of every text of a column at once; a null is true, for others to judge.
+    """Return :func:`mentions` of each text of a column; True for null, which others must judge.
 
-    daft searches the column's bytes as they are, some 20 times as fast as making a ``str`` of each
-    and asking it. None where the texts have to be looked at one by one: no column of text, or not
-    UTF-8 after all.
+    StringZilla searches the column's bytes at once, more than ten times as fast as making a
+    ``str`` of each text. None where the texts have to be judged one by one: the column is not
+    text, or not UTF-8.
     """
-    if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
+    is_large = pa.types.is_large_string(texts.type)
+    if not (is_large or pa.types.is_string(texts.type)):
         return None
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
         return None
-    import daft
-
-    column = daft.Series.from_arrow(texts.cast(pa.large_string()))
-    found = None
-    for word in keywords:
-        hits = column.str.contains(daft.Series.from_pylist([word]))
-        found = hits if found is None else found | hits
-    if found is None:
+    if not keywords or not len(texts):
         return pa.array([True] * len(texts), pa.bool_())
-    return found.to_arrow().fill_null(True)
+    from stringzilla import Str
+
+    found = texts.is_null().to_numpy(zero_copy_only=False).copy()
+    _, offset_bytes, data = texts.buffers()
+    offsets = np.frombuffer(offset_bytes, np.int64 if is_large else np.int32)
+    offsets = offsets[texts.offset : texts.offset + len(texts) + 1]
+    haystack = Str(memoryview(data or b""))
+    for word in keywords:
+        size = len(word.encode())
+        start = haystack.find(word, int(offsets[0]))
+        while 0 <= start <= offsets[-1] - size:
+            row = int(np.searchsorted(offsets, start, "right")) - 1
+            if start + size <= offsets[row + 1]:
+                found[row] = True
+                start = haystack.find(word, int(offsets[row + 1]))
+            else:  # across two texts
+                start = haystack.find(word, start + 1)
+    return pa.array(found)
 
 
 def imports(text: str, keywords: Sequence[str]) -> bool:

@@ -1,11 +1,11 @@
-"""Where the Python comes from: a listing of files with their repository, licence and links.
+"""Lists the Python files of the machine, with their repositories, licences and links.
 
-Two sources: what is installed beside the running interpreter (its standard library and every
-distribution), and folders with the git checkouts below them. Only names, sizes and metadata
-are read here; the files themselves are read elsewhere. No daft and no Parquet in here.
+Two sources: what is installed with the running interpreter (standard library and distributions),
+and folders with the git checkouts below them. Reads names, sizes and metadata, never the files.
+This module must not know daft or Parquet.
 
-Formats: the installed project's ``RECORD`` and metadata (PyPA core metadata 2.4), package
-URLs (purl specification), git's ``config``, ``HEAD`` and ``packed-refs``.
+Formats: the installed project's ``RECORD`` and metadata (PyPA core metadata 2.4), package URLs
+(purl specification), git's ``config``, ``HEAD`` and ``packed-refs``.
 """
 
 import csv
@@ -24,58 +24,62 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
 
 from codeling.corpus.filters.subsample import is_sampled
-from codeling.corpus.sources.licenses import license_of_folder, license_of_metadata, metadata_field
+from codeling.corpus.sources.licenses import (
+    distribution_license,
+    folder_license,
+    metadata_field,
+)
+from codeling.corpus.sources.storage import printable
 from codeling.errors import UsageError
 from codeling.recipe import CorpusRecipe, Folder, Installed
 
-_NOT_OF_STDLIB = {"site-packages", "dist-packages", "__pycache__"}
-_NOT_OF_FOLDER = {".git", "__pycache__", "site-packages", "node_modules"}
+_EXCLUDED_FROM_STDLIB = {"site-packages", "dist-packages", "__pycache__"}
+_EXCLUDED_FROM_FOLDER = {".git", "__pycache__", "site-packages", "node_modules"}
 
 
 @dataclass(frozen=True)
 class Repository:
-    """One project at one version: what a split keeps together and a licence covers."""
+    """One project at one version."""
 
     name: str
-    """As the tables show it: ``torch==2.13.0``, ``cpython==3.11.7``, ``owner/name``."""
+    """``torch==2.13.0``, ``cpython==3.11.7`` or ``owner/name``."""
     project: str
-    """Without the version."""
+    """Name without the version; a split keeps a project together."""
     version: str
     """Version, or git commit, or empty."""
     license: str
-    """An SPDX expression where one is known, else the project's own short words, or
-    ``unknown``."""
+    """SPDX expression where one is known, else the project's own short words, or ``unknown``."""
     link: str
-    """What a path is appended to for a public link, or empty."""
+    """Prefix of a public link to a file, or empty."""
     rank: int = 1
-    """Of equal files the lowest rank is kept: 0 for the standard library."""
+    """The lowest rank of equal files is kept; 0 for the standard library."""
 
     def url(self, path: str) -> str:
-        """A link to a file of this repository; ``#L1-L9`` may follow unless it has a ``#``."""
+        """Return the link to a file, or empty; ``#L1-L9`` may follow unless it has a ``#``."""
         return self.link + quote(path) if self.link else ""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file that may be read."""
+    """One listed file."""
 
     repository: Repository
     path: str
-    """POSIX, relative to the repository's root; bytes that are not UTF-8 as ``\\xff``."""
+    """POSIX, relative to the repository's root, as :func:`printable` returns it."""
     location: str
-    """Where it lies on this machine."""
+    """Path on this machine."""
     num_bytes: int
     mtime_ns: int
     drop_reason: str | None = None
-    """Set where the listing alone decides: ``excluded``, ``too_large``, ``unreadable``,
+    """Set where it is dropped unread: ``excluded``, ``too_large``, ``unreadable``,
     ``symlinked_folder``, ``not_drawn``."""
 
 
 def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
-    """Every Python file of the recipe's sources, best rank first, then by repository and path.
+    """List every Python file of the recipe's sources by rank, repository and path.
 
-    A folder met twice counts once; two folders whose repositories have the same name are told
-    apart by ``~2`` after the second one's, and stay one project for the split.
+    A folder that is listed twice counts once. The second of two folders with the same repository
+    name gets ``~2`` after its name; both stay one project for the split.
 
     :raises UsageError: a folder of the recipe does not exist.
     """
@@ -87,7 +91,7 @@ def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
             continue
         trees = _folder(source) if isinstance(source, Folder) else _installed()
         for repository, root, paths in trees:
-            named = _distinct(repository, os.path.realpath(root), roots)
+            named = _with_unique_name(repository, os.path.realpath(root), roots)
             for path in paths:
                 key = (named.rank, named.name, path)
                 if key not in found:
@@ -99,7 +103,7 @@ def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
-    """SHA-256 over a listing: names, links, sizes, times of change."""
+    """Return SHA-256 over a listing: names, links, sizes, modification times."""
     digest = hashlib.sha256()
     for file in files:
         repository = file.repository
@@ -110,10 +114,10 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
 
 
 _Tree = tuple[Repository, str, Sequence[str]]
-"""A repository, its root on this machine, the paths of its Python files below that."""
+"""A repository, its root on this machine, the paths of its Python files below the root."""
 
 
-def _distinct(repository: Repository, root: str, roots: dict[str, str]) -> Repository:
+def _with_unique_name(repository: Repository, root: str, roots: dict[str, str]) -> Repository:
     name, number = repository.name, 1
     while roots.setdefault(name, root) != root:
         number += 1
@@ -144,27 +148,25 @@ def _stat(
             reason = "too_large"
     if any(pattern.fullmatch(path) for pattern in excluded):
         reason = "excluded"
-    return SourceFile(repository, _shown(path), location, num_bytes, mtime_ns, reason)
-
-
-def _shown(name: str) -> str:
-    r"""A file name as text; bytes of it that are not UTF-8 appear as ``\xff``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return SourceFile(repository, printable(path), location, num_bytes, mtime_ns, reason)
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
-    """``**/`` any folders or none, ``**`` anything, ``*`` and ``?`` within a name."""
+    """Compile: ``**/`` is any folders or none, ``**`` anything, ``*`` and ``?`` within a name."""
     translated = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
     return re.compile("".join(translated.get(piece, re.escape(piece)) for piece in pieces))
 
 
 def _installed() -> Iterator[_Tree]:
-    """The standard library, then every distribution of the environment, each once."""
+    """The standard library, then each distribution of the environment once."""
     yield _standard_library()
     seen = set()
     for distribution in metadata.distributions(path=_site_folders()):
-        name = metadata_field(distribution.metadata, "Name")
+        try:
+            name = metadata_field(distribution.metadata, "Name")
+        except UnicodeDecodeError:  # broken metadata, which pip cannot read either
+            continue
         normalised = re.sub(r"[-_.]+", "-", name).lower()
         if not normalised or normalised in seen:
             continue
@@ -176,7 +178,7 @@ def _installed() -> Iterator[_Tree]:
                 name=f"{normalised}=={version}",
                 project=normalised,
                 version=version,
-                license=license_of_metadata(distribution.metadata),
+                license=distribution_license(distribution),
                 link=f"pkg:pypi/{normalised}@{quote(version, safe='')}#",
             )
             yield repository, str(distribution.locate_file("")), paths
@@ -188,7 +190,7 @@ def _standard_library() -> _Tree:
     link = f"https://github.com/python/cpython/blob/v{version}/Lib/" if name == "cpython" else ""
     paths: list[str] = []
     for folder, folders, files in os.walk(root):
-        folders[:] = [f for f in folders if f not in _NOT_OF_STDLIB]
+        folders[:] = [f for f in folders if f not in _EXCLUDED_FROM_STDLIB]
         inner = "" if folder == root else os.path.relpath(folder, root) + "/"
         # _sysconfigdata_*: written by the build of this interpreter, about this machine.
         paths += [
@@ -200,7 +202,7 @@ def _standard_library() -> _Tree:
 
 
 def _site_folders() -> list[str]:
-    """The environment's site directories, in the order in which imports look there."""
+    """The environment's site directories, in the order of import."""
     known = [*site.getsitepackages(), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     if site.ENABLE_USER_SITE:
         known.append(site.getusersitepackages())
@@ -210,7 +212,7 @@ def _site_folders() -> list[str]:
 
 
 def _recorded_python(distribution: metadata.Distribution) -> list[str]:
-    """The ``.py`` files a distribution says it brought, within its site directory."""
+    """The ``.py`` files that a distribution recorded within its site directory."""
     record = distribution.read_text("RECORD")
     if record is not None:
         names = [row[0] for row in csv.reader(record.splitlines()) if row]
@@ -221,7 +223,7 @@ def _recorded_python(distribution: metadata.Distribution) -> list[str]:
 
 
 def _folder(source: Folder) -> Iterator[_Tree]:
-    """A folder's own files as one repository, and every git checkout below it as another."""
+    """A folder as one repository, and every git checkout below it as another."""
     if not source.path.is_dir():
         raise UsageError(f"corpus source {source.path}: no such folder")
     top = source.path.resolve()
@@ -233,7 +235,7 @@ def _folder(source: Folder) -> Iterator[_Tree]:
         root = folder if is_root else root_of[str(here.parent)]
         root_of[folder] = root
         links = [f for f in folders if (here / f).is_symlink()]
-        folders[:] = sorted(f for f in folders if f not in links and _belongs(here / f))
+        folders[:] = sorted(f for f in folders if f not in links and _is_own_code(here / f))
         inner = "" if is_root else here.relative_to(root).as_posix() + "/"
         python = [f for f in files if f.endswith(".py")]
         paths.setdefault(root, []).extend(inner + name for name in [*python, *links])
@@ -242,34 +244,36 @@ def _folder(source: Folder) -> Iterator[_Tree]:
             yield _repository_of(Path(root)), root, names
 
 
-def _belongs(folder: Path) -> bool:
-    """Whether a folder holds a project's own code; an environment inside of it does not."""
-    return folder.name not in _NOT_OF_FOLDER and not (folder / "pyvenv.cfg").exists()
+def _is_own_code(folder: Path) -> bool:
+    """Whether a folder holds a project's own code rather than an environment or git's data."""
+    return folder.name not in _EXCLUDED_FROM_FOLDER and not (folder / "pyvenv.cfg").exists()
 
 
 def _repository_of(root: Path) -> Repository:
     remote, commit = _git_origin(root)
     parts = urlsplit(remote)
-    name = parts.path.strip("/") or _shown(root.name)
+    name = parts.path.strip("/") or printable(root.name)
     link = ""
     if parts.hostname and commit:
         middle = "-/blob" if "gitlab" in parts.hostname else "blob"
         link = f"https://{parts.hostname}{parts.path}/{middle}/{commit}/"
-    return Repository(name or "folder", name, commit, license_of_folder(root), link)
+    return Repository(name or "folder", name, commit, folder_license(root), link)
 
 
 def _git_origin(root: Path) -> tuple[str, str]:
     """The checkout's remote as ``https://host/owner/name`` and its commit; empty if unknown.
 
-    User names and passwords in a remote are left out.
+    User names and passwords are left out.
     """
     git = root / ".git"
     if git.is_file():
-        pointer = _text(git).removeprefix("gitdir:").strip()
+        pointer = _read_start(git).removeprefix("gitdir:").strip()
         git = root / pointer
-    common = git / _text(git / "commondir").strip() if (git / "commondir").is_file() else git
+    common = git / _read_start(git / "commondir").strip() if (git / "commondir").is_file() else git
     match = re.search(
-        r'^\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)', _text(common / "config"), re.MULTILINE
+        r'^\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)',
+        _read_start(common / "config"),
+        re.MULTILINE,
     )
     address = match[1] if match else ""
     scp = re.fullmatch(r"(?:[^@/]+@)?([\w.-]+):(?!//)(.+)", address)
@@ -280,17 +284,19 @@ def _git_origin(root: Path) -> tuple[str, str]:
 
 
 def _git_commit(git: Path, common: Path) -> str:
-    head = _text(git / "HEAD").strip()
+    head = _read_start(git / "HEAD").strip()
     if head.startswith("ref:"):
         name = head.removeprefix("ref:").strip()
         packed = re.search(
-            rf"^([0-9a-f]{{40,64}}) {re.escape(name)}$", _text(common / "packed-refs"), re.MULTILINE
+            rf"^([0-9a-f]{{40,64}}) {re.escape(name)}$",
+            _read_start(common / "packed-refs"),
+            re.MULTILINE,
         )
-        head = _text(common / name).strip() or (packed[1] if packed else "")
+        head = _read_start(common / name).strip() or (packed[1] if packed else "")
     return head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
 
 
-def _text(path: Path) -> str:
+def _read_start(path: Path) -> str:
     """The start of a small file, empty where it cannot be read."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:

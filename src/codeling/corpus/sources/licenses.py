@@ -1,16 +1,16 @@
-"""Which licence covers a repository: from a distribution's metadata or from a licence file.
+"""Finds the licence of a repository: from a distribution's metadata or from licence files.
 
-Answers with an SPDX identifier or expression where the words are plain, else with the
-project's own short words, else ``unknown``. A help for sorting, not legal advice. Knows no
-sources and no tables.
+Returns an SPDX identifier or expression where the words are clear, else the project's own short
+words, else ``unknown``. A help for sorting, not legal advice. This module must not know sources or
+tables.
 
-Formats: PyPA core metadata 2.4 (``License-Expression``, classifiers, ``License``); the SPDX
-licence list.
+Formats: PyPA core metadata 2.4 (``License-Expression``, ``License-File``, classifiers, ``License``)
+and the SPDX licence list.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageMetadata
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import Distribution, PackageMetadata
 from pathlib import Path
 
 UNKNOWN = "unknown"
@@ -24,10 +24,10 @@ PERMISSIVE = frozenset(
     Zlib
     """.lower().split()
 )
-"""What ``permissive`` stands for. The Stack's rule (Kocetkov et al. 2022, from its version 1.1 on,
-and Lozhkov et al. 2024): a licence that asks for little more than to be named, by the Blue Oak
-Council's list; of that list the identifiers that are met with Python. ``BSD`` is what a classifier
-of a distribution says without a number."""
+"""What ``permissive`` stands for: the rule of The Stack (Kocetkov et al. 2022, from version 1.1 on,
+and Lozhkov et al. 2024). A permissive licence asks for little more than attribution, by the Blue
+Oak Council's list; these are the identifiers of that list that occur with Python. ``BSD`` is what a
+classifier says without a number."""
 _EXPRESSION = re.compile(r"[()]|[^\s()]+")
 _CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
@@ -43,6 +43,7 @@ _CLASSIFIERS = {
     "The Unlicense (Unlicense)": "Unlicense",
 }
 _FILE_NAMES = re.compile(r"(?:un)?licen[cs]e|copying", re.IGNORECASE)
+_READ_CHARACTERS = 8_000
 _WORDINGS = (
     ("AGPL-3.0", r"gnu affero general public license version 3"),
     ("LGPL-3.0", r"gnu lesser general public license version 3"),
@@ -60,48 +61,71 @@ _WORDINGS = (
 )
 
 
-def license_of_metadata(fields: PackageMetadata | None) -> str:
-    """From a distribution's metadata: the expression, else classifiers, else a short field."""
-    if fields is None:
-        return UNKNOWN
+def distribution_license(distribution: Distribution) -> str:
+    """Return the licence of an installed distribution.
+
+    The first of: the licence expression, the classifiers (several are joined by AND, because they
+    do not say that one may choose), the ``License`` field if it is an SPDX identifier, the licence
+    files (several are joined by AND), the ``License`` field.
+    """
+    fields = distribution.metadata
     expression = metadata_field(fields, "License-Expression").strip()
     if expression:
         return expression
-    named = [
-        classifier.rpartition(" :: ")[2]
-        for classifier in fields.get_all("Classifier") or []
-        if classifier.startswith("License :: OSI Approved :: ")
-    ]
-    if named:
-        return " OR ".join(sorted({_CLASSIFIERS.get(name, name) for name in named}))
-    short = metadata_field(fields, "License").strip()
-    return short if 0 < len(short) <= 64 and "\n" not in short else UNKNOWN
+    classifiers = (
+        classifier.removeprefix("License :: ").removeprefix("OSI Approved").removeprefix(" :: ")
+        for classifier in (fields.get_all("Classifier") or [] if fields is not None else [])
+        if classifier.startswith("License :: ")
+    )
+    if named := _all_of(_CLASSIFIERS.get(name, name) for name in classifiers if name):
+        return named
+    words = metadata_field(fields, "License").strip()
+    if words.lower() in PERMISSIVE or words in _CLASSIFIERS.values():
+        return words
+    if found := _all_of(map(text_license, _license_texts(distribution))):
+        return found
+    return words if 0 < len(words) <= 64 and "\n" not in words else UNKNOWN
 
 
 def metadata_field(fields: PackageMetadata | None, key: str) -> str:
-    """One field of a distribution's metadata, empty where it is missing."""
+    """Return one field of a distribution's metadata, empty where it is missing."""
     return str(fields[key] or "") if fields is not None and key in fields else ""
 
 
-def license_of_folder(root: Path) -> str:
-    """From the licence file at the top of a folder, by its SPDX tag or its well-known words."""
+def _all_of(names: Iterable[str]) -> str:
+    """Join the known licences by AND; empty if there is none."""
+    return " AND ".join(sorted({name for name in names if name != UNKNOWN}))
+
+
+def _license_texts(distribution: Distribution) -> Iterator[str]:
+    """Texts of the licence files in a distribution's ``dist-info`` or ``egg-info`` folder."""
+    for file in distribution.files or []:
+        is_metadata = file.parts[0].endswith((".dist-info", ".egg-info"))
+        if is_metadata and _FILE_NAMES.match(file.name):
+            yield _read_start(Path(str(distribution.locate_file(file))))
+
+
+def folder_license(root: Path) -> str:
+    """Return the licence of a folder from its licence file, by SPDX tag or well-known words."""
     try:
-        names = sorted(p for p in root.iterdir() if _FILE_NAMES.match(p.name) and p.is_file())
+        paths = sorted(p for p in root.iterdir() if _FILE_NAMES.match(p.name) and p.is_file())
     except OSError:
         return UNKNOWN
-    for path in names:
-        try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                found = license_of_text(file.read(8_000))
-        except OSError:
-            continue
-        if found != UNKNOWN:
-            return found
-    return UNKNOWN
+    found = (text_license(_read_start(path)) for path in paths)
+    return next((name for name in found if name != UNKNOWN), UNKNOWN)
 
 
-def license_of_text(text: str) -> str:
-    """The SPDX identifier of a licence's text, or ``unknown``."""
+def _read_start(path: Path) -> str:
+    """The first characters of a file, empty where it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_READ_CHARACTERS)
+    except OSError:
+        return ""
+
+
+def text_license(text: str) -> str:
+    """Return the SPDX identifier of a licence's text, or ``unknown``."""
     tag = re.search(r"SPDX-License-Identifier:\s*([\w.+-]+)", text)
     if tag:
         return tag[1]
@@ -113,48 +137,48 @@ def license_of_text(text: str) -> str:
 
 
 def is_allowed(expression: str, allowed: frozenset[str]) -> bool:
-    """Whether a licence may be used under ``allowed``, identifiers in lower case.
+    """Whether a licence may be used under ``allowed`` (identifiers in lower case).
 
-    An expression of SPDX is answered as it is meant: of ``A OR B`` one is enough, of ``A AND B``
-    both are needed, and an exception (``WITH``) only allows more. ``A+`` is ``A``; so are
-    ``A-only`` and ``A-or-later``. Words that are no expression are taken whole.
+    ``A OR B`` needs one of both, ``A AND B`` both. An exception (``WITH``) only adds permissions
+    and is ignored. ``A+``, ``A-only`` and ``A-or-later`` count as ``A``. Text that is not an SPDX
+    expression is compared as a whole.
     """
     whole = expression.strip().lower()
     if whole in allowed:
         return True
     pieces = _EXPRESSION.findall(whole)
     try:
-        answer, end = _either(pieces, 0, allowed)
+        answer, end = _parse_or(pieces, 0, allowed)
     except IndexError:
         return False
     return answer and end == len(pieces)
 
 
 def allow_list(names: Iterable[str]) -> frozenset[str]:
-    """The identifiers that ``names`` stand for, in lower case; ``permissive`` is many."""
+    """Return the identifiers of ``names`` in lower case, with ``permissive`` expanded."""
     lowered = {name.strip().lower() for name in names}
     return frozenset(lowered | PERMISSIVE if "permissive" in lowered else lowered)
 
 
-def _either(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
-    answer, end = _both(pieces, start, allowed)
+def _parse_or(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
+    answer, end = _parse_and(pieces, start, allowed)
     while end < len(pieces) and pieces[end] == "or":
-        other, end = _both(pieces, end + 1, allowed)
+        other, end = _parse_and(pieces, end + 1, allowed)
         answer = answer or other
     return answer, end
 
 
-def _both(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
-    answer, end = _one(pieces, start, allowed)
+def _parse_and(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
+    answer, end = _parse_operand(pieces, start, allowed)
     while end < len(pieces) and pieces[end] == "and":
-        other, end = _one(pieces, end + 1, allowed)
+        other, end = _parse_operand(pieces, end + 1, allowed)
         answer = answer and other
     return answer, end
 
 
-def _one(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
+def _parse_operand(pieces: Sequence[str], start: int, allowed: frozenset[str]) -> tuple[bool, int]:
     if pieces[start] == "(":
-        answer, end = _either(pieces, start + 1, allowed)
+        answer, end = _parse_or(pieces, start + 1, allowed)
         return answer and pieces[end] == ")", end + 1
     name = pieces[start].removesuffix("+").removesuffix("-only").removesuffix("-or-later")
     answer, end = pieces[start] in allowed or name in allowed, start + 1

@@ -1,7 +1,7 @@
-"""What there is to read: the files of all sources and the shards of rows, cut into partitions.
+"""Lists the whole input: the files and shards of all sources, cut into partitions.
 
-Nothing is opened but the footers of Parquet files and the line ends of plain JSON, by the
-executor; what is behind a URL is listed by it too. This module must not know what a file says.
+Reads only the footers of Parquet files and the line ends of plain JSON, in the executor's child,
+which also lists URLs. This module must not know what a file says.
 """
 
 import hashlib
@@ -13,8 +13,10 @@ from pathlib import Path
 from codeling.corpus.build.executor import Executor
 from codeling.corpus.sources.files import Repository, list_files
 from codeling.corpus.sources.files import fingerprint as files_fingerprint
-from codeling.corpus.sources.partitions import Partition, partitions
-from codeling.corpus.sources.shards import Piece, Shard, is_remote, local_shards
+from codeling.corpus.sources.partitions import Partition, make_partitions
+from codeling.corpus.sources.pieces import Piece
+from codeling.corpus.sources.shards import Shard, list_local_shards
+from codeling.corpus.sources.storage import is_remote
 from codeling.errors import CorpusError, UsageError
 from codeling.recipe import CorpusRecipe, RowSource
 
@@ -25,56 +27,57 @@ class Listing:
 
     partitions: Sequence[Partition]
     repositories: Mapping[str, Repository]
-    """Name → listed repository, in order; rows of tables have none."""
+    """Name → listed repository, in order; the repositories of table rows are not listed."""
     fingerprint: str
+    """SHA-256 over the listed files."""
 
 
 def list_input(recipe: CorpusRecipe, executor: Executor) -> Listing:
-    """Everything that there is to read.
+    """List the input of ``recipe``.
 
     :raises UsageError: a path of the recipe does not exist.
-    :raises CorpusError: what is behind a URL cannot be listed.
+    :raises CorpusError: a URL cannot be listed.
     """
     files = list_files(recipe)
     shards = list_shards(recipe, executor)
-    answers = executor.map("look", [json.dumps(asdict(shard)) for shard in shards])
+    answers = executor.map("split", [json.dumps(asdict(shard)) for shard in shards])
     pieces = [[Piece(**values) for values in json.loads(answer)] for answer in answers]
     return Listing(
-        partitions(files, zip(shards, pieces, strict=True)),
+        make_partitions(files, zip(shards, pieces, strict=True)),
         {file.repository.name: file.repository for file in files},
         files_fingerprint(files),
     )
 
 
 def list_shards(recipe: CorpusRecipe, executor: Executor) -> list[Shard]:
-    """The shards of all sources of rows, in the recipe's order, then by name."""
+    """List the shards of all table sources, in the recipe's order, then by name."""
     found: list[Shard] = []
     for number, source in enumerate(recipe.sources):
         if isinstance(source, RowSource):
-            shards = local_shards(number, source.paths)
+            shards = list_local_shards(number, source.paths)
             if any(map(is_remote, source.paths)):
-                shards += _remote(number, source.paths, executor)
+                shards += _list_remote(number, source.paths, executor)
                 shards.sort(key=lambda shard: (shard.name, shard.location))
             found += shards
     return found
 
 
-def _remote(number: int, paths: Sequence[str], executor: Executor) -> list[Shard]:
+def _list_remote(number: int, paths: Sequence[str], executor: Executor) -> list[Shard]:
     (answer,) = executor.map("list", [json.dumps([number, paths])])
     values = json.loads(answer)
     names = ", ".join(filter(is_remote, paths))
     if "reason" in values:
         raise CorpusError(f"corpus source {names}: cannot be listed ({values['reason']})")
     if not values["shards"]:
-        raise UsageError(f"corpus source {names}: no .jsonl, .json, .parquet or .arrow file there")
+        raise UsageError(f"corpus source {names}: no .jsonl, .json, .parquet or .arrow file")
     return [Shard(**shard) for shard in values["shards"]]
 
 
 def fingerprint(recipe: CorpusRecipe) -> str:
-    """SHA-256 over what would be read: names, links, sizes, times of change.
+    """Return SHA-256 over names, links, sizes and modification times of the input.
 
-    Cheap, for nothing is opened; where it is unchanged the corpus would come out the same. What
-    is behind a URL has no time of change: its name and size stand for it.
+    An unchanged fingerprint means the same corpus. Nothing is opened but the other files that the
+    recipe names. URLs have no modification time: their names and sizes are used.
 
     :raises UsageError: a path of the recipe does not exist.
     """
@@ -84,12 +87,12 @@ def fingerprint(recipe: CorpusRecipe) -> str:
             digest.update(json.dumps(asdict(shard)).encode() + b"\n")
     for path in (recipe.opt_out, recipe.ratio_tokenizer, *recipe.decontamination.problems):
         if path is not None:
-            digest.update(_content(path))
+            digest.update(_hash(path))
     return digest.hexdigest()
 
 
-def _content(path: Path) -> bytes:
-    """Of a file that the recipe names, or of its tokenizer where it is a folder."""
+def _hash(path: Path) -> bytes:
+    """SHA-256 of a file, or of the tokenizer in a folder."""
     path = path / "tokenizer.json" if path.is_dir() else path
     try:
         return hashlib.sha256(path.read_bytes()).digest()

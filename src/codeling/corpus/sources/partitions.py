@@ -1,10 +1,9 @@
-"""The input in partitions: runs of files and pieces of shards, each done and put down by itself.
+"""Cuts the input into partitions: runs of files, and pieces of shards.
 
-A partition is what one task of the executor reads; its results are whole files in the work folder,
-so a build that was killed goes on from the finished ones. Partitions stand in the corpus's
-order: files of their own first (best rank, repository, path), then the rows of each source in
-the recipe's order (shard, row). How the input is cut changes nothing in the outcome. This module
-must not open what is listed.
+One task of the executor reads one partition and leaves its results as whole files in the work
+folder, so an interrupted build continues from the finished ones. Partitions are in the corpus's
+order: files first (rank, repository, path), then the rows of each source in the recipe's order
+(shard, row). The size of partitions does not change the corpus. This module must not open files.
 """
 
 import json
@@ -13,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codeling.corpus.sources.files import SourceFile
-from codeling.corpus.sources.shards import Piece, Shard
+from codeling.corpus.sources.pieces import Piece
+from codeling.corpus.sources.shards import Shard
 
 RUN_BYTES = 4_000_000
 RUN_FILES = 256
@@ -22,7 +22,7 @@ RUN_FILES = 256
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of a run: what a task has to know of it."""
+    """One file of a run, as a task needs it."""
 
     repository: str
     path: str
@@ -35,7 +35,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Partition:
-    """A run of files, or (where ``shard`` and ``piece`` are set) a piece of a shard."""
+    """A run of files, or a piece of a shard where ``shard`` and ``piece`` are set."""
 
     number: int
     num_bytes: int
@@ -43,13 +43,20 @@ class Partition:
     shard: Shard | None = None
     piece: Piece | None = None
 
+    @property
+    def name(self) -> str:
+        """Position of its first document, for messages."""
+        if self.shard is not None and self.piece is not None:
+            return f"{self.shard.name}#{self.piece.first_row}"
+        return self.files[0].path if self.files else ""
+
     def to_json(self) -> str:
-        """As the executor hands it to a task; names that are not UTF-8 survive."""
+        """Serialize for a task; file names that are not UTF-8 survive."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Partition":
-        """What :meth:`to_json` wrote."""
+        """Deserialize the result of :meth:`to_json`."""
         values: dict[str, Any] = json.loads(text)
         values["files"] = tuple(FileEntry(**entry) for entry in values["files"])
         values["shard"] = values["shard"] and Shard(**values["shard"])
@@ -57,18 +64,18 @@ class Partition:
         return cls(**values)
 
 
-def partitions(
+def make_partitions(
     files: Sequence[SourceFile], shards: Iterable[tuple[Shard, Sequence[Piece]]]
 ) -> list[Partition]:
-    """All of the input in its order, cut."""
-    found = [
+    """Cut the whole input, in its order."""
+    partitions = [
         Partition(number, sum(f.num_bytes for f in run), tuple(map(_entry, run)))
         for number, run in enumerate(_runs(files))
     ]
     for shard, pieces in shards:
         for piece in pieces:
-            found.append(Partition(len(found), piece.num_bytes, (), shard, piece))
-    return found
+            partitions.append(Partition(len(partitions), piece.num_bytes, (), shard, piece))
+    return partitions
 
 
 def _runs(files: Sequence[SourceFile]) -> Iterator[Sequence[SourceFile]]:

@@ -285,7 +285,7 @@ def test_a_path_without_rows_is_wrong_use(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone/\*\.jsonl: no such file"):
         build(recipe({"kind": kind, "paths": f"{tmp_path}/gone/*.jsonl"}), tmp_path, SILENT)
     (tmp_path / "notes.txt").write_text("no rows")
-    with pytest.raises(UsageError, match=r"no \.jsonl, \.json, \.parquet or \.arrow file there"):
+    with pytest.raises(UsageError, match=r"no \.jsonl, \.json, \.parquet or \.arrow file$"):
         build(recipe({"kind": kind, "paths": str(tmp_path)}), tmp_path, SILENT)
 
 

@@ -1,0 +1,156 @@
+"""The process that the executor starts: runs tasks itself or through daft (``python -m``).
+
+daft has a process of its own because it takes over Ctrl-C for its whole process, then ends its
+stream without an error, and may abort an interpreter that exits during a plan. Ctrl-C reaches the
+parent alone, which stops this process; without its parent this process ends.
+
+A task that runs on one of daft's threads and calls daft waits for ever once all threads do so. So
+small inputs and listings run here without daft, and a daft plan runs its tasks in worker
+processes. This module must not know what the tasks do.
+"""
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing import shared_memory
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from codeling.corpus.build.extraction import extraction
+from codeling.corpus.build.heartbeat import Heartbeat, heartbeat
+from codeling.corpus.build.survey import survey
+from codeling.corpus.sources import pieces, shards
+
+PREFIX_VARIABLE = "CODELING_SHARED_MEMORY_PREFIX"
+"""Environment variable with the name prefix of this child's shared memory."""
+_IN_PROCESS_BYTES = 2_000_000
+"""Below this, starting worker processes takes longer than the work."""
+_LISTING_THREADS = 8
+"""Listing waits for disks and networks, not for processors."""
+_ANSWER_SCHEMA = pa.schema([("answer", pa.large_string())])
+
+if PREFIX_VARIABLE in os.environ:
+    # daft passes results in blocks of shared memory, and a killed worker leaves its last one
+    # behind. The prefix tells them from other programs' blocks, so they can be removed.
+    vars(shared_memory)["_SHM_NAME_PREFIX"] = os.environ[PREFIX_VARIABLE]
+
+Task = Callable[[str, str, Heartbeat], str]
+"""(task, settings, heartbeat) → answer."""
+LISTINGS: dict[str, Task] = {"list": shards.list_remote, "split": pieces.split}
+"""Tasks that read next to nothing and use daft for URLs alone."""
+TASKS: dict[str, Task] = {"survey": survey, "extraction": extraction, **LISTINGS}
+
+
+def main() -> None:
+    """Answer requests until the parent closes the pipe or is gone.
+
+    Ends by ``os._exit`` or a signal alone: closing a daft stream early waits for ever, and an
+    orderly end of the interpreter may abort on daft's threads. Every error is therefore handled
+    here, while the exception still refers to the stream.
+    """
+    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    requests = io.BufferedReader(io.FileIO(0, closefd=False))
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        while requests.peek(1):
+            with pa.ipc.open_stream(requests) as reader:
+                request = reader.read_all()
+            _respond(request, output)
+    except BrokenPipeError:
+        _kill_group()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    _kill_group()
+
+
+def _kill_group() -> None:
+    """Kill this process and its workers; remove the shared memory that nobody fetched."""
+    remove_shared_memory(os.environ.get(PREFIX_VARIABLE, ""))
+    with suppress(ProcessLookupError):
+        os.killpg(os.getpid(), signal.SIGKILL)
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """Remove the blocks of shared memory whose names begin with ``prefix``."""
+    prefix = prefix.strip("/")
+    for path in Path("/dev/shm").glob(prefix + "*") if prefix else ():  # noqa: S108
+        path.unlink(missing_ok=True)
+
+
+def _respond(request: pa.Table, output: IO[bytes]) -> None:
+    values = json.loads(request.schema.metadata[b"request"])
+    name, settings, ray = values["name"], values["settings"], values["ray"]
+    folder = values["heartbeats"]
+    if name in LISTINGS:
+        payloads = request.column("task").to_pylist()
+        with ThreadPoolExecutor(_LISTING_THREADS) as pool:
+            answers = pool.map(lambda payload: run_task(name, payload, settings, folder), payloads)
+            _write(answers, output)
+    elif ray or values["num_bytes"] > _IN_PROCESS_BYTES:
+        _write(_run_plan(request, name, settings, folder, ray), output)
+    else:
+        payloads = request.column("task").to_pylist()
+        _write((run_task(name, payload, settings, folder) for payload in payloads), output)
+
+
+def _write(answers: Iterator[str], output: IO[bytes]) -> None:
+    with pa.ipc.new_stream(output, _ANSWER_SCHEMA) as writer:
+        for answer in answers:
+            writer.write_batch(pa.record_batch([pa.array([answer], pa.large_string())], ["answer"]))
+            output.flush()
+    output.flush()
+
+
+def _run_plan(request: pa.Table, name: str, settings: str, folder: str, ray: str) -> Iterator[str]:
+    """Run the tasks in daft's worker processes, here or on a Ray cluster."""
+    import daft
+
+    frame = daft.from_arrow(request.replace_schema_metadata(None))
+    if ray:
+        daft.set_runner_ray(ray, noop_if_initialized=True)
+        frame = frame.into_partitions(request.num_rows)
+    run = daft.func.batch(return_dtype=daft.DataType.string(), use_process=True, batch_size=1)(
+        _run_batch
+    )
+    plan = frame.select(run(frame["task"], name, settings, folder).alias("answer"))
+    stream = plan.to_arrow_iter()  # a name of its own: see main
+    for batch in stream:
+        yield from batch.column("answer").to_pylist()
+
+
+def _run_batch(payloads: Any, name: str, settings: str, folder: str) -> pa.Array:
+    """What a worker process of daft is given."""
+    answers = [run_task(name, payload, settings, folder) for payload in payloads.to_pylist()]
+    return pa.array(answers, pa.large_string())
+
+
+def run_task(name: str, payload: str, settings: str, folder: str) -> str:
+    """Run one task of :data:`TASKS`; its heartbeats are in ``folder``."""
+    with heartbeat(Path(folder)) as beat:
+        return TASKS[name](payload, settings, beat)
+
+
+if __name__ == "__main__":
+    # Imported under its real name, which daft's workers find the functions by.
+    from codeling.corpus.build import child
+
+    child.main()

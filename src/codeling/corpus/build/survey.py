@@ -1,0 +1,150 @@
+"""The first task of a partition: read and judge every document, leave a compact row of each.
+
+Once the rows of all partitions are known, the pipeline chooses the documents and the extraction
+reads those again. This module must not know what is in other partitions.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+
+from codeling import source_text
+from codeling.corpus.build.heartbeat import Heartbeat
+from codeling.corpus.build.row_writer import RowWriter, write_whole
+from codeling.corpus.build.work_folder import SURVEY_SCHEMA, BuildContext, load_context
+from codeling.corpus.dedup import exact, minhash
+from codeling.corpus.filters import rules
+from codeling.corpus.filters.language import parses_as_python3
+from codeling.corpus.filters.subsample import is_sampled
+from codeling.corpus.readers.partition import position, read_partition
+from codeling.corpus.readers.raw_document import RawDocument
+from codeling.corpus.redaction.redact import redact
+from codeling.corpus.sources.partitions import Partition
+
+_BATCH_ROWS, _BATCH_BYTES = 64, 1_000_000
+"""Documents are sketched and searched for problems in batches, which is faster."""
+
+
+@dataclass
+class SurveyRow:
+    """What the survey finds about one document; see :data:`SURVEY_SCHEMA`."""
+
+    reason: str | None = None
+    detail: str | None = None
+    num_bytes: int = 0
+    digest: bytes | None = None
+    python3: bool = False
+    sketch: bytes | None = None
+    hits: str | None = None
+
+
+def survey(task: str, settings: str, heartbeat: Heartbeat = lambda _: None) -> str:
+    """Survey a partition given as JSON; return its numbers of documents and bytes as JSON."""
+    partition, context = Partition.from_json(task), load_context(settings)
+    heartbeat(partition.name)
+    num_documents = num_bytes = 0
+    path = context.file("survey", partition.number)
+    with write_whole(path) as partial, RowWriter(partial, SURVEY_SCHEMA) as rows:
+        for batch in _judged_batches(partition, context, heartbeat):
+            sketch_and_search([(row, text) for _, row, text in batch], context)
+            for document, row, _ in batch:
+                values = {
+                    "row": document.row,
+                    "repository": document.repository,
+                    "path": document.path,
+                    "found_bytes": document.num_bytes,
+                    "copies": document.copies,
+                    "split": document.split,
+                    **vars(row),
+                }
+                rows.add(values, num_bytes=0)
+                num_documents += 1
+                num_bytes += row.num_bytes
+    return json.dumps({"number": partition.number, "documents": num_documents, "bytes": num_bytes})
+
+
+_Judged = tuple[RawDocument, SurveyRow, str]
+"""A document, its row so far, and its text as it would be kept (empty if dropped)."""
+
+
+def _judged_batches(
+    partition: Partition, context: BuildContext, heartbeat: Heartbeat
+) -> Iterator[list[_Judged]]:
+    batch: list[_Judged] = []
+    num_bytes = 0
+    for document in read_partition(partition, context.recipe):
+        heartbeat(position(partition, document))
+        row, text = judge(document, partition, context)
+        document.data = None
+        batch.append((document, row, text))
+        num_bytes += len(text)
+        if len(batch) == _BATCH_ROWS or num_bytes >= _BATCH_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+    yield batch
+
+
+def sketch_and_search(documents: Sequence[tuple[SurveyRow, str]], context: BuildContext) -> None:
+    """Drop the documents that hold a benchmark problem; sketch the others for near-duplicates."""
+    kept = [(row, text) for row, text in documents if row.reason is None]
+    if context.contamination is not None:
+        hits_of_each = context.contamination.search([text for _, text in kept])
+        for (row, _), hits in zip(kept, hits_of_each, strict=True):
+            if hits:
+                row.reason, row.digest = "contaminated", None
+                row.hits = json.dumps([astuple(hit) for hit in hits])
+        kept = [(row, text) for row, text in kept if row.reason is None]
+    if context.recipe.near_duplicates.enabled:
+        sketches = minhash.sketches([text for _, text in kept])
+        for (row, _), sketch in zip(kept, sketches, strict=True):
+            row.sketch = sketch.tobytes()
+
+
+def judge(
+    document: RawDocument, partition: Partition, context: BuildContext
+) -> tuple[SurveyRow, str]:
+    """Apply the filters that look at one document; return its row, and its text if it is kept."""
+    recipe, row = context.recipe, SurveyRow(document.reason, document.detail)
+    if context.opt_out.names(document.repository):
+        return SurveyRow("opted_out"), ""
+    if partition.shard is not None and row.reason is None:
+        weight = recipe.sources[partition.shard.source].weight
+        if not is_sampled(recipe.seed, f"{partition.shard.name}:{document.row}", weight):
+            return SurveyRow("not_drawn"), ""
+    if row.reason is None:
+        has_path = partition.shard is None or document.path != position(partition, document)
+        path = document.path if has_path else ""
+        document.reason = rules.drop_reason_unread(path, document.license, recipe)
+    text = text_of(document)
+    row.reason = document.reason
+    if text is None:
+        return row, ""
+    row.num_bytes = len(text) if text.isascii() else len(text.encode())
+    if context.opt_out.hashes and context.opt_out.holds(document.data or b"", text):
+        row.reason = "opted_out"
+    elif document.function is not None:
+        row.reason = rules.function_drop_reason(document.function, recipe, document.path)
+        row.reason = row.reason if text.strip() else "empty"
+    else:
+        row.reason = rules.drop_reason(text, recipe)
+    if row.reason is not None:
+        return row, ""
+    text, redacted = redact(text, recipe.redaction.kinds, recipe.redaction.seed)
+    if redacted:
+        row.num_bytes = len(text.encode())
+    row.python3 = parses_as_python3(text)
+    if recipe.require_python3 and not row.python3:
+        row.reason = "not_python3"
+    row.digest = exact.digest(text)
+    return row, text
+
+
+def text_of(document: RawDocument) -> str | None:
+    """Return the document's text, or None with its drop reason set."""
+    if document.reason is None and isinstance(document.data, bytes):
+        try:
+            return source_text.decode(document.data)
+        except source_text.UndecodableError as error:
+            document.reason = str(error)
+    has_text = document.reason is None and isinstance(document.data, str)
+    return str(document.data) if has_text else None

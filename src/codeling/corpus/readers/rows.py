@@ -1,0 +1,164 @@
+"""Turns one row of a table into a document, checking the type and encoding of every value.
+
+A bad value never raises: the document gets the reason ``bad_row`` and a detail for the report.
+This module must not know which format the row was read from.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codeling.corpus.extract import Function
+from codeling.corpus.filters import keywords
+from codeling.corpus.readers.columnar import Unreadable
+from codeling.corpus.readers.raw_document import RawDocument, clean_text
+from codeling.corpus.sources.licenses import UNKNOWN
+from codeling.jsonl import type_name
+from codeling.recipe import CodeSearchNet, CorpusRecipe, FileRows, RowSource
+
+_SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
+_LINES = re.compile(r"#L([0-9]{1,9})(?:-L([0-9]{1,9}))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table."""
+
+    number: int
+    """Index in its shard."""
+    values: Mapping[str, Any]
+    """Field (see :mod:`codeling.corpus.readers.layouts`) → value, for the columns there are."""
+    columns: Mapping[str, str]
+    """Field → name of its column, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextOutsideSlice:
+    """Stands for a text that holds none of the recipe's keywords and was not made a string."""
+
+    num_bytes: int
+
+
+class _BadValueError(ValueError):
+    """A value has the wrong type or cannot be encoded."""
+
+
+def to_document(row: Row, source: RowSource, recipe: CorpusRecipe) -> RawDocument:
+    """Turn ``row`` into a document; its ``path`` stays empty where the row has none."""
+    document = RawDocument(row.number, source.name or source.kind)
+    text = row.values["text"]
+    if isinstance(text, str | bytes):
+        document.num_bytes = len(text)
+    elif isinstance(text, TextOutsideSlice):
+        document.num_bytes = text.num_bytes
+    try:
+        document.repository = _name(row, "repository", source) or document.repository
+        document.path = _name(row, "path", source)
+        document.license = _text(row, "license") or UNKNOWN
+        document.url = _text(row, "url")
+        _set_text(document, row, source, recipe)
+    except _BadValueError as error:
+        document.data = document.function = None
+        document.reason, document.detail = "bad_row", str(error)
+    return document
+
+
+def _set_text(document: RawDocument, row: Row, source: RowSource, recipe: CorpusRecipe) -> None:
+    text = row.values["text"]
+    if text is None:
+        document.reason, document.detail = "no_content", f"{row.columns['text']}: null"
+        return
+    if isinstance(text, TextOutsideSlice):
+        document.reason = keywords.reason(recipe)
+        return
+    if not isinstance(text, str | bytes):
+        raise _wrong_type(row, "text", text)
+    is_function = isinstance(source, CodeSearchNet)
+    words = () if is_function else keywords.words(recipe)
+    if words and isinstance(text, str) and not keywords.mentions(text, words):
+        document.reason = keywords.reason(recipe)
+        if not text.isascii():
+            document.num_bytes = len(text.encode("utf-8", "replace"))
+    elif len(text) > 2 * recipe.max_bytes:
+        document.reason, document.detail = "too_large", f"{len(text):,} characters"
+    elif is_function:
+        _set_function(document, row, text)
+    else:
+        document.data = text if isinstance(text, bytes) else clean_text(document, text)
+        copies = str(row.values.get("copies"))
+        document.copies = max(1, int(copies)) if re.fullmatch("[0-9]{1,18}", copies) else 1
+
+
+def _set_function(document: RawDocument, row: Row, text: str | bytes) -> None:
+    """Set the function of a row of CodeSearchNet, with its tokens and docstring as published."""
+    document.split = _SPLITS.get(_text(row, "split"))
+    name, docstring, language = _text(row, "name"), _text(row, "docstring"), _text(row, "language")
+    tokens, words = _text_list(row, "tokens"), _text_list(row, "docstring_tokens")
+    if isinstance(text, bytes):
+        document.reason = "wrong_encoding"
+        return
+    document.data = clean_text(document, text)
+    if document.reason is None and language not in {"", "python"}:
+        document.reason = "other_language"
+    if document.reason is not None:
+        return
+    lines = _LINES.search(document.url)
+    start = int(lines[1]) if lines else 1
+    end = int(lines[2] or start) if lines else text.count("\n") + 1
+    document.function = Function(
+        name=name,
+        text=str(document.data),
+        tokens=tokens,
+        docstring=docstring,
+        docstring_tokens=words,
+        start_line=start,
+        end_line=end,
+        is_empty=False,
+    )
+
+
+def _text(row: Row, field: str) -> str:
+    """A value that must be a string or null (the empty string)."""
+    value = row.values.get(field)
+    if value is None:
+        return ""
+    if isinstance(value, str | bytes):
+        return _checked(row, field, value)
+    raise _wrong_type(row, field, value)
+
+
+def _name(row: Row, field: str, source: RowSource) -> str:
+    """Like :func:`_text`; a table of the user's own may have integers as names."""
+    value = row.values.get(field)
+    if isinstance(source, FileRows) and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text(row, field)
+
+
+def _text_list(row: Row, field: str) -> list[str]:
+    values = row.values[field]
+    if not isinstance(values, list):
+        raise _wrong_type(row, field, values, "a list of strings")
+    for value in values:
+        if not isinstance(value, str):
+            raise _wrong_type(row, field, value, "a string of the list")
+    return [_checked(row, field, value) for value in values]
+
+
+def _checked(row: Row, field: str, value: str | bytes) -> str:
+    try:
+        if isinstance(value, bytes):
+            return value.decode()
+        if not value.isascii():
+            value.encode()
+    except UnicodeDecodeError as error:
+        raise _BadValueError(f"{row.columns[field]}: not UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise _BadValueError(f"{row.columns[field]}: a lone surrogate") from error
+    return value
+
+
+def _wrong_type(row: Row, field: str, value: object, expected: str = "a string") -> _BadValueError:
+    found = value.type_name if isinstance(value, Unreadable) else type_name(value)
+    return _BadValueError(f"{row.columns[field]}: {found} where {expected} is expected")
