@@ -1,6 +1,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from codeling.corpus.build.work_folder import work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters.opt_out import OptOut
 from codeling.corpus.sources.partitions import FileEntry, Partition
+from codeling.corpus.sources.shards import Shard
 from codeling.errors import CorpusError, UsageError
 from codeling.recipe import CorpusRecipe
 
@@ -61,3 +65,116 @@ def test_ray_that_is_not_there_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(executor, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"--ray: Ray is not installed; install codeling\[ray\]"):
         executor.Executor(ray="127.0.0.1:6379")
+
+
+def test_a_stage_without_progress_ends_with_its_position(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jsonl")  # opening it waits for a writer
+    waiting = Shard(0, "a.jsonl", str(tmp_path / "a.jsonl"), "json", 0)
+    (tmp_path / "b.jsonl").write_text("{}\n")
+    done = Shard(0, "b.jsonl", str(tmp_path / "b.jsonl"), "json", 3)
+    tasks = [json.dumps(asdict(shard)) for shard in (done, waiting)]
+    with executor.Executor(stall_seconds=5.0) as spread:
+        with pytest.raises(
+            CorpusError, match=r"no progress for 5 seconds: split, 1 of 2 parts done, at a\.jsonl; "
+        ):
+            list(spread.map("split", tasks))
+        spread.restart()
+        assert len(list(spread.map("split", tasks[:1]))) == 1
+
+
+MATRIX = """
+import json, os, sys, time
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.parquet as pq
+from codeling.corpus.build.pipeline import build
+from codeling.corpus.build.executor import Executor
+from codeling.progress import SILENT
+from codeling.recipe import CorpusRecipe
+
+top, cases = Path(sys.argv[1]), json.loads(sys.argv[2])
+map_tasks = Executor.map
+
+def map_as_large(self, name, tasks, settings="", num_bytes=0, heartbeats=None):
+    num_bytes = 10**9 if name in ("survey", "extraction") else num_bytes
+    return map_tasks(self, name, tasks, settings, num_bytes, heartbeats)
+
+for number_of_shards, processors, form, size in cases:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:processors])
+    Executor.map = map_as_large if size == "large" else map_tasks
+    folder = top / f"{number_of_shards}-{processors}-{form}-{size}"
+    folder.mkdir()
+    for shard in range(number_of_shards):
+        rows = [
+            {"repo_name": f"o/r{shard}", "path": f"{i}.py", "license": "mit",
+             "content": f"def f{shard}_{i}(a):\\n    b = a + {i}\\n    return b * {shard}\\n"}
+            for i in range(4)
+        ]
+        table = pa.Table.from_pylist(rows)
+        if form == "parquet":
+            pq.write_table(table, folder / f"{shard}.parquet")
+        elif form == "arrow":
+            with pa.ipc.new_file(str(folder / f"{shard}.arrow"), table.schema) as writer:
+                writer.write_table(table)
+        else:
+            lines = "".join(json.dumps(row) + "\\n" for row in rows)
+            (folder / f"{shard}.jsonl").write_text(lines)
+    values = {"sources": [{"kind": "codeparrot", "paths": str(folder)}]}
+    start = time.monotonic()
+    report = build(CorpusRecipe.model_validate(values), folder / "out", SILENT)
+    found = report["totals"]["files_found"]
+    assert found == 4 * number_of_shards, report
+    print(number_of_shards, processors, form, size, f"{time.monotonic() - start:.1f} s", flush=True)
+"""
+
+
+def run_matrix(folder: Path, cases: list[tuple[int, int, str, str]], timeout: float) -> list[str]:
+    """Build each (shards, processors, format, size) in one process; return a line for each."""
+    command = [sys.executable, "-c", MATRIX, str(folder), json.dumps(cases)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr[-2_000:]
+    return done.stdout.splitlines()
+
+
+FORMATS = ("parquet", "arrow", "jsonl")
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="the system cannot limit the processors"
+)
+
+
+@needs_affinity
+def test_small_tables_end_with_no_more_processors_than_shards(tmp_path: Path) -> None:
+    cases = [(1, 1, form, "small") for form in FORMATS]
+    cases += [(3, 1, "parquet", "small"), (2, 1, "parquet", "large")]
+    assert len(run_matrix(tmp_path, cases, timeout=200)) == len(cases)
+
+
+@needs_affinity
+@pytest.mark.proof
+@pytest.mark.parametrize("size", ["small", "large"])
+@pytest.mark.parametrize("processors", [4, 3, 2, 1])
+def test_every_table_ends(processors: int, size: str, tmp_path: Path) -> None:
+    if processors > len(os.sched_getaffinity(0)):
+        pytest.skip(f"this machine does not have {processors} processors")
+    cases = [(shards, processors, form, size) for shards in range(1, 10) for form in FORMATS]
+    assert len(run_matrix(tmp_path, cases, timeout=290)) == len(cases)
+
+
+def test_tasks_on_local_files_do_not_need_daft(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['daft'] = None\n" + MATRIX
+    cases = [(2, 2, form, "small") for form in FORMATS]
+    code = code.replace(
+        '    values = {"sources"', '    values = {"keywords": ["return"], "sources"'
+    ).replace(
+        "map_tasks = Executor.map\n",
+        "from codeling.corpus.build import child\n"
+        "map_tasks = lambda self, name, tasks, settings='', num_bytes=0, heartbeats=None: ("
+        "child.run_task(name, task, settings, sys.argv[1]) for task in tasks)\n",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), json.dumps(cases)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert len(done.stdout.splitlines()) == len(cases)
