@@ -4,6 +4,8 @@ import pytest
 
 from codeling.evaluation.sandbox import Job, Limits, Sandbox
 
+pytestmark = pytest.mark.usefixtures("sandbox")  # skips where none can start
+
 CASES = {
     "right": ("def f(x): return x + 1", "assert f(1) == 2", "passed", ""),
     "wrong": ("def f(x): return x", "assert f(1) == 2", "failed", "AssertionError"),
@@ -76,6 +78,23 @@ def test_a_large_program_is_judged_and_the_others_go_on(sandbox: Sandbox) -> Non
     assert outcomes[0] == outcomes[-1] == "passed"
     assert outcomes[1] in ("passed", "timeout")
     assert not {"passed"} & set(outcomes[2:-1])
+
+
+COMBINATIONS = """
+import itertools
+def combinations(items, n): return list(itertools.combinations_with_replacement(items, n))
+"""
+
+
+def test_an_answer_of_few_different_strings_is_small() -> None:
+    # The shape of MBPP+ 255, whose answer has 1.7 million tuples of 77 of 5 strings.
+    check = f"{COMBINATIONS}expected = combinations(['Cat', 'Dog', 'Elephant'], 200)\n"
+    check += "assert candidate(['Cat', 'Dog', 'Elephant'], 200) == expected\n"
+    job = Job("255", COMBINATIONS, check, "combinations")
+    limits = Limits(cpu_seconds=20, wall_seconds=60, output_bytes=8 << 20)
+    with Sandbox(workers=1, limits=limits) as other:
+        [verdict] = other.judge([job])
+    assert verdict.passed, verdict  # 20,301 tuples: 4 MB, and 40 MB as single strings
 
 
 def test_limits_are_positive() -> None:

@@ -7,8 +7,11 @@ from codeling.evaluation.suites.suite import ProgramRequirements
 
 _SHORT = Limits(cpu_seconds=3, wall_seconds=10.0)
 """openai/human-eval allows 3 seconds."""
-_MANY_INPUTS = Limits(cpu_seconds=60, wall_seconds=120.0)
-"""EvalPlus allows a minute for its many inputs."""
+_MANY_INPUTS = Limits(
+    cpu_seconds=60, wall_seconds=120.0, memory_bytes=4 << 30, output_bytes=256 << 20
+)
+"""EvalPlus allows a minute for its many inputs, and 4 GiB (``EVALPLUS_MAX_MEMORY_BYTES``). MBPP+'s
+solution 255 needs the memory: one of its answers has 1.7 million tuples of 77 strings."""
 
 PROBLEM_SUITES = (
     FunctionalSuite(

@@ -29,6 +29,7 @@ class Decoder:
         self._objects = objects
         self._known = list(known)
         self._depth = 0
+        self._strings: list[str] = []
         self.containers: list[Any] = []
 
     def decode(self) -> Any:
@@ -76,7 +77,15 @@ class Decoder:
     def _packed(self, letter: str) -> list[Any] | tuple[Any, ...]:
         tag = self._take(1)
         count = self._count()
-        values = struct.unpack(f"<{count}{letter}", self._take(8 * count))
+        return self._of_kind(tag, struct.unpack(f"<{count}{letter}", self._take(8 * count)))
+
+    def _packed_strings(self) -> list[Any] | tuple[Any, ...]:
+        tag = self._take(1)
+        for _ in range(self._count()):
+            self._strings.append(self._run().decode("utf-8", "surrogatepass"))
+        return self._of_kind(tag, tuple(map(self._strings.__getitem__, self._run())))
+
+    def _of_kind(self, tag: bytes, values: tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
         if tag == b"t":
             return values
         made = list(values)
@@ -89,8 +98,8 @@ class Decoder:
     def _update(self) -> Any:
         target = self._known[self._count()]
         tag = chr(self._take(1)[0])
-        if tag in "IF":
-            values = self._packed("q" if tag == "I" else "d")
+        if tag in "IFP":
+            values = _READERS[tag](self)
             target[:] = values
             self.containers[-1] = target
             return target
@@ -171,6 +180,7 @@ _READERS: Mapping[str, Callable[[Decoder], Any]] = {
     "r": lambda decoder: range(*(decoder._value() for _ in range(3))),
     "I": lambda decoder: decoder._packed("q"),
     "F": lambda decoder: decoder._packed("d"),
+    "P": lambda decoder: decoder._packed_strings(),
     "t": lambda decoder: tuple(decoder._items()),
     "Z": lambda decoder: frozenset(decoder._items()),
     "m": lambda decoder: decoder.containers[decoder._count()],

@@ -41,6 +41,7 @@ class Encoder:
         self._causes = 0
         self._known = {id(value): place for place, value in enumerate(known)}
         self._seen: dict[int, int] = {}
+        self._strings: dict[str, int] = {}
         self._depth = 0
         self.containers: list[Any] = []
         self.data = bytearray()
@@ -114,12 +115,12 @@ class Encoder:
     def _encode_or(self, value: Any, fallback: Any) -> None:
         """Append ``value``, or ``fallback`` where it cannot cross."""
         size, count, depth = len(self.data), len(self.containers), self._depth
-        seen = dict(self._seen)
+        seen, strings = dict(self._seen), dict(self._strings)
         try:
             self.encode(value)
         except CodecError:
             del self.data[size:], self.containers[count:]
-            self._depth, self._seen = depth, seen
+            self._depth, self._seen, self._strings = depth, seen, strings
             self.encode(fallback)
 
     def _other(self, value: Any) -> None:
@@ -151,7 +152,7 @@ class Encoder:
         self.data += tag + LENGTH.pack(len(data)) + data
 
     def _sequence(self, tag: bytes, values: Any) -> None:
-        """Many numbers of one kind are packed: that is as fast as a memory copy."""
+        """Numbers of one type, and few different strings, are packed: as fast as copying memory."""
         if len(values) > 8 and tag in (b"l", b"t"):
             kinds = set(map(type, values))
             if kinds == {float}:
@@ -162,9 +163,24 @@ class Encoder:
                 self.data += b"I" + tag + LENGTH.pack(len(values))
                 self.data += struct.pack(f"<{len(values)}q", *values)
                 return
+            if kinds == {str} and self._strings_packed(tag, values):
+                return
         self.data += tag + LENGTH.pack(len(values))
         for value in values:
             self.encode(value)
+
+    def _strings_packed(self, tag: bytes, values: Any) -> bool:
+        """Write one byte for each string, after those that are new in the message's table."""
+        different = dict.fromkeys(values)
+        new = [text for text in different if text not in self._strings]
+        if 2 * len(different) > len(values) or len(self._strings) + len(new) > 256:
+            return False
+        self.data += b"P" + tag + LENGTH.pack(len(new))
+        for text in new:
+            self._strings[text] = len(self._strings)
+            self._text(b"", text)
+        self._bytes(b"", bytes(map(self._strings.__getitem__, values)))
+        return True
 
     def _container(self, value: Any, tag: str) -> None:
         if id(value) in self._seen:
