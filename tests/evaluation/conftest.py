@@ -1,5 +1,5 @@
-"""What the tests of the suites share: an engine that says what it is told to, a judge for
-programs that these tests wrote themselves; and a sandbox, or the reason why there is none here."""
+"""Shared by the tests of suites: an engine with given answers, a judge for the tests' own programs,
+and a sandbox."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from codeling.tokenizer.tokenizer import Tokenizer
 
 PROBLEMS = Path(__file__).with_name("problems.jsonl")
 Says = Callable[[str, str | None, int], str]
-"""(prompt, suffix, number of the sample) → what a model would go on to write without end."""
+"""(prompt, suffix, number of the sample) → the text a model would write if nothing stopped it."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A document of a training corpus, as the provenance index takes it."""
+    """A document of a training corpus, as the provenance index reads it."""
 
     text: str
     path: str
@@ -38,7 +38,7 @@ class Source:
 
 
 class Scripted(Engine):
-    """An engine whose text is given, cut where the real one would cut it."""
+    """An engine with given text, cut where the real engine would cut it."""
 
     def __init__(self, says: Says, tokenizer: Tokenizer) -> None:
         model = GPT2(GPT2Config(tokenizer.vocab_size, 16, 1, 1, 8))
@@ -76,7 +76,7 @@ class Scripted(Engine):
 
 
 class InProcess:
-    """A judge that runs programs right here: for those that stand in these tests alone."""
+    """A judge that runs programs in this process: only for programs written in these tests."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []

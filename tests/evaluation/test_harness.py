@@ -135,7 +135,7 @@ def test_two_processes_in_one_folder_are_refused(model: EvaluatedModel) -> None:
         humaneval(model)
 
 
-def test_without_a_sandbox_nothing_is_run_and_nothing_measured(model: EvaluatedModel) -> None:
+def test_without_a_sandbox_nothing_is_run_or_measured(model: EvaluatedModel) -> None:
     asked = [find_suite("humaneval"), find_suite("bits-per-byte")]
     texts = {"bits-per-byte": str(PROBLEMS.parent)}
     # With two suites, a file without HumanEval's name needs the suite's name before it.
@@ -149,7 +149,7 @@ def test_without_a_sandbox_nothing_is_run_and_nothing_measured(model: EvaluatedM
 
 
 class Notes:
-    """A progress that keeps what stays on the screen."""
+    """A progress that keeps its notes."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -212,7 +212,7 @@ def test_bad_rows_are_named_and_left_out(model: EvaluatedModel, tmp_path: Path) 
 
 
 class Page(HTMLParser):
-    """What a page would fetch or run, and its text."""
+    """The tags, classes and links of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ class Document:
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Tiny products are slower on several."""
+    """Small products are slower on several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,7 @@ def model(tokenizer: Tokenizer) -> GPT2:
 
 
 def brute_force(model: GPT2, tokenizer: Tokenizer, text: str) -> float:
-    """One token at a time, each with the context that the rule gives it."""
+    """Brute force: one token at a time, each with the context of its window."""
     ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
     nats = 0.0
     half = CONTEXT // 2
@@ -79,7 +79,7 @@ def brute_force(model: GPT2, tokenizer: Tokenizer, text: str) -> float:
     return nats
 
 
-def test_the_sum_is_that_of_brute_force(model: GPT2, tokenizer: Tokenizer) -> None:
+def test_the_sum_equals_brute_force(model: GPT2, tokenizer: Tokenizer) -> None:
     result = bits_per_byte(model, tokenizer, TEXTS, batch_size=4)
     texts = [text for text in TEXTS if text]
     expected = [brute_force(model, tokenizer, text) for text in texts]
@@ -133,7 +133,7 @@ def test_special_tokens_in_a_text_are_text(model: GPT2, tokenizer: Tokenizer) ->
     assert result.num_tokens == len(tokenizer.encode(text)) > 1
 
 
-def test_precision_is_as_asked_and_put_back(model: GPT2, tokenizer: Tokenizer) -> None:
+def test_precision_is_set_and_restored(model: GPT2, tokenizer: Tokenizer) -> None:
     exact = bits_per_byte(model, tokenizer, TEXTS)
     model.compute_dtype = torch.bfloat16
     try:
@@ -147,14 +147,14 @@ def test_precision_is_as_asked_and_put_back(model: GPT2, tokenizer: Tokenizer) -
     assert rounded.nats == pytest.approx(exact.nats, rel=0.02)
 
 
-def test_no_text_is_one_clear_line(model: GPT2, tokenizer: Tokenizer) -> None:
+def test_no_text_is_an_error(model: GPT2, tokenizer: Tokenizer) -> None:
     for texts in ([], [""]):
         with pytest.raises(InputError, match="no text"):
             bits_per_byte(model, tokenizer, texts)
 
 
 def test_the_interval_covers_the_true_value_as_often_as_it_claims() -> None:
-    """Documents drawn from a known distribution, many times over."""
+    """Documents from a known distribution, repeated."""
     generator = np.random.default_rng(0)
     covered = 0
     for _ in range(200):

@@ -1,6 +1,6 @@
-"""Problems that go wrong, in the real sandbox: each is named, and the others go on.
+"""Bad problems in the real sandbox: each is named, and the others count.
 
-Skipped where this machine can have no sandbox.
+Skipped where the sandbox cannot start.
 """
 
 import json
@@ -34,7 +34,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def read(tmp_path: Path, **rows: tuple[str, str]) -> ProblemSet:
-    """A problem for each name: its test and its reference solution."""
+    """One problem per name: its test and its reference solution."""
     path = tmp_path / "problems.jsonl"
     with path.open("w") as file:
         for name, (test, solution) in rows.items():
@@ -49,7 +49,7 @@ def read(tmp_path: Path, **rows: tuple[str, str]) -> ProblemSet:
     return read_problems([DataFile(path, path.name)])
 
 
-def test_each_is_named_and_the_others_go_on(
+def test_each_bad_problem_is_named_and_the_others_count(
     sandbox: Sandbox, scripted: Make, tmp_path: Path
 ) -> None:
     asked = read(
@@ -79,7 +79,7 @@ def test_each_is_named_and_the_others_go_on(
     }
 
 
-def test_answers_that_go_wrong_fail_alone(sandbox: Sandbox, scripted: Make, tmp_path: Path) -> None:
+def test_a_bad_answer_fails_alone(sandbox: Sandbox, scripted: Make, tmp_path: Path) -> None:
     says = {
         "good": SOLUTION,
         "endless": "    while True:\n        pass\n",
@@ -100,10 +100,10 @@ def test_answers_that_go_wrong_fail_alone(sandbox: Sandbox, scripted: Make, tmp_
     assert outcomes["greedy"] == "out_of_memory"
 
 
-def test_a_library_that_is_not_there_is_said_instead_of_a_zero(
+def test_a_missing_library_is_an_error_and_not_a_zero(
     sandbox: Sandbox, scripted: Make, tmp_path: Path
 ) -> None:
-    # The sandbox of this suite has no numpy in it, whatever this machine has.
+    # The sandbox of this suite has no numpy, whatever is installed.
     needs = "import numpy\n" + CHECK
     asked = read(tmp_path, one=(needs, SOLUTION), two=(needs, SOLUTION))
     engine = scripted(lambda prompt, suffix, number: SOLUTION)

@@ -1,4 +1,4 @@
-"""A problem from the training data is found, another is not, and scores say both."""
+"""Problems from the training data are found, others are not, and scores report both."""
 
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,7 @@ from codeling.provenance.index import build
 from ..conftest import Source
 
 
-def test_what_was_trained_on_is_found_with_its_place(
-    python_files: list[str], tmp_path: Path
-) -> None:
+def test_training_text_is_found_with_its_location(python_files: list[str], tmp_path: Path) -> None:
     sources = [Source(text, f"{n}.py") for n, text in enumerate(python_files)]
     build(sources, tmp_path / "provenance")
     corpus = TrainingCorpus.load(tmp_path)
@@ -36,7 +34,7 @@ def test_what_was_trained_on_is_found_with_its_place(
     assert contamination_summary(corpus, records) == {"index_sha256": corpus.sha256, "num_found": 1}
 
 
-def test_without_an_index_nothing_is_claimed(tmp_path: Path) -> None:
+def test_without_an_index_contamination_is_unknown(tmp_path: Path) -> None:
     assert TrainingCorpus.load(tmp_path) is None
     assert find_in_training(None, "anything") is None
     assert contamination_summary(None, [{"found": None}]) == {
@@ -49,7 +47,7 @@ def test_without_an_index_nothing_is_claimed(tmp_path: Path) -> None:
     assert table_row(made)[4] == ""
 
 
-def test_scores_are_given_with_and_without_what_was_found() -> None:
+def test_scores_are_given_with_and_without_found_problems() -> None:
     records = [{"found": [{"path": "a"}], "v": 1.0}] * 3 + [{"found": [], "v": 0.0}] * 2
     made = score("pass@1", records, lambda r: r["v"], 0)
     assert made is not None

@@ -1,4 +1,4 @@
-"""Files, folders and tables: what is read, what is left out, and what is said of broken ones."""
+"""Files, folders and tables: what is read, what is skipped, and errors of broken files."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ ROWS = [{"code": "x = 1\n", "path": "a.py"}, {"code": "y = 'é'\n", "path": "b.p
 
 
 def write(folder: Path) -> list[Path]:
-    """The same rows in every form there is."""
+    """Write the same rows in every format."""
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     folder.mkdir(exist_ok=True)
     (folder / "a.jsonl").write_text(lines)
@@ -28,12 +28,12 @@ def write(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_every_form_gives_the_same_rows(tmp_path: Path) -> None:
+def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
     for path in write(tmp_path / "all"):
         assert list(rows(DataFile(path, path.name))) == list(enumerate(ROWS, start=1))
 
 
-def test_texts_of_a_table_are_those_of_its_column(tmp_path: Path) -> None:
+def test_texts_of_a_table_come_from_its_column(tmp_path: Path) -> None:
     for path in write(tmp_path / "all"):
         found = list(texts(find(str(path))))
         assert [t.text for t in found] == [row["code"] for row in ROWS]
@@ -42,7 +42,7 @@ def test_texts_of_a_table_are_those_of_its_column(tmp_path: Path) -> None:
         assert [t.text for t in texts(find(str(path)), "path")] == ["a.py", "b.py"]
 
 
-def test_a_folder_of_python_is_a_text_a_file_without_what_is_hidden_or_no_text(
+def test_a_python_folder_gives_one_text_per_file_without_hidden_and_binary_files(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sub" / ".git").mkdir(parents=True)
@@ -58,12 +58,12 @@ def test_a_folder_of_python_is_a_text_a_file_without_what_is_hidden_or_no_text(
     ]
 
 
-def test_a_folder_without_python_is_every_text_in_it(tmp_path: Path) -> None:
+def test_a_folder_without_python_gives_every_text(tmp_path: Path) -> None:
     (tmp_path / "a.rst").write_text("any text\n")
     assert [t.text for t in texts(find(str(tmp_path)))] == ["any text\n"]
 
 
-def test_the_digest_is_of_the_bytes_and_not_of_the_place(tmp_path: Path) -> None:
+def test_the_digest_depends_on_bytes_and_not_on_the_path(tmp_path: Path) -> None:
     one = write(tmp_path / "one")
     two = write(tmp_path / "two")
     same = [digest([DataFile(p, p.name) for p in paths])["sha256"] for paths in (one, two)]
@@ -72,7 +72,7 @@ def test_the_digest_is_of_the_bytes_and_not_of_the_place(tmp_path: Path) -> None
     assert digest([DataFile(p, p.name) for p in two])["sha256"] != same[0]
 
 
-def test_names_are_compared_without_their_case() -> None:
+def test_names_are_compared_case_insensitively() -> None:
     files = [DataFile(Path(name), name) for name in ("HumanEval.jsonl.gz", "x/MBPP_v1.jsonl")]
     assert [f.name for f in named(files, ("mbpp*",))] == ["x/MBPP_v1.jsonl"]
 
@@ -94,13 +94,13 @@ def test_a_broken_file_is_named(name: str, data: bytes, tmp_path: Path) -> None:
         list(rows(DataFile(path, name)))
 
 
-def test_a_torn_line_is_a_row_that_is_no_object(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_a_bad_row(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a": 1}\n\n[1]\n{"a": \xff\n')
     assert list(rows(DataFile(path, "a.jsonl"))) == [(1, {"a": 1}), (3, None), (4, None)]
 
 
-def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_column_is_named_with_the_existing_ones(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"body": "x"}\n')
     with pytest.raises(InputError, match=r"row 1 has no column content, .*it has body"):
@@ -109,14 +109,14 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
         list(texts(find(str(path)), "source"))
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_missing_data_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         find(str(tmp_path / "none"))
     with pytest.raises(InputError, match="no file in it"):
         find(str(tmp_path))
 
 
-def test_of_a_data_set_of_the_hub_only_tables_are_downloaded(
+def test_only_tables_of_a_hub_dataset_are_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, object] = {}

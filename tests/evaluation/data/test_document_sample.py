@@ -22,7 +22,7 @@ DOCUMENTS = [
 
 
 @pytest.mark.parametrize("max_bytes", [1, 50, 1000, 10**9])
-def test_the_shortest_beginning_of_the_order_that_reaches_the_bytes(max_bytes: int) -> None:
+def test_a_sample_is_the_shortest_prefix_that_reaches_the_bytes(max_bytes: int) -> None:
     in_order = sorted(DOCUMENTS, key=lambda document: location_hash(document, 3))
     expected, total = [], 0
     for document in in_order:

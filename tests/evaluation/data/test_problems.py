@@ -1,4 +1,4 @@
-"""Rows to problems: each published form, and each way a row can be none."""
+"""Rows to problems: each published format, and each kind of bad row."""
 
 import json
 from pathlib import Path
@@ -31,8 +31,8 @@ def passes(problem: Problem, completion: str) -> bool:
     return next(InProcess().judge([problem.job("x", completion)])).outcome == "passed"
 
 
-def test_what_is_run_is_the_prompt_to_the_byte_and_the_completion() -> None:
-    # Harnesses that strip the prompt make "    return x" of "\treturn x" or glue lines together.
+def test_the_program_is_prompt_and_completion_byte_for_byte() -> None:
+    # Harnesses that strip the prompt change its indentation or join lines.
     problem = Problem("T", "  \n\tdef f(x):\n\t  ", "check", suffix=" # end\n\n")
     assert problem.program("return x ") == "  \n\tdef f(x):\n\t  return x  # end\n\n"
 
@@ -115,14 +115,12 @@ def test_mbpp_plus_as_the_hub_has_it(tmp_path: Path) -> None:
         ({**GOOD, "prompt": "x" * (17 << 20)}, "characters; at most"),
         ({**GOOD, "prompt": "\ud800"}, "its prompt contains a lone surrogate"),
         ({"task_id": 1, "text": "x", "code": "x", "test_list": []}, "has no assertions"),
-        ({**GOOD, "plus_input": 7}, "its plus_input is no list"),
+        ({**GOOD, "plus_input": 7}, "its plus_input is not a list"),
         ({**GOOD, "base_input": [], "plus_input": {}}, "it has no inputs"),
-        ({**GOOD, "base_input": [[1]], "atol": "0"}, "its atol is no number"),
+        ({**GOOD, "base_input": [[1]], "atol": "0"}, "its atol is not a number"),
     ],
 )
-def test_a_row_that_is_no_problem_is_named_and_the_others_go_on(
-    row: Any, reason: str, tmp_path: Path
-) -> None:
+def test_a_bad_row_is_named_and_left_out(row: Any, reason: str, tmp_path: Path) -> None:
     found = read(tmp_path, row, {**GOOD, "task_id": "T/good"})
     assert [problem.task_id for problem in found.problems] == ["T/good"]
     assert len(found.left_out) == 1
@@ -130,13 +128,13 @@ def test_a_row_that_is_no_problem_is_named_and_the_others_go_on(
     assert reason in found.left_out[0].reason
 
 
-def test_a_problem_with_a_broken_test_stays_one_that_nobody_solves(tmp_path: Path) -> None:
-    # Published scores count it; the reference solution that fails names it in the result.
+def test_a_problem_with_a_broken_test_is_kept_and_unsolvable(tmp_path: Path) -> None:
+    # Published scores count it; its failing reference is named in the result.
     problem = read(tmp_path, {**GOOD, "test": "def check(f):\n  assert ("}).problems[0]
     assert not passes(problem, problem.references[0])
 
 
-def test_a_name_stands_for_one_problem(tmp_path: Path) -> None:
+def test_a_repeated_task_id_is_left_out(tmp_path: Path) -> None:
     found = read(tmp_path, GOOD, GOOD)
     assert len(found.problems) == 1
     assert found.left_out[0].reason == "its task_id is not unique"
@@ -149,13 +147,13 @@ def test_a_file_without_a_problem_says_why(tmp_path: Path) -> None:
         read(tmp_path, "")
 
 
-def test_a_large_solution_is_a_problem_like_any_other(tmp_path: Path) -> None:
+def test_a_large_solution_is_kept(tmp_path: Path) -> None:
     large = "    return x  # " + "y" * 1_000_000 + "\n"
     problem = read(tmp_path, {**GOOD, "canonical_solution": large}).problems[0]
     assert passes(problem, problem.references[0])
 
 
-def test_problems_draw_different_random_numbers(own_problems: ProblemSet) -> None:
+def test_problems_use_different_random_numbers(own_problems: ProblemSet) -> None:
     firsts = [problem.first_sample for problem in own_problems.problems]
     assert len(set(firsts)) == len(firsts)
     assert all(abs(a - b) >= 1 << 16 for a in firsts for b in firsts if a != b)

@@ -49,7 +49,7 @@ def test_an_answer_ends_where_the_reference_does(name: str) -> None:
     assert set(wrong) <= NO_END
 
 
-def test_every_infilling_passes_with_what_was_taken_out() -> None:
+def test_every_infilling_passes_with_the_removed_text() -> None:
     asked = problems("infilling")
     with Sandbox() as sandbox:
         verdicts = judge_references(asked, sandbox)

@@ -1,4 +1,4 @@
-"""The estimator against the published one and against counting, and the intervals."""
+"""The estimator against the published formula and against counting; intervals."""
 
 import itertools
 
@@ -9,20 +9,20 @@ from codeling.evaluation.metrics.pass_at_k import Score, mean, pass_at_k, ratio,
 
 
 def published(n: int, c: int, k: int) -> float:
-    """Chen et al. 2021, figure 3, written from its formula."""
+    """The formula of Chen et al. 2021, figure 3."""
     if n - c < k:
         return 1.0
     return float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
 
 
-def test_it_is_the_published_estimator() -> None:
+def test_pass_at_k_is_the_published_estimator() -> None:
     for n in (1, 2, 5, 10, 20, 100, 200):
         for k in {1, 2, 10, 100, n} - set(range(n + 1, 101)):
             for c in range(n + 1):
                 assert abs(pass_at_k(n, c, k) - published(n, c, k)) <= 1e-12
 
 
-def test_it_counts_the_subsets_that_hold_a_right_sample() -> None:
+def test_pass_at_k_counts_subsets_with_a_right_sample() -> None:
     for n, c, k in itertools.product(range(1, 7), range(7), range(1, 7)):
         if c > n or k > n:
             continue
@@ -32,7 +32,7 @@ def test_it_counts_the_subsets_that_hold_a_right_sample() -> None:
 
 
 @pytest.mark.parametrize("n, c, k", [(1, 0, 2), (5, 6, 1), (5, -1, 1), (5, 0, 0)])
-def test_what_cannot_be_estimated_is_refused(n: int, c: int, k: int) -> None:
+def test_impossible_counts_are_refused(n: int, c: int, k: int) -> None:
     with pytest.raises(ValueError, match="pass@"):
         pass_at_k(n, c, k)
 
@@ -49,19 +49,19 @@ def test_the_interval_of_a_mean_is_near_that_of_the_normal_distribution() -> Non
     assert mean(values, seed=3) == score
 
 
-def test_a_ratio_is_of_sums_and_not_of_means() -> None:
+def test_a_ratio_divides_sums_and_does_not_average_ratios() -> None:
     score = ratio([1.0, 30.0], [1.0, 10.0])
     assert score is not None
     assert score.value == 31 / 11
 
 
-def test_no_problem_has_no_score_and_one_has_no_interval() -> None:
+def test_no_problems_give_no_score_and_one_gives_no_interval() -> None:
     assert mean([]) is None
     assert mean([0.5]) == Score(0.5, None, 1)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_nothing_but_failures_does_not_make_a_sure_zero(value: float) -> None:
+def test_equal_outcomes_still_have_an_interval(value: float) -> None:
     score = mean([value] * 164)
     assert score is not None
     assert score.interval_95 == wilson(value, 164)

@@ -1,4 +1,4 @@
-"""Bits per byte of any texts: the same as of all at once, and of the seed's choice."""
+"""Bits per byte of any texts: equal to scoring all at once, on a sample from the seed."""
 
 import math
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def engine(tokenizer: Tokenizer) -> Engine:
     return Engine.from_model(model, tokenizer)
 
 
-def test_documents_one_by_one_are_all_of_them(engine: Engine, tmp_path: Path) -> None:
+def test_the_sum_over_documents_is_the_total(engine: Engine, tmp_path: Path) -> None:
     texts = [Place(f"value_{n} = {n}\n" * (n % 7 + 1) + "é" * n, f"{n}.py") for n in range(80)]
     result = measure(engine, texts, Journal(tmp_path / "j", "1"), max_bytes=10**9)
     whole = bits_per_byte(engine.model, engine.tokenizer, [place.text for place in texts])
@@ -43,7 +43,7 @@ def test_documents_one_by_one_are_all_of_them(engine: Engine, tmp_path: Path) ->
         assert math.isclose(by_name[f"r: {place.path}:1"]["nats"], nats, rel_tol=1e-5)
 
 
-def test_no_more_than_max_bytes_are_scored_and_no_half_character(
+def test_at_most_max_bytes_are_scored_and_no_character_is_split(
     engine: Engine, tmp_path: Path
 ) -> None:
     texts = [Place("é" * 100, f"{n}.py") for n in range(10)]

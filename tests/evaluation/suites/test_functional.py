@@ -1,4 +1,4 @@
-"""Answers judged by tests: the known faults of harnesses, each with what would catch it."""
+"""Answers judged by tests: known faults of other harnesses, each with a test that catches it."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -30,12 +30,12 @@ AFTER = "\n\ndef is_even(x):\n    return False\n\n\nprint('more')\n"
 
 
 def by_reference(asked: ProblemSet) -> Says:
-    """Writes the last reference solution, and then more than was asked for."""
+    """Write the last reference solution, then continue beyond its end."""
     known = {problem.prompt: problem.references[-1] for problem in asked.problems}
     return lambda prompt, suffix, number: known[prompt] + AFTER
 
 
-def test_right_answers_pass_though_the_model_writes_on(
+def test_right_answers_pass_even_if_the_model_continues(
     scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
     engine = scripted(by_reference(own_problems))
@@ -45,10 +45,10 @@ def test_right_answers_pass_though_the_model_writes_on(
     assert result["scores"][0]["value"] == 1.0
 
 
-def test_the_prompt_is_given_and_run_to_the_byte(
+def test_the_prompt_is_passed_and_run_byte_for_byte(
     scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
-    # Prompt stripping: "names =" and a completion " sorted(names)" have to meet as they are.
+    # Prompt stripping would break "names =" with the completion " sorted(names)".
     engine = scripted(by_reference(own_problems))
     measure(engine, own_problems, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert sorted(engine.asked) == sorted(problem.prompt for problem in own_problems.problems)
@@ -69,7 +69,7 @@ def test_a_def_in_the_prompt_ends_nothing(
     assert sample["outcome"] == "passed"
 
 
-def test_a_def_within_the_body_ends_nothing(
+def test_a_def_inside_the_body_ends_nothing(
     scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
     body = "    def twice(y):\n        text = '''\ndef no\n'''\n        return y + y\n\n"
@@ -82,7 +82,7 @@ def test_a_def_within_the_body_ends_nothing(
 
 
 @pytest.mark.parametrize("body", ["", "    pass\n", "    return None\n"])
-def test_emptied_bodies_do_not_pass(
+def test_empty_bodies_do_not_pass(
     body: str, scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
     functions = replace(own_problems, problems=own_problems.problems[:2])
@@ -91,10 +91,10 @@ def test_emptied_bodies_do_not_pass(
     assert result["scores"][0]["value"] == 0.0
 
 
-def test_a_score_of_zero_is_refused_where_the_references_fail_too(
+def test_no_score_if_every_reference_fails(
     scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
-    # Silent zeros: a library that is not there fails every program, the right ones too.
+    # A missing library fails every program, right ones included.
     broken = [replace(p, check="import no_such_library\n" + p.check) for p in own_problems.problems]
     engine = scripted(by_reference(own_problems))
     with pytest.raises(InputError, match=r"none of the 3 reference solutions passes.*no_such_lib"):
@@ -114,7 +114,7 @@ def test_one_broken_reference_is_named_and_counted(
     assert result["num_problems"] == 3
 
 
-def test_a_problem_without_a_reference_is_asked_all_the_same(judge: InProcess) -> None:
+def test_a_problem_without_a_reference_is_kept(judge: InProcess) -> None:
     problem = Problem("T", "def f():\n", "assert f() == 1", "f")
     assert judge_references([problem], judge) == [None]
 
@@ -162,7 +162,7 @@ def test_infilling_is_compared_and_run(scripted: Make, judge: InProcess, tmp_pat
     assert result["problems"][0]["samples"][0]["completion"] == "    y = x + x\n"
 
 
-def test_stopped_anywhere_it_ends_in_the_same_result(
+def test_an_interrupted_measurement_ends_in_the_same_result(
     scripted: Make, judge: InProcess, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
     sampling = SampleSettings(n=2, temperature=0.5, batch_size=2)
@@ -305,7 +305,7 @@ def test_a_sample_that_cannot_be_judged_is_counted_apart(
     "references, words",
     [((), "no reference solutions"), (("    pass\n",), "1 of 3 reference solutions fail")],
 )
-def test_what_the_references_say_is_noted(
+def test_failing_or_missing_references_are_noted(
     references: tuple[str, ...],
     words: str,
     scripted: Make,

@@ -1,5 +1,4 @@
-"""Copies are found, own words are not, and a planted canary comes out of a model that learned
-it."""
+"""Copies are found, original text is not, and a trained model reveals a planted canary."""
 
 import json
 import re
@@ -46,7 +45,7 @@ def corpus(sources: list[Source], tmp_path: Path) -> TrainingCorpus:
     return found
 
 
-def test_a_copy_is_told_from_own_words(
+def test_copies_are_found_and_original_text_is_not(
     scripted: Make, corpus: TrainingCorpus, python_files: list[str], tmp_path: Path
 ) -> None:
     lines = python_files[3].split("\n")
@@ -74,7 +73,7 @@ def test_prompts_are_signatures_and_first_halves(sources: list[Source]) -> None:
     assert long.text.startswith(asked.prompt)
 
 
-def test_canaries_are_drawn_from_the_seed_and_all_different() -> None:
+def test_canaries_depend_on_the_seed_and_are_distinct() -> None:
     drawn = make_canaries(100, 7)
     assert drawn == make_canaries(100, 7)
     assert len({c.secret for c in drawn}) == len({c.prefix for c in drawn}) == 100
@@ -82,7 +81,7 @@ def test_canaries_are_drawn_from_the_seed_and_all_different() -> None:
     assert drawn != make_canaries(100, 8)
 
 
-def test_a_planted_canary_comes_out_and_one_that_was_not_planted_does_not(
+def test_only_a_planted_canary_is_found(
     corpus: TrainingCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     planted, other = make_canaries(2, 1)
@@ -116,7 +115,7 @@ def test_a_planted_canary_comes_out_and_one_that_was_not_planted_does_not(
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"prefix": "x"}', '{"prefix": "x", "secret": " "}'])
-def test_a_line_that_is_no_canary_is_named(line: str, tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_canary_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "canaries.jsonl"
     path.write_text('{"prefix": "a", "secret": "b"}\n' + line + "\n")
     with pytest.raises(InputError, match="line 2 is not a canary"):

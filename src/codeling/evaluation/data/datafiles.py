@@ -1,7 +1,7 @@
-"""Where a suite's data lies, and reading it: files, folders and ``hf://``; rows and texts.
+"""Find and read data files: paths and ``hf://`` addresses to rows and texts.
 
-JSONL (gzipped or not), JSON, Parquet, and any other UTF-8 text as one text a file. What is read is
-identified by the SHA-256 of its bytes. This module must not know what the data is for.
+JSONL and JSON (gzipped or not) and Parquet hold rows; every other UTF-8 file is one text. Files are
+identified by the SHA-256 of their bytes. This module must not know what the data is for.
 """
 
 import fnmatch
@@ -19,43 +19,42 @@ from codeling.errors import InputError
 from codeling.manifest import sha256_file
 
 TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
-"""Endings of files that hold rows; every other file is one text."""
+"""Suffixes of files that hold rows; every other file is one text."""
 TEXT_COLUMNS = (
     "content", "text", "code", "whole_func_string", "func_code_string", "original_string",
 )  # fmt: skip
-"""Columns looked for, in this order, where none is named: codeparrot's, the usual one, and
-CodeSearchNet's."""
+"""Default text columns in order of preference: codeparrot's, the usual ones, CodeSearchNet's."""
 MAX_FILE_BYTES = 16 << 20
-"""A file without rows that is larger is no text anyone wrote; it is left out."""
+"""Larger files without rows are skipped: nobody wrote them by hand."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set."""
+    """One file of a dataset."""
 
     path: Path
     name: str
-    """Relative to the folder or repository it was found in."""
+    """Path relative to the folder or repository that was searched."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """One text of a data set, with its place, as :mod:`codeling.evaluation.data.document_sample`
-    needs it."""
+    """One text with its location: a
+    :class:`~codeling.evaluation.data.document_sample.LocatedText`."""
 
     repository: str
     path: str
     text: str
     start_line: int
-    """Number of its row from 1, or 1."""
+    """Row number from 1; 1 for a file without rows."""
 
 
 def find(data: str) -> list[DataFile]:
-    """Every file that ``data`` names: itself, those below a folder, or those of ``hf://``.
+    """The file ``data``, the files below the folder ``data``, or those of an ``hf://`` address.
 
-    Hidden files and folders are left out. The order is that of the names.
+    Hidden files and folders are skipped. Files are sorted by name.
 
-    :raises InputError: there is none, or the Hub cannot be reached.
+    :raises InputError: there is no file, or the download failed.
     """
     if data.startswith(hub.SCHEME):
         path = hub.download(data, [f"*{ending}" for ending in TABLES], repo_type="dataset")
@@ -76,7 +75,7 @@ def find(data: str) -> list[DataFile]:
 
 
 def named(files: Sequence[DataFile], patterns: Sequence[str]) -> list[DataFile]:
-    """The files whose names match one of ``patterns``, upper and lower case alike."""
+    """The files whose lower-case name matches one of ``patterns``."""
     return [
         file
         for file in files
@@ -85,7 +84,7 @@ def named(files: Sequence[DataFile], patterns: Sequence[str]) -> list[DataFile]:
 
 
 def digest(files: Sequence[DataFile]) -> dict[str, Any]:
-    """What identifies some files: SHA-256 of each, and of all of them."""
+    """SHA-256 of each file, and of all of them."""
     each = [
         {"name": file.name, "num_bytes": file.path.stat().st_size, "sha256": sha256_file(file.path)}
         for file in files
@@ -100,9 +99,9 @@ def is_table(file: DataFile) -> bool:
 
 
 def rows(file: DataFile) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
-    """Number (from 1) and values of each row; None for one that is no JSON object.
+    """Yield number (from 1) and values of each row; None for a row that is not a JSON object.
 
-    :raises InputError: the file cannot be read at all.
+    :raises InputError: the file cannot be read.
     """
     name = file.name.lower()
     try:
@@ -121,9 +120,10 @@ def rows(file: DataFile) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
 
 
 def texts(files: Sequence[DataFile], column: str | None = None) -> Iterator[Text]:
-    """The texts of a set in order: a row's ``column`` each, or a whole file each.
+    """Yield the texts of ``files`` in order: one per row, from ``column``, or one per file.
 
-    Files that are no UTF-8 text are left out, as are rows without text.
+    If any file ends in ``.py``, other files without rows are skipped. So are files that are not
+    UTF-8 text, and rows without text.
 
     :raises InputError: a table has no such column.
     """
@@ -155,7 +155,7 @@ def _column(file: DataFile, column: str | None) -> Iterator[Text]:
 
 
 def _text(path: Path) -> str | None:
-    """A file's text; None where it is too large, holds NUL or is no UTF-8."""
+    """A file's text; None where it is too large, contains NUL or is not UTF-8."""
     if path.stat().st_size > MAX_FILE_BYTES:
         return None
     data = path.read_bytes()
