@@ -33,7 +33,7 @@ def test_a_damaged_file_of_owners_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"train\.json: cannot be read"):
         read_owners(path)
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"train\.json: does not say"):
+    with pytest.raises(InputError, match=r"train\.json: not a list of repositories"):
         read_owners(path)
 
 

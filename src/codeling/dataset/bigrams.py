@@ -1,7 +1,7 @@
-"""How often each id follows each other one in a token file.
+"""Bigram counts: how often each token id follows each other one in a token file.
 
-A short run reads a few percent of its corpus; to count the pairs of all of it takes a second.
-This module must not know what is learned from the counts.
+Counting a whole corpus takes a second, while a short run reads a few percent of it. This module
+must not know what is learned from the counts.
 """
 
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from numpy.typing import NDArray
 from codeling.dataset.tokens import TokenFile
 
 MAX_TOKENS = 32_000_000
-"""Of a larger file so many ids are counted, in pieces from all over it."""
+"""Of a larger file this many ids are counted, in pieces spread over the file."""
 _PIECE = 1 << 16
 _PRIOR = 2.0
-"""Occurrences that every row is given beside its own, spread as all ids are: a row that was
-seen once is no certainty."""
+"""Pseudo-counts added to each row, distributed like all ids, so that an id seen once does not get a
+probability of 1."""
 
 
 @dataclass(frozen=True)
 class Bigrams:
-    """Counted pairs, by their first id."""
+    """Counted pairs, sorted by their first id."""
 
     vocab_size: int
     offsets: NDArray[np.int64]
-    """(V + 1,): what follows ``id`` stands in ``offsets[id]:offsets[id + 1]`` of the others."""
+    """(V + 1,): the pairs that start with ``id`` are ``offsets[id]:offsets[id + 1]`` below."""
     following: NDArray[np.int64]
-    """Ids in rising order."""
+    """Second id of each pair, ascending for each first id."""
     counts: NDArray[np.int64]
-    """How often each of them follows."""
+    """Count of each pair."""
 
     def frequencies(self) -> NDArray[np.float64]:
-        """Share of the pairs that begin with each id, (V,)."""
+        """Share of the pairs that start with each id, (V,)."""
         sums = np.concatenate([[0], np.cumsum(self.counts)])
         shares: NDArray[np.float64] = np.diff(sums[self.offsets]) / max(1, sums[-1])
         return shares
 
     def probabilities(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What follows each of ``ids`` (N,), as rows (N, V) that sum to 1."""
+        """Distribution of the next id after each of ``ids`` (N,), as rows (N, V)."""
         starts, lengths = self.offsets[ids], np.diff(self.offsets)[ids]
         rows = np.repeat(np.arange(len(ids)), lengths)
         firsts = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
@@ -52,7 +52,7 @@ class Bigrams:
 
     @cached_property
     def _prior(self) -> NDArray[np.float32]:
-        """What every row has beside its own, nowhere zero, (V,)."""
+        """Pseudo-counts of each row, all above zero, (V,)."""
         totals = np.bincount(self.following, self.counts, self.vocab_size) + 1
         prior: NDArray[np.float32] = (_PRIOR * totals / totals.sum()).astype(np.float32)
         return prior
@@ -61,9 +61,9 @@ class Bigrams:
 def count_bigrams(
     tokens: TokenFile, vocab_size: int, boundary: int, max_tokens: int = MAX_TOKENS
 ) -> Bigrams:
-    """Count the pairs of ``tokens``, with ``boundary`` between documents as rows have it.
+    """Count the pairs of ``tokens``, with the id ``boundary`` between documents.
 
-    Takes memory for ``max_tokens`` codes of a pair, of four or eight bytes, twice.
+    Takes memory for two times ``max_tokens`` pairs of four or eight bytes.
     """
     code = np.dtype(np.uint32 if vocab_size**2 <= 1 << 32 else np.uint64)
     found = []
@@ -85,7 +85,7 @@ def count_bigrams(
 
 
 def _pieces(num_tokens: int, max_tokens: int) -> list[tuple[int, int]]:
-    """Spans of ids to count, not more than ``max_tokens`` in all but for a piece."""
+    """Spans of ids to count: all, or pieces with about ``max_tokens`` in total."""
     if num_tokens <= max_tokens:
         return [(0, num_tokens)]
     starts = np.linspace(0, num_tokens - _PIECE, max(1, max_tokens // _PIECE)).astype(int)

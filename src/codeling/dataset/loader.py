@@ -1,19 +1,21 @@
-"""Documents to rows: which tokens the model sees, in which order.
+"""Documents to training sequences: which tokens the model sees, in which order.
 
-A long document is taken in chunks of about one context, so that a short run sees a little
-of many files and not all of a few. A chunk begins where a definition does, if one is near, as
-prompts do. The chunks of an epoch come in an order drawn from the seed and the epoch
-(:mod:`codeling.dataset.mixture` says which come first), and each ends in ``<|endoftext|>``. A
-row has T + 1 ids, T to read and T to predict. Rows continue one another: the first id of a row
-is the last of the row before, so every id is predicted exactly once in an epoch, and chunks
-run over the ends of rows. A document chosen for infilling is cut into pieces that fit into what
-is left of the row; each piece is rearranged and ends in ``<|endoftext|>``.
+A long document is divided into chunks of about one context, so that a short run sees a little of
+many files instead of all of a few. A chunk starts at a definition if one is near, as prompts do.
+The chunks of an epoch are read in an order drawn from the seed and the epoch
+(:mod:`codeling.dataset.mixture` decides which come first), and each ends with ``<|endoftext|>``.
 
-The rows of one chunk stand together, and a batch of them would be a batch of one file. So
-training takes the rows of a window of :data:`WINDOW_SEQUENCES` in an order drawn for that window.
+A sequence has T + 1 ids: T inputs and, shifted by one, T targets. The first id of a sequence is the
+last id of the previous one, so every id is predicted exactly once per epoch. Chunks are packed one
+after another and may span sequences. A document that is selected for infilling is divided into
+pieces that fit into the rest of the sequence. Each piece is rearranged and ends with
+``<|endoftext|>``.
 
-Where the next row comes from is a :class:`Position`, four numbers and an id, so that a run goes
-on exactly where it stopped. This module must not know about torch.
+The sequences of one chunk are adjacent, so a batch of them would come from one file. Training
+therefore shuffles the sequences within windows of :data:`WINDOW_SEQUENCES`.
+
+A :class:`Position` is where the next sequence starts, so a run resumes exactly where it stopped.
+This module must not know torch.
 """
 
 import re
@@ -33,16 +35,16 @@ from codeling.errors import CorpusError
 from codeling.tokenizer.parts import Parts
 from codeling.tokenizer.tokenizer import Tokenizer
 
-_MIN_INFILLING_ROOM = 32
-"""Ids that must be left in a row for a piece to be rearranged in it."""
+_MIN_INFILLING_IDS = 32
+"""Infilling needs at least this many ids of the sequence to be left."""
 
 BLOCK_CHUNKS = 1024
 """Chunks that are looked up together."""
 
-_STRETCH = 1 << 20
+_SLICE_DOCUMENTS = 1 << 20
 
 WINDOW_SEQUENCES = 2048
-"""Rows that are shuffled among one another."""
+"""Sequences that are shuffled together."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,18 @@ _STORED_NAMES = {
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a run shorter than an epoch reads: repositories in balance."""
+    """How to balance repositories in a run that is shorter than an epoch."""
 
     owners: NDArray[np.int64]
-    """Number of each document's repository."""
+    """Number of each document's repository, (D,)."""
     tokens: int
-    """That the run reads in all."""
+    """Tokens that the whole run reads."""
     exponent: float
-    """1 leaves repositories as they are, 0 gives each the same."""
+    """1: in proportion to their size, 0: the same amount of each."""
 
 
 class Loader:
-    """Rows of one split, from any :class:`Position` on."""
+    """Sequences of one split, from any :class:`Position`."""
 
     def __init__(
         self,
@@ -107,9 +109,9 @@ class Loader:
         infilling: Infilling | None = None,
         mixture: Mixture | None = None,
     ) -> None:
-        """Read ``tokens``.
+        """Read ``tokens`` in sequences of ``context_length + 1`` ids.
 
-        :raises CorpusError: there are no tokens.
+        :raises CorpusError: the split is empty.
         """
         if tokens.num_tokens == 0:
             raise CorpusError("no tokens to train on: the split is empty")
@@ -122,91 +124,90 @@ class Loader:
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._definitions = _Definitions(tokenizer)
         self._chunk_length = context_length
-        """Of a document that is cut, up to the next definition."""
+        """Ids of a chunk before its start is moved to the next definition."""
         self._first_chunks = _first_chunks(tokens.offsets, self._chunk_length)
-        """Number of each document's first chunk, and of all chunks."""
+        """(D + 1,): number of each document's first chunk; last, the number of chunks."""
         self._num_chunks = int(self._first_chunks[-1])
         self._current: _Block | None = None
 
     def start(self) -> Position:
-        """The beginning of the first epoch."""
+        """The position at the beginning of the first epoch."""
         return Position(epoch=0, chunk=0, offset=0, last_id=self._tokenizer.end_of_text)
 
     def sequences(self, position: Position) -> Iterator[tuple[NDArray[np.int64], Position]]:
-        """Rows of shape (T + 1,) without end, in the order of their documents, each with the
-        position after it.
-        """
+        """Yield sequences (T + 1,) in chunk order, without end, each with the position after it."""
         while True:
-            row, position = self._row(position)
-            yield row, position
+            sequence, position = self._sequence(position)
+            yield sequence, position
 
     def shuffled_sequences(
         self, position: Position
     ) -> Iterator[tuple[NDArray[np.int64], Position]]:
-        """The same rows, a window of :data:`WINDOW_SEQUENCES` after another, each in its own order.
+        """Yield the same sequences, shuffled within windows of :data:`WINDOW_SEQUENCES`.
 
-        Going on within a window packs it anew first.
+        Resuming within a window packs the whole window first.
         """
-        start, drawn = replace(position, num_taken=0), position.num_taken
+        start, num_taken = replace(position, num_taken=0), position.num_taken
         while True:
-            rows, following = self._window(start)
-            for number in range(drawn, WINDOW_SEQUENCES):
+            sequences, following = self._window(start)
+            for number in range(num_taken, WINDOW_SEQUENCES):
                 last = number + 1 == WINDOW_SEQUENCES
-                yield rows[number], following if last else replace(start, num_taken=number + 1)
-            start, drawn = following, 0
+                after = following if last else replace(start, num_taken=number + 1)
+                yield sequences[number], after
+            start, num_taken = following, 0
 
     def _window(self, start: Position) -> tuple[NDArray[np.int64], Position]:
-        """The rows of the window from ``start`` on, shuffled, and the position after them."""
+        """The shuffled sequences of the window at ``start``, and the position after them."""
         packed = list(islice(self.sequences(start), WINDOW_SEQUENCES))
         position = (self._seed, start.epoch, start.chunk, start.offset)
         order = generator(Purpose.WINDOW_ORDER, *position).permutation(WINDOW_SEQUENCES)
-        rows = np.stack([row for row, _ in packed])
-        return rows[order], packed[-1][1]
+        sequences = np.stack([sequence for sequence, _ in packed])
+        return sequences[order], packed[-1][1]
 
-    def _row(self, position: Position) -> tuple[NDArray[np.int64], Position]:
+    def _sequence(self, position: Position) -> tuple[NDArray[np.int64], Position]:
         size = self._context_length + 1
-        row = np.empty(size, dtype=np.int64)
-        row[0], filled = position.last_id, 1
-        epoch, rank, offset = position.epoch, position.chunk, position.offset
+        sequence = np.empty(size, dtype=np.int64)
+        sequence[0], filled = position.last_id, 1
+        epoch, index, offset = position.epoch, position.chunk, position.offset
         end_of_text, all_ids = self._tokenizer.end_of_text, self._tokens.ids
         while filled < size:
-            room = size - filled
-            block = self._block(epoch, rank)
-            place = rank - block.first_rank
+            left = size - filled
+            block = self._block(epoch, index)
+            place = index - block.first_index
             start, length = block.starts[place], block.lengths[place]
             piece: list[int] = []
             if self._infilling and block.is_rearranged(place, self._infilling):
-                at = (epoch, block.documents[place], block.begins[place])
+                origin = (epoch, block.documents[place], block.begins[place])
                 chunk = all_ids[start : start + length]
-                piece, taken = self._rearranged(self._infilling, at, chunk, offset, room)
-                row[filled : filled + len(piece)] = piece
+                piece, taken = self._rearranged(self._infilling, origin, chunk, offset, left)
+                sequence[filled : filled + len(piece)] = piece
                 filled += len(piece)
                 offset += taken
             if piece:
                 offset += offset == length
             else:
-                taken = min(room, length - offset)
-                row[filled : filled + taken] = all_ids[start + offset : start + offset + taken]
+                taken = min(left, length - offset)
+                sequence[filled : filled + taken] = all_ids[start + offset : start + offset + taken]
                 filled += taken
                 offset += taken
-                if taken < room:
-                    row[filled] = end_of_text
+                if taken < left:
+                    sequence[filled] = end_of_text
                     filled += 1
                     offset += 1
             if offset > length:
-                offset, rank = 0, rank + 1
-            if rank == self._num_chunks:
-                epoch, rank = epoch + 1, 0
-        return row, Position(epoch, rank, offset, int(row[-1]))
+                offset, index = 0, index + 1
+            if index == self._num_chunks:
+                epoch, index = epoch + 1, 0
+        return sequence, Position(epoch, index, offset, int(sequence[-1]))
 
-    def _block(self, epoch: int, rank: int) -> "_Block":
-        """The chunks around ``rank``, looked up together."""
+    def _block(self, epoch: int, index: int) -> "_Block":
+        """The block of chunks around ``index`` in the epoch's order."""
         block = self._current
         if block is not None and block.epoch == epoch:
-            place = rank - block.first_rank
+            place = index - block.first_index
             if 0 <= place < len(block.lengths):
                 return block
-        first = rank - rank % BLOCK_CHUNKS
+        first = index - index % BLOCK_CHUNKS
         numbers = self._order(epoch)[first : first + BLOCK_CHUNKS]
         documents, begins, starts, lengths = self._spans(numbers)
         self._current = _Block(
@@ -217,7 +218,7 @@ class Loader:
     def _spans(
         self, numbers: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Of chunks: their documents, where in these and in all ids they begin, lengths."""
+        """For chunks (N,): document, start in the document, start in all ids, and length."""
         documents = np.searchsorted(self._first_chunks, numbers, side="right") - 1
         begins = (numbers - self._first_chunks[documents]) * self._chunk_length
         offsets = self._tokens.offsets
@@ -232,7 +233,7 @@ class Loader:
         return documents, begins, firsts + begins, ends - begins
 
     def _begin(self, ids: NDArray[np.unsignedinteger], nominal: int) -> int:
-        """Where the chunk begins that would begin at ``nominal``, were there no definitions."""
+        """Start of a chunk: the next definition after ``nominal``, else ``nominal``."""
         if nominal == 0 or nominal >= len(ids):
             return nominal
         near = self._definitions.first(ids[nominal - 1 : nominal + self._chunk_length])
@@ -243,10 +244,10 @@ class Loader:
         return offsets[1:] - offsets[:-1]
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The chunks of one epoch in the order drawn for it."""
+        """The order of the chunks in one epoch, (S,)."""
         if epoch not in self._orders:
-            draws = generator(Purpose.CHUNK_ORDER, self._seed, epoch)
-            order = draws.permutation(self._num_chunks)
+            random = generator(Purpose.CHUNK_ORDER, self._seed, epoch)
+            order = random.permutation(self._num_chunks)
             if self._mixture is not None:
                 order = self._balanced(order, epoch, self._mixture)
             self._orders = {epoch: order}
@@ -270,23 +271,24 @@ class Loader:
     def _rearranged(
         self,
         infilling: Infilling,
-        at: tuple[int, int, int],
+        origin: tuple[int, int, int],
         chunk: NDArray[np.unsignedinteger],
         offset: int,
-        room: int,
+        space: int,
     ) -> tuple[list[int], int]:
-        """The rearranged piece from ``offset`` on, and how many ids of the chunk it took.
+        """Rearrange the piece of ``chunk`` that starts at ``offset``.
 
-        ``at`` is (epoch, document, where the chunk begins in it). Encoding the three parts
-        anew may take a few ids more than the piece had, so less is taken until it fits.
-        Nothing is returned where it cannot: too little room or chunk, or a piece that begins
-        or ends within a character.
+        Returns its ids, at most ``space`` with ``<|endoftext|>``, and the number of ids taken from
+        the chunk. Encoding the three parts may give a few ids more than the piece had, so the piece
+        is shortened until it fits. Returns no ids if there is too little space or chunk, or if the
+        piece begins or ends within a character. ``origin`` is (epoch, document, start of the chunk
+        in the document).
         """
-        epoch, document, begin = at
+        epoch, document, begin = origin
         left = len(chunk) - offset
-        room -= 1  # <|endoftext|>
-        taken = min(left, room - NUM_MARKERS)
-        while taken >= min(left, _MIN_INFILLING_ROOM - NUM_MARKERS) > 1:
+        space -= 1  # <|endoftext|>
+        taken = min(left, space - NUM_MARKERS)
+        while taken >= min(left, _MIN_INFILLING_IDS - NUM_MARKERS) > 1:
             data = self._tokenizer.decode_bytes(chunk[offset : offset + taken].tolist())
             try:
                 text = data.decode()
@@ -296,17 +298,20 @@ class Loader:
             place = (epoch, document, begin + offset)
             encode = self._parts.of(text, chunk[offset : offset + taken])
             ids = infilling.rearrange(len(text), self._tokenizer, place, encode)
-            if len(ids) <= room:
+            if len(ids) <= space:
                 return [*ids, self._tokenizer.end_of_text], taken
-            taken -= len(ids) - room
+            taken -= len(ids) - space
         return [], 0
 
 
 def _first_chunks(offsets: NDArray[np.uint64], chunk_length: int) -> NDArray[np.int64]:
-    """Taken a stretch of documents at a time: an index may be a good part of the memory."""
+    """(D + 1,): number of each document's first chunk; last, the number of chunks.
+
+    Works on slices of the index, which may fill a good part of the memory.
+    """
     first = np.zeros(len(offsets), dtype=np.int64)
-    for begin in range(0, len(offsets) - 1, _STRETCH):
-        part = offsets[begin : begin + _STRETCH + 1].astype(np.int64)
+    for begin in range(0, len(offsets) - 1, _SLICE_DOCUMENTS):
+        part = offsets[begin : begin + _SLICE_DOCUMENTS + 1].astype(np.int64)
         counts = np.maximum(1, -(-np.diff(part) // chunk_length))
         first[begin + 1 : begin + len(part)] = first[begin] + np.cumsum(counts)
     return first
@@ -314,20 +319,20 @@ def _first_chunks(offsets: NDArray[np.uint64], chunk_length: int) -> NDArray[np.
 
 @dataclass
 class _Block:
-    """Consecutive chunks of an epoch's order."""
+    """Consecutive chunks in an epoch's order."""
 
     epoch: int
-    first_rank: int
+    first_index: int
     documents: list[int]
     begins: list[int]
-    """Where in its document each chunk begins."""
+    """Start of each chunk in its document."""
     starts: list[int]
-    """Where in all ids it begins."""
+    """Start of each chunk in all ids."""
     lengths: list[int]
     _rearranged: dict[int, bool] = field(default_factory=dict)
 
     def is_rearranged(self, place: int, infilling: Infilling) -> bool:
-        """Whether infilling has chosen the document of a chunk; drawn once."""
+        """Whether the document of a chunk is selected for infilling; cached."""
         chosen = self._rearranged.get(place)
         if chosen is None:
             chosen = infilling.chooses(self.epoch, self.documents[place])
@@ -336,24 +341,26 @@ class _Block:
 
 
 class _Definitions:
-    """Where lines begin with ``def``, ``class``, ``async`` or a decorator, in ids."""
+    """Finds lines that start with ``def``, ``class``, ``async`` or a decorator, in ids."""
 
     _WORD = re.compile(rb" ?(?:def|class|async)")
     _DECORATOR = re.compile(rb" ?@")
-    _WORD_GOES_ON = re.compile(rb"[\w\x80-\xff]")
+    _WORD_CHARACTER = re.compile(rb"[\w\x80-\xff]")
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         pieces = tokenizer.token_bytes
         self._word = np.array([bool(self._WORD.fullmatch(piece)) for piece in pieces])
         self._decorator = np.array([bool(self._DECORATOR.match(piece)) for piece in pieces])
-        self._goes_on = np.array([bool(self._WORD_GOES_ON.match(piece)) for piece in pieces])
+        self._continues_word = np.array(
+            [bool(self._WORD_CHARACTER.match(piece)) for piece in pieces]
+        )
         self._blank = np.array([bool(piece) and not piece.strip(b" \t") for piece in pieces])
         self._ends_line = np.array([piece.endswith(b"\n") for piece in pieces])
 
     def first(self, ids: NDArray[np.unsignedinteger]) -> int:
-        """Ids from the second of ``ids`` up to where the first such line begins; 0 if none does."""
+        """Offset from ``ids[1]`` to the first such line; 0 if there is none."""
         starts, at_line = self._word[ids[1:]], self._ends_line[ids[:-1]]
-        starts[:-1] &= ~self._goes_on[ids[2:]]
+        starts[:-1] &= ~self._continues_word[ids[2:]]
         starts |= self._decorator[ids[1:]]
         indented = np.zeros_like(starts)
         indented[:-1] = self._blank[ids[1:-1]] & starts[1:]

@@ -1,13 +1,13 @@
-"""Which chunks a run sees that is too short for all of them: repositories in balance.
+"""Which chunks a run reads that is too short for all of them: repositories in balance.
 
-Of a corpus in which one repository has half of the text, a short run would learn that
-repository. So of what it reads repository r gets a share in proportion to n_r ** exponent, n_r
-its tokens, as far as it has them; the fuller the run's time, the nearer to all of it. Nothing is
-read twice before all has been read once. Source of the exponent: Conneau and Lample 2019
-(languages of unequal size, 0.5 and 0.7); what it brings here is in ``docs/results.md``.
+If one repository had half of the text, a short run would learn that repository. So repository r
+gets a share of the run in proportion to n_r ** exponent, where n_r is its number of tokens, but at
+most n_r. The longer the run, the closer it is to reading everything. Nothing is read twice before
+everything was read once. Source of the exponent: Conneau and Lample 2019 (languages of unequal
+size, 0.5 and 0.7); its effect here is in ``docs/results.md``.
 
-Documents stand in the corpus's order, a repository's next to one another, so who owns them is
-kept as runs: ``[["torch==2.13.0", 2187], ...]``. This module must not know what a chunk holds.
+Documents are in corpus order, so those of one repository are adjacent and their repositories are
+stored as runs: ``[["torch==2.13.0", 2187], ...]``. This module must not know what a chunk contains.
 """
 
 import json
@@ -22,8 +22,8 @@ from codeling.errors import InputError
 from codeling.manifest import write_json
 
 
-class Owned(Protocol):
-    """A text of a repository (:class:`codeling.corpus.document.Document` is one)."""
+class HasRepository(Protocol):
+    """A text of a repository; :class:`codeling.corpus.document.Document` is one."""
 
     @property
     def repository(self) -> str: ...  # noqa: D102
@@ -32,14 +32,14 @@ class Owned(Protocol):
 
 
 class Owners:
-    """Notes whose the documents are that are read through it."""
+    """Records the repository of each document that passes through it."""
 
     def __init__(self) -> None:
-        """Of no documents yet."""
+        """Start without documents."""
         self.runs: list[tuple[str, int]] = []
 
-    def texts(self, documents: Iterable[Owned]) -> Iterator[str]:
-        """The texts of ``documents``, noted as they are taken."""
+    def texts(self, documents: Iterable[HasRepository]) -> Iterator[str]:
+        """Yield the texts of ``documents`` and record their repositories."""
         for document in documents:
             repository = document.repository
             if not self.runs or self.runs[-1][0] != repository:
@@ -48,14 +48,14 @@ class Owners:
             yield document.text
 
     def write(self, path: Path) -> None:
-        """Write ``tokens/NAME.json``. :raises StorageError: it cannot be written."""
+        """Write ``tokens/NAME.json``. :raises StorageError: the file cannot be written."""
         write_json(path, {"format": 1, "runs": [list(run) for run in self.runs]})
 
 
 def read_owners(path: Path) -> NDArray[np.int64]:
-    """The number of every document's repository, in order of first appearance.
+    """Number of each document's repository, (D,), by first appearance.
 
-    :raises InputError: the file is missing or is none of these.
+    :raises InputError: the file is missing or damaged.
     """
     try:
         runs = json.loads(path.read_bytes())["runs"]
@@ -64,7 +64,7 @@ def read_owners(path: Path) -> NDArray[np.int64]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: does not say which documents are whose") from error
+        raise InputError(f"{path}: not a list of repositories") from error
 
 
 def balanced_first(
@@ -74,11 +74,11 @@ def balanced_first(
     tokens: int,
     exponent: float,
 ) -> NDArray[np.int64]:
-    """``order`` with the chunks that a run of ``tokens`` reads in front, balanced.
+    """Move the chunks that a run of ``tokens`` reads to the front of ``order``, balanced.
 
-    ``order`` (S,) is a permutation of the chunks, ``owners`` (S,) and ``lengths`` (S,) are
-    theirs by number. Those in front and the others both stay in the order that they had. Where
-    ``tokens`` is enough for all, that is ``order`` itself.
+    ``order`` (S,) is a permutation of the chunks; ``owners`` (S,) and ``lengths`` (S,) give the
+    repository and the tokens of each chunk. Both groups keep their order. If ``tokens`` suffices
+    for all chunks, ``order`` is returned unchanged.
     """
     if tokens >= lengths.sum():
         return order
@@ -95,14 +95,14 @@ def balanced_first(
 
 
 def quotas(totals: NDArray[np.float64], tokens: int, exponent: float) -> NDArray[np.float64]:
-    """Tokens that each owner gives: min(total, k × total ** exponent), ``tokens`` together.
+    """Tokens to read of each repository: min(total, k × total ** exponent), in sum ``tokens``.
 
-    All of them where ``tokens`` is not less than the sum of ``totals``.
+    If ``tokens`` is at least the sum of ``totals`` (R,), that is ``totals``.
     """
-    wanted = np.where(totals > 0, np.maximum(totals, 1.0) ** exponent, 0.0)
-    given = np.zeros_like(wanted)
+    weights = np.where(totals > 0, np.maximum(totals, 1.0) ** exponent, 0.0)
+    given = np.zeros_like(weights)
     left = float(tokens)
-    while left > 0.5 and (open_ := wanted * (given < totals)).any():
+    while left > 0.5 and (open_ := weights * (given < totals)).any():
         part = np.minimum(totals - given, left * open_ / open_.sum())
         given += part
         left -= float(part.sum())

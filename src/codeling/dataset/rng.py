@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are for and where, and never on what was drawn before.
+"""Random numbers that depend on their purpose and position only, never on earlier draws.
 
-Every use has a number of its own, so that no two draw from one stream. Source of the generator:
-Salmon et al. 2011 (Philox), as numpy has it.
+Every purpose has its own number, so no two share a stream. Source of the generator: Salmon et al.
+2011 (Philox), as implemented in numpy.
 """
 
 from enum import IntEnum
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What is drawn."""
+    """What the numbers are drawn for."""
 
     CHUNK_ORDER = 1
     WINDOW_ORDER = 2
@@ -20,5 +20,5 @@ class Purpose(IntEnum):
 
 
 def generator(purpose: Purpose, *position: int) -> np.random.Generator:
-    """A fresh stream for ``purpose`` at ``position``, the seed first."""
+    """A new stream for ``purpose`` at ``position``, whose first number is the seed."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([purpose, *position])))

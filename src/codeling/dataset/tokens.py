@@ -1,9 +1,7 @@
-"""A split as ids on disk: ``NAME.bin`` holds them one after another, ``NAME.idx`` says where each
-document begins.
+"""A split as token ids on disk: ``NAME.bin`` holds the ids, ``NAME.idx`` the document offsets.
 
-Both are mapped into memory, never read whole, so training takes no more memory on a larger
-corpus. ``docs/formats.md`` describes the bytes. This module must not know how ids are packed
-or who reads them.
+Both are memory-mapped, so training takes no more memory on a larger corpus. ``docs/formats.md``
+describes the bytes. This module must not know how ids are packed or who reads them.
 """
 
 import hashlib
@@ -35,30 +33,30 @@ _VERSION = 1
 _HEADER = struct.Struct("<8sIIQQ")  # magic, version, bytes per id, documents, ids
 _BATCH_BYTES = 16_000_000
 _FAST_FROM_BYTES = 2_000_000
-"""A smaller split is encoded sooner than a fast encoder is proved right."""
+"""A smaller split is encoded faster than the fast encoder is verified."""
 _CHECKED_BYTES = 32_000
-"""Text of every batch that is encoded by tokenizers too."""
+"""Text of each batch that is also encoded with the tokenizers library, to compare."""
 
 
 @dataclass(frozen=True)
 class TokenFile:
-    """Ids and document index of one split, mapped read-only."""
+    """Ids and document index of one split, memory-mapped read-only."""
 
     ids: NDArray[np.unsignedinteger]
-    """All ids, documents one after another, nothing between them; uint16 or uint32."""
+    """(N,): ids of all documents, without separators; uint16 or uint32."""
     offsets: NDArray[np.uint64]
-    """Document ``d`` is ``ids[offsets[d]:offsets[d + 1]]``; one entry more than documents."""
+    """(D + 1,): document ``d`` is ``ids[offsets[d]:offsets[d + 1]]``."""
     num_bytes: NDArray[np.uint64]
-    """UTF-8 bytes of each document's text."""
+    """(D,): UTF-8 bytes of each document's text."""
 
     @property
     def num_documents(self) -> int:
-        """Documents in the split."""
+        """Number of documents."""
         return len(self.num_bytes)
 
     @property
     def num_tokens(self) -> int:
-        """Ids in the split, without any special token."""
+        """Number of ids; none of them is a special token."""
         return len(self.ids)
 
     def document(self, number: int) -> NDArray[np.unsignedinteger]:
@@ -74,17 +72,17 @@ def write_tokens(
     *,
     total_bytes: int | None = None,
 ) -> TokenFile:
-    """Encode ``texts`` into ``path`` (``….bin``) and the ``.idx`` beside it; read them back.
+    """Encode ``texts`` into ``path`` (``….bin``) and its ``.idx``, and open them.
 
     Reads ``texts`` once, in batches of about 16 MB; only the index is held in memory.
-    ``total_bytes`` is how much there is, where it is known. Each file appears whole or not at
-    all, the index last. A call that is stopped or killed leaves the batches it had finished in
-    ``….unfinished`` files; the next one for the same texts and tokenizer goes on from there.
+    ``total_bytes`` is the size of all texts, if known. Each file appears whole or not at all, the
+    index last. A call that is stopped or killed leaves its finished batches in ``….unfinished``
+    files, and the next call with the same texts and tokenizer resumes after them.
 
-    :raises StorageError: they cannot be written.
+    :raises StorageError: the files cannot be written.
     """
     id_type = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
-    so_far = hashlib.sha256(tokenizer.to_json().encode())
+    digest = hashlib.sha256(tokenizer.to_json().encode())
     encoder = _CheckedEncoder(tokenizer, progress)
     with (
         EncodingJournal.open(path, id_type) as journal,
@@ -94,12 +92,12 @@ def write_tokens(
             sizes = []
             for text in batch:
                 data = text.encode()
-                so_far.update(len(data).to_bytes(8, "little") + data)
+                digest.update(len(data).to_bytes(8, "little") + data)
                 sizes.append(len(data))
-            if not journal.skip_encoded(so_far.hexdigest()):
+            if not journal.skip_encoded(digest.hexdigest()):
                 encoded = encoder.encode(batch, sum(sizes))
                 lengths = np.diff(encoded.offsets).tolist()
-                journal.append(so_far.hexdigest(), encoded.ids, lengths, sizes)
+                journal.append(digest.hexdigest(), encoded.ids, lengths, sizes)
             advance(sum(sizes))
         lengths, num_bytes = journal.finish()
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype="<u8")]).astype("<u8")
@@ -110,25 +108,25 @@ def write_tokens(
 
 
 class _CheckedEncoder:
-    """The fast encoder for as long as it is right, then tokenizers."""
+    """Uses the fast encoder until its ids differ from those of the tokenizers library."""
 
     def __init__(self, tokenizer: Tokenizer, progress: Progress) -> None:
         self._tokenizer = tokenizer
         self._progress = progress
         self._encoder: Encoder | None = None
-        self._proved = True
+        self._is_trusted = True
 
     def encode(self, texts: Sequence[str], num_bytes: int) -> Encoded:
-        """Ids of ``texts``, which have ``num_bytes``."""
+        """Encode ``texts`` of ``num_bytes``."""
         if self._encoder is None:
             self._encoder, refused = reference_encoder(self._tokenizer), None
             if num_bytes >= _FAST_FROM_BYTES:
                 self._encoder, refused = choose_encoder(self._tokenizer, texts)
-                self._proved = refused is not None
+                self._is_trusted = refused is not None
             if refused:
                 self._progress.note(f"encoding with tokenizers: {refused}")
         encoded = self._encoder.encode(texts)
-        if self._proved:
+        if self._is_trusted:
             return encoded
         wrong = find_difference(
             encoded, texts, spread_sample(texts, _CHECKED_BYTES), self._tokenizer
@@ -136,14 +134,14 @@ class _CheckedEncoder:
         if wrong is None:
             return encoded
         self._progress.note(f"encoding with tokenizers from here on: {self._encoder.name} {wrong}")
-        self._encoder, self._proved = reference_encoder(self._tokenizer), True
+        self._encoder, self._is_trusted = reference_encoder(self._tokenizer), True
         return self._encoder.encode(texts)
 
 
 def open_tokens(path: Path) -> TokenFile:
-    """Map ``path`` (``….bin``) and the ``.idx`` beside it.
+    """Map ``path`` (``….bin``) and its ``.idx``.
 
-    :raises InputError: one is missing, damaged, or they do not belong together.
+    :raises InputError: one of them is missing or damaged, or they do not match.
     """
     index_path = path.with_suffix(".idx")
     try:
@@ -157,13 +155,13 @@ def open_tokens(path: Path) -> TokenFile:
     if magic != _MAGIC or version != _VERSION or id_bytes not in (2, 4):
         raise InputError(f"{index_path}: not a token index of version {_VERSION}")
     if len(index) != _HEADER.size + 8 * (2 * num_documents + 1):
-        raise InputError(f"{index_path}: cut short, {num_documents:,} documents announced")
+        raise InputError(f"{index_path}: cut short, it should have {num_documents:,} documents")
     if data_bytes != num_ids * id_bytes:
         raise InputError(f"{path}: {data_bytes:,} bytes, its index says {num_ids * id_bytes:,}")
     numbers = np.frombuffer(index, "<u8", offset=_HEADER.size)
     offsets = numbers[: num_documents + 1]
     if offsets[0] != 0 or offsets[-1] != num_ids or (offsets[1:] < offsets[:-1]).any():
-        raise InputError(f"{index_path}: damaged, its documents do not follow one another")
+        raise InputError(f"{index_path}: damaged, its document offsets are not ascending")
     ids = (
         np.memmap(path, f"<u{id_bytes}", mode="r")
         if num_ids
@@ -173,7 +171,7 @@ def open_tokens(path: Path) -> TokenFile:
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Consecutive texts, about :data:`_BATCH_BYTES` of them at a time."""
+    """Consecutive texts, about :data:`_BATCH_BYTES` at a time."""
     source = iter(texts)
     while first := list(islice(source, 1)):
         batch, size = first, len(first[0])
