@@ -26,5 +26,5 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 def test_loading_what_is_no_model_is_wrong_use(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no model"):
+    with pytest.raises(UsageError, match="is not a model"):
         codeling.load(tmp_path)

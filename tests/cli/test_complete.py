@@ -100,14 +100,14 @@ def test_wrong_use_and_bad_input_are_one_line(folder: Path, tmp_path: Path) -> N
     cases: list[tuple[type[CodelingError], str, list[str | Path]]] = [
         (UsageError, "give either --prompt", [folder]),
         (UsageError, "give either --prompt", [folder, bad, "--prompt", "x"]),
-        (UsageError, "is no model", [tmp_path / "nowhere", "--prompt", "x"]),
-        (UsageError, "is no model", [bad, "--prompt", "x"]),
+        (UsageError, "is not a model", [tmp_path / "nowhere", "--prompt", "x"]),
+        (UsageError, "is not a model", [bad, "--prompt", "x"]),
         (UsageError, "temperature must be", [folder, "--prompt", "x", "--temperature", "-1"]),
         (UsageError, "max_new_tokens must be", [folder, "--prompt", "x", "--max-new-tokens", "0"]),
         (UsageError, "lone surrogate", [folder, "--prompt", "x\udcff"]),
         (InputError, "bad.py: not Python text", [folder, bad]),
         (InputError, "No such file", [folder, tmp_path / "missing.py"]),
-        (ModelError, "truncated or damaged", [broken, "--prompt", "x"]),
+        (ModelError, "not a safetensors file, or damaged", [broken, "--prompt", "x"]),
     ]
     for error, message, arguments in cases:
         with pytest.raises(error, match=message) as caught:
@@ -124,7 +124,7 @@ def test_main_prints_one_line_and_the_exit_code(
         cli.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
-        "codeling: nowhere is no model (there is no such folder); give a run folder, "
+        "codeling: nowhere is not a model (there is no such folder); give a run folder, "
         "a Hugging Face folder or hf://owner/name"
     ]
 

@@ -100,5 +100,5 @@ def test_another_network_is_refused_in_one_line(changes: dict[str, Any], message
 def test_a_missing_size_is_named(key: str) -> None:
     values = GPT2_124M.to_hugging_face()
     del values[key]
-    with pytest.raises(ModelError, match=f"{key} missing"):
+    with pytest.raises(ModelError, match=f"missing {key}"):
         GPT2Config.from_hugging_face(values)

@@ -268,28 +268,28 @@ def edit(path: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (truncated, "model.safetensors: truncated or damaged"),
-        (truncated_by_one, "model.safetensors: truncated or damaged"),
-        (empty, "model.safetensors: truncated or damaged"),
-        (text_instead, "model.safetensors: truncated or damaged"),
-        (huge_header, "model.safetensors: truncated or damaged"),
-        (tensor_missing, "h.1.ln_1.bias missing from the weights"),
-        (tensor_unknown, "transformer.h.3.x is no tensor of a GPT-2 of this size"),
-        (tensor_of_other_shape, "transformer.wpe.weight has shape (31, 32), but config.json asks"),
-        (tensor_twice, "wpe.weight is there twice"),
-        (quantised, "transformer.wpe.weight is int8; quantised"),
-        (not_finite, "transformer.wpe.weight holds numbers that are not finite"),
+        (truncated, "model.safetensors: not a safetensors file, or damaged"),
+        (truncated_by_one, "model.safetensors: not a safetensors file, or damaged"),
+        (empty, "model.safetensors: not a safetensors file, or damaged"),
+        (text_instead, "model.safetensors: not a safetensors file, or damaged"),
+        (huge_header, "model.safetensors: not a safetensors file, or damaged"),
+        (tensor_missing, "the weights lack h.1.ln_1.bias"),
+        (tensor_unknown, "transformer.h.3.x is not a tensor of a GPT-2 of this size"),
+        (tensor_of_other_shape, "transformer.wpe.weight has shape (31, 32), but config.json says"),
+        (tensor_twice, "wpe.weight occurs twice"),
+        (quantised, "transformer.wpe.weight is int8; quantized"),
+        (not_finite, "transformer.wpe.weight contains values that are not finite"),
         (other_head, "lm_head.weight differs from wte.weight"),
         (other_architecture, "config.json: model_type is 'llama'"),
-        (other_size, "h.3.attn.c_attn.bias and 11 more missing from the weights"),
+        (other_size, "the weights lack h.3.attn.c_attn.bias and 11 more"),
         (config_missing, "config.json: cannot be read (No such file or directory)"),
         (config_broken, "config.json: not JSON"),
         (config_a_list, "config.json: not a JSON object"),
-        (pickled_alone, "pytorch_model.bin is pickled and never opened"),
+        (pickled_alone, "pytorch_model.bin is pickled, and pickles are never opened"),
         (no_weights, "no model.safetensors; pickled weights can be converted"),
         (shard_missing, "model-00001-of-00002.safetensors is missing"),
-        (shard_elsewhere, "'../secret.safetensors' is not the name of a file in this folder"),
-        (index_broken, "has no weight_map"),
+        (shard_elsewhere, "'../secret.safetensors' is not a file name in this folder"),
+        (index_broken, "weight_map is missing"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -309,7 +309,7 @@ def test_truncated_anywhere_is_refused(folder: Path) -> None:
     data = path.read_bytes()
     for size in [*range(64), *range(64, len(data), len(data) // 40)]:
         path.write_bytes(data[:size])
-        with pytest.raises(ModelError, match="truncated or damaged"):
+        with pytest.raises(ModelError, match="not a safetensors file, or damaged"):
             weights.load(folder)
 
 
@@ -329,10 +329,10 @@ def test_model_names_a_run_folder_or_a_hugging_face_folder(folder: Path, tmp_pat
     [
         ("nowhere", "there is no such folder"),
         ("file", "it is a file"),
-        ("empty", "it holds neither model/config.json nor config.json"),
+        ("empty", "it contains neither model/config.json nor config.json"),
     ],
 )
-def test_model_that_is_none_is_wrong_use(
+def test_a_folder_that_is_not_a_model_is_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -341,7 +341,7 @@ def test_model_that_is_none_is_wrong_use(
     with pytest.raises(UsageError) as caught:
         weights.resolve(name)
     assert str(caught.value) == (
-        f"{name} is no model ({reason}); give a run folder, a Hugging Face folder "
+        f"{name} is not a model ({reason}); give a run folder, a Hugging Face folder "
         "or hf://owner/name"
     )
     assert caught.value.exit_code == 2
@@ -363,8 +363,8 @@ def test_the_hub_is_asked_for_safetensors_and_json_alone(
 
 
 @pytest.mark.parametrize("name", ["hf://", "hf://name", "hf://a/b/c", "hf://a/--b..c"])
-def test_a_hub_name_that_is_none_is_wrong_use(name: str) -> None:
-    with pytest.raises(UsageError, match="is no model"):
+def test_an_invalid_hub_address_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a model"):
         weights.resolve(name)
 
 

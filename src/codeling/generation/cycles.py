@@ -1,12 +1,11 @@
-"""Text that goes in circles: the ids that would go on with it.
+"""Detect token sequences that repeat back to back, and the ids that would continue them.
 
-A small model that has written a line twice tends to write it until its tokens are spent. A penalty
-on what has been written (Keskar et al. 2019), or a ban on n-grams that have been (Paulus et al.
-2017), does not suit code, which says the same again all the time. What it hardly ever has is a run
-of tokens that comes again directly behind itself, and again; only that counts here.
-docs/results.md has both shares.
+A small model that has written a line twice tends to write it until its tokens are used up. A
+penalty on earlier tokens (Keskar et al. 2019) or a ban on repeated n-grams (Paulus et al. 2017)
+does not suit code, which repeats itself all the time. But code hardly ever repeats a sequence
+several times directly one after another, so only that is limited. docs/results.md has both shares.
 
-This module must not know torch, nor what the ids mean.
+This module must not know torch or what the ids mean.
 """
 
 from collections.abc import Sequence
@@ -14,26 +13,26 @@ from collections.abc import Sequence
 import numpy as np
 
 LONGEST = 256
-"""Runs of more tokens are not looked for."""
+"""Longest sequence, in tokens, whose repetition is detected."""
 SHORT = 8
-"""So many tokens may be repetition at any rate: a run of two, such as ``, 0``, comes five times."""
+"""Repeated tokens that are always allowed: a sequence of two (``, 0``) may occur five times."""
 
 
 class Cycles:
-    """The ids of one text, as far as they repeat what stands directly before them.
+    """Tracks repetition in one sequence of ids.
 
-    Of each period p up to :data:`LONGEST` it is known how many of the last ids, one after another,
-    are the same as the id p places before. To add an id takes a few operations on as many numbers.
+    For each period p up to :data:`LONGEST` it counts how many of the latest ids in a row equal the
+    id p positions before. Adding an id takes a few operations on arrays of that length.
     """
 
     def __init__(self, prompt: Sequence[int], max_repeats: int) -> None:
-        """Of the prompt's own repetition nothing counts, only that the completion may repeat it.
+        """Start after ``prompt``. Repetition within the prompt does not count.
 
-        A run of ids may stand ``max_repeats`` times in a row, or be repeated for :data:`SHORT` ids;
-        with 1 nothing longer than those comes again, in a row or not.
+        A sequence of ids may occur ``max_repeats`` times back to back, or be repeated for
+        :data:`SHORT` ids.
         """
         self._ids = np.full(2 * LONGEST, -1, dtype=np.int64)
-        """From ``_newest`` on the last ids, newest first; before it room for as many."""
+        """The latest ids from index ``_newest``, newest first; before it, space for as many."""
         self._newest = LONGEST
         last = prompt[-LONGEST:]
         self._ids[LONGEST : LONGEST + len(last)] = last[::-1]
@@ -41,7 +40,7 @@ class Cycles:
         self._allowed = np.maximum((max_repeats - 1) * np.arange(1, LONGEST + 1), SHORT)
 
     def add(self, picked: int) -> None:
-        """Take in the next id."""
+        """Append the next id."""
         before = self._ids[self._newest : self._newest + LONGEST]
         self._repeated = (self._repeated + 1) * (before == picked)
         if self._newest == 0:
@@ -51,6 +50,6 @@ class Cycles:
         self._ids[self._newest] = picked
 
     def going_on(self) -> list[int]:
-        """The ids that would repeat more than is allowed."""
+        """The ids that would exceed the allowed repetition."""
         (places,) = np.nonzero(self._repeated >= self._allowed)
         return self._ids[self._newest + places].tolist()  # type: ignore[no-any-return]

@@ -1,13 +1,13 @@
-"""Causal self-attention of whole sequences, the fastest exact way for where it runs.
+"""Causal self-attention over whole sequences, with the fastest exact implementation per device.
 
 On an accelerator, and wherever no gradient is needed, that is PyTorch's
-``scaled_dot_product_attention``. Training on a processor takes blocks of queries against the
-keys before them instead: plain matrix products and one softmax a block. At (16, 512, 4, 64) in
-bf16 on two AVX-512 cores that takes 44 ms forward and backward where PyTorch's kernel takes
-107, since matrix products run at the processor's full rate and the kernel's inner loops do not.
-``benchmarks/attention.py`` measures both. This module must not know about caches.
+``scaled_dot_product_attention``. Training on a CPU uses blocks of queries against all earlier keys:
+plain matrix products and one softmax per block. At (16, 512, 4, 64) in bf16 on two AVX-512 cores
+this takes 44 ms forward and backward, PyTorch's kernel 107 ms, because matrix products run at the
+full rate of the CPU and the kernel's inner loops do not. ``benchmarks/attention.py`` measures both.
+This module must not know about caches.
 
-Shapes: B rows, T positions, C width, H heads, D = C / H.
+Shapes: B sequences, T positions, C width, H heads, D = C / H.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn import functional
 
 BLOCK = 128
-"""Queries of one block; 64 and 256 take 6 % longer."""
+"""Queries per block; 64 and 256 take 6 % longer."""
 
 
 def causal_attention(fused: Tensor, n_head: int, segments: Tensor | None = None) -> Tensor:
-    """Query, key and value side by side, (B, T, 3 C) → (B, T, C).
+    """Fused query, key and value (B, T, 3 C) → (B, T, C).
 
-    With ``segments`` (B, T) a position attends only to those of its own segment.
+    With ``segments`` (B, T) a position attends only to positions of the same segment.
     """
     if segments is not None:
         return _within_segments(fused, n_head, segments)
@@ -36,7 +36,7 @@ def causal_attention(fused: Tensor, n_head: int, segments: Tensor | None = None)
 
 
 def _within_segments(fused: Tensor, n_head: int, segments: Tensor) -> Tensor:
-    """The kernel with a mask, which is slower: on a processor by a factor of about two."""
+    """PyTorch's kernel with a mask; on a CPU about half as fast."""
     rows, length, width = fused.shape
     query, key, value = split_heads(fused, n_head)
     mask = (segments.unsqueeze(2) == segments.unsqueeze(1)).tril_().unsqueeze(1)
@@ -51,7 +51,7 @@ def split_heads(fused: Tensor, n_head: int) -> Tensor:
 
 
 class _BlockedAttention(torch.autograd.Function):
-    """Softmax attention, :data:`BLOCK` queries at a time; keeps the probabilities for backward."""
+    """Softmax attention in blocks of queries. Keeps the probabilities for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, fused: Tensor, n_head: int) -> Tensor:

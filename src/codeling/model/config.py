@@ -1,8 +1,8 @@
-"""The shape of a GPT-2: how large it is, what it costs, and how Hugging Face writes it down.
+"""Shape of a GPT-2: its sizes, its cost, and its Hugging Face configuration.
 
-No torch in here: parameters, bytes and floating-point operations are arithmetic.
-Source of the shape: Radford et al. 2019, "Language Models are Unsupervised Multitask
-Learners"; of the FLOP count: Chowdhery et al. 2022 (PaLM), appendix B.
+Parameters and floating-point operations are plain arithmetic, without torch. Source of the shape:
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; of the FLOP count:
+Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
 import math
@@ -15,7 +15,7 @@ from codeling.errors import ModelError
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """Sizes of one network. ``context_length`` is GPT-2's ``n_positions``."""
+    """Sizes of one model. ``context_length`` is GPT-2's ``n_positions``."""
 
     vocab_size: int
     context_length: int
@@ -25,7 +25,7 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        """Check that the sizes belong together. :raises ModelError: they do not."""
+        """Check the sizes. :raises ModelError: one is invalid, or they do not match."""
         for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
             value = getattr(self, name)
             if not isinstance(value, int) or value <= 0:
@@ -47,7 +47,7 @@ class GPT2Config:
 
     @property
     def num_block_parameters(self) -> int:
-        """Parameters of the blocks and the last norm: all but the two embeddings."""
+        """Parameters of the blocks and the final norm, without the two embeddings."""
         width = self.n_embd
         matrices = 12 * width * width
         biases = (3 + 1 + 4 + 1) * width
@@ -56,16 +56,16 @@ class GPT2Config:
 
     @property
     def num_parameters(self) -> int:
-        """All parameters; the head is tied to ``wte`` and counts once."""
+        """All parameters. The head is tied to ``wte`` and counted once."""
         return self.num_block_parameters + (self.vocab_size + self.context_length) * self.n_embd
 
     @property
     def train_flops_per_token(self) -> int:
         """Floating-point operations of one forward and backward pass, per token of a full context.
 
-        Six for each weight of a matrix (the head among them, the embedding look-ups not), and
-        ``6 * n_layer * context_length * n_embd`` for attention: half of PaLM's figure, since a
-        causal kernel leaves out the half that is masked.
+        Six per weight of a matrix, including the head but not the embedding look-ups, and
+        ``6 * n_layer * context_length * n_embd`` for attention: half of PaLM's figure, because a
+        causal kernel skips the masked half.
         """
         matrices = self.n_layer * 12 * self.n_embd**2 + self.vocab_size * self.n_embd
         return 6 * matrices + 6 * self.n_layer * self.context_length * self.n_embd
@@ -96,21 +96,21 @@ class GPT2Config:
 
     @classmethod
     def from_hugging_face(cls, values: Mapping[str, Any]) -> "GPT2Config":
-        """The sizes in a ``config.json``.
+        """Read the sizes from a ``config.json``.
 
-        :raises ModelError: another architecture, or a variant of GPT-2 that computes something
-            else than this network does.
+        :raises ModelError: the architecture is not GPT-2, or a variant that computes something
+            different.
         """
         kind = values.get("model_type")
         if kind != "gpt2":
-            raise ModelError(f"config.json: model_type is {kind!r}; only 'gpt2' can be read")
+            raise ModelError(f"config.json: model_type is {kind!r}; only 'gpt2' is supported")
         missing = [
             name
             for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
             if name not in values
         ]
         if missing:
-            raise ModelError(f"config.json: {', '.join(missing)} missing")
+            raise ModelError(f"config.json: missing {', '.join(missing)}")
         config = cls(
             vocab_size=values["vocab_size"],
             context_length=values["n_positions"],

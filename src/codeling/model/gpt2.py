@@ -1,13 +1,13 @@
-"""The whole network: GPT-2 with a tied head, and its loss.
+"""GPT-2 with a tied head, and its loss.
 
-Parameter names, layouts (``Conv1D``: input first, output second) and arithmetic are GPT-2's,
-so Hugging Face's ``GPT2LMHeadModel`` reads the weights and computes the same logits. Weights
-are fp32; :attr:`GPT2.compute_dtype` is the type of the forward and backward pass, to which
-they are cast where they are used. This module must not know where weights or ids come from.
+Parameter names, layouts (``Conv1D``: input first, output second) and arithmetic are those of GPT-2,
+so Hugging Face's ``GPT2LMHeadModel`` reads the weights and computes the same logits. Weights are
+fp32; :attr:`GPT2.compute_dtype` is the type of the forward and backward pass, to which weights are
+cast where they are used. This module must not know where weights or ids come from.
 
-Shapes: B rows, T positions, C width, H heads, D head width, V vocabulary.
-Source: Radford et al. 2019; the loss without its logits in memory: Wijmans et al. 2024 ("Cut
-Your Losses"), Hsu et al. 2024 (Liger kernels).
+Shapes: B sequences, T positions, C width, H heads, D head width, V vocabulary.
+Sources: Radford et al. 2019; the loss without its logits in memory: Wijmans et al. 2024 ("Cut Your
+Losses"), Hsu et al. 2024 (Liger kernels).
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ from codeling.model.cache import CacheRows
 from codeling.model.config import GPT2Config
 
 LOSS_CHUNK_POSITIONS = 1024
-"""Positions whose logits exist at one time, on a processor."""
+"""Positions whose logits are in memory at the same time, on a CPU."""
 
 _LOSS_CHUNK_POSITIONS_ON_ACCELERATOR = 8192
-"""There adding up the head's gradient costs as much as a thousand positions' products."""
+"""On an accelerator, accumulating the head's gradient costs as much as 1,000 positions."""
 
 
 def loss_chunk_positions(device: torch.device) -> int:
-    """Positions whose logits exist at one time during training on ``device``."""
+    """Positions whose logits are in memory at the same time when training on ``device``."""
     return LOSS_CHUNK_POSITIONS if device.type == "cpu" else _LOSS_CHUNK_POSITIONS_ON_ACCELERATOR
 
 
@@ -44,7 +44,7 @@ class Conv1D(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) → (..., out), in the type of ``x``."""
+        """(..., in) → (..., out), in the dtype of ``x``."""
         flat = torch.addmm(
             self.bias.to(x.dtype), x.reshape(-1, x.size(-1)), self.weight.to(x.dtype)
         )
@@ -63,7 +63,7 @@ class Embedding(nn.Embedding):
 
 
 class LayerNorm(nn.Module):
-    """Normalisation over C with gain and bias, statistics in fp32."""
+    """Normalization over C with gain and bias; statistics in fp32."""
 
     def __init__(self, width: int, epsilon: float) -> None:
         super().__init__()
@@ -72,13 +72,13 @@ class LayerNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) → (..., C), in the type of ``x``."""
+        """(..., C) → (..., C), in the dtype of ``x``."""
         weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
         return functional.layer_norm(x, weight.shape, weight, bias, self.epsilon)
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention with one fused projection for query, key and value."""
+    """Causal multi-head self-attention with a fused projection for query, key and value."""
 
     def __init__(self, config: GPT2Config, layer: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two layers, four times as wide between them, with GPT-2's tanh GELU."""
+    """Two linear layers with a hidden width of 4 C and GPT-2's tanh GELU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP, each normalised before and added after."""
+    """One layer: attention and MLP, each pre-normalized and with a residual connection."""
 
     def __init__(self, config: GPT2Config, layer: int) -> None:
         super().__init__()
@@ -129,14 +129,14 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    """The network. :meth:`forward` gives logits, :meth:`loss` trains it."""
+    """The model. :meth:`forward` gives logits, :meth:`loss` the training loss."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.config = config
         self.compute_dtype = torch.float32
         self.recompute_activations = False
-        """Whether the backward pass computes what is in the blocks once more to save memory."""
+        """Activation checkpointing: recompute the blocks in the backward pass to save memory."""
         self._chunk_loss: Callable[..., Any] = chunk_loss
         self._is_compiled = False
         self.wte = Embedding(config.vocab_size, config.n_embd)
@@ -145,9 +145,9 @@ class GPT2(nn.Module):
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
 
     def compile_for_training(self) -> None:
-        """Compile a block, whose code is the same for all, and the loss of a chunk.
+        """Compile the blocks, which share their code, and the loss of a chunk.
 
-        Passes without a gradient stay as they were: generation would compile for every length.
+        Passes without gradients stay eager: generation would compile for every length.
         """
         for block in self.h:
             block.compile(dynamic=False)
@@ -155,8 +155,9 @@ class GPT2(nn.Module):
         self._is_compiled = True
 
     def initialize(self, seed: int) -> None:
-        """Draw fresh weights: normal with deviation 0.02, GPT-2's; the layers that write into
-        the residual stream start at zero, so that a block starts as the identity.
+        """Draw new weights from a normal distribution with GPT-2's standard deviation of 0.02.
+
+        Layers that write to the residual stream start at zero, so each block is the identity.
         """
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
@@ -176,10 +177,10 @@ class GPT2(nn.Module):
         positions: Tensor | None = None,
         segments: Tensor | None = None,
     ) -> Tensor:
-        """Ids (B, T) → last hidden states (B, T, C), normalised, in :attr:`compute_dtype`.
+        """Ids (B, T) → final hidden states (B, T, C), normalized, in :attr:`compute_dtype`.
 
         ``positions`` (T,) or (B, T) default to 0 … T-1, or to what follows in ``cache``. With
-        ``segments`` (B, T) a position attends only to those of its own segment.
+        ``segments`` (B, T) a position attends only to positions of the same segment.
         """
         if positions is None:
             positions = (
@@ -189,8 +190,8 @@ class GPT2(nn.Module):
             )
         x = (self.wte(input_ids) + self.wpe(positions)).to(self.compute_dtype)
         is_training = torch.is_grad_enabled()
-        plainly = self._is_compiled and not is_training
-        with torch.compiler.set_stance("force_eager") if plainly else nullcontext():
+        eagerly = self._is_compiled and not is_training
+        with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
             for block in self.h:
                 if self.recompute_activations and is_training:
                     x = checkpoint(block, x, cache, segments, use_reentrant=False)
@@ -226,11 +227,11 @@ class GPT2(nn.Module):
         sequence_weights: Tensor | None = None,
         z_loss: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
-        """What to descend on, and the mean cross entropy in nats per token; fp32 scalars.
+        """The training objective, and the mean cross entropy in nats per token; fp32 scalars.
 
-        They are one and the same but for ``sequence_weights`` (B,), which each row's cross entropy
-        is scaled by, and ``z_loss``, the weight of the squared logarithm of the softmax's
-        denominator (Chowdhery et al. 2022, PaLM). Only the first has a gradient.
+        They differ only by ``sequence_weights`` (B,), which scale the cross entropy of each
+        sequence, and ``z_loss``, the weight of the squared log of the softmax denominator
+        (Chowdhery et al. 2022, PaLM). Only the objective has a gradient.
         """
         x = self.hidden(input_ids, None, positions, segments)
         weights = None
@@ -258,7 +259,7 @@ class GPT2(nn.Module):
     ) -> Tensor:
         """Cross entropy of each token of ``target_ids`` (B, T) in nats, fp32 (B, T).
 
-        Zero where ``wanted`` (B, T) is False: the head, most of a small model, is spared there.
+        Zero where ``wanted`` (B, T) is False; the head, most of a small model, is skipped there.
         """
         if wanted is None:
             wanted = torch.ones_like(target_ids, dtype=torch.bool)
@@ -279,11 +280,11 @@ class GPT2(nn.Module):
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Head and cross entropy in one, :data:`LOSS_CHUNK_POSITIONS` positions at a time.
+    """Head and cross entropy fused, in chunks of positions.
 
-    The gradient is taken while the logits of a chunk are at hand, so that no (B·T, V) matrix
-    is ever kept. Returns two sums over ``hidden`` (N, C), ``weight`` (V, C) and ``targets``
-    (N,): what to descend on, and the nats alone, which have no gradient.
+    The gradient is computed while the logits of a chunk are in memory, so no (B·T, V) matrix is
+    kept. Takes ``hidden`` (N, C), ``weight`` (V, C) and ``targets`` (N,); returns two sums over
+    N: the objective, and the cross entropy in nats, which has no gradient.
     """
 
     @staticmethod
@@ -333,8 +334,10 @@ def chunk_loss(
     z_loss: float,
     with_gradient: bool,
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Of ``logits`` (N, V) and ``target`` (N, 1): the two sums, negated, and the gradient
-    (N, V) of the second in the type of the logits; without a gradient, the logits.
+    """The loss of ``logits`` (N, V) and ``target`` (N, 1).
+
+    Returns the negated sums (cross entropy, objective), and the gradient (N, V) of the objective in
+    the dtype of the logits. Without a gradient, returns the logits in its place.
     """
     log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
     picked = log_probabilities.gather(1, target)
@@ -353,7 +356,7 @@ def chunk_loss(
         gradient *= 1 + 2 * z_loss * denominator
     if logits.device.type == "cpu":
         gradient.scatter_add_(1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
-    else:  # compiled, it is one pass with what stands around it, where a scatter writes all first
+    else:  # compiles into one pass with its surroundings; a scatter does not
         gradient -= (torch.arange(logits.size(1), device=target.device) == target).float()
     if weights is not None:
         gradient *= weights

@@ -1,11 +1,11 @@
-"""A model folder: a plain Hugging Face GPT-2 of JSON and safetensors, both ways.
+"""Save and load a model folder: a plain Hugging Face GPT-2 of JSON and safetensors.
 
-:func:`save` writes what ``GPT2LMHeadModel.save_pretrained`` writes, :func:`load` reads that and
-what other writers make of it: with or without the prefix ``transformer.``, in shards, in half
-precision, with the tied head spelled out, with the mask buffers of old versions. Nothing is
-ever unpickled. This module must not know about tokenizers or training.
+:func:`save` writes what ``GPT2LMHeadModel.save_pretrained`` writes. :func:`load` reads that and the
+variants of other writers: with or without the prefix ``transformer.``, sharded, in half precision,
+with the tied head stored, with the mask buffers of old versions. Nothing is ever unpickled. This
+module must not know about tokenizers or training.
 
-Format: https://github.com/huggingface/safetensors (a JSON header, then the numbers).
+Format: https://github.com/huggingface/safetensors.
 """
 
 import json
@@ -31,11 +31,11 @@ INDEX = "model.safetensors.index.json"
 GENERATION_CONFIG = "generation_config.json"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
 MODEL_FOLDER = "model"
-"""Where a run folder keeps its model."""
+"""Name of the model folder in a run folder."""
 
 _PREFIX = "transformer."
 _TOKENIZER = "tokenizer_sha256"
-"""Key of ``config.json`` that names the tokenizer; others ignore it."""
+"""Key of ``config.json`` with the tokenizer's digest. Other readers ignore it."""
 _HEAD = "lm_head.weight"
 _EMBEDDING = "wte.weight"
 _OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -57,12 +57,11 @@ def save(
 ) -> None:
     """Write ``config.json``, ``generation_config.json`` and ``model.safetensors`` (fp32).
 
-    ``suppressed_ids`` are ids that ``generate`` should never pick, as our own engine never
-    does. ``tokenizer_digest`` goes into ``config.json``, so that the two cannot be parted
-    unnoticed. Each file is replaced in one step, the weights last. The same weights give the same
-    bytes.
+    ``generate`` stops at the context length and never picks ``suppressed_ids``, like our engine.
+    ``tokenizer_digest`` is stored in ``config.json``, so that a foreign tokenizer is detected. Each
+    file is replaced atomically, the weights last. The same weights give the same bytes.
 
-    :raises StorageError: something cannot be written.
+    :raises StorageError: a file cannot be written.
     """
     special: dict[str, Any] = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id}
     if pad_id is not None:
@@ -84,19 +83,19 @@ def save(
 
 
 def tokenizer_digest(folder: Path) -> str | None:
-    """What :func:`save` noted of the tokenizer, in a folder that :func:`load` has read.
+    """The tokenizer's digest that :func:`save` has stored; None for folders of other writers.
 
-    None where the weights were written by others.
+    :raises ModelError: ``config.json`` cannot be read.
     """
     return _read_json(folder / CONFIG).get(_TOKENIZER)
 
 
 def load(folder: Path) -> tuple[GPT2, GPT2Config]:
-    """Read a model folder; the weights become fp32 on the processor.
+    """Read a model folder, in fp32 on the CPU.
 
-    :raises ModelError: a file is missing, truncated or no safetensors; a tensor is missing,
-        unknown, of another shape than the configuration says or holds no finite numbers; the
-        head is not tied; the architecture is another; there are pickled weights alone.
+    :raises ModelError: a file is missing or damaged; a tensor is missing, unknown, of the wrong
+        shape or not finite; the head is not tied; the architecture is not GPT-2; or there are only
+        pickled weights.
     """
     config = _read_config(folder / CONFIG)
     with torch.device("meta"):
@@ -109,27 +108,27 @@ def load(folder: Path) -> tuple[GPT2, GPT2Config]:
             if name == _HEAD:
                 head = tensor
             elif name in tensors:
-                raise ModelError(f"{path}: {name} is there twice")
+                raise ModelError(f"{path}: {name} occurs twice")
             else:
                 tensors[name] = tensor
     missing = sorted(expected.keys() - tensors.keys())
     if missing:
-        raise ModelError(f"{folder}: {_some(missing)} missing from the weights")
+        raise ModelError(f"{folder}: the weights lack {_first_and_count(missing)}")
     if head is not None and not torch.equal(head, tensors[_EMBEDDING]):
         raise ModelError(
-            f"{folder}: {_HEAD} differs from {_EMBEDDING}; only a tied head can be read"
+            f"{folder}: {_HEAD} differs from {_EMBEDDING}; only a tied head is supported"
         )
     model.load_state_dict(tensors, assign=True)
     return model, config
 
 
 def resolve(model: str) -> Path:
-    """The model folder that MODEL names: of a run folder, a Hugging Face folder, or from the Hub.
+    """The folder of ``model``: a run folder, a Hugging Face folder, or ``hf://owner/name``.
 
-    ``hf://owner/name`` (or ``hf://owner/name@revision``) is downloaded once, JSON and
-    safetensors only, and found in the cache after that.
+    ``hf://owner/name`` or ``hf://owner/name@revision`` is downloaded once, JSON and safetensors
+    only, and then read from the cache.
 
-    :raises UsageError: there is no such folder, or it holds no model.
+    :raises UsageError: there is no such folder, or it contains no model.
     :raises ModelError: the download failed.
     """
     if model.startswith(hub.SCHEME):
@@ -143,11 +142,11 @@ def resolve(model: str) -> Path:
     elif not folder.is_dir():
         reason = "it is a file"
     elif (folder / "recipe.toml").is_file():
-        reason = "this run has no finished model yet; go on with `codeling run`"
+        reason = "this run has no finished model yet; finish it with `codeling run`"
     else:
-        reason = f"it holds neither {MODEL_FOLDER}/{CONFIG} nor {CONFIG}"
+        reason = f"it contains neither {MODEL_FOLDER}/{CONFIG} nor {CONFIG}"
     raise UsageError(
-        f"{model} is no model ({reason}); give a run folder, a Hugging Face folder or hf://owner/name"
+        f"{model} is not a model ({reason}); give a run folder, a Hugging Face folder or hf://owner/name"
     )
 
 
@@ -172,7 +171,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a folder, in order: one, or the shards that the index names."""
+    """The safetensors files of a folder: one, or the shards named in its index."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     index = folder / INDEX
@@ -180,24 +179,24 @@ def _weight_files(folder: Path) -> list[Path]:
         pickled = [name for name in PICKLED if (folder / name).exists()]
         raise ModelError(
             f"{folder}: no {WEIGHTS}"
-            + (f"; {pickled[0]} is pickled and never opened" if pickled else "")
+            + (f"; {pickled[0]} is pickled, and pickles are never opened" if pickled else "")
             + "; pickled weights can be converted with transformers: "
             "AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)"
         )
     shards = _read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(v, str) for v in shards.values()):
-        raise ModelError(f"{index}: has no weight_map from names to files")
+        raise ModelError(f"{index}: weight_map is missing or does not map names to files")
     names = sorted(set(shards.values()))
     for name in names:
         if Path(name).name != name:
-            raise ModelError(f"{index}: {name!r} is not the name of a file in this folder")
+            raise ModelError(f"{index}: {name!r} is not a file name in this folder")
         if not (folder / name).is_file():
-            raise ModelError(f"{folder}: {name} is missing, which {INDEX} names")
+            raise ModelError(f"{folder}: {name} is missing, but {INDEX} names it")
     return [folder / name for name in names]
 
 
 def _read_tensors(path: Path, expected: Mapping[str, torch.Size]) -> list[tuple[str, Tensor]]:
-    """The tensors of one file under our names, as fp32, each checked against ``expected``."""
+    """The tensors of one file by our names, in fp32, checked against the ``expected`` shapes."""
     found = []
     try:
         with safe_open(path, framework="pt") as file:
@@ -207,17 +206,17 @@ def _read_tensors(path: Path, expected: Mapping[str, torch.Size]) -> list[tuple[
                     continue
                 shape = expected.get(_EMBEDDING if name == _HEAD else name)
                 if shape is None:
-                    raise ModelError(f"{path}: {stored} is no tensor of a GPT-2 of this size")
+                    raise ModelError(f"{path}: {stored} is not a tensor of a GPT-2 of this size")
                 actual = file.get_slice(stored).get_shape()
                 if list(actual) != list(shape):
                     raise ModelError(
                         f"{path}: {stored} has shape {_shape(actual)}, "
-                        f"but {CONFIG} asks for {_shape(shape)}"
+                        f"but {CONFIG} says {_shape(shape)}"
                     )
                 found.append((name, _to_fp32(path, stored, file.get_tensor(stored))))
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{path}: truncated or damaged, or no safetensors file ({_one_line(error)})"
+            f"{path}: not a safetensors file, or damaged ({_one_line(error)})"
         ) from error
     return found
 
@@ -225,10 +224,10 @@ def _read_tensors(path: Path, expected: Mapping[str, torch.Size]) -> list[tuple[
 def _to_fp32(path: Path, stored: str, tensor: Tensor) -> Tensor:
     if tensor.dtype not in _FLOAT_TYPES:
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise ModelError(f"{path}: {stored} is {kind}; quantised weights cannot be read")
+        raise ModelError(f"{path}: {stored} is {kind}; quantized weights are not supported")
     tensor = tensor.to(torch.float32, copy=True)  # not a view of the mapped file
     if not bool(torch.isfinite(tensor).all()):
-        raise ModelError(f"{path}: {stored} holds numbers that are not finite")
+        raise ModelError(f"{path}: {stored} contains values that are not finite")
     return tensor
 
 
@@ -237,18 +236,18 @@ def _download(model: str) -> Path:
         if hub.parse(model).path is None:
             return hub.download(model, _DOWNLOADED, repo_type="model")
     except UsageError as error:
-        raise UsageError(f"{model} is no model ({error})") from error
+        raise UsageError(f"{model} is not a model ({error})") from error
     except InputError as error:
         raise ModelError(str(error)) from error
-    raise UsageError(f"{model} is no model: write it as hf://owner/name")
+    raise UsageError(f"{model} is not a model: write it as hf://owner/name")
 
 
 def _shape(sizes: Sequence[int]) -> str:
     return f"({', '.join(str(size) for size in sizes)})"
 
 
-def _some(names: Sequence[str]) -> str:
-    """The first of ``names`` and how many more there are."""
+def _first_and_count(names: Sequence[str]) -> str:
+    """The first of ``names`` and the number of the others."""
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
