@@ -18,11 +18,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from codeling.errors import StoppedError
 from codeling.model.config import GPT2Config
 from codeling.recipe import parse_recipe
 from codeling.training import metrics
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.trainer import Inputs, train
 from library import write_library
 
 

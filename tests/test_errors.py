@@ -19,6 +19,7 @@ TREE = {
     "BusyError": ("CodelingError", 1),
     "SandboxError": ("CodelingError", 1),
     "TrainingError": ("CodelingError", 1),
+    "StoppedError": ("CodelingError", 130),
 }
 
 
@@ -39,7 +40,7 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
         (errno.EDQUOT, "quota"),
         (errno.EACCES, "no permission to write there"),
         (errno.EROFS, "read-only"),
-        (errno.ENOTDIR, "a file stands where a folder is needed"),
+        (errno.ENOTDIR, "a file exists where a folder is needed"),
         (errno.ENAMETOOLONG, "too long"),
         (errno.EIO, "input/output error"),
     ],

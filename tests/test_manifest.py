@@ -55,7 +55,7 @@ def test_files_that_are_not_what_was_written(tmp_path: Path) -> None:
         assert manifest.reason_to_run("one", *given) == "out/a.bin is damaged"
     (tmp_path / "out" / "a.bin").unlink()
     assert manifest.reason_to_run("one", *given) == "out/a.bin is missing"
-    manifest.forget("one")
+    manifest.invalidate("one")
     assert Manifest(tmp_path).reason_to_run("one", *given) == "not done yet"
 
 
@@ -71,8 +71,10 @@ def test_the_digest_of_a_stage_is_that_of_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"stages": 3}', '{"stages": {"a": {"x": 1}}}'])
 def test_what_is_no_manifest_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match="remove it to do every stage again") as caught:
+    with pytest.raises(InputError, match="choose another folder with --out") as caught:
         Manifest(tmp_path)
+    assert "not the manifest of a run folder" in str(caught.value)
+    assert "not the manifest of a run folder" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -101,7 +103,7 @@ def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         write_bytes(tmp_path / "file" / "inner", b"")
     with pytest.raises(StorageError), locked(tmp_path / "file"):
         pass

@@ -1,17 +1,18 @@
-"""codeling grows a Python code model from nothing.
+"""codeling trains a Python code model from scratch.
 
-``codeling.load(MODEL)`` gives an engine, whose ``complete(prompt)`` gives a completion::
+``codeling.load(MODEL)`` returns an engine, and its ``complete(prompt)`` returns a completion::
 
     model = codeling.load("runs/demo")
     print(model.complete("def mean(xs):\\n", stop_at_block_end=True))
 
-Importing the package imports nothing heavy; torch comes with the first model.
+Importing the package is fast; torch is imported when the first model is loaded.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from codeling.generation.engine import Engine
 
     __version__: str
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 
-def load(model: str | Path, device: str = "auto") -> "Engine":
-    """Read a run folder, a Hugging Face folder or ``hf://owner/name``, ready to complete.
+def load(model: "str | Path", device: str = "auto") -> "Engine":
+    """Load a run folder, a Hugging Face folder or ``hf://owner/name``.
 
-    ``device`` is ``cpu``, ``cuda`` or ``auto``: an accelerator where there is one.
+    ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``auto`` (an accelerator if there is one).
 
     :raises codeling.errors.UsageError: ``model`` is none of these.
-    :raises codeling.errors.ModelError: the model's weights cannot be used.
-    :raises codeling.errors.TokenizerError: its tokenizer cannot be used.
+    :raises codeling.errors.ModelError: the weights cannot be used.
+    :raises codeling.errors.TokenizerError: the tokenizer cannot be used.
     """
     from codeling.generation.engine import Engine
 

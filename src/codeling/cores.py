@@ -1,10 +1,10 @@
-"""How many cores this process may use. It must not know what for."""
+"""The number of processor cores."""
 
 import os
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on; where that is not told (macOS), all there are."""
+    """Number of cores that this process may use; all cores on macOS and Windows."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,21 +1,22 @@
-"""Every error that codeling raises on purpose, sorted by whose fault it is.
+"""Every error that codeling raises on purpose, grouped by cause.
 
-The command line prints one line for each of these and no traceback; anything else that
-escapes is a bug of ours. This module imports nothing of the package.
+The command line prints each of these as one line without a traceback. Any other exception is a
+bug. This module imports nothing from the package.
 
 ::
 
     CodelingError                 exit code 1
     ├── UsageError                exit code 2: the command or the recipe has to change
-    │   └── RecipeError           a recipe does not say what it must
-    ├── InputError                what was given to read is not what it should be
-    │   ├── CorpusError           no Python in it, a column missing, not readable
-    │   ├── TokenizerError        a tokenizer file that is broken or belongs elsewhere
-    │   └── ModelError            a model folder that is broken or lies about itself
+    │   └── RecipeError           the recipe has an unknown key or an invalid value
+    ├── InputError                an input file is damaged or has the wrong format
+    │   ├── CorpusError           no Python found, a column is missing, a file is unreadable
+    │   ├── TokenizerError        a tokenizer file is damaged or belongs to another model
+    │   └── ModelError            a model folder is damaged or inconsistent
     ├── StorageError              the disk is full, a folder cannot be written
-    ├── BusyError                 another process works in the same run folder
-    ├── SandboxError              nothing can be run safely here; what to install
-    └── TrainingError             the loss left the numbers, the state cannot be gone on from
+    ├── BusyError                 another process uses the same run folder
+    ├── SandboxError              no sandbox is available here; says what to install
+    ├── TrainingError             the loss is not finite, a state cannot be resumed
+    └── StoppedError              exit code 130: Ctrl-C or SIGTERM; the state is saved
 """
 
 import errno
@@ -25,7 +26,7 @@ from pathlib import Path
 
 
 class CodelingError(Exception):
-    """Base of every error raised on purpose; its text is one line for the user."""
+    """Base of every error raised on purpose; the message is one line for the user."""
 
     exit_code = 1
 
@@ -37,11 +38,11 @@ class UsageError(CodelingError, ValueError):
 
 
 class RecipeError(UsageError):
-    """A recipe has an unknown key, a value out of range, or is no TOML at all."""
+    """A recipe has an unknown key or an invalid value, or is not TOML."""
 
 
 class InputError(CodelingError, ValueError):
-    """What was given to read is not what it should be."""
+    """An input file is damaged or has the wrong format."""
 
 
 class CorpusError(InputError):
@@ -49,27 +50,33 @@ class CorpusError(InputError):
 
 
 class TokenizerError(InputError):
-    """A tokenizer file is broken, or does not belong to the model beside it."""
+    """A tokenizer file is damaged, or does not belong to the model beside it."""
 
 
 class ModelError(InputError):
-    """A model folder is broken, or its files contradict each other."""
+    """A model folder is damaged, or its files contradict each other."""
 
 
 class StorageError(CodelingError, OSError):
-    """Something could not be written."""
+    """A file could not be written."""
 
 
 class BusyError(CodelingError):
-    """Another process works in the same run folder."""
+    """Another process uses the same run folder."""
 
 
 class SandboxError(CodelingError):
-    """Generated code cannot be run safely on this machine, so it is not run."""
+    """This machine has no sandbox, so generated code is not run."""
 
 
 class TrainingError(CodelingError):
-    """Training cannot go on."""
+    """Training cannot continue."""
+
+
+class StoppedError(CodelingError):
+    """The user stopped the command; the finished work is saved."""
+
+    exit_code = 130
 
 
 _STORAGE_REASONS = {
@@ -81,8 +88,8 @@ _STORAGE_REASONS = {
     errno.ENAMETOOLONG: "the name is too long; choose another folder with --out",
     errno.EFBIG: "the file would be larger than this system or its limits (ulimit -f) allow",
     errno.EROFS: "the file system is read-only; choose another folder with --out",
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder with --out",
-    errno.EEXIST: "a file stands where a folder is needed; choose another folder with --out",
+    errno.ENOTDIR: "a file exists where a folder is needed; choose another folder with --out",
+    errno.EEXIST: "a file exists where a folder is needed; choose another folder with --out",
 }
 
 
@@ -90,8 +97,8 @@ _STORAGE_REASONS = {
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write under ``path`` into a :class:`StorageError`.
 
-    Libraries written in Rust report a full disk as an error of their own that names it in
-    its text alone, so the text is looked at too.
+    Libraries written in Rust report a full disk in the text of their own exceptions, so the text
+    is searched as well.
 
     :raises StorageError: for a full disk, a missing permission, a read-only file system.
         Any other error passes through unchanged.

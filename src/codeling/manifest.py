@@ -1,17 +1,17 @@
-"""What made what: a run folder's ``manifest.json``, and the writing of files all at once or not.
+"""A run folder: its ``manifest.json``, its lock, and files that are replaced in one step.
 
-For every stage that has finished, the manifest keeps its settings, the SHA-256 of its inputs
-and outputs, the versions and the seed. :meth:`Manifest.reason_to_run` compares that with what
-is asked now and says in words why a stage has to be done again, or that it need not. This
-module must not know what the stages do.
+For every finished stage the manifest records the settings, the SHA-256 of inputs and outputs, the
+versions of the packages and the commit. :meth:`Manifest.reason_to_run` compares a record with the
+current request and states why the stage has to run again, if it has to. This module must not know
+what the stages do.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,13 +20,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from codeling.errors import BusyError, InputError, storage_errors
+from codeling.errors import BusyError, InputError, UsageError, storage_errors
 
 MANIFEST_NAME = "manifest.json"
 _LOCK_NAME = ".lock"
 _PARTIAL_SUFFIX = ".partial"
-_HALF_WRITTEN = ("*" + _PARTIAL_SUFFIX, ".tmp??????")
-"""Ours, and what safetensors writes to before it renames."""
+_PARTIAL_PATTERNS = ("*" + _PARTIAL_SUFFIX, ".tmp??????")
+"""Our temporary files, and those that safetensors renames when they are complete."""
 _RECORDED_PACKAGES = (
     "codeling", "daft", "numpy", "pyarrow", "safetensors", "tokenizers", "torch",
     "tree-sitter", "tree-sitter-python",
@@ -35,7 +35,7 @@ _RECORDED_PACKAGES = (
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file as it was when its stage ended."""
+    """Size and digest of an output file when its stage finished."""
 
     num_bytes: int
     sha256: str
@@ -47,9 +47,9 @@ class StageRecord:
 
     settings: Mapping[str, Any]
     inputs: Mapping[str, str]
-    """Name of an input → SHA-256 of what it was."""
+    """Name of an input → SHA-256."""
     outputs: Mapping[str, FileRecord]
-    """Path relative to the run folder → what was written."""
+    """Path relative to the run folder → record of the file."""
     seconds: float
     finished: str
     """UTC, ISO 8601."""
@@ -58,18 +58,18 @@ class StageRecord:
 
 
 class Manifest:
-    """The finished stages of one run folder, kept in ``manifest.json`` (JSON, atomic)."""
+    """The finished stages of one run folder, stored in ``manifest.json``."""
 
     def __init__(
         self,
         folder: Path,
         update_settings: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
     ) -> None:
-        """Read what ``folder`` holds; a folder without a manifest has no finished stage.
+        """Read the manifest of ``folder``. Without one, no stage is finished.
 
-        ``update_settings`` brings the settings that an earlier version recorded to current names.
+        ``update_settings`` renames the settings that an earlier version recorded.
 
-        :raises InputError: the manifest is there and is not one.
+        :raises InputError: ``manifest.json`` is damaged or belongs to another program.
         """
         self.folder = folder
         self.stages: dict[str, StageRecord] = {}
@@ -83,13 +83,14 @@ class Manifest:
                 self.stages[name] = StageRecord(settings=settings, outputs=outputs, **values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path}: not a manifest ({error}); remove it to do every stage again"
+                f"{path}: not the manifest of a run folder ({error}); choose another folder "
+                "with --out"
             ) from error
 
     def reason_to_run(
         self, stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]
     ) -> str | None:
-        """Why ``stage`` has to be done (again), in words; None where its result still stands."""
+        """Return why ``stage`` has to run, or None if its recorded result is still valid."""
         record = self.stages.get(stage)
         if record is None:
             return "not done yet"
@@ -116,7 +117,7 @@ class Manifest:
         outputs: Sequence[Path],
         seconds: float,
     ) -> None:
-        """Note that ``stage`` has ended and what it left; the file is replaced in one step."""
+        """Record the finished ``stage`` and its output files."""
         files = {
             path.relative_to(self.folder).as_posix(): FileRecord(
                 path.stat().st_size, sha256_file(path)
@@ -132,20 +133,21 @@ class Manifest:
             versions=_versions(),
             git_commit=_git_commit(),
         )
-        self._write()
+        self.write()
 
-    def forget(self, stage: str) -> None:
-        """Note that ``stage`` is about to be done again, before any of its files is touched."""
+    def invalidate(self, stage: str) -> None:
+        """Remove the record of ``stage``. Call this before any of its files is changed."""
         if self.stages.pop(stage, None) is not None:
-            self._write()
+            self.write()
 
     def digest(self, stage: str) -> str:
-        """SHA-256 over all outputs of a finished stage, to be an input of the next."""
+        """SHA-256 over all outputs of a finished stage, which is an input of later stages."""
         outputs = self.stages[stage].outputs
         listing = "".join(f"{name} {outputs[name].sha256}\n" for name in sorted(outputs))
         return hashlib.sha256(listing.encode()).hexdigest()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Replace ``manifest.json``. :raises StorageError: it cannot be written."""
         stages = {name: asdict(record) for name, record in self.stages.items()}
         write_json(self.folder / MANIFEST_NAME, {"format": 1, "stages": stages})
 
@@ -161,12 +163,12 @@ def sha256_file(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; on leaving it is fsynced and renamed to ``path``.
+    """Yield a temporary path beside ``path``; on exit, fsync it and rename it to ``path``.
 
-    Whoever reads ``path`` sees the old file or the new one, whole. When the block raises,
-    what was written is removed and ``path`` stays as it was.
+    A reader of ``path`` sees either the old or the new file, complete. If the block raises, the
+    temporary file is removed and ``path`` is unchanged.
 
-    :raises StorageError: nothing can be written there.
+    :raises StorageError: the file cannot be written.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +176,7 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             partial.unlink(missing_ok=True)
             partial.touch()
-            mode = partial.stat().st_mode  # as the user's umask has it; safetensors' is 0600
+            mode = partial.stat().st_mode  # by the user's umask; safetensors creates with 0600
             yield partial
             partial.chmod(mode)
             sync_file(partial)
@@ -185,14 +187,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what a killed process had half written anywhere below ``folder``.
+    """Remove all temporary files that killed processes left below ``folder``.
 
-    Only for the one who holds ``folder``, see :func:`locked`.
+    Only the process that holds :func:`locked` on ``folder`` may call this.
 
-    :raises StorageError: something cannot be removed.
+    :raises StorageError: a file cannot be removed.
     """
     with storage_errors(folder):
-        found = [path for pattern in _HALF_WRITTEN for path in folder.rglob(pattern)]
+        found = [path for pattern in _PARTIAL_PATTERNS for path in folder.rglob(pattern)]
         for partial in found:
             if partial.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)
@@ -201,13 +203,18 @@ def remove_partials(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make the bytes of ``path`` durable."""
-    with path.open("rb") as file:
+    """Flush the contents of ``path`` to the disk."""
+    with path.open("r+b") as file:  # Windows flushes only files that are open for writing
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable (a rename is not, until its folder is synced)."""
+    """Flush the file names in ``folder`` to the disk, so that a rename survives a power loss.
+
+    Windows cannot open a folder, and needs no such call.
+    """
+    if sys.platform == "win32":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -216,7 +223,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` in one step. :raises StorageError: as :func:`replacing`."""
+    """Replace ``path`` in one step. :raises StorageError: as :func:`replacing`."""
     with replacing(path) as partial:
         partial.write_bytes(data)
 
@@ -227,30 +234,51 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """What :func:`write_json` writes."""
+    """The bytes that :func:`write_json` writes."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process alone; the kernel lets go when the process ends.
+    """Hold an exclusive lock on ``folder``; the system releases it when the process ends.
 
-    :raises BusyError: another process holds it.
-    :raises StorageError: the folder cannot be made or written.
+    :raises BusyError: another process holds the lock.
+    :raises StorageError: the folder cannot be created or written.
     """
+    from filelock import FileLock, Timeout  # imports asyncio, which --help need not wait for
+
+    lock = FileLock(folder / _LOCK_NAME, blocking=False)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK_NAME).open("w")
-    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock.acquire()
+        except Timeout as error:
             raise BusyError(
-                f"{folder}: another codeling works in this run folder; wait for it, or take "
-                "another with --out"
+                f"{folder}: another codeling process uses this folder; wait for it to finish, or "
+                "choose another folder with --out"
             ) from error
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def check_run_folder(folder: Path) -> None:
+    """Refuse a folder whose files do not come from a run. Nothing in it is changed.
+
+    A run folder has a manifest from its first second on, so a folder without one has to be empty.
+
+    :raises UsageError: ``folder`` holds other files.
+    :raises StorageError: it cannot be read, or is a file.
+    """
+    with storage_errors(folder):
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    ours = MANIFEST_NAME in names or {"recipe.toml", _LOCK_NAME} <= names
+    if not ours and names - {_LOCK_NAME}:
+        raise UsageError(
+            f"{folder}: not a run folder, and not empty; choose a new folder with --out"
+        )
 
 
 def _versions() -> dict[str, str]:
@@ -262,10 +290,10 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, or None outside of one.
+    """The commit of the checkout that contains this package, or None without a checkout.
 
-    Installed into an environment inside of somebody else's checkout, it is not of that one: git
-    has to know this file. ``-dirty`` at the end says that tracked files were changed since.
+    Git has to track this file: an environment inside another project's checkout does not count.
+    The suffix ``-dirty`` means that tracked files have changed since the commit.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     commit = ""

@@ -1,7 +1,7 @@
-"""How long work says how far it is, without knowing who listens.
+"""How stages report their progress.
 
-Stages call a :class:`Progress`; the command line draws it with rich, tests use
-:data:`SILENT`. No clock and no terminal in here.
+Stages call a :class:`Progress`. The command line implements it with rich; tests use
+:data:`SILENT`. This module must not know about clocks and terminals.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -9,27 +9,27 @@ from typing import Protocol
 
 
 class Advance(Protocol):
-    """Moves the bar of one task."""
+    """Advances the bar of one task."""
 
     def __call__(self, amount: int, detail: str = "") -> None:
-        """``amount`` more units are done; ``detail`` is shown beside the bar from now on."""
+        """Add ``amount`` units; show ``detail`` beside the bar from now on."""
         ...
 
 
 class Progress(Protocol):
-    """What a stage may say while it works."""
+    """Where a stage reports its progress."""
 
     def task(
         self, label: str, total: int | None = None, unit: str = "items"
     ) -> AbstractContextManager[Advance]:
-        """A bar named ``label``; the value entered is called with how many more units are done.
+        """A bar named ``label``; the context manager yields the function that advances it.
 
         ``unit`` is ``"bytes"``, ``"files"``, ``"tokens"`` or another plural noun.
         """
         ...
 
     def note(self, line: str) -> None:
-        """One line that stays on the screen."""
+        """Print a permanent line."""
         ...
 
 
@@ -44,4 +44,4 @@ class _Silent:
 
 
 SILENT: Progress = _Silent()
-"""Says nothing."""
+"""Reports nothing."""

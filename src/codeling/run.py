@@ -1,20 +1,27 @@
-"""A run from end to end: which stage follows which, what each is made from, and what it leaves.
+"""A run from end to end: its stages, their order, their inputs and outputs.
 
-A stage whose settings and inputs are what they were, and whose files are whole, is not done
-again; another is, with everything that depends on it, and the reason is said. This is the one
-module that knows all floors below the command line; the stages themselves live there.
+A stage is skipped if its settings, inputs and output files are unchanged. Otherwise it runs again,
+with every stage that depends on it, and the reason is reported. This is the only module below the
+command line that knows all packages; the work itself is done there.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from codeling.errors import CodelingError, CorpusError, UsageError
-from codeling.manifest import Manifest, locked, remove_partials, write_bytes, write_json
+from codeling import torchrun
+from codeling.errors import CorpusError, StoppedError, UsageError
+from codeling.manifest import (
+    Manifest,
+    check_run_folder,
+    locked,
+    remove_partials,
+    write_bytes,
+    write_json,
+)
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
 from codeling.recipe.renamed_keys import update_settings
@@ -26,18 +33,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class StopRequest:
-    """Somebody asks the run to stop; set from a signal handler."""
+    """A request to stop the run, set by a signal handler."""
 
     requested: bool = False
-    patient: bool = False
-    """Whether the stage at work looks at ``requested`` itself and saves what it has."""
-    at_once: bool = False
-    """The stage was interrupted in the middle; whatever it says, it has not finished."""
+    graceful: bool = False
+    """The current stage polls ``requested`` and saves its state before it stops."""
+    aborted: bool = False
+    """The current stage was interrupted, so its result must not be recorded."""
 
 
 @dataclass(frozen=True)
-class Context:
-    """What every stage is given."""
+class RunContext:
+    """Arguments of every stage."""
 
     recipe: Recipe
     folder: Path
@@ -45,7 +52,7 @@ class Context:
     manifest: Manifest
     stop: StopRequest
     ray: str | None = None
-    """Address of the Ray cluster that builds the corpus, if any; the outcome is the same."""
+    """Address of the Ray cluster that builds the corpus. The result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +62,15 @@ class Stage:
     name: str
     title: str
     settings: tuple[str, ...]
-    """The recipe's ``table.key`` or whole ``table`` that it depends on."""
-    after: tuple[str, ...]
+    """Settings that it depends on: ``table.key``, or ``table`` for all its keys."""
+    depends_on: tuple[str, ...]
     """Stages whose outputs it reads."""
-    work: Callable[[Context], Iterable[Path]]
-    """Does it; gives the files it wrote."""
-    not_settings: tuple[str, ...] = ()
-    """Keys of those tables that change nothing in the outcome."""
+    execute: Callable[[RunContext], Iterable[Path]]
+    """Do the work and return the files written."""
+    ignored_settings: tuple[str, ...] = ()
+    """Keys of these tables that do not affect the result."""
     fingerprint: Callable[[Recipe], dict[str, str]] = field(default=lambda recipe: {})
-    """SHA-256 of inputs from outside the run folder."""
+    """SHA-256 of the inputs outside the run folder."""
 
 
 def run(
@@ -75,21 +82,23 @@ def run(
     stop: StopRequest | None = None,
     ray: str | None = None,
 ) -> dict[str, Any]:
-    """Bring ``folder`` to the state that ``recipe`` describes, up to the stage ``until``.
+    """Run all stages of ``recipe`` up to ``until`` in ``folder``; skip those already done.
 
-    ``ray`` is the address of a Ray cluster that the corpus is built on.
-    Returns a summary: the folder, per stage whether it was done now and why, and its seconds.
+    ``ray`` is the address of a Ray cluster that builds the corpus.
+    Returns a summary: the folder and, for each stage, whether it ran, why, and its seconds.
 
-    :raises UsageError: ``until`` is no stage, or the recipe contradicts itself.
-    :raises BusyError: another process works in ``folder``.
+    :raises UsageError: ``until`` is not a stage, the recipe contradicts itself, or ``folder``
+        holds files of something else.
+    :raises BusyError: another process uses ``folder``.
     :raises StorageError: ``folder`` cannot be written.
-    :raises CodelingError: ``stop`` asks for it; what had finished is kept.
+    :raises StoppedError: ``stop`` was set; finished stages are kept.
     """
     recipe = recipe.resolved()
-    if is_assisting():
-        _assist(
-            Context(
-                recipe, folder, SILENT, Manifest(folder, update_settings), stop or StopRequest()
+    stop = stop or StopRequest()
+    if torchrun.is_follower():
+        torchrun.follow(
+            lambda: _train(
+                RunContext(recipe, folder, SILENT, Manifest(folder, update_settings), stop)
             )
         )
         return {"folder": str(folder), "stages": {}}
@@ -97,64 +106,40 @@ def run(
     if until not in names:
         raise UsageError(f"no stage {until!r}; the stages are {', '.join(names)}")
     summary: dict[str, Any] = {"folder": str(folder), "stages": {}}
+    check_run_folder(folder)
     with locked(folder):
-        context = Context(
-            recipe, folder, progress, Manifest(folder, update_settings), stop or StopRequest(), ray
-        )
+        context = RunContext(recipe, folder, progress, Manifest(folder, update_settings), stop, ray)
+        if not context.manifest.stages:
+            context.manifest.write()  # marks the folder as a run folder
         remove_partials(folder)
         write_bytes(folder / "recipe.toml", recipe.to_toml().encode())
         for stage in STAGES[: names.index(until) + 1]:
-            if context.stop.requested:  # while a stage was at work that saw it too late
-                raise CodelingError(
-                    "stopped between two stages; the same command goes on from here"
-                )
-            summary["stages"][stage.name] = _do(stage, context)
-        _tell_assistants("no training")
+            if stop.requested:  # the last stage finished before it noticed
+                raise StoppedError("stopped between two stages; the same command continues here")
+            summary["stages"][stage.name] = _run_stage(stage, context)
+        torchrun.signal_followers("no training")
     return summary
 
 
-def is_assisting() -> bool:
-    """Whether this process is one of several that ``torchrun`` started, and not the first."""
-    return int(os.environ.get("RANK", "0")) > 0
-
-
-def _tell_assistants(word: str) -> None:
-    """Tell the other processes, if there are any, what to do; the first word counts."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from codeling.training.distributed.process_group import say
-
-        say(word)
-
-
-def _assist(context: Context) -> None:
-    """Take part in the training of the first process, which alone does everything else."""
-    from codeling.training.distributed.process_group import hear
-
-    if hear() == "training":
-        _train(replace(context, manifest=Manifest(context.folder, update_settings)))
-
-
-def _do(stage: Stage, context: Context) -> dict[str, Any]:
-    """Do one stage unless its result still stands."""
+def _run_stage(stage: Stage, context: RunContext) -> dict[str, Any]:
+    """Run one stage unless its result is still valid."""
     manifest = context.manifest
     settings = _settings(stage, context.recipe)
-    inputs = {f"the {name} stage": manifest.digest(name) for name in stage.after}
+    inputs = {f"the {name} stage": manifest.digest(name) for name in stage.depends_on}
     inputs.update(stage.fingerprint(context.recipe))
     reason = manifest.reason_to_run(stage.name, settings, inputs)
     if reason is None:
         seconds = manifest.stages[stage.name].seconds
-        context.progress.note(f"{stage.title}: unchanged, not done again")
+        context.progress.note(f"{stage.title}: unchanged, skipped")
         return {"done": False, "reason": None, "seconds": seconds}
     suffix = "" if reason == "not done yet" else f" (again: {reason})"
     context.progress.note(f"{stage.title}{suffix}")
-    manifest.forget(stage.name)
-    began = time.perf_counter()
-    outputs = list(stage.work(context))
-    if context.stop.at_once:
-        raise CodelingError(
-            "stopped; what had finished is kept, the same command goes on from there"
-        )
-    seconds = time.perf_counter() - began
+    manifest.invalidate(stage.name)
+    start = time.perf_counter()
+    outputs = list(stage.execute(context))
+    if context.stop.aborted:
+        raise StoppedError("stopped; the finished stages are kept")
+    seconds = time.perf_counter() - start
     manifest.record(stage.name, settings, inputs, outputs, seconds)
     return {"done": True, "reason": reason, "seconds": round(seconds, 3)}
 
@@ -166,25 +151,25 @@ def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     for name in stage.settings:
         table, _, key = name.partition(".")
         for each in [key] if key else values[table]:
-            if f"{table}.{each}" not in stage.not_settings:
+            if f"{table}.{each}" not in stage.ignored_settings:
                 chosen[f"{table}.{each}"] = values[table][each]
     return chosen
 
 
-def _documents(context: Context, split: str) -> Iterator[Any]:
+def _documents(context: RunContext, split: str) -> Iterator[Any]:
     from codeling.corpus.document import iterate
 
     return iterate(context.folder / "corpus", split, context.recipe.corpus.train_on)
 
 
 class _Size(NamedTuple):
-    """How much of a split is trained on."""
+    """Amount of text in a split that the model reads."""
 
     num_documents: int
     num_bytes: int
 
 
-def _size(context: Context, split: str) -> _Size:
+def _size(context: RunContext, split: str) -> _Size:
     report = json.loads((context.folder / "corpus" / "report.json").read_bytes())
     counts = report["splits"][split]
     what = context.recipe.corpus.train_on
@@ -206,7 +191,7 @@ def _size(context: Context, split: str) -> _Size:
     return size
 
 
-def _corpus(context: Context) -> Iterable[Path]:
+def _corpus(context: RunContext) -> Iterable[Path]:
     from codeling.corpus.build.pipeline import build
     from codeling.corpus.build.report import table
 
@@ -223,7 +208,7 @@ def _corpus_fingerprint(recipe: Recipe) -> dict[str, str]:
     return {"the source files": fingerprint(recipe.corpus)}
 
 
-def _tokenizer(context: Context) -> Iterable[Path]:
+def _tokenizer(context: RunContext) -> Iterable[Path]:
     from codeling.tokenizer.train import train
 
     recipe = context.recipe.tokenizer
@@ -234,7 +219,7 @@ def _tokenizer(context: Context) -> Iterable[Path]:
     return [path]
 
 
-def _tokens(context: Context) -> Iterable[Path]:
+def _tokens(context: RunContext) -> Iterable[Path]:
     from codeling.dataset.mixture import Owners
     from codeling.dataset.tokens import write_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
@@ -252,19 +237,18 @@ def _tokens(context: Context) -> Iterable[Path]:
     return written
 
 
-def _training(context: Context) -> Iterable[Path]:
+def _training(context: RunContext) -> Iterable[Path]:
     checkpoint = _train(context).checkpoint
     folder = context.folder
     written = [path for path in checkpoint.rglob("*") if path.is_file()]
     return [folder / "metrics.jsonl", folder / "samples.jsonl", *written]
 
 
-def _train(context: Context) -> "Result":
-    """In this process, and under ``torchrun`` together with the others."""
+def _train(context: RunContext) -> "Result":
+    """Train, under ``torchrun`` together with the other processes."""
     from codeling.dataset.mixture import read_owners
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
-    from codeling.training.distributed.process_group import leave
     from codeling.training.trainer import Inputs, identify, identify_as_before, train
 
     folder, recipe = context.folder, context.recipe
@@ -276,8 +260,8 @@ def _train(context: Context) -> "Result":
     )
     config = _model_config(recipe, inputs.tokenizer.vocab_size)
     made_from = {name: context.manifest.digest(name) for name in ("tokenizer", "tokens")}
-    context.stop.patient = True
-    _tell_assistants("training")
+    context.stop.graceful = True
+    torchrun.signal_followers("training")
     try:
         result = train(
             recipe.training,
@@ -290,8 +274,8 @@ def _train(context: Context) -> "Result":
             should_stop=lambda: context.stop.requested,
         )
     finally:
-        context.stop.patient = False
-    leave()  # what follows the first process does alone
+        context.stop.graceful = False
+    torchrun.leave_group()
     return result
 
 
@@ -302,7 +286,7 @@ def _model_config(recipe: Recipe, vocab_size: int) -> Any:
     return GPT2Config(vocab_size=vocab_size, **shape)
 
 
-def _model(context: Context) -> Iterable[Path]:
+def _model(context: RunContext) -> Iterable[Path]:
     from codeling.model import weights
     from codeling.model.gpt2 import GPT2
     from codeling.report.model_card import model_card
@@ -334,7 +318,7 @@ def _model(context: Context) -> Iterable[Path]:
     return [path for path in folder.iterdir() if path.is_file()]
 
 
-def _provenance(context: Context) -> Iterable[Path]:
+def _provenance(context: RunContext) -> Iterable[Path]:
     from codeling.provenance.index import build
 
     folder = context.folder / "provenance"
@@ -343,7 +327,7 @@ def _provenance(context: Context) -> Iterable[Path]:
     return [path for path in folder.iterdir() if path.is_file()]
 
 
-def _evaluation(context: Context) -> Iterable[Path]:
+def _evaluation(context: RunContext) -> Iterable[Path]:
     from codeling.corpus.document import iterate
     from codeling.evaluation.intrinsic import evaluate_test_split
     from codeling.generation.engine import Engine
@@ -361,7 +345,7 @@ def _evaluation(context: Context) -> Iterable[Path]:
     return [path]
 
 
-def _report(context: Context) -> Iterable[Path]:
+def _report(context: RunContext) -> Iterable[Path]:
     from codeling.report.run_report import write_report
 
     if not write_report(context.folder):
@@ -371,15 +355,15 @@ def _report(context: Context) -> Iterable[Path]:
 
 STAGES: Sequence[Stage] = (
     Stage("corpus", "corpus", ("corpus",), (), _corpus,
-          not_settings=("corpus.train_on",), fingerprint=_corpus_fingerprint),
+          ignored_settings=("corpus.train_on",), fingerprint=_corpus_fingerprint),
     Stage("tokenizer", "tokenizer", ("tokenizer", "corpus.train_on"), ("corpus",), _tokenizer),
     Stage("tokens", "tokens", ("corpus.train_on",), ("corpus", "tokenizer"), _tokens),
     Stage("training", "training", ("model", "training"), ("tokenizer", "tokens"), _training,
-          not_settings=tuple(f"training.{name}" for name in DECIDE_NOTHING)),
+          ignored_settings=tuple(f"training.{name}" for name in DECIDE_NOTHING)),
     Stage("model", "model folder", (), ("corpus", "tokenizer", "training"), _model),
     Stage("provenance", "provenance index", ("corpus.train_on",), ("corpus",), _provenance),
     Stage("evaluation", "evaluation", ("evaluation",), ("corpus", "model"), _evaluation),
     Stage("report", "report", ("corpus", "tokenizer", "model", "training", "evaluation"),
           ("corpus", "training", "evaluation"), _report),
 )  # fmt: skip
-"""In the order in which they are done; the one-stage verbs stop after theirs."""
+"""All stages in the order in which they run."""

@@ -1,5 +1,5 @@
-"""What the tests of the command line share: a recipe that does the whole way in seconds, a
-run of it, and two ways to call ``codeling``: in this process, and as a process of its own."""
+"""Fixtures of the command line's tests: a recipe that runs in seconds, its finished run folder, and
+two ways to call ``codeling``: in this process and in a process of its own."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from codeling import cli
-from codeling.cli.signals import Listener
+from codeling.cli.signals import SignalHandler
 
 RECIPE = """
 [corpus]
@@ -47,21 +47,19 @@ COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """``main`` takes the signals for its process to the end; here they are given back.
-
-    Nor does the watching thread end this process.
-    """
-    monkeypatch.setattr(Listener, "_watch", lambda self, reader: None)
+    """Restore the signal handlers that ``main`` installs, and keep its watcher thread off."""
+    monkeypatch.setattr(SignalHandler, "_watch", lambda self, reader: None)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    signal.set_wakeup_fd(-1)
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call of ``codeling`` did."""
+    """Exit code and output of a call of ``codeling``."""
 
     code: int
     out: str
@@ -72,7 +70,7 @@ Call = Callable[..., Answer]
 
 
 def write_recipe(path: Path, *sources: Path) -> Path:
-    """A tiny recipe over ``sources``, which stand in it as they are given."""
+    """Write a tiny recipe with the folders ``sources``."""
     tables = ", ".join(f'{{kind = "folder", path = "{source}"}}' for source in sources)
     path.write_text(RECIPE.replace("{sources}", tables))
     return path
@@ -110,7 +108,7 @@ def command() -> Call:
 
 @pytest.fixture(scope="session")
 def finished(recipe_file: Path, command: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of the tiny recipe, made once by ``codeling run``; not to be changed."""
+    """The run folder of the tiny recipe, made once. Tests must not change it."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     answer = command("run", recipe_file, "--out", folder)
     assert answer.code == 0, answer.err
@@ -119,11 +117,11 @@ def finished(recipe_file: Path, command: Call, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def main(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """``codeling`` in this process: faster."""
+    """``codeling`` in this process, which is faster."""
 
     def call(*arguments: str | Path) -> Answer:
         monkeypatch.setattr(sys, "argv", ["codeling", *map(str, arguments)])
-        # As if by its own script, however pytest was started: click looks there for a name.
+        # click derives the program's name from this; pytest may have been started as a module.
         monkeypatch.setattr(sys.modules["__main__"], "__package__", "", raising=False)
         capfd.readouterr()
         with pytest.raises(SystemExit) as caught:

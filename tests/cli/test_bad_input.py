@@ -101,7 +101,7 @@ def test_a_file_where_the_folder_should_be(main: Main, recipe_file: Path, tmp_pa
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "inner"):
         line = complaint(main("corpus", recipe_file, "--out", out), 1)
-        assert "a file stands where a folder is needed; choose another folder with --out" in line
+        assert "a file exists where a folder is needed; choose another folder with --out" in line
 
 
 def test_a_folder_whose_name_is_too_long(main: Main, recipe_file: Path, tmp_path: Path) -> None:
@@ -113,12 +113,12 @@ def test_a_folder_that_is_taken(main: Main, recipe_file: Path, tmp_path: Path) -
 
     with locked(tmp_path):
         line = complaint(main("run", recipe_file, "--out", tmp_path), 1)
-    assert "another codeling works in this run folder" in line
+    assert "another codeling process uses this folder" in line
 
 
 def test_a_manifest_that_is_none(main: Main, recipe_file: Path, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[")
-    assert "not a manifest" in complaint(main("run", recipe_file, "--out", tmp_path), 1)
+    assert "not the manifest" in complaint(main("run", recipe_file, "--out", tmp_path), 1)
 
 
 @contextmanager
@@ -187,7 +187,7 @@ def test_a_full_disk(
         remount(tmp_path / "disk", 0, "size=64m")
         answer = main("run", recipe_file, "--out", out)
         assert answer.code == 0, answer.err
-        assert answer.err.count("unchanged, not done again") == 3
+        assert answer.err.count("unchanged, skipped") == 3
         ours, theirs = (f / "model" / "model.safetensors" for f in (out, finished))
         assert ours.read_bytes() == theirs.read_bytes()
         assert codeling.load(out).complete("x", max_new_tokens=2).ids

@@ -7,6 +7,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from codeling import cli
+from codeling.cli.app import app
 from codeling.errors import CodelingError, InputError, ModelError, UsageError
 from codeling.generation.engine import Engine
 from codeling.model import weights
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
-    result = CliRunner().invoke(cli.app, ["complete", *map(str, arguments)], input=stdin)
+    result = CliRunner().invoke(app, ["complete", *map(str, arguments)], input=stdin)
     if isinstance(result.exception, CodelingError):
         raise result.exception
     return result

@@ -45,7 +45,7 @@ def test_the_end_on_screen(main: Main, arguments: list[str]) -> None:
     commands = answer.out.partition("next:\n")[2].splitlines()
     assert len(commands) == 3
     assert all(command.startswith("  codeling ") for command in commands)
-    assert answer.err.count("unchanged, not done again") == 8
+    assert answer.err.count("unchanged, skipped") == 8
 
 
 def test_json(main: Main, arguments: list[str]) -> None:

@@ -15,6 +15,7 @@ def test_json(main: Main) -> None:
     assert facts["matrix_gflops"] > 0
     assert isinstance(facts["bf16"], bool)
     assert facts["sandbox"].startswith(("yes", "no: "))
+    assert facts["system"].startswith("Linux")
 
 
 def test_without_a_sandbox_it_says_what_to_install(
@@ -23,7 +24,7 @@ def test_without_a_sandbox_it_says_what_to_install(
     monkeypatch.setenv("PATH", "/nowhere")
     answer = main("doctor")
     assert answer.code == 0
-    assert "→ no programs can be evaluated" in answer.out
+    assert "→ generated programs cannot be run" in answer.out
     assert "apt install bubblewrap" in answer.out
 
 
@@ -32,3 +33,12 @@ def test_text(main: Main) -> None:
     assert answer.code == 0
     assert "memory gib" in answer.out
     assert answer.out.splitlines()[-1].startswith("→ ")
+
+
+def test_other_systems_are_said_to_be_untested(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    monkeypatch.setattr("codeling.cli.doctor._memory_gib", lambda: None)
+    answer = main("doctor")
+    assert answer.code == 0, answer.err
+    assert "→ codeling is tested on Linux; " in answer.out
+    assert "memory gib             unknown" in answer.out

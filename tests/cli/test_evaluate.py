@@ -21,9 +21,9 @@ def test_the_suites_of_texts_on_a_run(main: Call, finished: Path, tmp_path: Path
     assert answer.code == 0, answer.err
     assert "bits per byte" in answer.out
     assert "exact match, next line" in answer.out
-    assert f"every sample: {tmp_path / 'evaluation.html'}" in answer.out
+    assert f"samples: {tmp_path / 'evaluation.html'}" in answer.out
     again = main(*arguments, *QUICK, "--out", tmp_path, "--json")
-    assert "completion: measured before, not done again" in again.err
+    assert "completion: unchanged, skipped" in again.err
     found = json.loads(again.out)
     assert [result["suite"] for result in found["results"]] == ["bits-per-byte", "completion"]
     assert found["results"][0]["training_data"] is not None

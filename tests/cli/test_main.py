@@ -9,36 +9,37 @@ import pytest
 import torch
 
 from codeling import cli
+from codeling.cli.app import app
 
 Main = Callable[..., Any]
-VERBS = [
+COMMANDS = [
     *("demo", "run", "corpus", "tokenizer", "train"),
     *("complete", "evaluate", "trace", "doctor"),
 ]
 
 
-def test_help_names_every_verb(main: Main) -> None:
+def test_help_names_every_command(main: Main) -> None:
     answer = main("--help")
     assert answer.code == 0
-    assert all(f"\n  {verb} " in answer.out for verb in VERBS)
-    names = [each.name for each in cli.app.registered_commands]
-    assert {*names, *(each.name for each in cli.app.registered_groups)} == set(VERBS)
+    assert all(f"\n  {command} " in answer.out for command in COMMANDS)
+    names = [each.name for each in app.registered_commands]
+    assert {*names, *(each.name for each in app.registered_groups)} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_an_example_on_a_line_of_its_own(
-    main: Main, verb: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_on_a_line_of_its_own(
+    main: Main, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
-    answer = main(verb, "--help")
+    answer = main(command, "--help")
     (line,) = (line for line in answer.out.splitlines() if "Example:" in line)
-    assert line.strip().startswith(f"Example:  codeling {verb}")
+    assert line.strip().startswith(f"Example:  codeling {command}")
     assert "--json" in answer.out
     assert "--help" in answer.out
 
 
-def test_no_verb_shows_the_help(main: Main) -> None:
+def test_no_command_shows_the_help(main: Main) -> None:
     answer = main()
     assert answer.code == 2
     assert answer.out.split() == main("-h").out.split()
@@ -53,7 +54,7 @@ def test_version(main: Main) -> None:
     ("arguments", "words"),
     [
         (["runn"], "'run'"),
-        (["run"], "'RECIPE'; codeling run --help says more"),
+        (["run"], "'RECIPE'; see codeling run --help"),
         (["run", "a.toml", "--sett", "x"], "--set"),
         (["demo", "--minutes", "many"], "--minutes"),
         (["demo", "--minutes", "0"], "--minutes"),
@@ -97,10 +98,10 @@ print(); print(json.dumps([name for name in heavy if name in sys.modules]))
 
 
 def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(**options: object) -> None:
+    def broken() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr(cli, "_call", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main()
 
@@ -108,10 +109,10 @@ def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_accelerator_without_memory_left_is_one_line(
     main: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**options: object) -> None:
+    def fail() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20.00 GiB.")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "_call", fail)
     answer = main("doctor")
     assert answer.code == 1
     assert "training.micro_batch_size" in answer.err

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from codeling.cli.run import SAMPLE_PROMPT
 from codeling.corpus.document import iterate
 
 Main = Callable[..., Any]
@@ -25,7 +26,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("verb", "last", "following"),
+    ("name", "last", "following"),
     [
         ("corpus", "corpus", "codeling tokenizer"),
         ("tokenizer", "tokens", "codeling train"),
@@ -34,17 +35,18 @@ def copy(finished: Path, tmp_path: Path) -> Path:
     ],
 )
 def test_what_is_finished_is_not_done_again(
-    main: Main, copy: Path, recipe_file: Path, verb: str, last: str, following: str
+    main: Main, copy: Path, recipe_file: Path, name: str, last: str, following: str
 ) -> None:
-    values = one_object(main(verb, recipe_file, "--out", copy, "--json"))
+    values = one_object(main(name, recipe_file, "--out", copy, "--json"))
     assert values["folder"] == str(copy)
     assert list(values["stages"])[-1] == last
     assert not any(stage["done"] for stage in values["stages"].values())
-    answer = main(verb, recipe_file, "--out", copy)
-    assert answer.out.splitlines()[:2] == [f"done: {copy}", "next:"]
-    assert answer.out.splitlines()[2].startswith(f"  {following} ")
-    assert f"--out {copy}" in answer.out or str(copy) in answer.out.splitlines()[2]
-    assert "corpus: unchanged, not done again" in answer.err.splitlines()
+    answer = main(name, recipe_file, "--out", copy)
+    done, following_title, line = answer.out.splitlines()[-3:]
+    assert (done, following_title) == (f"done: {copy}", "next:")
+    assert line.startswith(f"  {following} ")
+    assert str(copy) in line
+    assert "corpus: unchanged, skipped" in answer.err.splitlines()
 
 
 def test_a_dry_run_does_nothing(
@@ -60,6 +62,49 @@ def test_a_dry_run_does_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_fails_if_a_source_is_missing(main: Main, tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text('[corpus]\nsources = [{kind = "folder", path = "/nowhere/at/all"}]')
+    for options in ([], ["--json"]):
+        answer = main("run", path, "--dry-run", *options)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err == "codeling: corpus source /nowhere/at/all: no such folder\n"
+
+
+def test_a_run_ends_with_a_sample_the_scores_and_the_report(
+    main: Main, copy: Path, recipe_file: Path
+) -> None:
+    answer = main("run", recipe_file, "--out", copy)
+    assert SAMPLE_PROMPT in answer.out
+    assert "test bits per byte  " in answer.out
+    assert "parse rate  " in answer.out
+    assert f"report              {copy / 'report.html'}" in answer.out
+    values = one_object(main("run", recipe_file, "--out", copy, "--json"))
+    evaluation = json.loads((copy / "evaluation.json").read_bytes())
+    assert values["bits_per_byte"] == evaluation["bits_per_byte"]["value"]
+    assert [each["prompt"] for each in values["completions"]] == [SAMPLE_PROMPT]
+
+
+@pytest.mark.parametrize("out", ["", "occupied"])
+def test_a_folder_of_something_else_is_refused(
+    main: Main, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    folder = tmp_path / "occupied"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in ("notes.partial", "report.html", "a.txt"):
+        (folder / name).write_text("mine")
+    for command in ("corpus", "tokenizer", "train", "run"):
+        answer = main(command, recipe_file, "--out", out and folder)
+        assert (answer.code, answer.out) == (2, "")
+        assert ("empty path" if out == "" else "not a run folder, and not empty") in answer.err
+    assert main("demo", "--out", out and folder).code == 2
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a.txt", "notes.partial", "report.html"
+    ]  # fmt: skip
+    assert {path.read_text() for path in folder.iterdir()} == {"mine"}
+
+
 def test_the_folder_is_named_after_the_recipe(
     main: Main, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,9 +113,11 @@ def test_the_folder_is_named_after_the_recipe(
     assert (tmp_path / "runs" / "tiny" / "corpus" / "report.json").exists()
 
 
-@pytest.mark.parametrize("verb", ["complete", "trace"])
-def test_json_of_the_verbs_that_read(main: Main, finished: Path, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("name", ["complete", "trace"])
+def test_json_of_the_commands_that_read(
+    main: Main, finished: Path, tmp_path: Path, name: str
+) -> None:
     prompt = tmp_path / "prompt.py"
     prompt.write_text(next(iterate(finished / "corpus", "train", "files")).text)
-    values = one_object(main(verb, finished, prompt, "--json"))
-    assert values["completions" if verb == "complete" else "matches"]
+    values = one_object(main(name, finished, prompt, "--json"))
+    assert values["completions" if name == "complete" else "matches"]

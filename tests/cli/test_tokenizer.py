@@ -23,7 +23,7 @@ def test_tokenizers_are_compared(main: Main, folder: Path) -> None:
     assert answer.code == 0
     assert "mine" in answer.out
     assert "100 %" in answer.out
-    assert "1 files of" in answer.out
+    assert "1 file of" in answer.out
 
 
 def test_for_machines_and_as_a_page(main: Main, folder: Path) -> None:
@@ -45,7 +45,7 @@ def test_for_machines_and_as_a_page(main: Main, folder: Path) -> None:
     [
         ([], 2, "'RECIPE'"),
         (["nowhere.toml"], 2, "nowhere.toml: cannot be read"),
-        (["compare"], 2, "compare --help says more"),
+        (["compare"], 2, "see codeling tokenizer compare --help"),
         (["compare", "nowhere"], 2, "--on"),
         (["compare", "nowhere", "--on", "."], 1, "nowhere: cannot be read"),
         (["RECIPE", "nowhere.toml"], 2, "nowhere.toml: cannot be read"),

@@ -302,5 +302,5 @@ def test_where_nothing_can_be_written_is_a_storage_error(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "tokens").write_text("")
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         write_tokens(TEXTS, tokenizer, tmp_path / "tokens" / "train.bin")

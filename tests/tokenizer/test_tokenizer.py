@@ -295,5 +295,5 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         tokenizer.save_for_hugging_face(tmp_path / "file", 64)

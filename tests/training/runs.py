@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from codeling.errors import StoppedError
 from codeling.model.config import GPT2Config
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.training import metrics
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.trainer import Inputs, train
 
 CONTEXT, STEPS = 48, 12
 

@@ -82,7 +82,7 @@ def test_a_missing_file_becomes_an_empty_one(tmp_path: Path) -> None:
 
 def test_where_nothing_can_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         jsonl.append(tmp_path / "file" / "metrics.jsonl", {"step": 1})
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from codeling.errors import TrainingError
+from codeling.errors import StoppedError, TrainingError
 from codeling.model.gpt2 import GPT2
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.trainer import Inputs, train
 
 from .runs import CONFIG, RECIPE, Notes, changed, digests, losses, stop_at
 

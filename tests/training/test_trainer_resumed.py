@@ -10,9 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from codeling.errors import StorageError
+from codeling.errors import StoppedError, StorageError
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.trainer import Inputs, train
 
 from .runs import (
     CONFIG,

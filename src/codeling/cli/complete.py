@@ -1,72 +1,87 @@
-"""``codeling complete``: go on with a prompt, or fill in the middle."""
+"""``codeling complete``: continue a prompt, or fill the gap between a prompt and a suffix."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codeling.cli.stages import AsJson
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from codeling.cli.next_command import Option
     from codeling.generation.request import Completion
 
 SAMPLING_TEMPERATURE = 0.8
-"""Where several completions are asked for and no temperature is given."""
+"""Default temperature for more than one completion."""
 
 
 def complete(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL", help="A run folder, a Hugging Face folder, or hf://owner/name."
-        ),
+        typer.Argument(metavar="MODEL", help="Run folder, Hugging Face folder or hf://owner/name."),
     ],
     file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE | -]", help="The prompt; - is standard input."),
+        str | None, typer.Argument(metavar="[FILE]", help="Prompt file; - for standard input.")
     ] = None,
-    prompt: Annotated[str | None, typer.Option(help="The prompt, instead of FILE.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Prompt, instead of FILE.")
+    ] = None,
     suffix: Annotated[
-        str | None, typer.Option(help="What comes after the gap: fill in what stands between.")
+        str | None, typer.Option(metavar="TEXT", help="Text after the gap to fill.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", help="So many completions.")] = 1,
-    max_new_tokens: Annotated[int, typer.Option(help="At most so many tokens.")] = 128,
+    n: Annotated[int, typer.Option("-n", metavar="N", help="Number of completions.")] = 1,
+    max_new_tokens: Annotated[
+        int, typer.Option(metavar="N", help="Maximum number of new tokens.")
+    ] = 128,
     temperature: Annotated[
         float | None,
         typer.Option(
-            help="0: always the likeliest token; 1: the model's own distribution.",
-            show_default=f"0; {SAMPLING_TEMPERATURE} with -n above 1",
+            metavar="T",
+            help="Sampling temperature; 0 is greedy.",
+            show_default=f"0; {SAMPLING_TEMPERATURE} if -n is above 1",
         ),
     ] = None,
     prose_temperature: Annotated[
         float | None,
         typer.Option(
-            help="Within comments and docstrings: 1 lets them end where they should.",
-            show_default="as --temperature",
+            metavar="T",
+            help="Temperature in comments and docstrings.",
+            show_default="same as --temperature",
         ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Only the K likeliest tokens.")] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Top-k sampling: keep the K most probable tokens."),
+    ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Only the likeliest tokens that together have P.")
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Nucleus sampling: keep the smallest set of tokens whose probability exceeds P.",
+        ),
     ] = None,
     max_repeats: Annotated[
         int,
         typer.Option(
-            help="The same tokens so many times in a row, short runs more often; 0: no limit."
+            metavar="N",
+            help="Maximum times a sequence may repeat back to back (0: unlimited).",
         ),
     ] = 3,
     stop: Annotated[
-        list[str] | None, typer.Option(help="End before this text. May be given again.")
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Stop before this text. Repeatable."),
     ] = None,
     block: Annotated[
-        bool, typer.Option("--block", help="End where the function body ends.")
+        bool, typer.Option("--block", help="Stop at the end of the function body.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Another seed, other samples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Complete Python: what comes after a prompt, or between it and a suffix.
+    """Complete Python: continue a prompt, or fill the gap between a prompt and a suffix.
 
-    Standard output holds the completion alone, as it is written.
+    Standard output is the completion only, without the prompt.
 
     Example:  codeling complete runs/demo --prompt "def mean(xs):" --block
     """
@@ -78,12 +93,13 @@ def complete(
     from codeling.errors import UsageError
 
     if (prompt is None) == (file is None):
-        raise UsageError('give either --prompt TEXT or a FILE (or "-" for standard input)')
+        raise UsageError("give either --prompt TEXT or a FILE (- for standard input)")
     text = read_source(file)[1] if file is not None else prompt or ""
 
     from codeling.generation.engine import Engine
     from codeling.generation.request import SamplingKwargs
 
+    given_temperature = temperature
     if temperature is None:
         temperature = SAMPLING_TEMPERATURE if n > 1 else 0.0
     options = SamplingKwargs(
@@ -121,14 +137,35 @@ def complete(
         from codeling.cli.screen import Screen
 
         _show_all(engine.complete_batch([text], [suffix], n=n, progress=Screen(), **options)[0])
-    if sys.stderr.isatty() and (Path(model) / "provenance").is_dir():
-        place = f'--prompt "{prompt}"' if prompt and "\n" not in prompt else file or "-"
-        command = f"codeling complete {model} {place} | codeling trace {model}"
-        typer.secho(f"next: {command}   (where it may come from)", err=True, dim=True)
+    if sys.stderr.isatty() and file != "-" and (Path(model) / "provenance").is_dir():
+        given: dict[str, Option] = {
+            "--prompt": prompt,
+            "--suffix": suffix,
+            "-n": n if n != 1 else None,
+            "--max-new-tokens": max_new_tokens if max_new_tokens != 128 else None,
+            "--temperature": given_temperature,
+            "--prose-temperature": prose_temperature,
+            "--top-k": top_k,
+            "--top-p": top_p,
+            "--max-repeats": max_repeats if max_repeats != 3 else None,
+            "--stop": stop,
+            "--block": block,
+            "--seed": seed or None,
+        }
+        typer.secho(f"next, to find its sources:\n  {trace_command(model, file, given)}", err=True)
+
+
+def trace_command(model: str, file: str | None, options: "dict[str, Option]") -> str:
+    """The command that repeats a completion and traces it in the training data."""
+    from codeling.cli.next_command import next_command, pipe
+
+    arguments = (model,) if file is None else (model, file)
+    again = next_command("complete", *arguments, options=options)
+    return pipe(again, next_command("trace", model))
 
 
 def _show_prompt(prompt: str | None) -> None:
-    """On a terminal, the prompt that the completion goes on with; elsewhere nothing."""
+    """Print the prompt before the completion if standard output is a terminal."""
     import sys
 
     if prompt and sys.stdout.isatty():

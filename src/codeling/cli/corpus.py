@@ -1,4 +1,4 @@
-"""``codeling corpus``."""
+"""``codeling corpus``: the corpus of a recipe."""
 
 from codeling.cli.stages import AsJson, Out, Overrides, Ray, RecipeFile
 
@@ -10,7 +10,7 @@ def corpus(
     ray: Ray = None,
     as_json: AsJson = False,
 ) -> None:
-    """Build the corpus alone: read, filter, deduplicate, split, write Parquet.
+    """Build the corpus of a recipe: read, filter, deduplicate, split, write Parquet.
 
     Example:  codeling corpus recipes/demo.toml --out runs/demo
     """
@@ -18,5 +18,4 @@ def corpus(
 
     folder = stages.default_folder(recipe, out)
     summary = stages.execute(stages.read(recipe, overrides), folder, until="corpus", ray=ray)
-    following = stages.command("tokenizer", recipe, overrides, out)
-    stages.finish(summary, as_json, [following])
+    stages.finish(summary, as_json, [stages.following("tokenizer", recipe, overrides, out)])

@@ -1,14 +1,14 @@
-"""``codeling demo``: the whole way on the Python that is already on this machine."""
+"""``codeling demo``: a complete run on the Python that is already on this machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codeling.cli.stages import AsJson, Overrides
+from codeling.cli.stages import AsJson, Overrides, parse_path
 
 if TYPE_CHECKING:
-    from codeling.recipe import EvaluationRecipe
+    from codeling.recipe import Recipe
 
 PROMPTS = (
     'def read_json(path):\n    """Return the parsed contents of a JSON file."""\n',
@@ -18,66 +18,64 @@ PROMPTS = (
 
 
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.05, help="Time for training.")] = 6.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.05, metavar="MINUTES", help="Training time.")
+    ] = 6.0,
     overrides: Overrides = None,
-    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", parser=parse_path, help="Run folder.")
+    ] = Path("runs/demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Corpus, tokenizer, training, model and completions from this machine's own Python.
+    """Train a small model on the Python that is already on this machine.
 
-    Stopped at any point, the same command goes on from there.
+    Builds a corpus, trains a tokenizer and a GPT-2, evaluates it, and prints completions.
+    An interrupted demo continues when you run the same command again.
 
     Example:  codeling demo --minutes 6
     """
-    from codeling.cli import stages
+    from codeling.cli import finished_run, stages
+    from codeling.cli.next_command import next_command, pipe
     from codeling.cli.screen import Screen
     from codeling.recipe import parse_recipe
+    from codeling.torchrun import is_follower
 
+    screen = Screen()
     changes = [f"training.minutes={minutes}", *(overrides or [])]
-    recipe = parse_recipe("", changes, note=Screen().note)
+    recipe = parse_recipe("", changes, note=screen.note)
+    if not is_follower():
+        screen.note(_expectation(recipe))
     summary = stages.execute(recipe, out, until="report")
-    result = _finale(out, recipe.evaluation)
-    if as_json:
-        stages.finish({**summary, **result}, True, [])
-        return
-    for completion in result["completions"]:
-        typer.echo("─" * 72)
-        typer.secho(completion["prompt"], nl=False, dim=True)
-        typer.echo(completion["text"])
-    typer.echo("─" * 72)
-    typer.echo(
-        f"test bits per byte  {result['bits_per_byte']:.3f}  (test split: none of it trained on)"
-    )
-    if result["parse_rate"] is not None:
-        typer.echo(f"parse rate          {result['parse_rate']:.0%}  of completed function bodies")
-    typer.echo(f"report              {out / 'report.html'}")
+    results = finished_run.results(out, recipe.evaluation, PROMPTS)
+    if not as_json:
+        finished_run.show(results)
+    area = next_command("complete", out, options={"--prompt": "def area(r):"})
+    longer_out = f"{out if out.name else out.resolve()}-longer"
+    longer = {"--minutes": f"{5 * minutes:g}", "--set": overrides, "--out": longer_out}
     stages.finish(
-        summary,
-        False,
+        {**summary, **results} if as_json else summary,
+        as_json,
         [
-            f"codeling complete {out} --prompt 'def fibonacci(n):'",
-            f"codeling complete {out} --prompt 'def area(r):' | codeling trace {out}",
-            f"codeling demo --minutes 30 --out {out}-30",
+            next_command("complete", out, options={"--prompt": "def fibonacci(n):"}),
+            pipe(area, next_command("trace", out)),
+            next_command("demo", options=longer),
         ],
     )
 
 
-def _finale(folder: Path, settings: "EvaluationRecipe") -> dict[str, Any]:
-    """The completions shown at the end, sampled as those of the evaluation, and its figures."""
-    import json
+def _expectation(recipe: "Recipe") -> str:
+    """The scores to expect on this machine; measured examples from ``docs/results.md``."""
+    from codeling.training.machine import choose_device, multiplies_bf16
 
-    from codeling.generation.engine import Engine
-
-    engine = Engine.load(folder)
-    written = engine.complete_batch(
-        PROMPTS, **(settings.options | {"max_new_tokens": 96, "stop_at_block_end": True})
-    )
-    evaluation = json.loads((folder / "evaluation.json").read_bytes())
-    return {
-        "completions": [
-            {"prompt": prompt, "text": completions[0].text}
-            for prompt, completions in zip(PROMPTS, written, strict=True)
-        ],
-        "bits_per_byte": evaluation["bits_per_byte"]["value"],
-        "parse_rate": evaluation["parse_rate"] and evaluation["parse_rate"]["value"],
+    device = choose_device(recipe.training.device)
+    if device.type != "cpu":
+        return f"training on {device.type}"
+    measured = {
+        False: "two cores without bf16 (AMD Zen 3) reach about 1.47",
+        True: "two cores with bf16 (AMD Zen 4) reach about 1.17",
     }
+    has_bf16 = multiplies_bf16(device)
+    return (
+        f"this processor has {'' if has_bf16 else 'no '}bf16. Bits per byte after six minutes of "
+        f"training, lower is better: {measured[has_bf16]}, {measured[not has_bf16]}"
+    )

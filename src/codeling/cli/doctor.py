@@ -1,4 +1,4 @@
-"""``codeling doctor``: what this machine can do, and what to install for more."""
+"""``codeling doctor``: facts about this machine, and what to install."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from codeling.cli.stages import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what this machine can do, and what to install for more.
+    """Check this machine, and suggest what to install.
 
     Example:  codeling doctor
     """
@@ -20,13 +20,13 @@ def doctor(as_json: AsJson = False) -> None:
         return
     for name, value in facts.items():
         shown = ", ".join(value) or "none" if isinstance(value, list) else value
+        shown = "unknown" if shown is None else shown
         typer.echo(f"{name.replace('_', ' '):<22} {shown}")
     for advice in _advice(facts):
         typer.echo(f"→ {advice}")
 
 
 def _facts() -> dict[str, Any]:
-    import os
     import platform
     import shutil
     from importlib.metadata import version
@@ -37,10 +37,10 @@ def _facts() -> dict[str, Any]:
 
     machine = set_up()
     wanted = {"amx_bf16", "avx512_bf16", "avx512f", "avx2", "bf16", "asimd"}
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "codeling": version("codeling"),
         "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
         "torch": torch.__version__,
         "device": str(machine.device),
         "accelerators": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
@@ -48,14 +48,23 @@ def _facts() -> dict[str, Any]:
         "processor_features": sorted(wanted & processor_features()),
         "bf16": multiplies_bf16(machine.device),
         "matrix_gflops": round(matrix_rate(machine) / 1e9),
-        "memory_gib": round(memory / 2**30, 1),
+        "memory_gib": _memory_gib(),
         "free_disk_gib": round(shutil.disk_usage(".").free / 2**30, 1),
         "sandbox": _sandbox(),
     }
 
 
+def _memory_gib() -> float | None:
+    """Physical memory in GiB, or None where the system does not report it (Windows)."""
+    import os
+
+    if not hasattr(os, "sysconf"):
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
 def _sandbox() -> str:
-    """Whether generated code can be run here: by starting a sandbox and judging a program."""
+    """Start a sandbox, and report whether generated code can run in it."""
     from codeling.errors import SandboxError
     from codeling.evaluation.sandbox import Sandbox
 
@@ -69,14 +78,19 @@ def _sandbox() -> str:
 
 def _advice(facts: dict[str, Any]) -> list[str]:
     advice = []
+    if not facts["system"].startswith("Linux"):
+        advice.append(
+            "codeling is tested on Linux; completing, evaluating text and training are written "
+            "for this system too, without having been tried on it"
+        )
     if not facts["bf16"]:
-        advice.append("no native bf16: training runs in fp32, at about half the speed or less")
+        advice.append("no native bf16: training runs in fp32, at half the speed or less")
     if facts["free_disk_gib"] < 5:
-        advice.append("little free disk: a demo run takes about 1 GiB")
-    if facts["memory_gib"] < 6:
+        advice.append("little free disk: a demo run needs about 1 GiB")
+    if facts["memory_gib"] is not None and facts["memory_gib"] < 6:
         advice.append("little memory: lower training.micro_batch_size in the recipe")
     if facts["sandbox"].startswith("no: "):
-        advice.append(f"no programs can be evaluated: {facts['sandbox'][4:]}")
+        advice.append(f"generated programs cannot be run: {facts['sandbox'][4:]}")
     if not advice:
         advice.append("ready: codeling demo")
     return advice

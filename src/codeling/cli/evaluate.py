@@ -1,4 +1,4 @@
-"""``codeling evaluate``: what a model is worth, by suites that anyone can run again."""
+"""``codeling evaluate``: score a model on suites that anyone can repeat."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,85 +6,120 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codeling.cli.stages import AsJson, parse_path
+
 if TYPE_CHECKING:
     from codeling.evaluation.harness import SuiteResult
+
+SUITE_NAMES = (
+    *("bits-per-byte", "completion", "infilling", "humaneval", "humaneval-plus"),
+    *("mbpp", "mbpp-plus", "pandas-eval", "numpy-eval", "memorization"),
+)
+"""The names of the suites; the registry itself is too slow to import for ``--help``."""
 
 
 def evaluate(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL", help="A run folder, a Hugging Face folder, or hf://owner/name."
-        ),
+        typer.Argument(metavar="MODEL", help="Run folder, Hugging Face folder or hf://owner/name."),
     ],
     suite: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A suite; may be given again. See docs/evaluation.md."),
+        typer.Option(metavar="NAME", help=f"Suite: {', '.join(SUITE_NAMES)}. Repeatable."),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every suite that there is data for.")
+        bool, typer.Option("--all", help="Run every suite whose data is available.")
     ] = False,
     data: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[NAME=]PATH",
-            help="A file, a folder with the published files in it, or hf://owner/name; "
-            "for one suite with its name before it. May be given again.",
-            show_default="the run's test split, for suites of texts",
+            help="Data: a file, a folder, or hf://owner/name. NAME= limits it to one suite. "
+            "Repeatable.",
+            show_default="test split of the run",
         ),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(help="The column of a table that holds the texts.")
+        str | None, typer.Option(metavar="NAME", help="Column of a table with the texts.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", help="Samples of each problem.")] = 1,
+    n: Annotated[int, typer.Option("-n", metavar="N", help="Number of samples per problem.")] = 1,
     temperature: Annotated[
         float | None,
         typer.Option(
-            help="0: always the likeliest token.",
-            show_default="0 for one sample, 0.2 for more, 0.8 for 100 and more",
+            metavar="T",
+            help="Sampling temperature; 0 is greedy.",
+            show_default="0 for -n 1; 0.2 below -n 100; else 0.8",
         ),
     ] = None,
     top_p: Annotated[
         float | None,
         typer.Option(
-            help="Only the likeliest tokens that together have P.",
-            show_default="0.95 for more than one sample",
+            metavar="P",
+            help="Nucleus sampling: keep the smallest set of tokens whose probability exceeds P.",
+            show_default="0.95 if -n is above 1",
         ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Only the K likeliest tokens.")] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Top-k sampling: keep the K most probable tokens."),
+    ] = None,
     max_new_tokens: Annotated[
         int | None,
-        typer.Option(help="At most so many tokens a sample.", show_default="by suite"),
+        typer.Option(
+            metavar="N", help="Maximum number of new tokens.", show_default="depends on the suite"
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other samples and documents.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed of samples and documents.")
+    ] = 0,
     limit: Annotated[
         int | None,
-        typer.Option(help="At most so many problems or functions.", show_default="by suite"),
+        typer.Option(
+            metavar="N",
+            help="Maximum number of problems or functions.",
+            show_default="depends on the suite",
+        ),
     ] = None,
-    max_bytes: Annotated[int, typer.Option(help="Text scored for bits per byte.")] = 1_000_000,
+    max_bytes: Annotated[
+        int, typer.Option(metavar="N", help="Maximum bytes of text for bits-per-byte.")
+    ] = 1_000_000,
     canaries: Annotated[
         Path | None,
-        typer.Option(help="What was planted in the corpus: JSONL with a prefix and a secret."),
+        typer.Option(
+            metavar="FILE",
+            parser=parse_path,
+            help="JSONL of planted secrets (prefix, secret) for memorization.",
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples decoded together.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Number of samples decoded together.")
+    ] = 32,
     workers: Annotated[
         int | None,
-        typer.Option(help="Programs run at once.", show_default="one a processor"),
+        typer.Option(
+            metavar="N", help="Number of programs run in parallel.", show_default="all cores"
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+    ] = "auto",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where the results go.", show_default="the run folder; else evaluations/NAME"
+            metavar="FOLDER",
+            parser=parse_path,
+            help="Folder for the results.",
+            show_default="the run folder, or evaluations/NAME",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure a model by suites: bits per byte, completion, HumanEval and its kin, memorization.
+    """Evaluate a model: bits per byte, completion, HumanEval, MBPP, memorization.
 
-    What a model wrote is run in a sandbox, or not at all. Stopped, the same command goes on.
+    Generated programs run in a sandbox. An interrupted evaluation continues when you run the same
+    command again. docs/evaluation.md describes the suites.
 
-    Example:  codeling evaluate runs/demo --suite humaneval --data HumanEval.jsonl.gz
+    Example:  codeling evaluate runs/demo --suite completion --limit 50
     """
     import json
     import sys
@@ -106,6 +141,7 @@ def evaluate(
             shared.append(address)
 
     from codeling.cli.screen import Screen
+    from codeling.cli.signals import HANDLER
     from codeling.evaluation.data.lookup import DataSources
     from codeling.evaluation.harness import EvaluatedModel, evaluate_suites
     from codeling.evaluation.samples_page import write_page
@@ -127,19 +163,20 @@ def evaluate(
     screen = Screen()
     evaluated = EvaluatedModel.load(model, out, device)
     done = []
-    for each in evaluate_suites(
-        evaluated,
-        suites,
-        DataSources(by_suite, shared, column=column),
-        settings,
-        lambda programs: Sandbox(programs.packages, workers, programs.limits),
-        screen,
-        skip_missing=every,
-    ):
-        page = write_page(evaluated.out)
-        done.append(each)
-        if not each.is_new:
-            screen.note(f"{each.suite}: measured before, not done again")
+    with HANDLER.resumable(lambda: any(evaluated.out.glob("evaluation/*/*.json*"))):
+        for each in evaluate_suites(
+            evaluated,
+            suites,
+            DataSources(by_suite, shared, column=column),
+            settings,
+            lambda programs: Sandbox(programs.packages, workers, programs.limits),
+            screen,
+            skip_missing=every,
+        ):
+            page = write_page(evaluated.out)
+            done.append(each)
+            if not each.is_new:
+                screen.note(f"{each.suite}: unchanged, skipped")
     if as_json:
         answer = {
             "model": model,
@@ -151,7 +188,7 @@ def evaluate(
         return
     _show(done)
     if done:
-        typer.echo(f"every sample: {page}")
+        typer.echo(f"samples: {page}")
 
 
 def _without_problems(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +196,7 @@ def _without_problems(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show(done: "Sequence[SuiteResult]") -> None:
-    """The scores as a table on standard output."""
+    """Print the scores as a table."""
     from rich.console import Console
     from rich.table import Table
 
@@ -175,5 +212,5 @@ def _show(done: "Sequence[SuiteResult]") -> None:
             table.add_row("" if number else each.suite, *table_row(score))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 120  # a line a score, whoever reads it
+        console.width = 120  # one line per score
     console.print(table)

@@ -1,4 +1,4 @@
-"""``codeling run``."""
+"""``codeling run``: all stages of a recipe."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,8 @@ from codeling.cli.stages import AsJson, Out, Overrides, Ray, RecipeFile
 if TYPE_CHECKING:
     from codeling.recipe import Recipe
 
+SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."""\n'
+
 
 def run(
     recipe: RecipeFile,
@@ -16,33 +18,41 @@ def run(
     out: Out = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print parameters, memory, tokens and time; do nothing."),
+        typer.Option("--dry-run", help="Only print parameters, memory, tokens and time."),
     ] = False,
     ray: Ray = None,
     as_json: AsJson = False,
 ) -> None:
-    """Do every stage of a recipe; what is done and unchanged is not done again.
+    """Run all stages of a recipe. Stages that are done and unchanged are skipped.
 
-    Example:  codeling run recipes/demo.toml --set model.size=mini --out runs/mini
+    Example:  codeling run recipes/demo.toml --set model.size=mini
     """
-    from codeling.cli import stages
+    from codeling.cli import finished_run, stages
+    from codeling.cli.next_command import next_command
 
     values = stages.read(recipe, overrides)
     if dry_run:
         _print_estimate(values, as_json)
         return
-    summary = stages.execute(values, stages.default_folder(recipe, out), until="report", ray=ray)
-    folder = summary["folder"]
-    stages.finish(summary, as_json, [f'codeling complete {folder} --prompt "def "'])
+    folder = stages.default_folder(recipe, out)
+    summary = stages.execute(values, folder, until="report", ray=ray)
+    results = finished_run.results(folder, values.evaluation, [SAMPLE_PROMPT])
+    if not as_json:
+        finished_run.show(results)
+    complete = next_command("complete", folder, options={"--prompt": "def "})
+    stages.finish({**summary, **results} if as_json else summary, as_json, [complete])
 
 
 def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
+    from codeling.corpus.sources.listing import fingerprint
     from codeling.training.planning.estimate import EXPECTED_UTILISATION, estimate
 
-    expected = estimate(recipe.resolved())
+    resolved = recipe.resolved()
+    fingerprint(resolved.corpus)  # raises an error if a source is missing
+    expected = estimate(resolved)
     if as_json:
         typer.echo(json.dumps(asdict(expected)))
         return
@@ -50,11 +60,12 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
     length = f"{minutes:,.1f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
     bits = f"{expected.bits_per_byte:.2f} ± {expected.bits_per_byte_error:.2f} expected"
     if not expected.bits_per_byte_within:
-        bits += ", a guess: far from the runs that were measured"
+        bits += " (extrapolated beyond the measured runs)"
+    steps = "step" if expected.num_steps == 1 else "steps"
     for name, value in {
         "parameters": f"{expected.num_parameters:,} ({expected.num_block_parameters:,} in blocks)",
         "memory": f"{expected.memory_bytes / 2**30:.2f} GiB on {expected.device}",
-        "tokens": f"{expected.num_tokens:,} in {expected.num_steps:,} steps of "
+        "tokens": f"{expected.num_tokens:,} in {expected.num_steps:,} {steps} of "
         f"{expected.tokens_per_step:,}",
         "operations": f"{expected.flops:.3g}",
         "matrix rate": f"{expected.matrix_flops_per_second / 1e9:,.0f} GFLOP/s in "

@@ -1,8 +1,9 @@
-"""What a person sees while something runs: a bar with rate and time left, and lines that stay.
+"""Progress on the terminal: a bar with rate and remaining time, and permanent lines.
 
-Everything goes to standard error, so that standard output holds results alone. Where it is no
-terminal, bars are left out and lines are plain. A bar is one line of the terminal, whatever its
-width: what does not fit is left out, the time left last of all.
+All of it goes to standard error, so that standard output holds only results. Without a terminal
+there are no bars, only plain lines. A bar is a single line at any width of the terminal: parts that
+do not fit are left out, the remaining time last. rich's own columns wrap or truncate each other
+instead.
 """
 
 import re
@@ -30,7 +31,7 @@ class Screen:
 
     @contextmanager
     def task(self, label: str, total: int | None = None, unit: str = "items") -> Iterator[Advance]:
-        """A bar that goes when the task ends, and a line where there is no terminal."""
+        """Show a bar until the task ends; without a terminal, print one line."""
         if not self._console.is_terminal:
             self.note(f"{label} …")
             yield lambda amount, detail="": None
@@ -52,7 +53,7 @@ class Screen:
 
 
 class _Line(ProgressColumn):
-    """All of a task but the spinner."""
+    """Everything of a task except the spinner."""
 
     max_refresh = 0.2
 
@@ -70,7 +71,7 @@ class _Line(ProgressColumn):
             rate=task.finished_speed or task.speed,
             elapsed=task.elapsed or 0.0,
             detail=task.fields["detail"],
-            width=self._console.width - 3,  # the spinner, a space, and the terminal's last column
+            width=self._console.width - 3,  # spinner, space, last column of the terminal
         )
 
 
@@ -87,14 +88,14 @@ def line(
 ) -> Text:
     """One line of at most ``width`` cells: label, bar, amount, rate, detail, time.
 
-    ``rate`` is in ``unit`` per second, ``elapsed`` in seconds. The time is what is left, where
-    that is known, or else what has passed. Where not all fits, the bar goes first, then the
-    amount, the detail, the rate.
+    ``rate`` is in ``unit`` per second, ``elapsed`` in seconds. The time is the remaining time if
+    it is known, otherwise the elapsed time. If the line is too long, the bar is left out first,
+    then the amount, the detail, the rate and the time.
     """
-    of = "" if total is None else f" of {_amount(total, unit)}"
+    goal = "" if total is None else f" of {_amount(total, unit)}"
     amount = (
         _amount(completed, "") if total and unit != "bytes" else _amount(completed, unit)
-    ) + of
+    ) + goal
     speed = f"{_amount(rate, unit)}/s" if rate else ""
     if total is not None and rate:
         time = f"{_clock(max(0.0, total - completed) / rate)} left"
@@ -108,9 +109,9 @@ def line(
         parts[name] = ""
         tail = "  ".join(part for part in parts.values() if part)
     text = Text(label, no_wrap=True, overflow="ellipsis")
-    room = width - len(label) - len(tail) - 3
-    if total and room >= _MIN_BAR:
-        length = min(room, _MAX_BAR)
+    space = width - len(label) - len(tail) - 3
+    if total and space >= _MIN_BAR:
+        length = min(space, _MAX_BAR)
         filled = min(length, int(length * completed / total))
         text.append(" ").append("━" * filled, "bar.complete")
         text.append("━" * (length - filled), "bar.back")

@@ -1,18 +1,19 @@
-"""Ctrl-C and SIGTERM: the command leaves, with one line, and soon.
+"""Ctrl-C and SIGTERM: the command stops soon and prints one line.
 
-Training looks at a request to stop between two steps, saves, and leaves; a second signal does
-not wait for that. Everything else is left at once by :class:`Interrupted`: what it had not
-finished is done again, and nothing half-written is taken for whole. Python runs a signal's
-handler only between two of its own instructions; where the main thread is held up elsewhere
-for :data:`GRACE_SECONDS`, a watching thread ends the process.
+Training polls a stop request between two steps, saves its state, and stops; a second signal does
+not wait for that. All other work is left at once by :class:`Interrupted`: unfinished work is lost,
+and no partial file is mistaken for a complete one. Python runs a signal handler only between two
+instructions of the main thread. If foreign code blocks the main thread for :data:`GRACE_SECONDS`,
+a watcher thread ends the process.
 """
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -20,86 +21,104 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from codeling.run import StopRequest
 
+EXIT_CODE = 130
+"""Exit code of an interrupted command: 128 + SIGINT."""
 GRACE_SECONDS = 10.0
-"""Between a signal that is to be obeyed at once and the end of the process."""
+"""Seconds between a signal that has to stop the command at once and the end of the process."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """Raised in the main thread, out of whatever it is at.
+    """Raised in the main thread by the signal handler.
 
-    Foreign code may swallow it, or raise an error of its own instead (torch does, in the middle
-    of asking an object what it is); :attr:`Listener.interrupted` and ``StopRequest.at_once``
-    tell that it was raised.
+    Foreign code may swallow it or replace it by its own error, as torch does.
+    :attr:`SignalHandler.interrupted` and ``StopRequest.aborted`` record that it was raised.
     """
 
 
-class Listener:
-    """What this process does when it is asked to leave."""
+class SignalHandler:
+    """Turns the signals of this process into a stop request or :class:`Interrupted`."""
 
     def __init__(self) -> None:
         self._request: StopRequest | None = None
+        self._resumes: Callable[[], bool] = _never
         self._leaving = False
-        self._watching = False
+        self._sockets: tuple[socket.socket, socket.socket] | None = None
         self.interrupted = False
-        """Whether :class:`Interrupted` was raised; what goes wrong after that is its doing."""
+        """Whether :class:`Interrupted` was raised. Later errors are consequences of it."""
 
-    def listen(self) -> None:
-        """Handle the signals of this process from now on; to be called by its main thread."""
+    def install(self) -> None:
+        """Handle the signals from now on. Call this from the main thread."""
         self._leaving = self.interrupted = False
-        if not self._watching:
-            reader, writer = os.pipe()
-            os.set_blocking(writer, False)
-            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._resumes = _never
+        if self._sockets is None:
+            reader, writer = self._sockets = socket.socketpair()  # Windows has no such pipes
+            writer.setblocking(False)
             threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
-            self._watching = True
+        signal.set_wakeup_fd(self._sockets[1].fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, self._handle)
 
-    def leave(self) -> None:
-        """Ignore further signals: the process is about to end, and does so tidily.
+    def ignore(self) -> None:
+        """Ignore further signals, because the process is about to end.
 
-        A handler of ours would not do: Python puts the default back while it ends.
+        A handler in Python would not do: the interpreter restores the default while it ends.
         """
         self._leaving = True
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
-    def heeding(self, request: "StopRequest") -> Iterator[None]:
-        """While ``request`` is patient, set it at the first signal and let the work go on."""
-        self._request = request
+    def resumable(
+        self, resumes: Callable[[], bool], request: "StopRequest | None" = None
+    ) -> Iterator[None]:
+        """Run work that the same command can resume if ``resumes()`` is true afterwards.
+
+        While ``request`` is graceful, the first signal sets it and does not interrupt the work.
+        """
+        self._request, self._resumes = request, resumes
         try:
             yield
         finally:
             self._request = None
 
+    @property
+    def message(self) -> str:
+        """The line that an interrupted command prints."""
+        if self._resumes():
+            return "stopped; finished work is kept, and the same command continues from there"
+        return "stopped"
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         request = self._request
-        if request is not None and request.patient and not request.requested:
+        if request is not None and request.graceful and not request.requested:
             request.requested = True
         elif not self._leaving:
             self._leaving = self.interrupted = True
             if request is not None:
-                request.at_once = True
-            sys.unraisablehook = lambda unraisable: None  # where it cannot pass, it says nothing
+                request.aborted = True
+            sys.unraisablehook = lambda unraisable: None  # no report where it cannot propagate
             raise Interrupted
 
-    def _watch(self, reader: int) -> None:
-        """End the process where the main thread does not; a request is given all its time."""
-        asked = False
+    def _watch(self, reader: socket.socket) -> None:
+        """End the process if the main thread does not. A graceful request is not hurried."""
+        requested = False
         while True:
-            if os.read(reader, 1)[0] not in _SIGNALS:
+            if reader.recv(1)[0] not in _SIGNALS:
                 continue
             request = self._request
-            if request is not None and request.patient and not asked:
-                asked = True
+            if request is not None and request.graceful and not requested:
+                requested = True
                 continue
             time.sleep(GRACE_SECONDS)
-            sys.stderr.write("codeling: stopped; the same command goes on from what had finished\n")
+            sys.stderr.write(f"codeling: {self.message}\n")
             sys.stderr.flush()
-            os._exit(1)
+            os._exit(EXIT_CODE)
 
 
-LISTENER = Listener()
-"""Of this process; :func:`codeling.cli.main` makes it listen."""
+def _never() -> bool:
+    return False
+
+
+HANDLER = SignalHandler()
+"""The handler of this process; :func:`codeling.cli.main` installs it."""

@@ -1,6 +1,5 @@
-"""What the verbs that build a run folder share: their options, and the call."""
+"""What the commands that build a run folder share: options, execution, and the summary."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,25 +8,38 @@ import typer
 if TYPE_CHECKING:
     from codeling.recipe import Recipe
 
+
+def parse_path(text: str) -> Path:
+    """The path of an option. :raises UsageError: it is empty, which would mean this folder."""
+    from codeling.errors import UsageError
+
+    if not text:
+        raise UsageError("an empty path was given; for the current folder write .")
+    return Path(text)
+
+
 RecipeFile = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe, as recipes/demo.toml.")
+    Path, typer.Argument(metavar="RECIPE", help="Recipe file, such as recipes/demo.toml.")
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value of the recipe."),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="The run folder.", show_default="runs/ and the recipe's name")
+    Path | None,
+    typer.Option(
+        help="Run folder.", metavar="FOLDER", parser=parse_path, show_default="runs/RECIPE"
+    ),
 ]
 Ray = Annotated[
     str | None,
     typer.Option("--ray", metavar="ADDRESS", help="Build the corpus on this Ray cluster."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def read(recipe: Path, overrides: list[str] | None) -> "Recipe":
-    """The recipe with its overrides. :raises RecipeError: it is none."""
+    """Read the recipe and apply the overrides. :raises RecipeError: it is invalid."""
     from codeling.cli.screen import Screen
     from codeling.recipe import read_recipe
 
@@ -35,44 +47,57 @@ def read(recipe: Path, overrides: list[str] | None) -> "Recipe":
 
 
 def default_folder(recipe: Path, out: Path | None) -> Path:
-    """Where the run goes: ``--out``, or ``runs/`` and the recipe's name."""
+    """The run folder: ``--out``, or ``runs/`` and the recipe's name."""
     return out or Path("runs") / recipe.stem
 
 
-def command(verb: str, recipe: Path, overrides: list[str] | None, out: Path | None) -> str:
-    """The next verb on the same recipe, as a line for the shell."""
-    changes = [word for override in overrides or [] for word in ("--set", override)]
-    folder = ["--out", str(out)] if out else []
-    return shlex.join(["codeling", verb, str(recipe), *changes, *folder])
+def following(command: str, recipe: Path, overrides: list[str] | None, out: Path | None) -> str:
+    """The next command for the same recipe and folder."""
+    from codeling.cli.next_command import next_command
+
+    folder = str(out) if out else None
+    return next_command(command, recipe, options={"--set": overrides, "--out": folder})
 
 
 def execute(recipe: "Recipe", folder: Path, until: str, ray: str | None = None) -> dict[str, Any]:
-    """Run the stages up to ``until`` with a screen and signals.
+    """Run the stages up to ``until``, with progress bars and signal handling.
 
-    Under ``torchrun`` the first process alone comes back; the others end when they are done.
+    Under ``torchrun`` only the leading process returns; the others exit when they are done.
 
-    :raises CodelingError: whatever the stages raise.
+    :raises CodelingError: as the stages do.
     """
     from codeling.cli.screen import Screen
-    from codeling.cli.signals import LISTENER
+    from codeling.cli.signals import HANDLER
     from codeling.errors import CodelingError
-    from codeling.run import StopRequest, is_assisting, run
+    from codeling.run import StopRequest, run
+    from codeling.torchrun import is_follower
 
     stop = StopRequest()
-    with LISTENER.heeding(stop):
+    with HANDLER.resumable(lambda: _has_results(folder), stop):
         try:
             summary = run(recipe, folder, until=until, progress=Screen(), stop=stop, ray=ray)
         except CodelingError as error:
-            if is_assisting():  # the first one says it
+            if is_follower():  # the leading process reports it
                 raise typer.Exit(error.exit_code) from error
             raise
-    if is_assisting():
+    if is_follower():
         raise typer.Exit
     return summary
 
 
+def _has_results(folder: Path) -> bool:
+    """Whether a stage has finished, so that the same command would skip it."""
+    from codeling.errors import InputError
+    from codeling.manifest import Manifest
+
+    try:
+        return bool(Manifest(folder).stages)
+    except (InputError, OSError):
+        return False
+
+
 def finish(summary: dict[str, Any], as_json: bool, next_commands: list[str]) -> None:
-    """Print a run's summary: one JSON object, or where it is and what to try next."""
+    """Print a run's summary: one JSON object, or the folder and the next commands."""
     import json
 
     if as_json:

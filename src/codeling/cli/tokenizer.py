@@ -1,7 +1,7 @@
-"""``codeling tokenizer``: learn one, or compare several.
+"""``codeling tokenizer``: train a tokenizer, or compare several.
 
-``codeling tokenizer RECIPE`` is the stage; ``codeling tokenizer compare`` is a verb of its own. A
-first word that is no such verb is the RECIPE.
+``codeling tokenizer RECIPE`` runs the stage; ``codeling tokenizer compare`` is a command of its
+own. A first argument that is not the name of a command is a RECIPE.
 """
 
 from typing import Any
@@ -15,25 +15,25 @@ from codeling.cli.tokenizer_compare import compare
 _STAGE = "RECIPE"
 
 
-class _StageUnlessNamed(TyperGroup):
-    """A group whose verb is the stage where the first argument names none."""
+class _StageByDefault(TyperGroup):
+    """A group whose default command is the stage."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the stage's name in front of a recipe or an option of its."""
+        """Insert the name of the stage unless the first argument names a command."""
         named = {*self.commands, *self.get_help_option_names(ctx)}
         if not args or args[0] not in named:
             args = [_STAGE, *args]
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_StageUnlessNamed, context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(cls=_StageByDefault, context_settings={"help_option_names": ["-h", "--help"]})
 
 
-@app.command(_STAGE, short_help="Learn the tokenizer, and encode the splits.")
+@app.command(_STAGE, short_help="Train the tokenizer of a recipe and encode its corpus.")
 def tokenizer(
     recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False
 ) -> None:
-    """Learn the tokenizer (and the corpus before it), and encode the splits.
+    """Train the tokenizer of a recipe, and encode its corpus. Builds the corpus first if needed.
 
     Example:  codeling tokenizer recipes/demo.toml --set tokenizer.vocab_size=8192
     """
@@ -41,16 +41,15 @@ def tokenizer(
 
     folder = stages.default_folder(recipe, out)
     summary = stages.execute(stages.read(recipe, overrides), folder, until="tokens")
-    following = stages.command("train", recipe, overrides, out)
-    stages.finish(summary, as_json, [following])
+    stages.finish(summary, as_json, [stages.following("train", recipe, overrides, out)])
 
 
-app.command("compare")(compare)
+app.command("compare", short_help="Compare tokenizers on a folder of Python.")(compare)
 
 
 @app.callback()
 def _group() -> None:
-    """Learn a tokenizer from a RECIPE's corpus and encode the splits, or compare tokenizers.
+    """Train the tokenizer of a recipe and encode its corpus, or compare tokenizers.
 
     Example:  codeling tokenizer recipes/demo.toml --json
     """

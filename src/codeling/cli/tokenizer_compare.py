@@ -5,25 +5,26 @@ from typing import Annotated
 
 import typer
 
-from codeling.cli.stages import AsJson
+from codeling.cli.stages import AsJson, parse_path
 
 
 def compare(
     tokenizers: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="A B ...", help="tokenizer.json files, folders with one, or .tiktoken files."
-        ),
+        typer.Argument(metavar="TOKENIZER...", help="tokenizer.json, its folder, or .tiktoken."),
     ],
     on: Annotated[Path, typer.Option(metavar="FOLDER", help="Python to compare them on.")],
     page: Annotated[
-        Path | None, typer.Option("--html", help="Write a page that shows code cut by each.")
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", parser=parse_path, help="Write a page with tokenized code."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare tokenizers on the Python of a folder.
+    """Compare tokenizers on a folder of Python.
 
-    Example:  codeling tokenizer compare runs/demo gpt2.json --on src --html cuts.html
+    Example:  codeling tokenizer compare runs/demo gpt2.json --on src
     """
     import json
     from dataclasses import asdict
@@ -41,9 +42,9 @@ def compare(
         for peer in peers:
             figures.append(measure(peer, texts))
             advance(1)
+    corpus = f"{len(texts):,} {'file' if len(texts) == 1 else 'files'} of {on}"
     if page is not None:
         name, text = sorted(named, key=lambda each: len(each[1]))[len(named) // 2]
-        corpus = f"{len(texts):,} files of {on}"
         write_bytes(page, comparison_page(peers, figures, name, text, corpus).encode())
     if as_json:
         answer = {"on": str(on), "tokenizers": [asdict(each) for each in figures]}
@@ -56,11 +57,11 @@ def compare(
     first, *columns = zip(COLUMNS, *map(figures_row, figures), strict=True)
     table.add_column(first[0], overflow="fold")
     for title, *cells in columns:
-        whole = max(map(len, (*title.split(), *cells)))  # a name can be divided, a figure not
+        whole = max(map(len, (*title.split(), *cells)))  # never wrap a number
         table.add_column(title, justify="right", min_width=whole)
     for each in figures:
         table.add_row(*figures_row(each))
     Console(highlight=False).print(table)
-    typer.echo(f"{len(texts):,} files of {on}")
+    typer.echo(corpus)
     if page is not None:
-        typer.echo(f"the same code cut by each: {page}")
+        typer.echo(f"tokenized code: {page}")

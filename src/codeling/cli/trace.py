@@ -1,22 +1,26 @@
-"""``codeling trace``: where does this text stand in the training data."""
+"""``codeling trace``: find the passages of a text in the training data."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from codeling.cli.stages import AsJson
+
 
 def trace(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A run folder, with its provenance/ in it.")
+        Path, typer.Argument(metavar="MODEL", help="Run folder with a provenance index.")
     ],
     file: Annotated[
-        str, typer.Argument(metavar="FILE | -", help="The text; - is standard input.")
+        str, typer.Argument(metavar="[FILE]", help="Text file; - for standard input.")
     ] = "-",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many matches.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of matches.")] = 20,
+    as_json: AsJson = False,
 ) -> None:
-    """Name the training files that a text has passages of about three lines or more from.
+    """Find the training files that a text shares passages with.
+
+    A passage is found if it is about three lines or longer.
 
     Example:  codeling trace runs/demo my_file.py
     """
@@ -43,12 +47,11 @@ def trace(
     console = Console(highlight=False)
     if not matches:
         console.print(
-            f"No passage of {GUARANTEE} or more words and signs of this text stands in the "
-            "training data."
+            f"No passage of {GUARANTEE} or more tokens of this text is in the training data."
         )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("lines", "share", "where it stands in the training data", "license"):
+    for column in ("lines", "share", "place in the training data", "license"):
         table.add_column(column, overflow="fold", justify="right" if column == "share" else "left")
     for match in matches:
         where = Text(f"{match.repository}: {match.path}:{match.start_line}-{match.end_line}")
@@ -58,19 +61,19 @@ def trace(
             where.append(f"\n{match.url}", style="dim")
         lines = f"{match.text_start_line}-{match.text_end_line}"
         share = f"{100 * match.share:.0f} %"
-        table.add_row(lines, share, where, Text(match.license or "not known"))
+        table.add_row(lines, share, where, Text(match.license or "unknown"))
     console.print(table)
 
 
 def _provenance_folder(model: Path) -> Path:
-    """``MODEL/provenance``, or that beside it where MODEL is the ``model`` of a run folder.
+    """The folder of the provenance index of a run folder, or of its ``model`` folder.
 
-    :raises InputError: there is neither.
+    :raises InputError: there is no index.
     """
     from codeling.errors import InputError
 
     if not model.exists():
-        raise InputError(f"{model}: no such folder; give a run folder, as runs/demo")
+        raise InputError(f"{model}: no such folder; give a run folder, such as runs/demo")
     for folder in (model / "provenance", model.parent / "provenance", model):
         if (folder / "index.safetensors").is_file():
             return folder

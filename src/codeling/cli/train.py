@@ -1,4 +1,4 @@
-"""``codeling train``."""
+"""``codeling train``: the model of a recipe."""
 
 from codeling.cli.stages import AsJson, Out, Overrides, RecipeFile
 
@@ -6,7 +6,9 @@ from codeling.cli.stages import AsJson, Out, Overrides, RecipeFile
 def train(
     recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False
 ) -> None:
-    """Train (and all that comes before), and write the model folder. Goes on by itself.
+    """Train the model of a recipe and write the model folder.
+
+    Runs missing stages first. Interrupted training continues from its last checkpoint.
 
     Example:  codeling train recipes/demo.toml --set training.minutes=20
     """
@@ -14,5 +16,4 @@ def train(
 
     folder = stages.default_folder(recipe, out)
     summary = stages.execute(stages.read(recipe, overrides), folder, until="model")
-    following = stages.command("run", recipe, overrides, out)
-    stages.finish(summary, as_json, [following])
+    stages.finish(summary, as_json, [stages.following("run", recipe, overrides, out)])

@@ -1,8 +1,8 @@
-"""What a run is made from: one TOML file, read into frozen models that refuse unknown keys.
+"""Recipes: one TOML file per run, read into frozen models that refuse unknown keys.
 
-One file a table; ``reading`` puts them together. One dial, ``model.size``, sets every value that
-the recipe leaves out (:data:`PRESETS`); :meth:`Recipe.resolved` fills them in. This package must
-not import torch, daft or any other room but :mod:`codeling.errors`.
+Each table has a module; ``reading`` combines them. ``model.size`` sets the values that a recipe
+leaves out (:data:`PRESETS`), and :meth:`Recipe.resolved` fills them in. This package must not
+import torch, daft or any package of codeling except :mod:`codeling.errors`.
 """
 
 from codeling.recipe.corpus import CorpusRecipe

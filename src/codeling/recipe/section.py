@@ -1,4 +1,4 @@
-"""What every table of a recipe is made of."""
+"""The base class of all tables of a recipe."""
 
 from typing import Annotated
 
@@ -9,6 +9,6 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """Base of every table of a recipe: frozen, and no key it does not know."""
+    """Base of all tables of a recipe: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

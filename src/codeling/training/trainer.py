@@ -26,7 +26,7 @@ from codeling import jsonl
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import Loader, Mixture, Position
 from codeling.dataset.tokens import TokenFile
-from codeling.errors import TrainingError
+from codeling.errors import StoppedError
 from codeling.generation.engine import Engine
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -50,10 +50,6 @@ SAMPLE_PROMPT = 'def read_lines(path):\n    """Return the lines of a text file."
 _SAMPLE_TOKENS = 64
 _ORDER_FORMAT = 4
 """Raised with every change to what a step computes, so that no older state is gone on from."""
-
-
-class StoppedError(TrainingError):
-    """Training was asked to stop, and has saved its state."""
 
 
 @dataclass(frozen=True)

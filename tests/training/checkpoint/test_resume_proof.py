@@ -15,13 +15,14 @@ import torch
 
 from codeling.dataset import loader
 from codeling.dataset.tokens import write_tokens
+from codeling.errors import StoppedError
 from codeling.manifest import sha256_file
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.trainer import Inputs, train
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1200)]
 

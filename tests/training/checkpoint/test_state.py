@@ -283,7 +283,7 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("")
-    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         state.save(tmp_path / "checkpoints", state_at(1), 1)
 
 

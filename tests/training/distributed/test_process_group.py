@@ -16,7 +16,7 @@ import torch
 
 from codeling.dataset import loader
 from codeling.dataset.tokens import open_tokens, write_tokens
-from codeling.errors import UsageError
+from codeling.errors import StoppedError, UsageError
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -24,7 +24,7 @@ from codeling.training import metrics
 from codeling.training.checkpoint import state
 from codeling.training.distributed.process_group import ALONE, World
 from codeling.training.planning import plan
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.trainer import Inputs, train
 
 pytestmark = [
     pytest.mark.timeout(1500),  # on a machine that does much else
@@ -43,7 +43,8 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics
 from codeling.training.distributed import process_group
 from codeling.training.planning import plan
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.errors import StoppedError
+from codeling.training.trainer import Inputs, train
 
 torch.set_num_threads(1)
 loader.WINDOW_SEQUENCES = 16

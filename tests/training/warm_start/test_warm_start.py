@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from codeling.dataset.bigrams import Bigrams, count_bigrams
+from codeling.errors import StoppedError
 from codeling.model.gpt2 import GPT2
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, StoppedError, train
+from codeling.training.trainer import Inputs, train
 from codeling.training.warm_start import warm_start
 from codeling.training.warm_start.warm_start import learn_bigrams
 

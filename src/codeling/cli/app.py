@@ -1,0 +1,51 @@
+"""The commands of the command line: one module for each.
+
+A command parses its arguments, calls the packages below, and prints. It imports what it needs when
+it is called, so that ``codeling --help`` answers at once.
+"""
+
+import typer
+
+from codeling.cli import complete, corpus, demo, doctor, evaluate, run, tokenizer, trace, train
+
+app = typer.Typer(
+    name="codeling",
+    epilog="Start with:  codeling demo",
+    invoke_without_command=True,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    rich_markup_mode=None,  # rich's frames would take half of the time allowed for --help
+    pretty_exceptions_enable=False,
+)
+app.command("demo", short_help="Train a small model on the Python of this machine.")(demo.demo)
+app.command("run", short_help="Run all stages of a recipe.")(run.run)
+app.command("corpus", short_help="Build the corpus of a recipe.")(corpus.corpus)
+app.add_typer(tokenizer.app, name="tokenizer", short_help="Train a tokenizer, or compare several.")
+app.command("train", short_help="Train the model of a recipe.")(train.train)
+app.command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
+app.command("evaluate", short_help="Evaluate a model on benchmark suites.")(evaluate.evaluate)
+app.command("trace", short_help="Find the training files that a text shares passages with.")(
+    trace.trace
+)
+app.command("doctor", short_help="Check this machine, and suggest what to install.")(doctor.doctor)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"codeling {version('codeling')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Train a Python code model from scratch: corpus, tokenizer, GPT-2, completions."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
+        raise typer.Exit(2)
