@@ -1,9 +1,9 @@
-"""The corpus on disk: two Parquet tables a split, their schemas, writing and reading them.
+"""The corpus on disk: two Parquet tables per split, their schemas, a writer and a reader.
 
-Files follow the columns of codeparrot's dataset (``repo_name, path, copies, size, content,
-license``, all strings, as published), functions those of CodeSearchNet on the Hub
-(``repository_name, func_path_in_repository, …``, as published); columns of ours come after
-theirs. This module must not know where documents come from or why one is kept.
+Files have the columns of codeparrot's dataset (``repo_name, path, copies, size, content, license``,
+all strings, as published), functions those of CodeSearchNet on the Hub (``repository_name,
+func_path_in_repository, …``, as published); our columns come after. This module must not know where
+documents come from or why one is kept.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from codeling.manifest import replacing
 Table = Literal["files", "functions"]
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {"train": "train", "validation": "valid", "test": "test"}
-"""Folder of a split → the value CodeSearchNet's ``split_name`` (once ``partition``) has for it."""
+"""Split → its value in CodeSearchNet's column ``split_name`` (originally ``partition``)."""
 
 FILES_SCHEMA = pa.schema(
     [
@@ -33,12 +33,12 @@ FILES_SCHEMA = pa.schema(
         ("size", pa.string()),
         ("content", pa.string()),
         ("license", pa.string()),
-        # Ours, after the published columns:
+        # Our columns:
         ("url", pa.string()),
         ("python3", pa.bool_()),
     ]
 )
-"""One row a file."""
+"""One row per file."""
 
 FUNCTIONS_SCHEMA = pa.schema(
     [
@@ -53,18 +53,18 @@ FUNCTIONS_SCHEMA = pa.schema(
         ("func_documentation_string_tokens", pa.list_(pa.string())),
         ("split_name", pa.string()),
         ("func_code_url", pa.string()),
-        # Ours, after the published columns:
+        # Our columns:
         ("license", pa.string()),
         ("start_line", pa.int32()),
         ("end_line", pa.int32()),
         ("python3", pa.bool_()),
     ]
 )
-"""One row a function or method."""
+"""One row per function or method."""
 
 SCHEMAS: Mapping[Table, pa.Schema] = {"files": FILES_SCHEMA, "functions": FUNCTIONS_SCHEMA}
 PART_BYTES = 256_000_000
-"""A part is closed once its rows hold this much text."""
+"""A part is closed at this many bytes of text."""
 ROW_GROUP_ROWS = 1_000
 ROW_GROUP_BYTES = 32_000_000
 """A row group is closed at this many rows or bytes of text, whichever comes first."""
@@ -88,7 +88,7 @@ _READ = {
 
 @dataclass(frozen=True)
 class Document:
-    """One text to train on, and where it comes from."""
+    """One text and its origin."""
 
     repository: str
     path: str
@@ -96,19 +96,19 @@ class Document:
     text: str
     license: str
     url: str
-    """Where the text can be looked up, or empty."""
+    """Link to the text, or empty."""
     start_line: int
-    """Of the text in its file, from 1."""
+    """First line of the text in its file, from 1."""
 
 
 class PartWriter:
-    """Writes the rows of one table of one split, a part after the other, and counts them.
+    """Writes the rows of one table of one split, part by part, and counts them.
 
-    Rows are cut into row groups and parts by their number and bytes alone, so the same rows
-    give the same files however they arrive. A part is written beside its place and renamed
-    when it is whole; at least one part is written, be it without rows.
+    Row groups and parts are closed by number of rows and bytes alone, so the batches in which rows
+    arrive do not change the files. A part is written under another name and renamed when it is
+    complete. At least one part is written, even without rows.
 
-    :raises StorageError: nothing can be written there.
+    :raises StorageError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, table: Table) -> None:
@@ -138,7 +138,7 @@ class PartWriter:
             self._stack.__exit__(kind, error, trace)
 
     def write(self, rows: pa.RecordBatch) -> None:
-        """Append ``rows``, whose columns are those of the table's schema."""
+        """Append ``rows``, which have the columns of the table's schema."""
         lengths = pc.binary_length(rows.column(TEXT_COLUMN[self._table])).to_pylist()
         start = 0
         for end, num_bytes in enumerate(lengths, start=1):
@@ -188,7 +188,7 @@ class PartWriter:
 
 
 def clear(folder: Path) -> None:
-    """Remove the parts, partial parts and report that an earlier attempt left in ``folder``.
+    """Remove the parts, partial parts and report of an earlier build in ``folder``.
 
     :raises StorageError: the folder cannot be changed.
     """
@@ -201,22 +201,22 @@ def clear(folder: Path) -> None:
 
 
 def parts(folder: Path, split: str, table: Table) -> list[Path]:
-    """The Parquet parts of one table of one split, in order.
+    """Return the Parquet parts of one table of one split, in order.
 
-    :raises CorpusError: there is none.
+    :raises CorpusError: there are none.
     """
     found = sorted((folder / split).glob(f"{table}-*.parquet"))
     if not found:
-        raise CorpusError(f"{folder / split}: no {table}-*.parquet there; build the corpus first")
+        raise CorpusError(f"{folder / split}: no {table}-*.parquet; build the corpus first")
     return found
 
 
 def iterate(folder: Path, split: str, table: Table) -> Iterator[Document]:
-    """Every document of a split in the corpus's order, a few rows in memory at a time.
+    """Yield the documents of a split in the corpus's order, with few rows in memory.
 
-    For ``files`` the text is the content, for ``functions`` the whole function.
+    The text is the content of a file, or a whole function.
 
-    :raises CorpusError: there is no such table, or a part of it is not readable.
+    :raises CorpusError: the table is missing, or a part cannot be read.
     """
     for path in parts(folder, split, table):
         for batch in _batches(path, list(_READ[table])):

@@ -1,4 +1,4 @@
-"""``[[corpus.sources]]``: the kinds of places that Python comes from, one model a kind."""
+"""``[[corpus.sources]]``: where the Python comes from, one model per kind of source."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from codeling.recipe.section import Section
 
 COLUMNS = ("content", "repo_name", "path", "copies", "license", "url")
-"""What a table of files may say of a file, under our names."""
+"""Columns of a table of files, by our names."""
 
 Weight = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -18,73 +18,73 @@ class Installed(Section):
 
     kind: Literal["installed"] = "installed"
     weight: Weight = 1.0
-    """Share of its documents that is drawn; see :func:`codeling.corpus.filters.subsample.drawn`."""
+    """Share of its documents to sample: :func:`codeling.corpus.filters.subsample.is_sampled`."""
 
 
 class Folder(Section):
-    """A folder, taken as one repository; git checkouts below it count as their own."""
+    """A folder as one repository; each git checkout below it is another."""
 
     kind: Literal["folder"]
     path: Path
-    """Absolute, relative to the folder the command is run in, or beginning with ``~``."""
+    """Absolute, relative to the current folder, or beginning with ``~``."""
     weight: Weight = 1.0
 
     @field_validator("path")
     @classmethod
-    def _at_home(cls, path: Path) -> Path:
+    def _expand_home(cls, path: Path) -> Path:
         return path.expanduser()
 
 
 class _Rows(Section):
-    """A source of rows: files on this machine or behind a URL, each with many documents."""
+    """A table source: files on this machine or behind a URL, with one document per row."""
 
     paths: tuple[str, ...] = Field(min_length=1)
-    """Files, folders or patterns (``*`` within a name, ``**`` across folders), on this machine or
-    beginning with ``s3://``, ``hf://datasets/`` or ``https://``. Of a folder every ``.jsonl``,
-    ``.json``, ``.parquet``, ``.arrow`` and gzipped JSON file is read."""
+    """Files, folders or patterns (``*`` within a name, ``**`` across folders), local or beginning
+    with ``s3://``, ``hf://datasets/`` or ``https://``. A folder stands for every ``.jsonl``,
+    ``.json``, ``.parquet``, ``.arrow`` and gzipped JSON file in it."""
     weight: Weight = 1.0
     name: str | None = None
-    """What the report calls the source; its kind if left out."""
+    """Name of the source in the report; default: its kind."""
 
     @field_validator("paths", mode="before")
     @classmethod
-    def _one_or_many(cls, value: object) -> object:
+    def _as_tuple(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
 
     @field_validator("paths")
     @classmethod
-    def _at_home(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+    def _expand_home(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(Path(p).expanduser()) if p.startswith("~") else p for p in paths)
 
 
 class CodeSearchNet(_Rows):
-    """CodeSearchNet as published, the original JSONL or the Hub's columns: rows are functions."""
+    """CodeSearchNet as published, original JSONL or the Hub's columns; a row is a function."""
 
     kind: Literal["codesearchnet"]
     split: Literal["repository", "published"] = "repository"
-    """``published`` keeps the rows' own split. It is by file, where CodeSearchNet's description
-    says by repository, so code of one project is on both sides; hence not the default."""
+    """``published`` keeps the rows' own split. It is not the default: it splits by file although
+    CodeSearchNet's description says by repository, so a project is in several splits."""
 
 
 class CodeParrot(_Rows):
-    """Tables of files in codeparrot's columns, JSON lines or Parquet."""
+    """Tables of files in codeparrot's columns."""
 
     kind: Literal["codeparrot"]
 
 
 class FileRows(_Rows):
-    """Any table of files, with the names of its columns."""
+    """Any table of files; ``columns`` names its columns."""
 
     kind: Literal["rows"]
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our name → the table's. Ours are ``content`` (needed), ``repo_name``, ``path``, ``copies``,
-    ``license`` and ``url``; one that is left out is looked for under its own name."""
+    """Our name → the table's name. Ours are ``content`` (required), ``repo_name``, ``path``,
+    ``copies``, ``license`` and ``url``; a column that is not listed keeps our name."""
 
     @model_validator(mode="after")
-    def _known_columns(self) -> "FileRows":
+    def _check_columns(self) -> "FileRows":
         for name in self.columns:
             if name not in COLUMNS:
-                raise ValueError(f"columns: no column {name!r}; there are {', '.join(COLUMNS)}")
+                raise ValueError(f"columns: unknown column {name!r}; use {', '.join(COLUMNS)}")
         return self
 
 
