@@ -45,7 +45,7 @@ def test_answers_come_in_order_with_and_without_worker_processes(
     assert all(work_file(tmp_path, "survey", number).exists() for number in range(40))
 
 
-def test_a_child_that_dies_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_child_that_dies_is_one_clear_error(tmp_path: Path) -> None:
     tasks = [partition(tmp_path, 0).to_json()]
     with executor.Executor() as spread:
         list(spread.map("survey", tasks, settings(tmp_path)))
@@ -55,13 +55,13 @@ def test_a_child_that_dies_is_one_clear_line(tmp_path: Path) -> None:
             list(spread.map("survey", tasks, settings(tmp_path)))
 
 
-def test_no_tasks_no_question() -> None:
+def test_without_tasks_no_child_is_started() -> None:
     with executor.Executor() as spread:
         assert list(spread.map("survey", [])) == []
         assert spread._process is None
 
 
-def test_ray_that_is_not_there_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ray_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"--ray: Ray is not installed; install codeling\[ray\]"):
         executor.Executor(ray="127.0.0.1:6379")

@@ -38,7 +38,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every kind of file that has to be counted and not to be stumbled over."""
+    """A folder with every kind of file that has to be counted under a reason."""
     root = tmp_path_factory.mktemp("hostile") / "code"
     root.mkdir()
     for i in range(8):
@@ -146,7 +146,7 @@ def test_iterate_gives_the_rows_of_a_split(built: Path) -> None:
     assert split_names <= {"train", "valid", "test"}
 
 
-def test_twice_is_the_same_byte_for_byte_whatever_lay_there(
+def test_a_second_build_has_the_same_bytes_whatever_was_there(
     built: Path, hostile: Path, tmp_path: Path
 ) -> None:
     stale = tmp_path / "train" / "files-00007.parquet"
@@ -225,7 +225,7 @@ def test_progress_counts_every_file(hostile: Path, tmp_path: Path) -> None:
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
-    """The folder's own modules and more of them, as rows in codeparrot's columns."""
+    """120 rows in codeparrot's columns, some with equal contents."""
     folder.mkdir()
     rows = []
     for i in range(120):
@@ -236,7 +236,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def mixed(tmp_path: Path) -> CorpusRecipe:
-    """A recipe over files of their own and over rows in three shards."""
+    """A recipe over files and over rows in three shards."""
     rows = rows_of(tmp_path / "rows")
     lines = "".join(json.dumps(row) + "\n" for row in rows[:60]).encode()
     (tmp_path / "rows" / "a.json.gz").write_bytes(gzip.compress(lines[: len(lines) // 2]))
@@ -286,20 +286,20 @@ def test_how_the_input_is_cut_changes_nothing(
     assert num_tasks[1] > num_tasks[4] > num_tasks[7]
 
 
-def test_a_build_goes_on_from_its_finished_partitions(
+def test_a_build_continues_from_its_finished_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codeling.corpus.sources.partitions.RUN_FILES", 4)
     settings = mixed(tmp_path)
     build(settings, tmp_path / "whole", SILENT)
-    asked: list[tuple[str, int]] = []
+    answered: list[tuple[str, int]] = []
     original_map = Executor.map
 
     def failing(self: Executor, name: str, tasks: Sequence[str], *rest: Any) -> Iterator[str]:
         for answer in original_map(self, name, tasks, *rest):
-            if name in failures and len(asked) > 5:
+            if name in failures and len(answered) > 5:
                 raise KeyboardInterrupt
-            asked.append((name, json.loads(answer)["number"] if name in kinds else 0))
+            answered.append((name, json.loads(answer)["number"] if name in kinds else 0))
             yield answer
 
     kinds = ("survey", "extraction")
@@ -310,21 +310,21 @@ def test_a_build_goes_on_from_its_finished_partitions(
         build(settings, out, SILENT)
     assert not (out / "report.json").exists()
     surveyed = {path.name for path in (out / "unfinished").glob("survey-*.arrow")}
-    asked.clear()
+    answered.clear()
     failures = ("extraction",)
     with pytest.raises(KeyboardInterrupt):
         build(settings, out, SILENT)
-    again = {f"survey-{number:05d}.arrow" for name, number in asked if name == "survey"}
+    again = {f"survey-{number:05d}.arrow" for name, number in answered if name == "survey"}
     assert surveyed
     assert not surveyed & again
-    asked.clear()
+    answered.clear()
     failures = ()
     build(settings, out, SILENT)
-    assert "survey" not in {name for name, _ in asked}
+    assert "survey" not in {name for name, _ in answered}
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_another_recipe_does_not_go_on_from_an_unfinished_build(tmp_path: Path) -> None:
+def test_another_recipe_does_not_continue_an_unfinished_build(tmp_path: Path) -> None:
     settings = mixed(tmp_path)
     build(settings, tmp_path / "whole", SILENT)
     work = tmp_path / "out" / "unfinished"
@@ -335,7 +335,7 @@ def test_another_recipe_does_not_go_on_from_an_unfinished_build(tmp_path: Path) 
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_who_opts_out_is_left_out_wholly(tmp_path: Path) -> None:
+def test_opted_out_repositories_are_in_no_table(tmp_path: Path) -> None:
     settings = mixed(tmp_path)
     build(settings, tmp_path / "before", SILENT)
     gone = read(tmp_path / "before", "files")[3]["content"]
@@ -375,9 +375,7 @@ def processes_naming(marker: str) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for orphans in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_killed_half_way_leaves_no_process_and_runs_again(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_a_killed_build_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.mkdir()
     for i in range(400):  # enough bytes for worker processes

@@ -151,7 +151,7 @@ def test_any_table_with_a_map_of_its_columns(tmp_path: Path) -> None:
     assert {row["repo_name"] for row in found} == {f"p{i}" for i in range(5)}
 
 
-def test_files_of_their_own_stand_before_rows_and_win(tmp_path: Path) -> None:
+def test_files_come_before_rows_and_win(tmp_path: Path) -> None:
     rows = [file_row(i) for i in range(12)]
     write_json(tmp_path / "a.jsonl", rows)
     (tmp_path / "code").mkdir()
@@ -168,7 +168,7 @@ def test_files_of_their_own_stand_before_rows_and_win(tmp_path: Path) -> None:
     assert names == ["code", "codeparrot"]
 
 
-def test_a_share_is_drawn_by_seed_and_position(tmp_path: Path) -> None:
+def test_a_share_is_sampled_by_seed_and_position(tmp_path: Path) -> None:
     write_json(tmp_path / "a.jsonl", [file_row(i) for i in range(300)])
     drawn = {}
     for weight in (0.2, 0.5, 1.0):
@@ -245,7 +245,7 @@ def test_a_row_of_200_megabytes_is_named_and_the_rest_kept(tmp_path: Path) -> No
     assert {row["path"] for row in read(tmp_path / "out", "files")} == {"src/m0.py", "src/m2.py"}
 
 
-def test_functions_that_are_no_rows_of_codesearchnet(tmp_path: Path) -> None:
+def test_rows_that_do_not_follow_codesearchnets_layout(tmp_path: Path) -> None:
     rows = [function_row(i) for i in range(5)]
     rows[1]["language"] = "ruby"
     rows[2]["code_tokens"] = "def f2"
@@ -260,7 +260,7 @@ def test_functions_that_are_no_rows_of_codesearchnet(tmp_path: Path) -> None:
     assert names == {"f0", "f4"}
 
 
-def test_text_of_rows_is_settled_as_that_of_files(tmp_path: Path) -> None:
+def test_text_of_rows_is_normalised_like_that_of_files(tmp_path: Path) -> None:
     text = file_row(0)["content"]
     rows = [
         file_row(0, content="\ufeff" + text.replace("\n", "\r\n") + "# é\n"),
@@ -289,8 +289,8 @@ def test_a_path_without_rows_is_wrong_use(kind: str, tmp_path: Path) -> None:
         build(recipe({"kind": kind, "paths": str(tmp_path)}), tmp_path, SILENT)
 
 
-def test_the_slice_is_told_alike_by_column_and_by_row(tmp_path: Path) -> None:
-    """A search of the column, Parquet's and Arrow's way, drops what asking each text does."""
+def test_the_slice_is_the_same_by_column_and_by_row(tmp_path: Path) -> None:
+    """Searching a column (Parquet, Arrow) drops the same rows as searching each text (JSON)."""
     rows = [file_row(i) for i in range(600)]
     for i in range(0, 600, 17):
         rows[i]["content"] = f"import pandas as pd  # é\r\n{rows[i]['content']}"

@@ -7,7 +7,7 @@ This module must not know which format the row was read from.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from codeling.corpus.extract import Function
 from codeling.corpus.filters import keywords
@@ -21,8 +21,7 @@ _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", 
 _LINES = re.compile(r"#L([0-9]{1,9})(?:-L([0-9]{1,9}))?$")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of a table."""
 
     number: int
@@ -35,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TextOutsideSlice:
-    """Stands for a text that holds none of the recipe's keywords and was not made a string."""
+    """Stands for a text that holds none of the recipe's keywords; most texts of a table do not."""
 
     num_bytes: int
 
@@ -48,41 +47,40 @@ def to_document(row: Row, source: RowSource, recipe: CorpusRecipe) -> RawDocumen
     """Turn ``row`` into a document; its ``path`` stays empty where the row has none."""
     document = RawDocument(row.number, source.name or source.kind)
     text = row.values["text"]
-    if isinstance(text, str | bytes):
-        document.num_bytes = len(text)
-    elif isinstance(text, TextOutsideSlice):
+    if isinstance(text, str) and not isinstance(source, CodeSearchNet):
+        words = keywords.words(recipe)
+        if words and not keywords.mentions(text, words):
+            text = TextOutsideSlice(len(text.encode("utf-8", "replace")))
+    if isinstance(text, TextOutsideSlice):
         document.num_bytes = text.num_bytes
+    elif isinstance(text, str | bytes):
+        document.num_bytes = len(text)
     try:
         document.repository = _name(row, "repository", source) or document.repository
         document.path = _name(row, "path", source)
-        document.license = _text(row, "license") or UNKNOWN
-        document.url = _text(row, "url")
-        _set_text(document, row, source, recipe)
+        if isinstance(text, TextOutsideSlice):
+            document.reason = keywords.reason(recipe)
+        else:
+            document.license = _text(row, "license") or UNKNOWN
+            document.url = _text(row, "url")
+            _set_text(document, row, text, source, recipe)
     except _BadValueError as error:
         document.data = document.function = None
         document.reason, document.detail = "bad_row", str(error)
     return document
 
 
-def _set_text(document: RawDocument, row: Row, source: RowSource, recipe: CorpusRecipe) -> None:
-    text = row.values["text"]
+def _set_text(
+    document: RawDocument, row: Row, text: object, source: RowSource, recipe: CorpusRecipe
+) -> None:
     if text is None:
         document.reason, document.detail = "no_content", f"{row.columns['text']}: null"
         return
-    if isinstance(text, TextOutsideSlice):
-        document.reason = keywords.reason(recipe)
-        return
     if not isinstance(text, str | bytes):
         raise _wrong_type(row, "text", text)
-    is_function = isinstance(source, CodeSearchNet)
-    words = () if is_function else keywords.words(recipe)
-    if words and isinstance(text, str) and not keywords.mentions(text, words):
-        document.reason = keywords.reason(recipe)
-        if not text.isascii():
-            document.num_bytes = len(text.encode("utf-8", "replace"))
-    elif len(text) > 2 * recipe.max_bytes:
+    if len(text) > 2 * recipe.max_bytes:
         document.reason, document.detail = "too_large", f"{len(text):,} characters"
-    elif is_function:
+    elif isinstance(source, CodeSearchNet):
         _set_function(document, row, text)
     else:
         document.data = text if isinstance(text, bytes) else clean_text(document, text)
@@ -121,6 +119,8 @@ def _set_function(document: RawDocument, row: Row, text: str | bytes) -> None:
 def _text(row: Row, field: str) -> str:
     """A value that must be a string or null (the empty string)."""
     value = row.values.get(field)
+    if type(value) is str and value.isascii():  # most values
+        return value
     if value is None:
         return ""
     if isinstance(value, str | bytes):
@@ -131,7 +131,7 @@ def _text(row: Row, field: str) -> str:
 def _name(row: Row, field: str, source: RowSource) -> str:
     """Like :func:`_text`; a table of the user's own may have integers as names."""
     value = row.values.get(field)
-    if isinstance(source, FileRows) and isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int and isinstance(source, FileRows):
         return str(value)
     return _text(row, field)
 
