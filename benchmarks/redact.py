@@ -26,6 +26,7 @@ from codeling.python_lexer import literals
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from tests.corpus.redaction.labelled import precision_and_recall
 from tests.corpus.redaction.planted import emails, key_lines
 
 
@@ -59,6 +60,10 @@ def main() -> None:
         f"{len(addresses)} e-mail addresses ({gone / len(addresses):.1%}) redacted; {broken} files "
         "no longer parse"
     )
+    precision, recall, _ = precision_and_recall(
+        lambda text: [text[each.start : each.end] for each in findings(text)]
+    )
+    print(f"300 labelled lines: precision {precision:.1%}, recall {recall:.1%}")
     paths = sysconfig.get_paths()
     found = sorted(
         {p for key in ("stdlib", "purelib", "platlib") for p in Path(paths[key]).rglob("*.py")}

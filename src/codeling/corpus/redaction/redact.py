@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from codeling.corpus.redaction.domains import is_mail_domain
 from codeling.corpus.redaction.secrets import find_keys
 from codeling.python_lexer import literal_parts
 
@@ -30,14 +31,14 @@ KINDS: tuple[Kind, ...] = ("email", "ip_address", "key")
 PLACEHOLDERS = 512
 """Of each kind: nine bits of a secret are no way back to it."""
 
-_DOMAIN = re.compile(r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.))+[A-Za-z]{2,24})(?![\w@-])")
+_DOMAIN = re.compile(r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.))+[A-Za-z]{2,24})(?![\w@(\[-]|\.\w)")
+"""No address is called, indexed or has attributes."""
 _LOCAL = re.compile(r"[\w.+%-]{1,64}\Z")
 _FREE_DOMAIN = re.compile(
     r"(?:.*\.)?(?:example(?:\.(?:com|org|net|edu))?|test|invalid|localhost|local|localdomain)\Z",
     re.IGNORECASE,
 )
 _NOBODY = frozenset({"git", "hg", "svn", "noreply", "no-reply", "donotreply", "do-not-reply"})
-_FILE_NAMES = frozenset({"png", "jpg", "jpeg", "gif", "svg", "py", "pyc", "js", "css", "html"})
 
 _IP_ADDRESSES = (
     (
@@ -58,7 +59,15 @@ _RESOLVERS = frozenset(
         "2606:4700:4700::1001", "2606:4700:4700::1111",
     }
 )  # fmt: skip
-_VERSION = re.compile(r"(?:version|release|v|[=<>~!]=|\boid\b)[\W_]{0,6}\Z", re.IGNORECASE)
+_VERSION = re.compile(
+    r"(?:(?:version|release|v|\b(?:oid|build|section|firmware|driver|android|chrome|chromium|edge?"
+    r"|firefox|opera|safari))[\W_]{0,6}|[=<>~!]=\ ?|(?<![\w./:-])[A-Z][\w+-]*/)\Z",
+    re.IGNORECASE,
+)
+"""What stands before a version: a word, a comparison, or a product (``Chrome/120.0.0.0``)."""
+_SMALL = 32
+"""Four numbers below it are a version, unless a server is spoken of nearby; of all addresses one
+in 4,096. BigCode's gate is four digits."""
 _SERVER = re.compile(r"dns|server", re.IGNORECASE)
 _ESCAPE = re.compile(r"x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|.", re.DOTALL)
 
@@ -128,7 +137,7 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
             local
             and local[0].lower() not in _NOBODY
             and not _FREE_DOMAIN.match(domain[1])
-            and domain[1].rpartition(".")[2].lower() not in _FILE_NAMES
+            and is_mail_domain(domain[1])
         ):
             yield local.start(), domain.end()
 
@@ -150,8 +159,8 @@ def _is_public(text: str, start: int, end: int) -> bool:
         return False
     if _VERSION.search(text, max(0, start - 20), start):
         return False
-    # BigCode's gate: four digits are a version, unless a server is spoken of.
-    return end - start > 7 or bool(_SERVER.search(text, max(0, start - 100), end + 100))
+    is_large = address.version == 6 or max(address.packed) >= _SMALL
+    return is_large or bool(_SERVER.search(text, max(0, start - 100), end + 100))
 
 
 def _placeholder(secret: str, kind: Kind, seed: int) -> str:
