@@ -79,9 +79,9 @@ def encoder_of(change: str, tokenizer: Tokenizer) -> Encoder:
     ("change", "said"),
     [
         ("fails", "wrong failed: no room"),
-        ("drops a text", "wrong answered"),
+        ("drops a text", "wrong encoded"),
         ("drops the last id", "wrong loses bytes of"),
-        ("unknown id", "wrong gives ids that there are not"),
+        ("unknown id", "wrong gives ids that are not in the vocabulary"),
         ("merges nothing", "wrong gives other ids than tokenizers for"),
     ],
 )

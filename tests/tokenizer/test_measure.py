@@ -132,10 +132,10 @@ def test_texts_are_read_where_they_can_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("cl100k_base.tiktoken", b"", "not all single bytes"),
+        ("cl100k_base.tiktoken", b"", "single bytes are missing"),
         ("cl100k_base.tiktoken", b"IQ==\n", "not a .tiktoken file"),
         ("cl100k_base.tiktoken", b"!! 0\n", "not a .tiktoken file"),
-        ("own.tiktoken", b"IQ== 0\n", "does not say how it cuts; known by name are cl100k_base"),
+        ("own.tiktoken", b"IQ== 0\n", "has no pre-tokenizer; the known file names are cl100k_base"),
         ("tokenizer.json", b"{}", "not a tokenizer.json"),
         ("nothing", None, "cannot be read"),
     ],

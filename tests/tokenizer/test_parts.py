@@ -35,7 +35,7 @@ def test_any_part_of_real_files(cut: Tokenizer, python_files: list[str]) -> None
             if inner.encode() != cut.decode_bytes(stretch.tolist()):
                 continue
             begin, end = sorted(draws.choices(range(len(inner) + 1), k=2))
-            assert parts.of(inner, stretch)(begin, end) == cut.encode(inner[begin:end])
+            assert parts.encoder(inner, stretch)(begin, end) == cut.encode(inner[begin:end])
             shared += end - begin > 100
     assert shared > 100
 
@@ -52,7 +52,7 @@ def test_only_the_ends_are_encoded_anew(
         return encode(part)
 
     monkeypatch.setattr(cut, "encode", remembered)
-    assert Parts(cut).of(text, ids)(1000, 9000) == encode(text[1000:9000])
+    assert Parts(cut).encoder(text, ids)(1000, 9000) == encode(text[1000:9000])
     assert sum(map(len, encoded)) < 200
 
 
@@ -60,7 +60,7 @@ def test_only_the_ends_are_encoded_anew(
 @given(pieces=st.lists(st.sampled_from(ODD), max_size=30), data=st.data())
 def test_any_part_of_odd_texts(cut: Tokenizer, pieces: list[str], data: st.DataObject) -> None:
     text = "".join(pieces)
-    part = Parts(cut).of(text, np.array(cut.encode(text), dtype=np.uint16))
+    part = Parts(cut).encoder(text, np.array(cut.encode(text), dtype=np.uint16))
     begin = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(begin, len(text)))
     assert part(begin, end) == cut.encode(text[begin:end])
@@ -79,5 +79,5 @@ def test_a_tokenizer_with_entries_across_blanks_has_no_such_places() -> None:
     wide = Tokenizer(core)
     text = "a ba b"
     assert wide.encode(text) == [5, 5]
-    part = Parts(wide).of(text, np.array(wide.encode(text)))
+    part = Parts(wide).encoder(text, np.array(wide.encode(text)))
     assert part(0, 5) == wide.encode("a ba ") == [5, 4]

@@ -296,7 +296,7 @@ class Loader:
                 taken -= 1
                 continue
             place = (epoch, document, begin + offset)
-            encode = self._parts.of(text, chunk[offset : offset + taken])
+            encode = self._parts.encoder(text, chunk[offset : offset + taken])
             ids = infilling.rearrange(len(text), self._tokenizer, place, encode)
             if len(ids) <= space:
                 return [*ids, self._tokenizer.end_of_text], taken

@@ -1,12 +1,12 @@
-"""Texts to counted words, exactly, in memory that does not grow with the text.
+"""Count words exactly, in memory that does not grow with the text.
 
-The tokenizers library cuts and counts a batch of texts on all threads; the counts of the batches
-are added up here. When there are too many different words, those so far go to disk as a sorted
-run, and the runs are merged at the end. If the words that there are then have more characters
-than :data:`MAX_CHARACTERS`, all words that stand in the text as rarely as the last one that
-would fit are left out. So which words count depends on the texts alone, not on their order.
-A word here is a piece of the cut, written in ByteLevel's alphabet. This module must not know
-how texts are cut or what words are for.
+The tokenizers library cuts and counts batches of texts on all threads; their counts are summed
+here. If there are too many distinct words, the counts so far are written to disk as a sorted run,
+and the runs are merged at the end. If the distinct words then have more than
+:data:`MAX_CHARACTERS` characters, all words are dropped that are as rare as the first one that does
+not fit. So the result depends on the texts alone, not on their order. A word is a piece of the
+pre-tokenizer, written in ByteLevel's alphabet. This module must not know how texts are cut or what
+words are for.
 """
 
 import heapq
@@ -24,40 +24,39 @@ from tokenizers import models, pre_tokenizers, trainers
 from codeling.errors import storage_errors
 
 MAX_CHARACTERS = 32_000_000
-"""Of the different words that merges are learned from; they take about 60 bytes each there."""
+"""Characters of all distinct words that merges are learned from, at about 60 bytes each."""
 
 _MAX_WORDS_HELD = 3_000_000
-"""Different words that are counted in memory; about 150 bytes each."""
+"""Distinct words that are counted in memory, at about 150 bytes each."""
 _BATCH_CHARACTERS = 32_000_000
 
 
 def count_words(
     texts: Iterable[str], pre_tokenizer: pre_tokenizers.PreTokenizer
 ) -> tuple[dict[str, int], int]:
-    """Each word of ``texts`` and how often it stands there, in no order that means anything, and
-    how many different words were left out as too rare.
+    """Count each word of ``texts``, in no particular order.
 
-    :raises StorageError: what does not fit into memory cannot be written to the temporary folder.
+    Also returns the number of distinct words that were dropped as too rare.
+
+    :raises StorageError: counts that do not fit into memory cannot be written to disk.
     """
     held: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="codeling-words-") as name:
         runs: list[Path] = []
         with storage_errors(Path(name)):
             for batch in _batches(texts):
-                held.update(_counted(batch, pre_tokenizer))
+                held.update(_count_batch(batch, pre_tokenizer))
                 if len(held) > _MAX_WORDS_HELD:
                     runs.append(_write_run(held, Path(name) / f"{len(runs)}"))
                     held.clear()
             if runs:
                 runs.append(_write_run(held, Path(name) / f"{len(runs)}"))
                 held.clear()
-            return _kept(runs, held)
+            return _drop_rare(runs, held)
 
 
-def _counted(texts: list[str], pre_tokenizer: pre_tokenizers.PreTokenizer) -> dict[str, int]:
-    """The words of some texts, counted by the library: a trainer that learns nothing keeps them,
-    and says so in its state.
-    """
+def _count_batch(texts: list[str], pre_tokenizer: pre_tokenizers.PreTokenizer) -> dict[str, int]:
+    """Count the words of a batch with the library: the state of a trainer contains them."""
     core = tokenizers.Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizer
     trainer = trainers.BpeTrainer(vocab_size=0, show_progress=False)
@@ -67,7 +66,7 @@ def _counted(texts: list[str], pre_tokenizer: pre_tokenizers.PreTokenizer) -> di
 
 
 def _write_run(counts: Counter[str], path: Path) -> Path:
-    """One word a line and its count, sorted; no word has white space in it."""
+    """Write one word and its count per line, sorted. Words contain no white space."""
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{word} {counts[word]}\n" for word in sorted(counts))
     return path
@@ -81,14 +80,14 @@ def _read_run(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def _merged(runs: list[Path]) -> Iterator[tuple[str, int]]:
-    """Every word once, in order, with its count in all runs."""
+    """Yield each word of all runs once, sorted, with its total count."""
     for word, group in groupby(heapq.merge(*map(_read_run, runs)), key=itemgetter(0)):
         yield word, sum(count for _, count in group)
 
 
-def _kept(runs: list[Path], held: Counter[str]) -> tuple[dict[str, int], int]:
-    """Of the words of the runs, or where there are none, of those held in memory."""
-    characters: Counter[int] = Counter()  # of the words that stand in the text so often
+def _drop_rare(runs: list[Path], held: Counter[str]) -> tuple[dict[str, int], int]:
+    """Drop the rarest words of the runs, or of those in memory if there are no runs."""
+    characters: Counter[int] = Counter()  # of all words with this count
     for word, count in _merged(runs) if runs else held.items():
         characters[count] += len(word)
     total, rarest = 0, 0
@@ -97,14 +96,14 @@ def _kept(runs: list[Path], held: Counter[str]) -> tuple[dict[str, int], int]:
         if total > MAX_CHARACTERS:
             rarest = count
             break
-    left_out = 0
+    num_dropped = 0
     words: dict[str, int] = {}
     for word, count in _merged(runs) if runs else held.items():
         if count > rarest:
             words[word] = count
         else:
-            left_out += 1
-    return words, left_out
+            num_dropped += 1
+    return words, num_dropped
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -1,11 +1,11 @@
-"""Many texts to ids at once: the fastest encoder whose ids are proved equal, else tokenizers.
+"""Encode many texts at once, with the fastest encoder whose ids are verified.
 
-An encoder is given texts and answers one flat array, so that no Python object is made for an id.
-fastokens (Apache-2.0, Rust) reads the same ``tokenizer.json`` and knows GPT-2's cut, with which it
-is many times as fast as tokenizers; nothing binds it to give the same ids, so it is held to that:
-on texts made to be hard and on a sample of the corpus before it is taken, and on more of the
-corpus while it works (:func:`differs`). What tokenizers says is right. This module must not know
-about files.
+An encoder takes texts and returns one flat array, so no Python object is made per id. fastokens
+(Apache-2.0, Rust) reads the same ``tokenizer.json`` and knows GPT-2's pre-tokenizer, with which it
+is many times as fast as tokenizers. Nothing guarantees that it gives the same ids, so it is
+compared with tokenizers: on hard texts and a sample of the corpus before it is used, and on more
+of the corpus while it is used (:func:`find_difference`). The ids of tokenizers are right by
+definition. This module must not know about files.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 SAMPLE_BYTES = 200_000
-"""Text of the corpus that an encoder has to encode as tokenizers does before it is taken."""
+"""Text of the corpus on which an encoder is compared before it is used."""
 
 _RUN_LENGTHS = (1, 2, 3, 4, 7, 1_100)
 _LONG_RUNS = (" ", "\n", "=", "a", "é")
 _LONG = 20_000
-"""Above the 16 KiB from which on an encoder may divide one text among threads."""
+"""Above 16 KiB, where an encoder may divide a text among threads."""
 _RUNS = (" ", "\t", "\n", "\r", "\r\n", "\f", "\x00", "_", "=", "a", " a", "1", "é", "中", "\u3000")
 _ODD = (
     "", "\ufeffimport os\n", "\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u180e\u200b x",
@@ -36,11 +36,11 @@ _ODD = (
 
 @dataclass(frozen=True)
 class Encoded:
-    """Ids of several texts, one after another."""
+    """Ids of several texts, concatenated."""
 
     ids: NDArray[np.uint32]
     offsets: NDArray[np.int64]
-    """Text ``t`` is ``ids[offsets[t]:offsets[t + 1]]``; one entry more than texts."""
+    """(N + 1,): text ``t`` is ``ids[offsets[t]:offsets[t + 1]]``."""
 
     def text_ids(self, number: int) -> NDArray[np.uint32]:
         """Ids of one text."""
@@ -49,7 +49,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Something that encodes; in a text the name of a special token is text."""
+    """Encodes texts. The name of a special token in a text is encoded as text."""
 
     name: str
     encode: Callable[[Sequence[str]], Encoded]
@@ -68,14 +68,14 @@ def reference_encoder(tokenizer: Tokenizer) -> Encoder:
 
 
 def fastokens_encoder(tokenizer: Tokenizer) -> Encoder | None:
-    """fastokens on the same vocabulary; None where it is not installed or refuses it."""
+    """fastokens with the same vocabulary; None if it is not installed or does not support it."""
     try:
         import fastokens
     except ImportError:
         return None
     try:
         core = fastokens.Tokenizer.from_json_str(tokenizer.to_json())
-    except Exception:  # whatever it cannot do, tokenizers can
+    except Exception:  # fastokens has no error types of its own
         return None
 
     def encode(texts: Sequence[str]) -> Encoded:
@@ -86,16 +86,19 @@ def fastokens_encoder(tokenizer: Tokenizer) -> Encoder | None:
 
 
 def choose_encoder(tokenizer: Tokenizer, sample: Sequence[str]) -> tuple[Encoder, str | None]:
-    """The encoder to encode a corpus with that begins with ``sample``, and why it is not the fast
-    one, where that was refused.
+    """The fastest verified encoder for a corpus that begins with ``sample``.
+
+    Also returns the reason if that is not fastokens.
     """
     encoder = fastokens_encoder(tokenizer)
     if encoder is None:
-        return reference_encoder(tokenizer), "fastokens is not installed or refuses this tokenizer"
+        return reference_encoder(
+            tokenizer
+        ), "fastokens is not installed or does not support this tokenizer"
     for texts in (hard_texts(), [sample[number] for number in spread_sample(sample, SAMPLE_BYTES)]):
         try:
             encoded = encoder.encode(texts)
-        except Exception as error:  # not ours; it is not to end the run
+        except Exception as error:  # an error of the library must not end the run
             return reference_encoder(tokenizer), f"{encoder.name} failed: {error}"
         if (wrong := find_difference(encoded, texts, range(len(texts)), tokenizer)) is not None:
             return reference_encoder(tokenizer), f"{encoder.name} {wrong}"
@@ -105,14 +108,15 @@ def choose_encoder(tokenizer: Tokenizer, sample: Sequence[str]) -> tuple[Encoder
 def find_difference(
     encoded: Encoded, texts: Sequence[str], numbers: Sequence[int], tokenizer: Tokenizer
 ) -> str | None:
-    """Where ``encoded`` is not what tokenizers makes of those ``texts`` that have ``numbers``, or
-    has lost bytes of any; None where it is right.
+    """Compare ``encoded`` with the tokenizers library; None if there is no difference.
+
+    The ids of the texts ``numbers`` are compared, and the number of bytes of all texts.
     """
     if len(encoded.offsets) != len(texts) + 1 or encoded.offsets[-1] != len(encoded.ids):
-        return f"answered {len(encoded.offsets) - 1} of {len(texts)} texts"
+        return f"encoded {len(encoded.offsets) - 1} of {len(texts)} texts"
     sizes = np.array([len(token) for token in tokenizer.token_bytes], np.int64)
     if len(encoded.ids) and int(encoded.ids.max()) >= len(sizes):
-        return "gives ids that there are not"
+        return "gives ids that are not in the vocabulary"
     ends = np.concatenate([[0], np.cumsum(sizes[encoded.ids])])
     written = np.diff(ends[encoded.offsets])
     given = np.array([len(text.encode()) for text in texts], np.int64)
@@ -126,8 +130,8 @@ def find_difference(
 
 
 def hard_texts() -> list[str]:
-    """Texts on which engines are known to differ: long runs, odd white space, letters of other
-    scripts, the names of special tokens.
+    """Texts on which encoders are known to differ: long runs, unusual white space, letters of
+    other scripts, the names of special tokens.
     """
     runs = [f"x = 1\n{run * n}y z\n" for run in _RUNS for n in _RUN_LENGTHS]
     line = "    def f(self, x=1):\r\n\treturn {'a': x ** 2}  # é\n"
@@ -136,7 +140,7 @@ def hard_texts() -> list[str]:
 
 
 def spread_sample(texts: Sequence[str], num_bytes: int) -> list[int]:
-    """Numbers of about ``num_bytes`` of ``texts``, taken from all over them; at least one."""
+    """Indices of about ``num_bytes`` of ``texts``, evenly spread; at least one."""
     wanted = max(1, len(texts) * num_bytes // max(1, sum(map(len, texts))))
     step = max(1, len(texts) // wanted)
     chosen: list[int] = []

@@ -1,11 +1,11 @@
-"""Token healing: the tokens that may go on with a text which ends within one.
+"""Token healing: find the tokens that may continue a text which ends within a token.
 
-A prompt that ends in the middle of a word, an operator or an indentation was cut where the
-finished file is not, so its last tokens are ones that the model has hardly ever seen in front of
-what comes next. Healing takes those tokens off again and asks that the next ones begin with
-their bytes. Found in a sorted table of the entries, which is a trie written flat: the entries
-that begin with the same bytes stand side by side. Pure: no model, no torch, no random choice.
-Source of the idea: Lundberg and Ribeiro 2023, "Prompt boundaries and token healing" (guidance).
+A prompt that ends within a word, an operator or an indentation is cut into tokens that the model
+has rarely seen before what comes next. Healing removes the last tokens of such a prompt and
+requires that the next tokens begin with their bytes. Entries are looked up in a sorted table, a
+flat trie: entries with the same prefix are adjacent. This module must not know models or torch, and
+makes no random choice. Source: Lundberg and Ribeiro 2023, "Prompt boundaries and token healing"
+(guidance).
 """
 
 from bisect import bisect_left
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Healed:
-    """A prompt whose end was taken off."""
+    """A prompt whose end was removed."""
 
     ids: list[int]
-    """What the model reads."""
+    """Ids that the model reads."""
     pending: bytes
-    """What its next tokens have to begin with; empty where there was nothing to heal."""
+    """Bytes that the next tokens must begin with; empty if nothing was removed."""
 
 
 class Vocabulary:
-    """The entries of a tokenizer, to be looked up by how they begin."""
+    """The entries of a tokenizer, searchable by prefix."""
 
     def __init__(self, token_bytes: Sequence[bytes]) -> None:
-        """``token_bytes`` of every id; those without any (special tokens) are never found."""
+        """``token_bytes``: the bytes of each id. Special tokens have none and are never found."""
         self.token_bytes = tuple(token_bytes)
         """The bytes of each id."""
         order = sorted((token, i) for i, token in enumerate(token_bytes) if token)
@@ -39,21 +39,21 @@ class Vocabulary:
         self._longest = max(map(len, self._tokens), default=0)
 
     def beginning_with(self, prefix: bytes) -> NDArray[np.int64]:
-        """Ids of the entries that begin with ``prefix``, itself among them, by their bytes."""
+        """Ids of the entries that begin with or equal ``prefix``, sorted by their bytes."""
         begin = bisect_left(self._tokens, prefix)
         return self._ids[begin : self._end(prefix, begin)]
 
     def extends(self, prefix: bytes) -> bool:
-        """Whether an entry begins with ``prefix`` and is longer."""
+        """Whether a longer entry begins with ``prefix``."""
         begin = bisect_left(self._tokens, prefix)
         while begin < len(self._tokens) and self._tokens[begin] == prefix:
             begin += 1
         return begin < len(self._tokens) and self._tokens[begin].startswith(prefix)
 
     def heal(self, ids: Sequence[int]) -> Healed:
-        """Take off the longest end of ``ids`` whose bytes an entry begins with and goes beyond.
+        """Remove the longest end of ``ids`` whose bytes are a proper prefix of an entry.
 
-        A special token is never taken off, nor anything before it.
+        Special tokens, and all tokens before them, are kept.
         """
         pending = taken = b""
         keep = len(ids)
@@ -67,8 +67,9 @@ class Vocabulary:
         return Healed(list(ids[:keep]), pending)
 
     def allowed(self, pending: bytes) -> NDArray[np.int64]:
-        """Ids of the entries that may come next: those that begin with ``pending``, and those
-        that ``pending`` begins with, after which the rest of it is still to come.
+        """Ids of the entries that may come next.
+
+        They begin with ``pending``, or ``pending`` begins with them and its rest follows.
         """
         parts = [self.beginning_with(pending)]
         for length in range(1, min(len(pending), self._longest + 1)):
@@ -80,15 +81,15 @@ class Vocabulary:
         return np.concatenate(parts)
 
     def after(self, pending: bytes, chosen: int) -> bytes:
-        """What is still pending after the entry ``chosen``, one of those :meth:`allowed`."""
+        """The bytes still pending after ``chosen``, which :meth:`allowed` must contain."""
         token = self.token_bytes[chosen]
-        assert token.startswith(pending) or pending.startswith(token), "not one of those allowed"
+        assert token.startswith(pending) or pending.startswith(token), "the entry is not allowed"
         return pending[len(token) :]
 
     def _end(self, prefix: bytes, begin: int) -> int:
-        """Where the entries end that begin with ``prefix``."""
+        """End of the entries that begin with ``prefix``."""
         following = prefix.rstrip(b"\xff")
-        if not following:  # nothing is above all of them
+        if not following:  # no entry is larger
             return len(self._tokens)
         above = following[:-1] + bytes([following[-1] + 1])
         return bisect_left(self._tokens, above, lo=begin)

@@ -1,11 +1,9 @@
-"""Tokenizers beside one another on the same Python: how short, how lossless, how fast, and whether
-a prompt is cut as the finished file is.
+"""Compare tokenizers on the same Python: length, losslessness, speed, and prompt boundaries.
 
-Reads any byte-level ``tokenizer.json`` and ``.tiktoken`` files, ours or not. The last of these
-measures is what an editor needs: there every prompt ends after a newline or an indentation, and
-where its last ids are not those of the file, the model is asked to go on from something that it
-was not trained on, unless the prompt is healed. This module must not know how the comparison is
-shown.
+Reads any byte-level ``tokenizer.json`` and the published ``.tiktoken`` files. Prompt boundaries are
+what matters in an editor: there a prompt ends after a newline or an indentation. If its last ids
+are not those of the finished file, the model has to continue from ids that it was not trained on,
+unless the prompt is healed. This module must not know how the comparison is displayed.
 """
 
 import base64
@@ -39,41 +37,41 @@ TIKTOKEN_CUTS = {
     **dict.fromkeys(("o200k_base", "o200k_harmony"), _O200K),
     **dict.fromkeys(("r50k_base", "p50k_base", "p50k_edit", "gpt2"), GPT2_EXPRESSION),
 }
-"""The cut of each vocabulary that tiktoken publishes, by the file's name: a ``.tiktoken`` file
-has the entries alone (tiktoken's ``openai_public.py``)."""
+"""Pre-tokenizers of the vocabularies that tiktoken publishes, by file name: a ``.tiktoken`` file
+has only the entries. Source: tiktoken's ``openai_public.py``."""
 
 MAX_FILES, MAX_FILE_BYTES = 400, 100_000
 POINTS_PER_FILE = 6
-"""Cut points of each kind that are tried in a file; each costs encoding it again up to there."""
+"""Prompts of each kind per file; each encodes the file again up to its end."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A tokenizer to be compared, under a name to be told by."""
+    """A named tokenizer."""
 
     name: str
     core: tokenizers.Tokenizer
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, without anything added; the names of special tokens are text."""
+        """Ids of a text, without special tokens; their names are encoded as text."""
         ids: list[int] = self.core.encode(text, add_special_tokens=False).ids
         return ids
 
     @property
     def vocab_size(self) -> int:
-        """All entries."""
+        """Number of entries."""
         size: int = self.core.get_vocab_size(with_added_tokens=True)
         return size
 
     def pieces(self, text: str) -> list[bytes]:
-        """The bytes of each token of a text. :raises TokenizerError: it is not byte-level."""
+        """Bytes of each token of a text. :raises TokenizerError: it is not byte-level."""
         table = token_bytes(self.core)
         return [table[i] for i in self.encode(text)]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a tokenizer makes of some files."""
+    """Results of one tokenizer on the files."""
 
     name: str
     vocab_size: int
@@ -83,20 +81,20 @@ class Measured:
     lossless_files: int
     num_files: int
     megabytes_per_second: float
-    """Of the tokenizers library with this vocabulary, on one thread."""
+    """Speed of the tokenizers library with this vocabulary, on one thread."""
     same_after_newline: float
-    """Share of prompts that end before a line of code and are cut as the whole file is."""
+    """Share of the prompts ending before a line of code whose ids are those of the whole file."""
     same_after_indentation: float
-    """The same for prompts that end behind a line's indentation of two blanks or more."""
+    """The same for prompts ending after an indentation of two or more spaces or tabs."""
     same_healed: float
-    """The same for prompts of both kinds, healed (:mod:`codeling.tokenizer.healing`)."""
+    """The same for all these prompts after healing (:mod:`codeling.tokenizer.healing`)."""
 
 
 def read_peer(path: Path) -> Peer:
-    """A ``tokenizer.json``, a folder with one (a run folder too), or a ``.tiktoken`` file.
+    """Read a ``tokenizer.json``, a folder with one, a run folder, or a ``.tiktoken`` file.
 
-    :raises TokenizerError: it is none of these, is not byte-level, or is a ``.tiktoken`` file
-        whose cut is not known by its name.
+    :raises TokenizerError: the file is missing, damaged or not byte-level, or a ``.tiktoken`` file
+        with an unknown name.
     """
     file = path
     if path.is_dir():
@@ -124,7 +122,7 @@ def read_peer(path: Path) -> Peer:
 
 
 def _name(path: Path) -> str:
-    """What tells it from others: the file's name, or where a ``tokenizer.json`` lies."""
+    """The file's name, or for a ``tokenizer.json`` that of its folder."""
     stem = path.resolve()
     while stem.name in (FILE_NAME, "tokenizer", "model") and stem.parent != stem:
         stem = stem.parent
@@ -132,15 +130,15 @@ def _name(path: Path) -> str:
 
 
 def _from_tiktoken(file: Path, data: bytes) -> tokenizers.Tokenizer:
-    """Entries by rank to entries and merges.
+    """Convert entries with ranks to entries and merges.
 
-    tiktoken joins the neighbours that make the entry of the lowest rank. The pair of which an
-    entry is made last, by those of lower rank alone, is therefore its merge.
+    tiktoken joins the neighbours whose entry has the lowest rank. So the merge of an entry is the
+    last pair that it is joined from, using entries of lower rank only.
     """
     if file.stem not in TIKTOKEN_CUTS:
         known = ", ".join(sorted(TIKTOKEN_CUTS))
         raise TokenizerError(
-            f"{file}: a .tiktoken file does not say how it cuts; known by name are {known}"
+            f"{file}: a .tiktoken file has no pre-tokenizer; the known file names are {known}"
         )
     try:
         rows = [line.split() for line in data.splitlines() if line]
@@ -148,7 +146,7 @@ def _from_tiktoken(file: Path, data: bytes) -> tokenizers.Tokenizer:
     except ValueError as error:
         raise TokenizerError(f"{file}: not a .tiktoken file ({error})") from error
     if not {bytes([byte]) for byte in range(256)} <= ranks.keys():
-        raise TokenizerError(f"{file}: not a .tiktoken file (not all single bytes are in it)")
+        raise TokenizerError(f"{file}: not a .tiktoken file (single bytes are missing)")
     written = {byte: character for character, byte in byte_level_alphabet().items()}
 
     def entry(token: bytes) -> str:
@@ -165,22 +163,22 @@ def _from_tiktoken(file: Path, data: bytes) -> tokenizers.Tokenizer:
 
 
 def _last_pair(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes] | None:
-    """The two parts that ``token`` is joined of, by entries of lower rank than its own."""
+    """The two parts that ``token`` is joined from, using entries of lower rank."""
     parts = [bytes([byte]) for byte in token]
     while len(parts) > 2:
         joined = [ranks.get(a + b, len(ranks)) for a, b in pairwise(parts)]
         best = min(joined)
         if best >= ranks[token]:
-            return None  # never made by merging: only as a whole piece
+            return None  # cannot be made by merging; only matches a whole piece
         at = joined.index(best)
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts[0], parts[1]
 
 
 def read_texts(folder: Path) -> list[tuple[str, str]]:
-    """Name and text of Python files below ``folder`` (or of one file), spread over all of them.
+    """Name and text of Python files in ``folder`` (or one file), evenly spread over all of them.
 
-    :raises InputError: there are none.
+    :raises InputError: there is no Python file in UTF-8.
     """
     paths = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
     texts = []
@@ -197,13 +195,13 @@ def read_texts(folder: Path) -> list[tuple[str, str]]:
 
 
 def measure(peer: Peer, texts: Sequence[str]) -> Measured:
-    """What ``peer`` makes of ``texts``."""
+    """Measure ``peer`` on ``texts``."""
     table = token_bytes(peer.core)
     num_bytes = sum(len(text.encode()) for text in texts)
     num_lines = sum(text.count("\n") + (not text.endswith("\n")) for text in texts)
-    began = time.perf_counter()
+    start = time.perf_counter()
     encoded = [peer.encode(text) for text in texts]
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     lossless = sum(
         b"".join([table[i] for i in ids]) == text.encode()
         for text, ids in zip(texts, encoded, strict=True)
@@ -238,7 +236,7 @@ def _cut_alike(
     encoded: Sequence[list[int]],
     where: re.Pattern[str],
 ) -> list[tuple[bool, bool]]:
-    """Of each prompt, whether the file begins with its ids: as they are, and healed."""
+    """For each prompt, whether its ids are those of the file: as it is, and healed."""
     found = []
     for text, ids in zip(texts, encoded, strict=True):
         for end in _points(text, where):
@@ -249,12 +247,12 @@ def _cut_alike(
 
 
 def _share(found: Iterable[bool]) -> float:
-    """Of those that are true."""
+    """Share of true values."""
     each = list(found)
     return sum(each) / max(1, len(each))
 
 
 def _points(text: str, where: re.Pattern[str]) -> Iterator[int]:
-    """Some ends of matches, evenly over the first 20,000 characters."""
+    """Ends of some matches, evenly spread over the first 20,000 characters."""
     ends = [match.end() for match in where.finditer(text, 0, 20_000)]
     return islice(ends, 0, None, max(1, len(ends) // POINTS_PER_FILE))

@@ -1,12 +1,11 @@
-"""Merges from counted words: byte-pair encoding where each word is seen once, with its count.
+"""Byte-pair encoding: learn merges from words and their counts.
 
-Exact: at every step the pair with the highest count is merged, everywhere; of several the one
-whose first, then second, entry has the lowest id. So the outcome depends on the counts alone,
-never on the order of words, nor on threads. It is what the tokenizers library learns from the
-texts that the words were counted in (``tests/tokenizer/test_merges.py`` holds it to that), at a
-fraction of the memory: all words stand in a few flat arrays. This module must not know what a
-word is, nor where counts come from. Source: Sennrich et al. 2016, algorithm 1; a merge
-touches only where its pair stands, and a heap that is put right when it is looked at.
+Exact: each step merges the pair with the highest count, everywhere. Ties are broken by the lowest
+id of the first, then of the second entry. So the result depends on the counts alone, not on the
+order of words or on threads. It equals what the tokenizers library learns from the same texts
+(``tests/tokenizer/test_merges.py``), with a fraction of the memory: all words are in a few flat
+arrays. This module must not know what words are or where counts come from. Source: Sennrich et al.
+2016, algorithm 1. A merge touches only the occurrences of its pair; the heap is corrected lazily.
 """
 
 import heapq
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from codeling.progress import SILENT, Progress
 
 _BORDER, _GONE = -1, -2
-"""In the place of an entry: between two words, and where one was merged into its neighbour."""
+"""Instead of an entry: between two words, and where an entry was merged into its neighbour."""
 
 Merge = tuple[str, str]
 
@@ -32,11 +31,10 @@ def learn(
     *,
     min_count: int = 2,
 ) -> tuple[list[str], list[Merge]]:
-    """All entries up to ``vocab_size``, ``entries`` first, and the merges in their order.
+    """All entries, at most ``vocab_size``, starting with ``entries``, and the merges in order.
 
-    ``counts`` has each word, written in single-character entries that are all in ``entries``,
-    and how often it stands in the text. Ends early where no pair is left that stands there
-    ``min_count`` times.
+    ``counts`` maps each word to its number of occurrences. The characters of words must be in
+    ``entries``. Stops early if no pair is left that occurs ``min_count`` times.
     """
     vocabulary = list(entries)
     id_of = {entry: i for i, entry in enumerate(vocabulary)}
@@ -56,7 +54,7 @@ def learn(
                 break
             first, second = (vocabulary[i] for i in divmod(key, vocab_size))
             merges.append((first, second))
-            if first + second not in id_of:  # else two ways lead to one entry
+            if first + second not in id_of:  # two merges can give the same entry
                 id_of[first + second] = len(vocabulary)
                 vocabulary.append(first + second)
                 advance(1)
@@ -66,7 +64,7 @@ def learn(
 
 
 class _Words:
-    """All words, one after another, as they are cut into entries so far."""
+    """All words, concatenated and divided into the current entries."""
 
     def __init__(self, counts: Mapping[str, int], id_of: Mapping[str, int], base: int) -> None:
         text = np.frombuffer(("\n" + "\n".join(counts) + "\n").encode("utf-32-le"), "<u4")
@@ -78,21 +76,21 @@ class _Words:
         ids[ord("\n")] = _BORDER
         self._base = base
         self._entry = ids[text]
-        assert not (self._entry == _GONE).any(), "a character that is no entry"
+        assert not (self._entry == _GONE).any(), "a character is not an entry"
         size = len(text)
         self._next = np.arange(1, size + 1, dtype=np.int32)
         self._previous = np.arange(-1, size - 1, dtype=np.int32)
         self._word = np.cumsum(self._entry == _BORDER, dtype=np.int32) - np.int32(1)
         times = np.fromiter(counts.values(), np.int64, len(counts))
-        self._times = np.append(times, 0)  # of each word, and of the border behind the last
+        self._times = np.append(times, 0)  # for each word, and for the border after the last
         self.pair_counts: dict[int, int] = {}
-        """Pair, as first × base + second → how often it stands in the text. Kept after a merge
-        too: what is left of it then are overlaps, as of ``aa`` in ``aaa``."""
+        """Pair, as first × base + second → number of occurrences. Kept after a merge, for overlaps
+        such as ``aa`` in ``aaa`` may be left."""
         self._places: dict[int, list[NDArray[np.int32]]] = {}
-        """Pair → where it may stand; a place is looked at again before it is believed."""
+        """Pair → candidate positions; they are checked again before a merge."""
         is_entry = self._entry >= 0
         places = np.flatnonzero(is_entry[:-1] & is_entry[1:]).astype(np.int32)
-        # Single characters have low ids: half the width is enough for their pairs.
+        # Single characters have low ids, so 32 bits suffice for their pairs.
         narrow = len(id_of) * base < 2**31
         keys = self._entry[places].astype(np.int32 if narrow else np.int64)
         keys *= base
@@ -101,7 +99,7 @@ class _Words:
         self._remember(keys, places)
 
     def merge(self, key: int, merged: int) -> list[int]:
-        """Make one entry of a pair wherever it stands; the pairs that there are more of now."""
+        """Merge a pair everywhere; returns the pairs whose count has grown."""
         first, second = divmod(key, self._base)
         entry, following, previous = self._entry, self._next, self._previous
         at = np.unique(np.concatenate(self._places.pop(key, [np.empty(0, np.int32)])))
@@ -113,7 +111,7 @@ class _Words:
         right = following[at]
         after, before = following[right], previous[at]
         has_after = entry[after] >= 0
-        # A neighbour on the left that is merged too has counted the pair between them already.
+        # If the left neighbour is merged too, the pair between them was counted with it.
         alone = (entry[before] >= 0) & ~_members(before, right)
         gone = np.concatenate(
             [
@@ -137,7 +135,7 @@ class _Words:
         return [pair for pair in grown if self.pair_counts[pair] > 0]
 
     def _count(self, keys: NDArray[np.signedinteger], weights: NDArray[np.int64]) -> list[int]:
-        """Add ``weights`` to the counts of ``keys``; each key once."""
+        """Add ``weights`` to the counts of ``keys``; returns the distinct keys."""
         distinct, inverse = np.unique(keys, return_inverse=True)
         sums = np.zeros(len(distinct), np.int64)
         np.add.at(sums, inverse, weights)
@@ -157,7 +155,7 @@ class _Words:
 
 
 def _every_other(at: NDArray[np.int32], following: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Of places that overlap (``aa`` in ``aaa``) the first, the third, and so on, from the left."""
+    """Of overlapping positions (``aa`` in ``aaa``), every second one, from the left."""
     if not len(at):
         return at
     begins = np.ones(len(at), bool)
@@ -169,7 +167,7 @@ def _every_other(at: NDArray[np.int32], following: NDArray[np.int32]) -> NDArray
 
 
 def _members(values: NDArray[np.int32], ordered: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Which of ``values`` stand in ``ordered``, which rises."""
+    """Mask of the ``values`` that are in ``ordered``, which is ascending."""
     if not len(ordered):
         return np.zeros(len(values), bool)
     found = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)

@@ -1,9 +1,9 @@
-r"""Ids of parts of a text whose own ids are known: only the ends of a part are encoded anew.
+r"""Ids of a part of a text whose ids are known: only the ends of the part are encoded again.
 
-What stands before a blank and what stands from it on are encoded independently, where the
-character before is visible ASCII: no cut of ours takes both into one piece, and none looks across.
-So between two such places a part has the ids that the whole has, whatever is cut off around
-them. This module must not know why somebody wants a part.
+Text before a space and text from the space on are encoded independently if the character before it
+is visible ASCII: neither of our pre-tokenizers has a piece across that boundary or looks across it.
+So between two such boundaries a part has the ids of the whole text. This module must not know what
+parts are for.
 """
 
 import re
@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from codeling.tokenizer.tokenizer import Tokenizer
 
 Encode = Callable[[int, int], list[int]]
-"""From two places in a text, in characters, to the ids of what stands between them."""
+"""(begin, end), in characters → ids of that part of a text."""
 
 _ACROSS = re.compile(rb"[!-~] ")
 
 
 class Parts:
-    """The places in the ids of one tokenizer where texts fall apart."""
+    """Finds the boundaries of texts for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """A tokenizer with an entry across such a place has none: all is encoded anew then."""
+        """If the tokenizer has an entry across such a boundary, parts are encoded as a whole."""
         pieces = tokenizer.token_bytes
-        falls_apart = not any(_ACROSS.search(piece) for piece in pieces)
+        has_boundaries = not any(_ACROSS.search(piece) for piece in pieces)
         self._tokenizer = tokenizer
         self._lengths = np.array([len(piece) for piece in pieces])
-        self._begins = np.array([falls_apart and piece.startswith(b" ") for piece in pieces])
+        self._begins = np.array([has_boundaries and piece.startswith(b" ") for piece in pieces])
         self._ends = np.array([b"!" <= piece[-1:] <= b"~" for piece in pieces])
 
-    def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Encode:
-        """What gives the ids of any part of ``text``.
+    def encoder(self, text: str, ids: NDArray[np.unsignedinteger]) -> Encode:
+        """A function that gives the ids of any part of ``text``, as :meth:`Tokenizer.encode` does.
 
-        They are those of :meth:`Tokenizer.encode`. ``ids`` (N,) are the whole's as it stands in a
-        document, so those at its own ends may be others than ``encode`` gives.
+        ``ids`` (N,) are the ids of ``text`` within a document. At its ends they may differ from
+        those of ``encode``.
         """
         encode, is_ascii = self._tokenizer.encode, text.isascii()
         places = np.flatnonzero(self._ends[ids[:-1]] & self._begins[ids[1:]]) + 1

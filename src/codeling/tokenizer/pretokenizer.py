@@ -1,12 +1,12 @@
-r"""How Python is cut before byte-pair encoding merges anything.
+r"""Pre-tokenizers: how Python is cut into pieces before byte-pair encoding merges anything.
 
-The cut decides which merges are possible at all: none crosses a cut. There are two, each wholly
-in terms of a standard ``tokenizer.json``, so that any reader of that file cuts the same way with
-no code of ours. ``gpt2`` is the default: nothing that was tried gives fewer bits per byte
-(``docs/tokenizer.md``). It leaves the last blank of an indentation to the word behind it, so a
-prompt that ends there has to be healed (:mod:`codeling.tokenizer.healing`). ``python`` needs no
-healing at line ends and indentations, for programs that cannot, and makes texts six per cent
-longer. This module must not know how merges are learned.
+No merge crosses a cut, so the cut decides which entries are possible. There are two, both made of
+standard parts of ``tokenizer.json``, so any reader of that file cuts the same way. ``gpt2`` is the
+default: nothing that was tried gives fewer bits per byte (``docs/tokenizer.md``). It attaches the
+last space of an indentation to the next word, so a prompt that ends there must be healed
+(:mod:`codeling.tokenizer.healing`). ``python`` needs no healing at line ends and indentations, for
+programs that do not heal, and makes texts six per cent longer. This module must not know how merges
+are learned.
 """
 
 import json
@@ -16,40 +16,39 @@ from tokenizers import Regex, decoders, pre_tokenizers
 from codeling.recipe import Cut
 
 GPT2_EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""GPT-2's cut (Radford et al. 2019), as ByteLevel has it built in and llama.cpp too."""
+"""GPT-2's pre-tokenizer (Radford et al. 2019), built into ByteLevel and llama.cpp."""
 
 INDENTATION = r"[ \t]{2,}"
-"""A whole run of two blanks or more. It never leaves its last blank to the next word, so a prompt
-that ends after such an indentation, or after the newline before a line that is not blank, is
-cut exactly as the finished file is."""
+"""A run of two or more spaces and tabs, including the last one. So a prompt that ends after such an
+indentation, or after the newline before a line of code, is cut like the finished file."""
 
 WORD = r" ?\p{L}+"
-"""Letters, with one blank glued in front: ``import`` at a line's start and `` import`` within it.
-``_`` is no letter, so the parts of a snake_case name are words of their own."""
+"""Letters, with one leading space: ``import`` at a line's start and `` import`` within it. ``_`` is
+not a letter, so the parts of a snake_case name are separate words."""
 
 NUMBER = r"\p{N}{1,3}"
 """Up to three digits at a time."""
 
 OPERATOR = r" ?[^\s\p{L}\p{N}]+"
-"""Punctuation with one blank in front: `` ==``, ``):``. Without the line end behind it, so that a
-prompt which ends there is cut as the file is, too."""
+"""Punctuation, with one leading space: `` ==``, ``):``. Excludes the line end, so that a prompt
+that ends there is cut like the file."""
 
 NEWLINES = r"\s*[\r\n]+"
-"""Line ends, with blank lines and trailing blanks before them."""
+"""Line ends, with blank lines and trailing white space before them."""
 
 BLANKS = r"\s+(?!\S)|\s+"
-"""White space that is left: form feeds, a lone blank, what other scripts use."""
+"""Other white space: form feeds, a single space, spaces of other scripts."""
 
 PYTHON_EXPRESSION = "|".join((INDENTATION, WORD, NUMBER, OPERATOR, NEWLINES, BLANKS))
-"""One alternative for every character, so the pieces joined are the text again."""
+"""Every character matches an alternative, so the concatenated pieces are the text."""
 
 _EXPRESSIONS: dict[Cut, str] = {"gpt2": GPT2_EXPRESSION, "python": PYTHON_EXPRESSION}
 
 
 def pre_tokenizer_named(cut: Cut) -> pre_tokenizers.PreTokenizer:
-    """The cut that a recipe names, as the tokenizers library runs and stores it.
+    """The pre-tokenizer of a recipe, in the form of ``tokenizer.json``.
 
-    GPT-2's in the words of its own file, by which fast engines know it.
+    GPT-2's is the built-in one, which fast encoders recognize.
     """
     if cut == "gpt2":
         return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -57,7 +56,7 @@ def pre_tokenizer_named(cut: Cut) -> pre_tokenizers.PreTokenizer:
 
 
 def pre_tokenizer_of(expression: str) -> pre_tokenizers.PreTokenizer:
-    """A cut by one regular expression, as a standard ``tokenizer.json`` has it."""
+    """A pre-tokenizer of one regular expression, in the form of ``tokenizer.json``."""
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(expression), behavior="isolated"),
@@ -67,8 +66,9 @@ def pre_tokenizer_of(expression: str) -> pre_tokenizers.PreTokenizer:
 
 
 def llama_cpp_name(tokenizer_json: str) -> str | None:
-    """Under which name llama.cpp cuts as this ``tokenizer.json`` does (``tokenizer.ggml.pre`` in a
-    GGUF file); None where we know of none. It knows cuts by name alone.
+    """Name of the same pre-tokenizer in llama.cpp (``tokenizer.ggml.pre`` in a GGUF file).
+
+    None if llama.cpp has none; it knows pre-tokenizers by name only.
     """
     step = json.loads(tokenizer_json)["pre_tokenizer"] or {}
     is_gpt2 = step.get("type") == "ByteLevel" and step["use_regex"] and not step["add_prefix_space"]
@@ -76,11 +76,11 @@ def llama_cpp_name(tokenizer_json: str) -> str | None:
 
 
 def byte_decoder() -> decoders.Decoder:
-    """The inverse of ByteLevel: from its printable stand-ins to bytes."""
+    """The inverse of ByteLevel: from its printable characters to bytes."""
     return decoders.ByteLevel()
 
 
 def cut(text: str, name: Cut = "gpt2") -> list[str]:
-    """The pieces of ``text``; joined, they are ``text``."""
+    """The pieces of ``text``. Concatenated, they are ``text``."""
     splitter = pre_tokenizers.Split(Regex(_EXPRESSIONS[name]), behavior="isolated")
     return [piece for piece, _ in splitter.pre_tokenize_str(text)]

@@ -1,10 +1,9 @@
 """Text to ids and back, without loss: ``decode(encode(x)) == x`` for every text, and
 ``decode_bytes(encode_bytes(x)) == x`` for every byte string.
 
-Special tokens are StarCoder's, to the letter (Li et al. 2023), because editors and llama.cpp
-know them. In a text they are text: :meth:`Tokenizer.encode` never makes one, whoever wants
-one names its id. The file is a standard ``tokenizer.json``. This module must not know how a
-vocabulary is learned.
+Special tokens are those of StarCoder (Li et al. 2023), because editors and llama.cpp know them. In
+a text their names are text: :meth:`Tokenizer.encode` never produces one; use its id instead. The
+file is a standard ``tokenizer.json``. This module must not know how a vocabulary is learned.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ SPECIAL_TOKENS = (END_OF_TEXT, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FIM_PAD)
 FILE_NAME = "tokenizer.json"
 
 _STRAY_BYTES = re.compile("([\udc80-\udcff]+)")
-"""Bytes that are no UTF-8, as Python's ``surrogateescape`` writes them."""
+"""Bytes that are not UTF-8, in Python's ``surrogateescape`` form."""
 
 
 class Tokenizer:
@@ -39,7 +38,7 @@ class Tokenizer:
     def __init__(self, core: tokenizers.Tokenizer) -> None:
         """Wrap a tokenizer of the tokenizers library.
 
-        :raises TokenizerError: it has no ``<|endoftext|>``.
+        :raises TokenizerError: it has no ``<|endoftext|>`` token.
         """
         core.encode_special_tokens = True
         core.no_padding()
@@ -55,7 +54,7 @@ class Tokenizer:
     def load(cls, path: Path) -> "Tokenizer":
         """Read a ``tokenizer.json``, or the one in a folder.
 
-        :raises TokenizerError: it is missing, is not one, or is not byte-level.
+        :raises TokenizerError: the file is missing, damaged, or not byte-level.
         """
         file = path / FILE_NAME if path.is_dir() else path
         try:
@@ -66,7 +65,7 @@ class Tokenizer:
             raise TokenizerError(f"{file}: not a tokenizer.json ({error})") from error
         try:
             tokenizer = cls(core)
-            tokenizer.token_bytes  # noqa: B018 - made now, so that what is not byte-level fails here
+            tokenizer.token_bytes  # noqa: B018 - computed now, so that a file that is not byte-level fails here
         except TokenizerError as error:
             raise TokenizerError(f"{file}: {error}") from error
         return tokenizer
@@ -76,13 +75,13 @@ class Tokenizer:
         write_bytes(path, self.to_json().encode())
 
     def to_json(self) -> str:
-        """The standard ``tokenizer.json``, the same text for the same vocabulary."""
+        """The standard ``tokenizer.json``; the same vocabulary gives the same text."""
         return self._core.to_str(pretty=True)
 
     def save_for_hugging_face(self, folder: Path, context_length: int) -> None:
-        """Write what ``AutoTokenizer.from_pretrained(folder)`` needs, beside ``tokenizer.json``.
+        """Write the files that ``AutoTokenizer.from_pretrained(folder)`` needs.
 
-        :raises StorageError: it cannot be written.
+        :raises StorageError: a file cannot be written.
         """
         self.save(folder / FILE_NAME)
         write_json(
@@ -100,17 +99,17 @@ class Tokenizer:
         )
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``; the text of a special token is text."""
+        """Ids of ``text``. The name of a special token is encoded as text."""
         return self._core.encode(text, add_special_tokens=False).ids
 
     def encode_bytes(self, data: bytes) -> list[int]:
-        """Ids of any byte string; for UTF-8 those of its text.
+        """Ids of any byte string; for valid UTF-8 those of its text.
 
-        A byte that belongs to no UTF-8 character is its own single-byte entry, and what stands
-        before and after it is encoded as a text by itself. So nothing is lost and nothing is
-        replaced, and no merge ever joins a stray byte to what stands beside it.
+        A byte that is not part of a UTF-8 character becomes its single-byte entry; the text before
+        and after it is encoded separately. So nothing is lost or replaced, and no merge joins a
+        stray byte with its neighbours.
 
-        :raises TokenizerError: the tokenizer has no entry for one of those bytes.
+        :raises TokenizerError: the tokenizer has no entry for one of these bytes.
         """
         ids: list[int] = []
         for piece in _STRAY_BYTES.split(data.decode("utf-8", errors="surrogateescape")):
@@ -129,18 +128,18 @@ class Tokenizer:
         return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ``ids``; bytes that are no UTF-8 become U+FFFD, special tokens nothing."""
+        """Text of ``ids``. Invalid UTF-8 becomes U+FFFD; special tokens are omitted."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """The bytes of ``ids``; special tokens have none."""
+        """Bytes of ``ids``. Special tokens are omitted."""
         table = self.token_bytes
         return b"".join([table[i] for i in ids])
 
     def special_id(self, token: str) -> int:
         """Id of one of :data:`SPECIAL_TOKENS`.
 
-        :raises TokenizerError: this tokenizer was made without it.
+        :raises TokenizerError: the tokenizer does not have it.
         """
         found = self._core.token_to_id(token)
         if found is None:
@@ -151,27 +150,27 @@ class Tokenizer:
 
     @property
     def fim_prefix(self) -> int:
-        """Id of ``<fim_prefix>``: the text before the cursor follows."""
+        """Id of ``<fim_prefix>``, which precedes the text before the cursor."""
         return self.special_id(FIM_PREFIX)
 
     @property
     def fim_middle(self) -> int:
-        """Id of ``<fim_middle>``: what stands at the cursor follows."""
+        """Id of ``<fim_middle>``, which precedes the text to fill in."""
         return self.special_id(FIM_MIDDLE)
 
     @property
     def fim_suffix(self) -> int:
-        """Id of ``<fim_suffix>``: the text after the cursor follows."""
+        """Id of ``<fim_suffix>``, which precedes the text after the cursor."""
         return self.special_id(FIM_SUFFIX)
 
     @property
     def fim_pad(self) -> int:
-        """Id of ``<fim_pad>``: nothing; fills rows of a batch."""
+        """Id of ``<fim_pad>``, which pads batches."""
         return self.special_id(FIM_PAD)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what every id stands for; the same however ``tokenizer.json`` is laid out."""
+        """SHA-256 of the vocabulary, independent of the formatting of ``tokenizer.json``."""
         entries = [
             f"special {self._core.id_to_token(i)}" if i in self.special_ids else token.hex()
             for i, token in enumerate(self.token_bytes)
@@ -180,18 +179,18 @@ class Tokenizer:
 
     @cached_property
     def _id_of_byte(self) -> dict[int, int]:
-        """The entry of each single byte."""
+        """Byte → id of its single-byte entry."""
         return {token[0]: i for i, token in enumerate(self.token_bytes) if len(token) == 1}
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
-        """Ids of all special tokens that this tokenizer has."""
+        """Ids of all special tokens of this tokenizer."""
         added = self._core.get_added_tokens_decoder()
         return frozenset(i for i, token in added.items() if token.special)
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...]:
-        """The bytes of every id; a special token has none, another added one those of its text.
+        """Bytes of each id. A special token has none, another added token those of its text.
 
         :raises TokenizerError: a token is not written in ByteLevel's alphabet.
         """
@@ -199,7 +198,7 @@ class Tokenizer:
 
 
 def token_bytes(core: tokenizers.Tokenizer) -> tuple[bytes, ...]:
-    """The bytes of every id of any byte-level tokenizer, as :attr:`Tokenizer.token_bytes`.
+    """Bytes of each id of any byte-level tokenizer; see :attr:`Tokenizer.token_bytes`.
 
     :raises TokenizerError: a token is not written in ByteLevel's alphabet.
     """
@@ -224,9 +223,9 @@ def token_bytes(core: tokenizers.Tokenizer) -> tuple[bytes, ...]:
 
 
 def byte_level_alphabet() -> dict[str, int]:
-    """ByteLevel's printable stand-in of each byte → the byte.
+    """ByteLevel's printable character for each byte → the byte.
 
-    Printable Latin-1 stands for itself, the other 68 bytes for U+0100 and up, in order
+    Printable Latin-1 characters represent themselves, U+0100 and up the other 68 bytes, in order
     (GPT-2's ``bytes_to_unicode``).
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
