@@ -26,16 +26,16 @@ def test_an_address_is_parsed_and_downloaded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    call: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
 
     def snapshot_download(name: str, **options: Any) -> str:
-        call.update(options, name=name)
+        asked.update(options, name=name)
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert hub.parse(address) == (repository, revision, path)
     assert hub.download(address, ["*.json"], repo_type="dataset") == tmp_path / (path or "")
-    assert call == {
+    assert asked == {
         "name": repository,
         "revision": revision,
         "repo_type": "dataset",

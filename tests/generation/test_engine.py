@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from codeling.errors import ModelError, TokenizerError, UsageError
 from codeling.generation.cycles import SHORT
 from codeling.generation.engine import Engine
+from codeling.generation.runners import Runner
+from codeling.generation.runners.conversion import convert
+from codeling.generation.runners.fast import FastRunner
 from codeling.generation.runners.torch import TorchRunner
 from codeling.generation.scheduler import Batch
 from codeling.generation.sequence import window_start
@@ -43,26 +46,50 @@ def random_model(config: GPT2Config, seed: int = 0) -> GPT2:
     return model
 
 
-@pytest.fixture(scope="module")
-def engine(tokenizer: Tokenizer) -> Engine:
+@pytest.fixture(scope="module", params=["torch", "fast", "fast int8"])
+def engine(tokenizer: Tokenizer, request: pytest.FixtureRequest) -> Engine:
+    """Every runner, with weights that int8 holds exactly, so that one oracle is right for all."""
     # More entries than the tokenizer has: a vocabulary is often rounded up.
-    return Engine.from_model(random_model(GPT2Config(330, CONTEXT, 2, 2, 32)), tokenizer)
+    model = rounded(random_model(GPT2Config(330, CONTEXT, 2, 2, 32)))
+    if request.param == "torch":
+        return Engine.from_model(model, tokenizer)
+    weights = convert(model, int8=request.param == "fast int8")
+    return Engine(FastRunner(weights), tokenizer, lambda: model)
+
+
+def rounded(model: GPT2) -> GPT2:
+    """``model`` with every matrix rounded to int8 with a scale for each of its outputs."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name != "wpe.weight" and parameter.dim() == 2:
+                outputs = 1 if name == "wte.weight" else 0
+                scale = parameter.abs().amax(dim=outputs, keepdim=True) / 127
+                parameter.copy_((parameter / scale).round() * scale)
+    return model
+
+
+def fresh_runner(engine: Engine) -> Runner:
+    """A runner of the same kind and weights, with slots of its own."""
+    old = engine.runner
+    return FastRunner(old.weights) if isinstance(old, FastRunner) else TorchRunner(engine.model)
 
 
 def preferring(engine: Engine, token: int, after: int | None = None, score: float = 1e4) -> Engine:
     """The same engine, whose model puts ``token`` first, everywhere or right behind ``after``;
     or last, with another ``score``."""
 
-    class Preferring(TorchRunner):
-        def run(self, batch: Batch) -> NDArray[np.float32]:
-            logits = super().run(batch)
-            last_ids = [row.ids[-1] for row in batch.rows if row.wants_logits]
-            for scores, last in zip(logits, last_ids, strict=True):
-                if after is None or last == after:
-                    scores[token] = score
-            return logits
+    runner = fresh_runner(engine)
 
-    return Engine(Preferring(engine.model), engine.tokenizer)
+    def run(batch: Batch) -> NDArray[np.float32]:
+        logits = type(runner).run(runner, batch)
+        last_ids = [row.ids[-1] for row in batch.rows if row.wants_logits]
+        for scores, last in zip(logits, last_ids, strict=True):
+            if after is None or last == after:
+                scores[token] = score
+        return logits
+
+    runner.run = run  # type: ignore[method-assign]
+    return Engine(runner, engine.tokenizer, lambda: engine.model)
 
 
 @torch.inference_mode()
@@ -219,14 +246,14 @@ def test_a_prompt_is_read_once_for_all_its_samples(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    original = TorchRunner.run
+    original = type(engine.runner).run
 
-    def counting(self: TorchRunner, batch: Batch) -> Any:
+    def counting(self: Runner, batch: Batch) -> Any:
         read.extend(len(row.ids) for row in batch.rows)
         return original(self, batch)
 
-    monkeypatch.setattr(TorchRunner, "run", counting)
-    engine = Engine.from_model(engine.model, engine.tokenizer)
+    monkeypatch.setattr(type(engine.runner), "run", counting)
+    engine = Engine(fresh_runner(engine), engine.tokenizer)
     engine.complete_many("import os\n", 8, temperature=1.0, max_new_tokens=5)
     assert read.count(len(engine.prepare("import os\n", None, 5).ids)) == 1
     assert sum(length > 1 for length in read) == 1
@@ -338,7 +365,11 @@ def test_a_tokenizer_of_another_model_is_refused(folder: Path, tokenizer: Tokeni
     [
         (lambda f: (f / "tokenizer.json").unlink(), TokenizerError, "tokenizer.json: cannot be"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), TokenizerError, "tokenizer.json: not"),
-        (lambda f: (f / "model.safetensors").write_bytes(b""), ModelError, "model.safetensors: tr"),
+        (
+            lambda f: (f / "model.safetensors").write_bytes(b""),
+            ModelError,
+            "model.safetensors: not a safetensors file, or damaged",
+        ),
     ],
 )
 def test_a_broken_folder_is_one_line(

@@ -24,7 +24,7 @@ it ends with finish reason ``length`` where the context is full.
 This module must not know torch, files other than a model folder's, or sockets.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Ordered
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,8 +52,13 @@ _NUM_SLOTS = 8
 class Engine:
     """Completes Python. :meth:`load` makes one from a folder."""
 
-    def __init__(self, runner: Runner, tokenizer: Tokenizer) -> None:
-        """Complete with ``runner``.
+    def __init__(
+        self,
+        runner: Runner,
+        tokenizer: Tokenizer,
+        load_model: "Callable[[], GPT2] | None" = None,
+    ) -> None:
+        """Complete with ``runner``; ``load_model`` gives its network to :attr:`model`.
 
         :raises TokenizerError: the tokenizer has more entries than the model.
         """
@@ -63,6 +68,8 @@ class Engine:
                 f"{runner.vocab_size:,}: they do not belong together"
             )
         self.runner = runner
+        self._load_model = load_model
+        self._model: GPT2 | None = None
         self.tokenizer = tokenizer
         self.scheduler = Scheduler(num_slots=0)
         self._vocabulary = Vocabulary(tokenizer.token_bytes)
@@ -70,18 +77,18 @@ class Engine:
 
     @classmethod
     def from_model(cls, model: "GPT2", tokenizer: Tokenizer) -> "Engine":
-        """Complete with a network in memory. Raises as the constructor."""
+        """Complete with a network in memory, where its weights are. Raises as the constructor."""
         from codeling.generation.runners.torch import TorchRunner
 
-        return cls(TorchRunner(model), tokenizer)
+        return cls(TorchRunner(model), tokenizer, lambda: model)
 
     @property
     def model(self) -> "GPT2":
-        """The network, for what needs more than completions."""
-        from codeling.generation.runners.torch import TorchRunner
-
-        assert isinstance(self.runner, TorchRunner), "the runner has no torch network"
-        return self.runner.model
+        """The network, for what needs more than completions. Loaded when it is first asked for."""
+        if self._model is None:
+            assert self._load_model is not None, "the engine was made from a runner alone"
+            self._model = self._load_model()
+        return self._model
 
     @classmethod
     def load(cls, model: str | Path, device: str = "auto") -> "Engine":
@@ -107,7 +114,12 @@ class Engine:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            return cls.from_model(network.to(device), tokenizer)
+            if device != "cpu":
+                return cls.from_model(network.to(device), tokenizer)
+            from codeling.generation.runners.conversion import convert
+            from codeling.generation.runners.fast import FastRunner
+
+            return cls(FastRunner(convert(network)), tokenizer, lambda: weights.load(folder)[0])
         except TokenizerError as error:
             raise TokenizerError(f"{folder}: {error}") from error
 

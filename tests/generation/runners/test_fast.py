@@ -1,0 +1,99 @@
+"""The fast runner against torch's, and against itself: to the bit where it promises that."""
+
+import numpy as np
+import pytest
+import torch
+
+from codeling.generation.runners import Runner
+from codeling.generation.runners.conversion import convert
+from codeling.generation.runners.fast import _MANY_TOKENS, FastRunner, matrix
+from codeling.generation.runners.torch import TorchRunner
+from codeling.generation.scheduler import Batch, Fork, Row
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+
+CONFIG = GPT2Config(vocab_size=70, context_length=96, n_layer=2, n_head=2, n_embd=32)
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT2:
+    network = GPT2(CONFIG)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+    return network
+
+
+@pytest.fixture(params=["fp32", "int8"])
+def runner(model: GPT2, request: pytest.FixtureRequest) -> FastRunner:
+    fast = FastRunner(convert(model, int8=request.param == "int8"))
+    fast.reserve(8)
+    return fast
+
+
+def random_ids(count: int, seed: int = 0) -> list[int]:
+    ids = np.random.default_rng(seed).integers(CONFIG.vocab_size, size=count)
+    return [int(i) for i in ids]
+
+
+@pytest.mark.parametrize("pieces", [[1], [5, 1, 1], [_MANY_TOKENS, 1], [60, 30, 2, 1]], ids=str)
+def test_the_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
+    runners: list[Runner] = [FastRunner(convert(model)), TorchRunner(model)]
+    found = []
+    for each in runners:
+        each.reserve(3)
+        start, logits = 0, []
+        for piece in pieces:
+            row = Row(2, start, random_ids(sum(pieces))[start : start + piece], True)
+            logits.append(each.run(Batch(rows=[row])))
+            start += piece
+        found.append(np.concatenate(logits))
+    np.testing.assert_allclose(found[0], found[1], atol=2e-4, rtol=0)
+
+
+def test_a_row_is_equal_to_the_bit_in_any_batch(runner: FastRunner) -> None:
+    """Short and long reads, and single tokens at different positions, alone and together."""
+    prompts = [random_ids(length, length) for length in (1, 7, 30, 2, 50)]
+    together, alone = [], []
+    for step in range(4):
+        rows = [
+            Row(slot, 0 if step == 0 else len(ids) + step - 1, ids if step == 0 else [step], True)
+            for slot, ids in enumerate(prompts)
+        ]
+        together.append(runner.run(Batch(rows=rows)))
+    for slot, ids in enumerate(prompts):
+        rows = [Row(7, 0, ids, True)]
+        rows += [Row(7, len(ids) + step - 1, [step], True) for step in range(1, 4)]
+        alone.append([runner.run(Batch(rows=[row]))[0] for row in rows])
+        for step in range(4):
+            assert np.array_equal(together[step][slot], alone[slot][step])
+
+
+def test_a_fork_and_a_rollback_are_equal_to_a_fresh_read_to_the_bit(runner: FastRunner) -> None:
+    ids = random_ids(20)
+    fresh = runner.run(Batch(rows=[Row(0, 0, ids[:9], False)]))
+    assert fresh.shape == (0, CONFIG.vocab_size)
+    fresh = runner.run(Batch(rows=[Row(0, 9, ids[9:], True)]))
+    forked = runner.run(Batch([Fork(0, 3, 9)], [Row(3, 9, ids[9:], True)]))
+    assert np.array_equal(fresh, forked)
+    runner.run(Batch(rows=[Row(3, 9, random_ids(11, 5), True)]))
+    assert np.array_equal(runner.run(Batch(rows=[Row(3, 9, ids[9:], True)])), fresh)
+
+
+def test_more_slots_keep_what_there_was(runner: FastRunner) -> None:
+    ids = random_ids(6)
+    runner.run(Batch(rows=[Row(1, 0, ids[:5], False)]))
+    before = runner.run(Batch(rows=[Row(1, 5, ids[5:], True)]))
+    runner.reserve(20)
+    assert np.array_equal(runner.run(Batch(rows=[Row(1, 5, ids[5:], True)])), before)
+
+
+def test_int8_keeps_what_it_can_hold_and_is_close_elsewhere() -> None:
+    weight = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
+    weight[3] = 0
+    rounded = matrix(weight, np.zeros(5, np.float32), int8=True)
+    restored = rounded.weight * rounded.scale[:, None]
+    assert np.abs(restored - weight).max() <= np.abs(weight).max() / 254 + 1e-6
+    again = matrix(restored, np.zeros(5, np.float32), int8=True)
+    assert np.array_equal(again.weight, rounded.weight)
