@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from codeling.corpus.readers import columnar
 from codeling.corpus.readers.columnar import column_names, read_batches
 from codeling.corpus.readers.json_lines import read_lines
 from codeling.corpus.sources import pieces, shards, storage
@@ -20,7 +21,7 @@ def test_a_url_is_listed_and_read_by_daft(tmp_path: Path, monkeypatch: pytest.Mo
     pq.write_table(table, tmp_path / "data" / "a.parquet", row_group_size=9)
     (tmp_path / "data" / "more" / "b.jsonl").write_bytes(b'{"content": 1}\n' * 3)
     local = list_local_shards(2, [str(tmp_path / "data")])
-    for module in (shards, pieces, storage):
+    for module in (shards, pieces, storage, columnar):
         monkeypatch.setattr(module, "is_remote", lambda path: True)
     remote = shards.list_remote_shards(2, [f"file://{tmp_path}/data"])
     assert [(s.name, s.format, s.num_bytes) for s in remote] == [

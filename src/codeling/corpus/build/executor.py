@@ -26,8 +26,13 @@ from codeling.corpus.build.child import PREFIX_VARIABLE, remove_shared_memory
 from codeling.corpus.build.heartbeat import STALL_SECONDS, Watchdog
 from codeling.errors import CorpusError, UsageError
 
-ENVIRONMENT = {"DAFT_ANALYTICS_ENABLED": "0", "DAFT_PROGRESS_BAR": "0"}
-"""Environment of daft's process and its workers."""
+ENVIRONMENT = {
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "DAFT_PROGRESS_BAR": "0",
+    "MIMALLOC_PURGE_DELAY": "1000",
+}
+"""Environment of the child and its workers. The last is for pyarrow's allocator, in milliseconds:
+returning each batch's memory at once takes a seventh of the time to read Parquet."""
 
 
 class Executor:

@@ -4,6 +4,7 @@ This module must not know what the columns mean.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from codeling.corpus.sources.pieces import Piece
 from codeling.corpus.sources.shards import Shard
-from codeling.corpus.sources.storage import open_binary
+from codeling.corpus.sources.storage import is_remote, open_binary, printable
 
 _BATCH_BYTES = 8_000_000
 
@@ -42,16 +43,19 @@ def read_batches(
 
     A batch has at most ``num_rows`` rows, fewer where rows are large.
     """
-    with open_binary(shard.location) as stream:
+    with _open_native(shard.location) as stream:
         if shard.format == "parquet":
-            file = pq.ParquetFile(stream)
+            file = pq.ParquetFile(stream, pre_buffer=False)
             names = [name for name in columns if name in file.schema_arrow.names]
             end = piece.end if piece.end >= 0 else file.metadata.num_row_groups
             for number in range(piece.start, end):
                 group = file.metadata.row_group(number)
                 fitting = _BATCH_BYTES * group.num_rows // max(1, group.total_byte_size)
                 yield from file.iter_batches(
-                    max(1, min(num_rows, fitting)), row_groups=[number], columns=names
+                    max(1, min(num_rows, fitting)),
+                    row_groups=[number],
+                    columns=names,
+                    use_threads=False,  # every core has a worker of its own
                 )
             return
         try:
@@ -64,6 +68,18 @@ def read_batches(
             names = [name for name in columns if name in batch.schema.names]
             for start in range(0, batch.num_rows, num_rows):
                 yield batch.select(names).slice(start, num_rows)
+
+
+@contextmanager
+def _open_native(location: str) -> Iterator[Any]:
+    """Open a local file without Python between it and pyarrow, which takes a tenth of the time."""
+    path = location.removeprefix("file://")
+    if is_remote(location) or printable(path) != path:  # pyarrow takes paths in UTF-8 only
+        with open_binary(location) as stream:
+            yield stream
+    else:
+        with pa.OSFile(path) as file:
+            yield file
 
 
 def to_values(column: pa.Array) -> list[Any]:
