@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from codeling import cli
-from codeling.cli.signals import SignalHandler
+from codeling.cli.signals import HANDLER, SignalHandler
 
 RECIPE = """
 [corpus]
@@ -53,6 +53,9 @@ def signals_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     signal.set_wakeup_fd(-1)
+    for each in HANDLER._sockets or ():
+        each.close()
+    HANDLER._sockets = None
     for number, handler in before.items():
         signal.signal(number, handler)
 

@@ -114,6 +114,38 @@ def test_a_length_that_is_set_replaces_the_recipes() -> None:
         ("[trainin]\nsteps = 5", 'unknown key "trainin"; did you mean "training"?'),
         ("[model]\nn_layers = 5", 'did you mean "n_layer"?'),
         ('[corpus]\nsources = [{kind = "folder", pth = "x"}]', 'did you mean "path"'),
+        (
+            '[corpus]\nsources = [{kind = "folder", paths = "x"}]',
+            '[corpus] source 1 (kind "folder"): unknown key "paths"; did you mean "path"?',
+        ),
+        (
+            '[corpus]\nsources = [{kind = "codeparrot", paths = "x", splits = "a"}]',
+            'source 1 (kind "codeparrot"): unknown key "splits"; did you mean "paths"?',
+        ),
+        (
+            '[corpus]\nsources = [{kind = "installed"}, {kind = "installed", path = "x"}]',
+            'source 2 (kind "installed"): unknown key "path"; the keys are kind, weight',
+        ),
+        (
+            '[corpus]\nsources = [{kind = "foldr", path = "x"}]',
+            "source 1: unknown kind 'foldr'; did you mean \"folder\"? the kinds are installed",
+        ),
+        (
+            '[corpus]\nsources = [{path = "x"}]',
+            '[corpus] source 1: the key "kind" is missing; the kinds are installed, folder',
+        ),
+        ("[corpus]\nsources = [{kind = 3}]", "source 1: unknown kind 3; the kinds are installed"),
+        ("[corpus]\nsources = [3]", "[corpus] source 1: write a table of keys (got 3)"),
+        ("[corpus]\nsources = 3", "[corpus] sources: write a list (got 3)"),
+        (
+            '[corpus]\nsources = [{kind = "folder"}]',
+            '[corpus] source 1 (kind "folder"): the key "path" is missing',
+        ),
+        (
+            '[corpus]\nsources = [{kind = "rows", paths = []}]',
+            '[corpus] source 1 (kind "rows"): paths: the list is empty',
+        ),
+        ("corpus = 3", "[corpus] write a table of keys (got 3)"),
         ('[corpus]\nsources = [{kind = "folder", path = "x", pat = 1}]', 'did you mean "path"?'),
         ("[model]\nqwertyuiop = 5", '[model] unknown key "qwertyuiop"'),
         ("[training]\nsteps = 0", "[training] steps: input should be greater than 0 (got 0)"),
@@ -135,7 +167,7 @@ def test_a_wrong_recipe_is_one_line(text: str, words: str) -> None:
 
 @pytest.mark.parametrize("override", ["steps=5", "training.steps", "training.=5", ".steps=5", ""])
 def test_set_is_written_as_table_key_value(override: str) -> None:
-    assert "write it as table.key=value" in complaint("", override)
+    assert "write table.key=value" in complaint("", override)
 
 
 def test_an_override_may_not_be_unknown_either() -> None:

@@ -1,10 +1,10 @@
-"""A whole recipe: read from TOML, overridden from the command line, resolved, written back."""
+"""Recipes: read from TOML, override from the command line, fill in defaults, write as TOML."""
 
 import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -34,9 +34,9 @@ class Recipe(Section):
     evaluation: EvaluationRecipe = EvaluationRecipe()
 
     def resolved(self) -> "Recipe":
-        """The same recipe with every value that ``model.size`` sets filled in.
+        """Return the recipe with all values that ``model.size`` sets.
 
-        :raises RecipeError: where filled-in values contradict given ones.
+        :raises RecipeError: these values contradict given ones.
         """
         values = self.model_dump(mode="json", exclude_none=True)
         for table, defaults in PRESETS[self.model.size].items():
@@ -54,7 +54,7 @@ class Recipe(Section):
         return Recipe.model_validate(values)
 
     def to_toml(self) -> str:
-        """The recipe as TOML that :func:`read_recipe` reads back to an equal one."""
+        """The recipe as TOML, which :func:`read_recipe` reads back unchanged."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
@@ -103,7 +103,7 @@ def parse_recipe(
 
 
 def _automatic_vocab_size(model: Mapping[str, Any], training: Mapping[str, Any]) -> int:
-    """What ``vocab_size = "auto"`` stands for, of resolved tables."""
+    """The value of ``vocab_size = "auto"``, from resolved tables."""
     parameters = vocabulary.block_parameters(model["n_layer"], model["n_embd"])
     num_tokens = training.get("tokens") or training.get("steps", 0) * training["tokens_per_step"]
     if not num_tokens:
@@ -112,11 +112,11 @@ def _automatic_vocab_size(model: Mapping[str, Any], training: Mapping[str, Any])
 
 
 def _apply(values: dict[str, Any], override: str, note: Callable[[str], None]) -> None:
-    """Set one ``table.key=value`` in ``values``; the value is TOML, or else a plain string."""
+    """Set one ``table.key=value`` in ``values``. A value that is not TOML is a plain string."""
     target, equals, value = override.partition("=")
     table, dot, key = target.strip().partition(".")
     if not (equals and dot and table and key):
-        raise RecipeError(f"--set {override}: write it as table.key=value, as training.steps=100")
+        raise RecipeError(f"--set {override}: write table.key=value, such as training.steps=100")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -142,31 +142,85 @@ def _apply(values: dict[str, Any], override: str, note: Callable[[str], None]) -
 
 
 def _explain(error: ValidationError) -> str:
-    """The first complaint of pydantic as one line: which key, what is wrong, what is near."""
-    complaints = error.errors()
-    unknown = (each for each in complaints if each["type"] == "extra_forbidden")
-    first = next(unknown, complaints[0])
-    where = [str(part) for part in first["loc"]]
+    """The first error of pydantic as one line: the place, what is wrong, and what to write."""
+    errors = error.errors()
+    unknown = (each for each in errors if each["type"] == "extra_forbidden")
+    first = next(unknown, errors[0])
+    where, kind = _place(first["loc"])
     if first["type"] == "extra_forbidden":
-        *tables, key = where
-        near = difflib.get_close_matches(key, _known_keys(tables), n=1, cutoff=0.5)
+        *where, key = where
+        known = _known_keys(where, kind)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        place = f"[{'.'.join(tables)}] " if tables else ""
-        return f'{place}unknown key "{key}"{hint}'
-    place = f"[{where[0]}] {'.'.join(where[1:])}: " if where else ""
-    message = first["msg"].removeprefix("Value error, ")
+        if kind is not None and not near:
+            hint = f"; the keys are {', '.join(known)}"
+        return f'{_table(where, kind)}unknown key "{key}"{hint}'
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{_table(where, None)}{_wrong_kind(first['input'])}"
+    if first["type"] == "missing":
+        *where, key = where
+        return f'{_table(where, kind)}the key "{key}" is missing'
+    is_table = len(where) < 2 or (len(where) == 3 and where[1] == "sources")
+    tables, key = (where, "") if is_table else (where[:-1], f"{where[-1]}: ")
+    place = _table(tables, kind) + key
+    message = _MESSAGES.get(first["type"], first["msg"].removeprefix("Value error, "))
     got = first.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
     return f"{place}{message[:1].lower()}{message[1:]}{shown}"
 
 
-def _known_keys(tables: Sequence[str]) -> list[str]:
-    """The keys that a table of a recipe knows; those of a source's kind for its entry."""
+_MESSAGES = {
+    "dict_type": "write a table of keys",
+    "model_type": "write a table of keys",
+    "model_attributes_type": "write a table of keys",
+    "path_type": "write a path as a string",
+    "tuple_type": "write a list",
+    "too_short": "the list is empty",
+}
+"""Plain words for the types of pydantic's errors that name Python's own types."""
+
+
+def _place(location: Sequence[str | int]) -> tuple[list[str], str | None]:
+    """The path of a key, and the kind of its source if it belongs to one."""
+    where = [str(part) for part in location]
+    if where[:2] == ["corpus", "sources"] and len(where) > 3 and where[3] in _KINDS:
+        return [*where[:3], *where[4:]], where[3]
+    return where, None
+
+
+def _table(where: Sequence[str], kind: str | None) -> str:
+    """The start of a message: the table, and for a source its number and kind."""
+    if where[:2] == ["corpus", "sources"] and len(where) > 2:
+        described = f"source {int(where[2]) + 1}" + (f' (kind "{kind}")' if kind else "")
+        inner = f": {'.'.join(where[3:])}" if where[3:] else ""
+        return f"[corpus] {described}{inner}: "
+    return f"[{'.'.join(where)}] " if where else ""
+
+
+def _wrong_kind(source: Any) -> str:
+    kinds = f"the kinds are {', '.join(_KINDS)}"
+    kind = source.get("kind") if isinstance(source, Mapping) else None
+    if kind is None:
+        return f'the key "kind" is missing; {kinds}'
+    near = difflib.get_close_matches(str(kind), _KINDS, n=1, cutoff=0.5)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    return f"unknown kind {kind!r}; {hint}{kinds}"
+
+
+_KINDS: Mapping[str, type[Section]] = {
+    get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in SOURCE_KINDS
+}
+
+
+def _known_keys(tables: Sequence[str], kind: str | None) -> list[str]:
+    """The keys of a table, or of a source of that kind."""
+    if kind is not None:
+        return list(_KINDS[kind].model_fields)
     section: type[BaseModel] = Recipe
     for table in tables:
         field = section.model_fields.get(table)
         annotation = field.annotation if field else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return sorted({key for kind in SOURCE_KINDS for key in kind.model_fields})
+            return []
         section = annotation
     return list(section.model_fields)

@@ -85,6 +85,8 @@ def _watch_parent(parent: int) -> None:
 def _kill_group() -> None:
     """Kill this process and its workers; remove the shared memory that nobody fetched."""
     remove_shared_memory(os.environ.get(PREFIX_VARIABLE, ""))
+    if not hasattr(os, "killpg"):  # Windows; the workers end with their parent
+        os._exit(1)
     with suppress(ProcessLookupError):
         os.killpg(os.getpid(), signal.SIGKILL)
 

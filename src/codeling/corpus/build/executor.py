@@ -169,5 +169,8 @@ class Executor:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
+    if not hasattr(os, "killpg"):  # Windows; the workers end with their parent
+        process.kill()
+        return
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -15,14 +15,14 @@ import stat
 import sys
 from pathlib import Path
 
-from codeling.evaluation.sandbox.inside import syscalls
-
 PLACE = Path("/mnt")
 """Covered by an empty folder, for this process and its children alone."""
 
 
 def main(work: str) -> None:
     """Bind the sources to ``PLACE``/0, /1, … and become the command, as another user."""
+    from codeling.evaluation.sandbox.inside import syscalls  # for Linux only
+
     task = json.loads(work)
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.keep_mounts_private()

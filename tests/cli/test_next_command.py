@@ -1,0 +1,83 @@
+"""Printed commands run as they are printed: complete, quoted, with their options."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codeling.cli.complete import trace_command
+from codeling.cli.next_command import Option, next_command
+
+from .conftest import COMMAND, Call
+
+
+def test_arguments_and_options_are_quoted() -> None:
+    options: dict[str, Option] = {
+        "--prompt": "print('a b', $HOME)",
+        "-n": 2,
+        "--block": True,
+        "--set": ["a b", "c"],
+    }
+    line = next_command("complete", "a folder", options=options)
+    assert shlex.split(line) == [
+        *("codeling", "complete", "a folder", "--prompt", "print('a b', $HOME)", "-n", "2"),
+        *("--block", "--set", "a b", "--set", "c"),
+    ]
+
+
+def test_what_was_not_given_is_left_out() -> None:
+    options: dict[str, Option] = {"--suffix": None, "--block": False, "--stop": [], "--seed": 0}
+    assert next_command("complete", "x", options=options) == "codeling complete x --seed 0"
+
+
+def shell(line: str) -> str:
+    """Run a printed line as a user does; ``codeling`` is this environment's."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{COMMAND.parent}{os.pathsep}"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PATH": path + os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def spaced(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "it's a run"))
+
+
+def printed(out: str) -> list[str]:
+    return [line.strip() for line in out.partition("next:\n")[2].splitlines()]
+
+
+@pytest.mark.parametrize("name", ["corpus", "run"])
+def test_the_commands_after_a_stage_run(
+    main: Call, spaced: Path, recipe_file: Path, name: str
+) -> None:
+    """Each with the same overrides and folder, so that nothing is done again."""
+    override = "evaluation.top_p = 0.95"
+    answer = main(name, recipe_file, "--out", spaced, "--set", override)
+    assert answer.code == 0, answer.err
+    commands = printed(answer.out)
+    assert commands
+    for line in commands:
+        shell(line)
+
+
+def test_the_command_that_traces_a_completion_runs(spaced: Path) -> None:
+    prompt = "def f(x):\n    print('a b', \"$HOME\")\n"
+    options: dict[str, Option] = {
+        "--prompt": prompt,
+        "--suffix": "\nx = 1\n",
+        "-n": 2,
+        "--max-new-tokens": 4,
+    }
+    line = trace_command(str(spaced), None, {**options, "--temperature": 0.5, "--seed": 3})
+    assert "--suffix" in line
+    assert "--seed 3" in line
+    shell(line)
