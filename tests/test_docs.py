@@ -1,7 +1,8 @@
-"""The documents say what is so: run on a real run folder, and compared with the code.
+"""The documents agree with the code: their code is executed on a real run folder.
 
-``docs/formats.md`` is run piece by piece, and each key, column and tensor of a real run has to be
-named in it. ``docs/tour.md`` has to lead to every room, every path and link has to exist.
+Every command and every piece of Python in the documents is executed and its output checked.
+``docs/formats.md`` names every key, column and tensor of a real run. ``docs/tour.md`` leads to
+every module, and every path and link exists.
 """
 
 import ast
@@ -25,10 +26,8 @@ from codeling.progress import SILENT
 from codeling.recipe import PRESETS, Recipe, parse_recipe, read_recipe
 from codeling.run import STAGES
 
+from .documented_commands import FENCED, ROOT, Shell, blocks, commands, make_folder
 from .documented_run import RULES, make_run, rows_at_fault
-
-ROOT = Path(__file__).parent.parent
-
 
 SOURCE = ROOT / "src" / "codeling"
 
@@ -39,10 +38,83 @@ DOCUMENTS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = blocks(FORMATS, "python")
 
 
-BLOCKS: list[str] = [code for language, code in FENCED.findall(FORMATS) if language == "python"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+OUTPUTS = {
+    "make demo": r"codeling demo",
+    "make test": r"pytest",
+    ". .venv/bin/activate": r"activated",
+    "codeling complete runs/demo -n": r"(?s)# completion 1 of 5.*# completion 5 of 5",
+    "codeling complete": r"",
+    "codeling trace": r"json",
+    "codeling evaluate runs/demo --suite humaneval": r"pass@1",
+    "codeling demo": r"(?s)test bits per byte.*report .*runs/.*/report.html.*done: runs/",
+    "codeling doctor": r"sandbox",
+    "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k_base",
+    "codeling run": r"(parameters +[\d,]+ |done: runs/)",
+    "codeling corpus": r"done: runs/my",
+    "codeling": r"",
+    "python benchmarks/": r"argparse",
+    "pip install": r"",
+    "torchrun": r"done: ",
+}
+"""Beginning of a command → pattern of its standard output; the first that matches counts."""
+
+
+ALL_COMMANDS = [
+    pytest.param(document.name, command, id=f"{document.name}: {command[:60]}")
+    for document in DOCUMENTS
+    for command in commands(document.read_text(encoding="utf-8"))
+]
+
+
+@pytest.fixture(scope="module")
+def documented_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the documents' commands are executed in."""
+    return make_folder(tmp_path_factory.mktemp("commands"), run_folder, README)
+
+
+@pytest.mark.parametrize("name, command", ALL_COMMANDS)
+def test_every_command_works_as_it_is_shown(
+    name: str,
+    command: str,
+    documented_folder: Path,
+    run_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell = Shell(documented_folder, run_folder, monkeypatch)
+    if name != "README.md":
+        shell.measure_nothing()
+    output = shell.output(command)
+    pattern = next(found for begin, found in OUTPUTS.items() if command.startswith(begin))
+    if not (name != "README.md" and "evaluate" in command):
+        assert re.search(pattern, output), output
+
+
+def test_the_readme_shows_every_kind_of_command() -> None:
+    shown = {words[1] for words in map(str.split, commands(README)) if words[0] == "codeling"}
+    assert {"complete", "trace", "evaluate", "demo", "run", "corpus", "doctor"} <= shown
+
+
+@pytest.mark.parametrize("number", range(len(blocks(README, "python"))))
+def test_the_readmes_python_prints_completions(
+    number: int,
+    documented_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = blocks(README, "python")[number]
+    run_block(code, monkeypatch, documented_folder)
+    output = capsys.readouterr().out
+    if "transformers" in code:
+        assert output.startswith("def mean(xs):\n")  # what follows is sampled, and may be nothing
+    else:
+        assert "Completion(" not in output
+        assert output.strip()
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,7 @@ def run_folder(tmp_path: Path) -> Path:
         "parse_rate": {
             "value": 29 / 30, "interval_95": [0.8, 0.99], "num_completions": 30, "num_parsed": 29,
             "num_broken": 1, "num_empty": 0, "num_out_of_tokens": 2, "samples": bodies,
+            "num_stub": 3, "num_functions": 27,
         },
     }  # fmt: skip
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
@@ -161,7 +162,9 @@ def test_everything_is_on_the_page_and_no_part_failed(run_folder: Path) -> None:
         "demo & more", "GPT-2 with 4 layers of width 192", "4.2 MB of Python from 2 repositories",
         "Training read 327,680 tokens, 2 % of the 16,384,000 tokens of the training split.",
         "1.234", "1.100 to 1.300", "96.7 %", "264k", "328k", "40 steps", "1 min 20 s", "7.2k",
-        "170 files of 4 repositories", "Step 20", "package-0==1.0", "not known",
+        "170 files of 4 repositories",
+        "30 bodies of 27 functions: 29 parse and hold code, 3 hold none",
+        "Step 20", "package-0==1.0", "not known",
         f"{42 - MAX_SOURCES} more", "too large", "44.4 %", "duplicate", "minutes = 2.5",
         "1 min 23 s", "2026-01-02 03:04:05 UTC", "c0ffee", "2.13.0", "12 of the 30 bodies",
     ):  # fmt: skip
@@ -250,6 +253,17 @@ def test_a_damaged_file_is_named_and_harms_no_other_section(
     (message,) = page.messages
     named = f"{part} is damaged", f"{part} has no", "This part could not be shown: "
     assert message.startswith(named)
+
+
+def test_an_evaluation_of_the_previous_version_is_shown(run_folder: Path) -> None:
+    path = run_folder / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    for key in ("num_stub", "num_functions"):
+        del evaluation["parse_rate"][key]
+    path.write_text(json.dumps(evaluation))
+    page = Page(render(run_folder)[0])
+    assert page.messages == []
+    assert "30 bodies: 29 parse, 1 do not parse" in page.shown
 
 
 def test_an_empty_log_is_not_a_damaged_one(run_folder: Path) -> None:

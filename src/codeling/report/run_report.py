@@ -255,13 +255,8 @@ def _results(run: _Run) -> Markup:
         ["Nats per token", f"{bits['nats_per_token']:.4f}", "", "the same text"],
     ]
     if rate:
-        bodies = (
-            f"{rate['num_completions']:,} function bodies: {rate['num_parsed']:,} parse, "
-            f"{rate['num_broken']:,} do not, {rate['num_empty']:,} are empty; "
-            f"{rate['num_out_of_tokens']:,} reached the token limit"
-        )
         value = f"{100 * rate['value']:.1f} %"
-        rows.append(["Bodies that parse", value, _interval(rate, 1, 100), bodies])
+        rows.append(["Bodies that parse", value, _interval(rate, 1, 100), _outcomes(rate)])
     head = ["measure", "value", "interval", "measured on"]
     body: Markup = macros(_TEMPLATE).results(
         Table(head, rows, numbers=(1,)),
@@ -270,6 +265,21 @@ def _results(run: _Run) -> Markup:
         f"{rate['num_completions']:,}" if rate else "",
     )
     return body
+
+
+def _outcomes(rate: Values) -> str:
+    """The outcomes of the function bodies, counted.
+
+    Before bodies without code were told apart, ``num_stub`` and ``num_functions`` did not exist.
+    """
+    bodies = f"{rate['num_completions']:,} bodies"
+    if "num_functions" in rate:
+        bodies += f" of {rate['num_functions']:,} functions"
+    counts = [f"{rate['num_parsed']:,} parse"]
+    if "num_stub" in rate:
+        counts = [f"{rate['num_parsed']:,} parse and hold code", f"{rate['num_stub']:,} hold none"]
+    counts += [f"{rate['num_broken']:,} do not parse", f"{rate['num_empty']:,} are empty"]
+    return f"{bodies}: {', '.join(counts)}; {rate['num_out_of_tokens']:,} reached the token limit"
 
 
 def _choose(samples: Sequence[Values]) -> list[Values]:
