@@ -2,14 +2,18 @@ import ast
 import dataclasses
 import json
 import sysconfig
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from tree_sitter import Node, Parser, Query, QueryCursor
 
 from codeling.corpus.extract import LANGUAGE, ExtractionOptions, extract, tokenize_docstring
+from codeling.source_text import decode
 
+UNREADABLE = ("/test/test_compile.py",)
+"""Files in which the grammar of tree-sitter does not find the end of a string or a class."""
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "codesearchnet"
 
 
@@ -30,20 +34,60 @@ def test_equals_every_published_row_of_codesearchnet() -> None:
         assert found.name == row["func_name"].rpartition(".")[2]
 
 
-def test_functions_agree_with_ast_on_this_packages_own_code() -> None:
-    for path in sorted((Path(__file__).parents[2] / "src").rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        lines = text.split("\n")
-        expected = []
-        for node in ast.parse(text).body:
-            scope = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
-            for child in node.body if isinstance(node, ast.ClassDef) else [node]:
-                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                    assert child.end_lineno is not None
-                    body = "\n".join(lines[child.lineno - 1 : child.end_lineno]).strip()
-                    expected.append((scope + child.name, child.lineno, child.end_lineno, body))
-        found = [(f.name, f.start_line, f.end_line, f.text) for f in extract(text)]
-        assert found == expected, path
+def functions_of_ast(text: str) -> list[tuple[str, int, int, str]]:
+    """Name, first line, last line and whole lines of what :func:`extract` should find."""
+    lines = text.split("\n")
+    found = []
+    for node in ast.parse(text).body:
+        scope = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        for child in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert child.end_lineno is not None
+                body = "\n".join(lines[child.lineno - 1 : child.end_lineno]).strip()
+                found.append((scope + child.name, child.lineno, child.end_lineno, body))
+    return found
+
+
+def disagreements(files: Iterable[Path]) -> tuple[int, list[str]]:
+    """Number of functions that ``ast`` finds, and those that :func:`extract` finds otherwise."""
+    number, wrong = 0, []
+    for path in files:
+        try:
+            text = decode(path.read_bytes())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected = functions_of_ast(text)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        number += len(expected)
+        found = {(f.name, f.start_line, f.end_line, f.text) for f in extract(text)}
+        wrong += [f"{path}: {name}:{line}" for name, line, *_ in found ^ set(expected)]
+    return number, wrong
+
+
+PATHS = sysconfig.get_paths()
+
+
+def test_functions_agree_with_ast() -> None:
+    files = [
+        *(Path(__file__).parents[2] / "src").rglob("*.py"),
+        *Path(PATHS["stdlib"]).glob("[a-d]*.py"),
+        *Path(PATHS["stdlib"]).glob("asyncio/*.py"),
+    ]
+    number, wrong = disagreements(sorted(files))
+    assert number > 2_000
+    assert wrong == []
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_every_installed_function_agrees_with_ast() -> None:
+    files = {
+        path for key in ("stdlib", "purelib", "platlib") for path in Path(PATHS[key]).rglob("*.py")
+    }
+    number, wrong = disagreements(sorted(files))
+    assert number > 10_000
+    assert [place for place in wrong if not any(name in place for name in UNREADABLE)] == []
 
 
 def test_names_decorators_and_what_is_left_out() -> None:
@@ -94,9 +138,60 @@ def test_docstring_is_not_among_the_tokens() -> None:
     assert found.tokens == ["def", "f", "(", "x", ")", ":", "return", "x"]
 
 
-@pytest.mark.parametrize("body", ["pass", "raise NotImplementedError", "# only\n    pass"])
-def test_empty_bodies_are_known(body: str) -> None:
-    assert extract(f"def f():\n    {body}\n")[0].is_empty
+@pytest.mark.parametrize(
+    ("definition", "is_empty"),
+    [
+        ("def f():\n    pass\n", True),
+        ("def f():\n    raise NotImplementedError\n", True),
+        ("def f():  # why\n    pass\n", True),
+        ("def f():\n    pass  # why\n", True),
+        ("def f(x: int\n      ):\n    pass\n", True),
+        ("def f():\n    # why\n    pass\n", False),
+        ("def f(x):\n# why\n\n    raise x\n", False),
+        ("def f():\n    ...\n", False),
+    ],
+)
+def test_an_empty_body_begins_with_pass_or_raise_and_no_comment(
+    definition: str, is_empty: bool
+) -> None:
+    assert extract(definition)[0].is_empty is is_empty
+
+
+@pytest.mark.parametrize(
+    ("text", "end_line"),
+    [
+        ("def f():\n    return 1  # one\n    # two\n", 2),
+        ("def f():\n    return 1\n    # two\n\n    # three\n\nx = 1\n", 2),
+        ("def f():\n    if x:\n        return 1;  # one\n        # two\n    # three\n", 3),
+        ("def f():\n    # two\n    return 1\n    # three", 3),
+        ("def f():\n    return [\n        1,\n    # two\n    ]  # one\n    # three\n", 5),
+        ('def f():\n    return """\n    # two"""\n    # three\n', 3),
+        ('def f():\n    return """\n    # two\n# three\n"""\n', 5),
+        ("class A:\n    def f():\n        return 1  # one\n        # two\n\n    # three\n", 3),
+        ("def f(): return 1  # one\n    # two\n", 1),
+        ("def f():\n    return g(1) \\\n        # two\n\n    # three\n", 2),
+    ],
+)
+def test_a_function_ends_with_its_last_statement_and_the_comment_on_its_line(
+    text: str, end_line: int
+) -> None:
+    (found,) = extract(text)
+    lines = text.split("\n")[found.start_line - 1 : end_line]
+    assert (found.text, found.end_line) == ("\n".join(lines).strip(), end_line)
+    comments = [token for token in found.tokens if token.startswith("#")]
+    assert comments == [
+        line[line.index("#") :] for line in lines if "#" in line and '"' not in text
+    ]
+
+
+def test_a_semicolon_is_no_token() -> None:
+    assert tokens("def f(): x = 1; return x;\n")[5:] == ["x", "=", "1", "return", "x"]
+    assert tokens("def f(): g(';');  # a; b\n")[5:] == ["g", "(", "';'", ")", "# a; b"]
+
+
+def test_combining_marks_belong_to_words() -> None:
+    found = tokens("def f(परिणाम): return x̀ + 'x̀' + a·b\n")
+    assert found[3:] == ["परिणाम", ")", ":", "return", "x̀", "+", "'x̀'", "+", "a·b"]
 
 
 def test_python2_and_broken_files_give_what_can_be_told_apart() -> None:
@@ -130,18 +225,20 @@ def test_each_switch_changes_what_it_says_and_nothing_else() -> None:
     assert len(f.tokens) - len(bare[0].tokens) == 2
 
 
-def leaves(node: Node, skip: Node | None) -> Iterator[str]:
-    """CodeSearchNet's way to tokens: the leaves of the tree, a string being one."""
+def leaves(node: Node, skip: Node | None, end_line: int = 1 << 30) -> Iterator[str]:
+    """CodeSearchNet's way to tokens: the leaves of the tree up to a line, a string being one."""
+    if node.start_point.row >= end_line:
+        return
     text = (node.text or b"").decode()
     if node.type == "string":
         if node != skip:
             yield text
     elif node.child_count:
         for child in node.children:
-            yield from leaves(child, skip)
+            yield from leaves(child, skip, end_line)
     elif node.type == "**" and node.parent is not None and "splat" in node.parent.type:
         yield from "**"
-    elif text and node.type != "line_continuation":
+    elif text and node.type not in {"line_continuation", ";"}:
         yield from text.split() if node.type in {"not in", "is not"} else [text]
 
 
@@ -165,6 +262,7 @@ def test_tokens_are_the_leaves_of_the_tree() -> None:
                 child.child(0) for child in body.children if child.type == "expression_statement"
             )
             documentation = next((s for s in strings if s is not None and s.type == "string"), None)
-            assert list(leaves(node, documentation)) == found.tokens, (path, found.name)
+            expected = list(leaves(node, documentation, found.end_line))
+            assert expected == found.tokens, (path, found.name)
             number += 1
     assert number > 500

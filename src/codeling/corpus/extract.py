@@ -1,9 +1,9 @@
-"""A file's text → its functions and methods, in the terms of CodeSearchNet.
+"""Functions and methods of a Python file, in the layout of CodeSearchNet.
 
-Parsing is tree-sitter's, so Python 2 and broken files give what can be told apart in them.
-Tokens are cut by one regular expression (a node object for each would cost more than the
-parse); where a replacement field of an f-string holds a quote, tree-sitter says where that
-string ends. This module must not read files and knows nothing of repositories.
+The parser is tree-sitter, so Python 2 and broken files yield the functions that can be recognized.
+One regular expression cuts the tokens, which is faster than one node object per token. If a
+replacement field of an f-string contains a quote, tree-sitter decides where the string ends. This
+module must not read files and does not know repositories.
 
 Rules: CodeSearchNet's ``function_parser`` (Husain et al. 2019), checked against its published
 rows: functions at the top level of a module and methods of its top-level classes; decorators
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import tree_sitter_python
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
+
+from codeling.python_lexer import mask_identifier_marks
 
 LANGUAGE = Language(tree_sitter_python.language())
 _FIELDS = Query(LANGUAGE, "(interpolation) @field")
@@ -37,10 +39,10 @@ _STRING = (
 )
 _OPERATOR = (
     r"\*\*=|//=|>>=|<<=|\.\.\.|->|:=|[-+*/%&|^@<>=!]=|<>|//|\*\*|<<|>>"
-    r"|[-+*/%&|^~@<>=()\[\]{},:.;`?!$]"
+    r"|[-+*/%&|^~@<>=()\[\]{},:.`?!$]"
 )
 _PLAIN_WORD = r"[^\W\drRbBuUfFtT]\w*"
-_PLAIN_OPERATOR = r"[()\[\]{},;`?$]"
+_PLAIN_OPERATOR = r"[()\[\]{},`?$]"
 _TOKENS = re.compile(
     "|".join((r"#[^\n]*", _PLAIN_WORD, _PLAIN_OPERATOR, _STRING, _NUMBER, r"\w+", _OPERATOR))
 )
@@ -48,6 +50,7 @@ _TOKENS = re.compile(
 found before anything longer is tried."""
 _QUOTED_FIELD = re.compile(r"""[fFtT][rR]?["'][^\n]*\{|[fFtT][rR]?(?:\"\"\"|''')""")
 _FAR_RELATIVE = re.compile(r"\bfrom[\s\\]*\.[\s\\]*\.[\s\\]*\.")
+_BLANK = frozenset({"comment", "line_continuation"})
 _UNPACKS_AFTER = frozenset("(,{[") | {"lambda"}
 _DOC_TOKENS = re.compile(
     r"[^\s,'\"`.():\[\]=*;>{}+\-/\\]+"
@@ -58,7 +61,7 @@ _DOC_TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ExtractionOptions:
-    """What the rows hold; as they are, CodeSearchNet's published ones."""
+    """Contents of the rows. The defaults give CodeSearchNet's published rows."""
 
     methods: bool = True
     """Methods of top-level classes, beside top-level functions."""
@@ -86,16 +89,17 @@ class Function:
     end_line: int
     """The last line, inclusive."""
     is_empty: bool
-    """The body begins with ``pass`` or ``raise``: CodeSearchNet leaves it out."""
+    """The body begins with ``pass`` or ``raise``, with no comment line before it. CodeSearchNet
+    leaves such a function out."""
 
 
-def extract(text: str, switches: ExtractionOptions = PUBLISHED) -> list[Function]:
-    """The functions of a module in the order of their place, empty where there are none."""
+def extract(text: str, options: ExtractionOptions = PUBLISHED) -> list[Function]:
+    """Functions and methods of a module in source order."""
     source = text.encode()
     root = Parser(LANGUAGE).parse(source).root_node
     return [
-        _function(node, scope, source, switches)
-        for node, scope in _definitions(root, switches.methods)
+        _function(node, scope, source, options)
+        for node, scope in _definitions(root, options.methods)
     ]
 
 
@@ -131,25 +135,61 @@ def _undecorated(node: Node) -> Node:
     return node.child_by_field_name("definition") or node
 
 
-def _function(node: Node, scope: str, source: bytes, switches: ExtractionOptions) -> Function:
+def _function(node: Node, scope: str, source: bytes, options: ExtractionOptions) -> Function:
     name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
     statements = body.named_children if body is not None else []
     documentation = _docstring_node(statements)
-    text = _decode(source[node.start_byte : node.end_byte])
+    end, end_row = _end(node, source)
+    text = _decode(source[node.start_byte : end])
     docstring = ""
     if documentation is not None:
         docstring = _text(documentation).strip().strip('"').strip("'").strip()
-    tokens = _tokens(node, documentation, text, source)
-    code = next((s for s in statements if s.type != "comment"), None)
+    tokens = _tokens(node, end, documentation, text, source)
     return Function(
         name=scope + _text(name),
         text=text.strip(),
-        tokens=tokens if switches.comment_tokens else [t for t in tokens if t[0] != "#"],
-        docstring=summary(docstring).strip() if switches.docstring_summary else docstring,
+        tokens=tokens if options.comment_tokens else [t for t in tokens if t[0] != "#"],
+        docstring=summary(docstring).strip() if options.docstring_summary else docstring,
         docstring_tokens=tokenize_docstring(docstring),
         start_line=node.start_point.row + 1,
-        end_line=node.end_point.row + 1,
-        is_empty=code is None or code.type in {"pass_statement", "raise_statement"},
+        end_line=end_row + 1,
+        is_empty=_is_empty(node, statements),
+    )
+
+
+def _end(node: Node, source: bytes) -> tuple[int, int]:
+    """End of a function, as a byte and a row: its last statement with the comment on its line.
+
+    The parser counts comments on the lines after it to the function; ``ast`` and CodeSearchNet
+    do not.
+    """
+    last_line = source[source.rfind(b"\n", node.start_byte, node.end_byte) + 1 : node.end_byte]
+    if not last_line.lstrip().startswith(b"#"):
+        return node.end_byte, node.end_point.row
+    last = node
+    while last.type != "string":
+        children = reversed(last.children)
+        code = (c for c in children if c.type not in _BLANK and c.end_byte > c.start_byte)
+        child = next(code, None)
+        if child is None:
+            break
+        last = child
+    line_end = source.find(b"\n", last.end_byte, node.end_byte)
+    return node.end_byte if line_end < 0 else line_end, last.end_point.row
+
+
+def _is_empty(node: Node, statements: list[Node]) -> bool:
+    """Whether the body begins with ``pass`` or ``raise``, with no comment line before it."""
+    if not statements:
+        return True
+    first = statements[0]
+    if first.type not in {"pass_statement", "raise_statement"}:
+        return False
+    header_row = next(child.end_point.row for child in node.children if child.type == ":")
+    return not any(
+        child.type == "comment" and child.start_point.row > header_row
+        for child in node.children
+        if child.start_byte < first.start_byte
     )
 
 
@@ -166,29 +206,38 @@ def _docstring_node(statements: list[Node]) -> Node | None:
     return None
 
 
-def _tokens(node: Node, documentation: Node | None, text: str, source: bytes) -> list[str]:
+def _tokens(
+    node: Node, end: int, documentation: Node | None, text: str, source: bytes
+) -> list[str]:
     spans = _spans_of_the_tree(node, text)
     if documentation is not None:
         spans.append((documentation.start_byte, documentation.end_byte, []))
     if not spans:
-        return _split_unpacking(_TOKENS.findall(text))
+        return _split_unpacking(_cut(text))
     tokens: list[str] = []
     position = node.start_byte
-    for start, end, inner in sorted(spans):
+    for start, stop, inner in sorted(spans):
         if start < position:
             continue
-        tokens += _TOKENS.findall(_decode(source[position:start]))
+        tokens += _cut(_decode(source[position:start]))
         tokens += inner
-        position = end
-    tokens += _TOKENS.findall(_decode(source[position : node.end_byte]))
+        position = stop
+    tokens += _cut(_decode(source[position:end]))
     return _split_unpacking(tokens)
 
 
-def _spans_of_the_tree(node: Node, text: str) -> list[tuple[int, int, list[str]]]:
-    """What the expression cannot cut: where each begins and ends, and its tokens.
+def _cut(text: str) -> list[str]:
+    masked = mask_identifier_marks(text)
+    if masked is text:
+        return _TOKENS.findall(text)
+    return [text[slice(*match.span())] for match in _TOKENS.finditer(masked)]
 
-    Strings whose replacement fields hold a quote, since their end is beyond an expression; and
-    the dots of ``from ...package import x``, which are a token each, and ``...`` elsewhere is one.
+
+def _spans_of_the_tree(node: Node, text: str) -> list[tuple[int, int, list[str]]]:
+    """Start, end and tokens of what the regular expression cannot cut.
+
+    These are strings with a quote in a replacement field, and the dots of
+    ``from ...package import x``: each is a token there, while ``...`` elsewhere is one token.
     """
     spans: list[tuple[int, int, list[str]]] = []
     if "{" in text and _QUOTED_FIELD.search(text):

@@ -9,7 +9,7 @@ from codeling.recipe.section import Section
 
 
 class NearDuplicates(Section):
-    """Which documents are near-copies of others, of which the best-ranked is kept."""
+    """Near-duplicate removal. The best-ranked document of each cluster is kept."""
 
     enabled: bool = True
     """Drop near-copies (``near_duplicate``), and hold forks on one side of the split."""
@@ -19,7 +19,7 @@ class NearDuplicates(Section):
 
 
 class Decontamination(Section):
-    """What a model will be tested on, and must not be trained on."""
+    """Removal of documents that contain problems of a benchmark."""
 
     problems: tuple[Path, ...] = ()
     """Problem sets (JSONL, gzipped or not, in HumanEval's columns): documents that hold one of
@@ -27,14 +27,14 @@ class Decontamination(Section):
 
     @field_validator("problems")
     @classmethod
-    def _at_home(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    def _expand_user(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(path.expanduser() for path in paths)
 
 
 class Redaction(Section):
-    """What is replaced by a placeholder."""
+    """Replacement of personal data and secrets by placeholders."""
 
     kinds: tuple[Literal["email", "ip_address", "key"], ...] = ("email", "ip_address", "key")
     """E-mail addresses, public IP addresses, secret keys; an empty list redacts nothing."""
     seed: int = Field(0, ge=0)
-    """Of which secret gets which placeholder."""
+    """Seed of the mapping from secrets to placeholders."""

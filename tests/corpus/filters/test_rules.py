@@ -166,7 +166,7 @@ def test_a_tokenizer_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
         ("config_or_test_probability=1.5", "should be less than or equal to 1"),
         ("min_comment_fraction=0.9\nmax_comment_fraction=0.8", "is not below max_comment_fraction"),
         ("min_bytes=2_000_000", "min_bytes 2000000 is more than max_bytes 1000000"),
-        ('keywords=["a b"]\nkeywords_in="imports"', "keyword 'a b' is no module name"),
+        ('keywords=["a b"]\nkeywords_in="imports"', "keyword 'a b' is not a module name"),
         ('keywords=["pandas "]', "begins or ends with white space"),
         ('keywords=[""]', "at least 1 character"),
         ('keywords="pandas"', "valid tuple"),
