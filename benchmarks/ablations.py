@@ -23,7 +23,7 @@ import torch
 
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
-from codeling.training import trainer
+from codeling.training import schedule
 from codeling.training.optimizer import optimizer
 from codeling.training.warm_start import warm_start
 from runs import Bench, add_options, print_table
@@ -31,7 +31,7 @@ from runs import Bench, add_options, print_table
 AS_IS = "recipe"
 
 
-def cosine(step: int, num_steps: int, warmup_fraction: float) -> float:
+def cosine(step: float, num_steps: int, warmup_fraction: float) -> float:
     """To a tenth of the peak, as most recipes have it."""
     warmup = max(1, round(num_steps * warmup_fraction))
     if step < warmup:
@@ -71,7 +71,7 @@ ROWS: dict[str, tuple[list[str], object | None]] = {
     "AdamW alone, 3e-3": (["training.adamw_lr=3e-3"], ADAMW_ALONE),
     "AdamW alone, 1.5e-3": (["training.adamw_lr=1.5e-3"], ADAMW_ALONE),
     "fused QKV is one matrix": ([], patch.object(optimizer, "_FUSED", " ")),
-    "cosine": ([], patch.object(trainer, "learning_rate", cosine)),
+    "cosine": ([], patch.object(schedule, "learning_rate", cosine)),
     "GPT-2's initialisation": ([], patch.object(GPT2, "initialize", gpt2_weights())),
     "no warm start": (["training.warm_start_steps=0"], None),
     "no heads that copy": ([], patch.object(warm_start, "build_heads", lambda *anything: None)),

@@ -20,8 +20,9 @@ import torch
 from codeling.model.config import GPT2Config
 from codeling.recipe import parse_recipe
 from codeling.training import metrics
+from codeling.training.data import TrainingData
 from codeling.training.machine import choose_device, multiplies_bf16
-from codeling.training.trainer import Inputs, train
+from codeling.training.trainer import train
 from library import write_library
 
 STARTING = 6
@@ -46,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         tokenizer, tokens = write_library(folder)
-        train(recipe.training, config, Inputs(tokenizer, tokens, tokens), folder)
+        train(recipe.training, config, TrainingData(tokenizer, tokens, tokens), folder)
         lines = list(metrics.read(folder / "metrics.jsonl"))
     steps = [line for line in lines if line["kind"] == "step"]
     first, last = steps[STARTING - 1], steps[-1]

@@ -23,7 +23,8 @@ from codeling.model.config import GPT2Config
 from codeling.recipe import parse_recipe
 from codeling.training import metrics
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
+from codeling.training.trainer import train
 from library import write_library
 
 
@@ -52,7 +53,7 @@ def main() -> None:
         tokenizer, tokens = write_library(folder)
         shape = recipe.model.model_dump(exclude={"size"})
         config = GPT2Config(vocab_size=tokenizer.vocab_size, **shape)
-        inputs = Inputs(tokenizer, tokens, tokens)
+        inputs = TrainingData(tokenizer, tokens, tokens)
 
         def run(name: str, should_stop: Callable[[], bool] = lambda: False) -> Ended:
             result = train(recipe.training, config, inputs, folder / name, should_stop=should_stop)

@@ -33,8 +33,9 @@ from codeling.recipe import Recipe, parse_recipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics
 from codeling.training.checkpoint import state
+from codeling.training.data import TrainingData
 from codeling.training.machine import choose_device
-from codeling.training.trainer import Inputs, train
+from codeling.training.trainer import train
 
 Result = dict[str, Any]
 
@@ -216,13 +217,15 @@ class Bench:
             "bits_per_byte": scored.value,
         }
 
-    def _inputs(self, name: str, tokenizer: Tokenizer, recipe: Recipe) -> tuple[GPT2Config, Inputs]:
+    def _inputs(
+        self, name: str, tokenizer: Tokenizer, recipe: Recipe
+    ) -> tuple[GPT2Config, TrainingData]:
         """The network's shape and what it is trained on."""
         shape = recipe.model.model_dump(exclude={"size"})
         train, validation = (self.tokens(name, tokenizer, s) for s in ("train", "validation"))
         owners = self._owners()
         config = GPT2Config(vocab_size=tokenizer.vocab_size, **shape)
-        return config, Inputs(tokenizer, train, validation, owners)
+        return config, TrainingData(tokenizer, train, validation, owners)
 
     def _owners(self) -> NDArray[np.int64]:
         """Number of the repository of each document of the train split, as a run has it."""

@@ -28,7 +28,7 @@ from codeling.model.config import GPT2Config
 from codeling.recipe import TokenizerRecipe, TrainingRecipe
 from codeling.tokenizer.train import train as train_tokenizer
 from codeling.training.machine import Machine, matrix_rate, multiplies_bf16, set_up, wait_for
-from codeling.training.train_step import Updater
+from codeling.training.train_module import TrainModule
 
 PROCESSOR = GPT2Config(16_384, 512, 6, 6, 384), 8
 """The network, and the rows of a step."""
@@ -44,14 +44,14 @@ def ours(config: GPT2Config, rows: Rows, machine: Machine) -> Callable[[int], fl
     _, count, length = rows.shape
     tokenizer = train_tokenizer([Path(__file__).read_text()], TokenizerRecipe(vocab_size=300))
     recipe = TrainingRecipe(adamw_lr=1e-3, muon_lr=1e-3, tokens_per_step=count * (length - 1))
-    updater = Updater(recipe, config, tokenizer, machine)
+    module = TrainModule(recipe, config, tokenizer, machine)
 
     def take(steps: int) -> float:
         begun = 0.0
         for number in range(WARM_UP + steps):
             if number == WARM_UP:
                 begun = now(machine.device)
-            updater.update(rows[number % len(rows)], count, 1.0)
+            module.train_batch(rows[number % len(rows)], count, 1.0)
         return now(machine.device) - begun
 
     return take

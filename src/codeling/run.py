@@ -28,7 +28,7 @@ from codeling.recipe.renamed_keys import update_settings
 from codeling.recipe.training import DECIDE_NOTHING
 
 if TYPE_CHECKING:
-    from codeling.training.trainer import Result
+    from codeling.training.trainer import TrainingResult
 
 
 @dataclass
@@ -244,21 +244,23 @@ def _training(context: RunContext) -> Iterable[Path]:
     return [folder / "metrics.jsonl", folder / "samples.jsonl", *written]
 
 
-def _train(context: RunContext) -> "Result":
+def _train(context: RunContext) -> "TrainingResult":
     """Train, under ``torchrun`` together with the other processes."""
     from codeling.dataset.mixture import read_owners
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
-    from codeling.training.trainer import Inputs, identify, identify_as_before, train
+    from codeling.training.data import TrainingData
+    from codeling.training.samples import PromptSampler
+    from codeling.training.trainer import identify, identify_as_before, train
 
     folder, recipe = context.folder, context.recipe
-    inputs = Inputs(
+    data = TrainingData(
         Tokenizer.load(folder / "tokenizer"),
         open_tokens(folder / "tokens" / "train.bin"),
         open_tokens(folder / "tokens" / "validation.bin"),
         read_owners(folder / "tokens" / "train.json"),
     )
-    config = _model_config(recipe, inputs.tokenizer.vocab_size)
+    config = _model_config(recipe, data.tokenizer.vocab_size)
     made_from = {name: context.manifest.digest(name) for name in ("tokenizer", "tokens")}
     context.stop.graceful = True
     torchrun.signal_followers("training")
@@ -266,10 +268,11 @@ def _train(context: RunContext) -> "Result":
         result = train(
             recipe.training,
             config,
-            inputs,
+            data,
             folder,
             identity=identify(recipe.training, config, made_from),
             previous_identity=identify_as_before(recipe.training, config, made_from),
+            sample=PromptSampler(data.tokenizer),
             progress=context.progress,
             should_stop=lambda: context.stop.requested,
         )

@@ -19,16 +19,16 @@ def is_follower() -> bool:
 def signal_followers(signal: Signal) -> None:
     """Send ``signal`` to the followers, if there are any. Only the first signal counts."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from codeling.training.distributed.process_group import say
+        from codeling.training.distributed.process_group import signal as send
 
-        say(signal)
+        send(signal)
 
 
 def follow(train: Callable[[], object]) -> None:
     """Wait for the leading process, and call ``train`` if it trains."""
-    from codeling.training.distributed.process_group import hear
+    from codeling.training.distributed.process_group import wait
 
-    if hear() == "training":
+    if wait() == "training":
         train()
 
 

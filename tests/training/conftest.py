@@ -18,10 +18,11 @@ from codeling.dataset.tokens import write_tokens
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training.checkpoint import state
 from codeling.training.checkpoint.state import Plan, TrainingState
+from codeling.training.data import TrainingData
 from codeling.training.planning import plan
-from codeling.training.trainer import Inputs, train
+from codeling.training.schedule import Schedule
 
-from .runs import CONFIG, RECIPE
+from .runs import CONFIG, RECIPE, train
 
 SAVING = """
 import os, sys
@@ -49,7 +50,7 @@ def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
     no save that had returned is lost. How many kills fell into a save.
     """
     weights = {f"h.{n}": torch.full((100, 100), float(n)) for n in range(20)}
-    plan, position = Plan(1, 1, 1, 1.0), Position(0, 0, 0, 0)
+    plan, position = Plan(Schedule(1, 1), 1, 1, 1.0), Position(0, 0, 0, 0)
     began = time.monotonic()
     state.save(folder, TrainingState("", 0, 0.0, position, plan, weights, weights), keep_last=2)
     span = 5 * (time.monotonic() - began)  # as long as some saves take on this machine
@@ -105,15 +106,15 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def inputs(
     tokenizer: Tokenizer, python_files: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Inputs:
+) -> TrainingData:
     folder = tmp_path_factory.mktemp("tokens")
     train_split = write_tokens(python_files[:4], tokenizer, folder / "train.bin")
     validation = write_tokens(python_files[4:5], tokenizer, folder / "validation.bin")
-    return Inputs(tokenizer, train_split, validation)
+    return TrainingData(tokenizer, train_split, validation)
 
 
 @pytest.fixture(scope="session")
-def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(inputs: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was not stopped."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:

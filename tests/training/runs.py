@@ -14,7 +14,10 @@ from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.training import metrics
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
+from codeling.training.samples import PromptSampler
+from codeling.training.trainer import TrainingResult
+from codeling.training.trainer import train as train_without_samples
 
 CONTEXT, STEPS = 48, 12
 
@@ -56,6 +59,14 @@ class Notes(Progress):
         self.lines.append(line)
 
 
+def train(
+    recipe: TrainingRecipe, config: GPT2Config, data: TrainingData, folder: Path, **options: Any
+) -> TrainingResult:
+    """Train as a run does, with samples."""
+    sample = PromptSampler(data.tokenizer)
+    return train_without_samples(recipe, config, data, folder, sample=sample, **options)
+
+
 def logged(folder: Path) -> int:
     """Steps that stand in the log."""
     return sum(line["kind"] == "step" for line in metrics.read(folder / "metrics.jsonl"))
@@ -68,10 +79,10 @@ def after(steps: int, folder: Path) -> Callable[[], bool]:
 
 
 def stop_at(
-    steps: int, recipe: TrainingRecipe, inputs: Inputs, folder: Path, **options: Any
+    steps: int, recipe: TrainingRecipe, inputs: TrainingData, folder: Path, **options: Any
 ) -> Path:
     """Train until ``steps`` more are done; the checkpoint that was left."""
-    with pytest.raises(StoppedError, match="the same command goes on from here"):
+    with pytest.raises(StoppedError, match="the same command continues from here"):
         train(recipe, CONFIG, inputs, folder, should_stop=after(steps, folder), **options)
     return state.checkpoints(folder / "checkpoints")[-1]
 

@@ -2,16 +2,17 @@
 by a process beside it, comes to what it comes to without, and can be stopped.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 from torch._dynamo.utils import counters
 
 from codeling.training import trainer
-from codeling.training.prefetcher import Feed
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
+from codeling.training.prefetcher import Prefetcher
 
-from .runs import CONFIG, RECIPE, assert_ended_the_same, changed, losses, stop_at
+from .runs import CONFIG, RECIPE, assert_ended_the_same, changed, losses, stop_at, train
 
 pytestmark = [
     pytest.mark.proof,
@@ -22,10 +23,11 @@ pytestmark = [
 
 
 def test_compiled_and_packed_ahead(
-    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(changed(RECIPE, compile="off"), CONFIG, inputs, tmp_path / "plain")
-    monkeypatch.setattr(trainer, "Feed", lambda *given, ahead: Feed(*given, ahead=True))
+    in_another = partial(Prefetcher, in_process=False)
+    monkeypatch.setattr(trainer, "Prefetcher", lambda *given, in_process: in_another(*given))
     recipe = changed(RECIPE, compile="on")
     train(recipe, CONFIG, inputs, tmp_path / "whole")
     graphs = counters["stats"]["unique_graphs"]

@@ -20,10 +20,11 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training.data import TrainingData
 from codeling.training.loss.key_tokens import spellings, weigh
 from codeling.training.optimizer.optimizer import Optimizer
 from codeling.training.planning import plan
-from codeling.training.trainer import Inputs, train
+from codeling.training.trainer import train
 
 CONFIG = GPT2Config(512, 32, 2, 2, 16)
 
@@ -56,7 +57,7 @@ def test_the_rate_is_stepped_once_an_update_and_is_used_up_at_the_end(
         steps=20, tokens_per_step=8 * 32, micro_batch_size=micro_batch_size, adamw_lr=0.01,
         muon_lr=0.01, threads=1, device="cpu", validation_tokens=32, warmup_fraction=0.1,
     )  # fmt: skip
-    train(recipe, CONFIG, Inputs(tokenizer, tokens, tokens), tmp_path)
+    train(recipe, CONFIG, TrainingData(tokenizer, tokens, tokens), tmp_path)
     assert len(fractions) == 20
     assert fractions.index(max(fractions)) == 1
     assert np.allclose(np.diff(fractions[2:]), -1 / 18)

@@ -1,4 +1,5 @@
 import os
+import platform
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,13 @@ from codeling.training.machine import (
     multiplies_bf16,
     processor_features,
     set_up,
+    wait_for,
 )
 
 
-@pytest.mark.parametrize("name", ["tpu0", "mps", "", "cuda:x", "cpu,cuda", "meta", "xla"])
+@pytest.mark.parametrize("name", ["tpu0", "mps0", "", "cuda:x", "cpu,cuda", "meta", "xla"])
 def test_a_device_that_is_none_is_refused_in_one_line(name: str) -> None:
-    with pytest.raises(UsageError, match="write auto, cpu, cuda or cuda:N") as caught:
+    with pytest.raises(UsageError, match="write auto, cpu, cuda, cuda:N or mps") as caught:
         choose_device(name)
     assert "\n" not in str(caught.value)
     assert repr(name) in str(caught.value)
@@ -68,8 +70,36 @@ def test_where_the_system_tells_no_cores_of_a_process_all_are_used(
     assert set_up("cpu").threads == 3
 
 
-def test_the_processors_features_are_words(tmp_path: Path) -> None:
-    assert all(word and not word.isspace() for word in processor_features())
+def test_the_instruction_sets_need_no_file_of_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``/proc/cpuinfo`` exists on Linux alone; PyTorch asks the processor itself."""
+
+    def refused(*arguments: object, **options: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    monkeypatch.setattr("builtins.open", refused)
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert "sse2" in processor_features()
+    found = {"avx512_bf16": True, "amx_bf16": False, "cpu_name": "x", "num_sockets": 1}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert processor_features() == {"avx512_bf16"}
+
+
+def test_a_mac_without_metal_is_told_and_one_with_it_trains_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="no Metal GPU; try --set"):
+        choose_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("mps") == torch.device("mps")
+    assert choose_device("auto").type != "mps"
+    assert set_up("mps", "auto", 1) == Machine(torch.device("mps"), torch.float32, 1)
+    assert set_up("mps", "bf16", 1).is_emulated
+    waited: list[bool] = []
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append(True))
+    wait_for(torch.device("mps"))
+    assert waited == [True]
 
 
 def test_threads_are_those_asked_for() -> None:

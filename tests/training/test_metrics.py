@@ -120,13 +120,13 @@ def brute_force(
     return sum(everything) / len(everything), bits / num_bytes, num_bytes
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 3, 8])
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_bits_per_byte_equal_a_count_token_by_token(
-    model: GPT2, tokens: TokenFile, tokenizer: Tokenizer, rows_at_once: int
+    model: GPT2, tokens: TokenFile, tokenizer: Tokenizer, batch_size: int
 ) -> None:
     loader = Loader(tokens, tokenizer, 24, seed=0)
-    measured = validated(model, loader, tokenizer, 8 * 24, rows_at_once)
-    num_rows = -(-8 // rows_at_once) * rows_at_once
+    measured = validated(model, loader, tokenizer, 8 * 24, batch_size)
+    num_rows = -(-8 // batch_size) * batch_size
     rows = [row.tolist() for row, _ in islice(loader.sequences(loader.start()), num_rows)]
     loss, bits_per_byte, _ = brute_force(model, rows, tokenizer)
     assert measured.loss == pytest.approx(loss, rel=1e-5)

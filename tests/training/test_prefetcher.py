@@ -1,78 +1,95 @@
 """Batches packed ahead by another process are those that this one would pack."""
 
 import os
+import pickle
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
-import numpy as np
 import pytest
 
 from codeling.dataset.infilling import Infilling
-from codeling.dataset.loader import Loader, Position
-from codeling.errors import CorpusError, TrainingError
-from codeling.training.prefetcher import Feed
-from codeling.training.trainer import Inputs
+from codeling.dataset.loader import Loader
+from codeling.errors import TrainingError
+from codeling.training.data import TrainingData
+from codeling.training.prefetcher import Prefetcher
 
 
 @pytest.fixture
-def loader(inputs: Inputs) -> Loader:
+def loader(inputs: TrainingData) -> Loader:
     return Loader(inputs.train, inputs.tokenizer, 32, 1, Infilling(0.5, 0.5, 1))
 
 
 @pytest.fixture
-def ahead(loader: Loader) -> Iterator[Feed]:
-    feed = Feed(loader, loader.start(), 5, ahead=True)
-    yield feed
-    feed.close()
+def ahead(loader: Loader) -> Iterator[Prefetcher]:
+    prefetcher = Prefetcher(loader, loader.start(), 5, in_process=False)
+    yield prefetcher
+    prefetcher.close()
 
 
-def process(feed: Feed) -> int:
-    assert feed._ahead is not None
-    assert feed._ahead._process.pid is not None
-    return feed._ahead._process.pid
+def process(prefetcher: Prefetcher) -> int:
+    assert prefetcher._worker is not None
+    assert prefetcher._worker._process.pid is not None
+    return prefetcher._worker._process.pid
 
 
-def test_packed_ahead_or_not_the_batches_are_the_same(loader: Loader, ahead: Feed) -> None:
-    plain = Feed(loader, loader.start(), 5, ahead=False)
+def test_packed_ahead_or_not_the_batches_are_the_same(loader: Loader, ahead: Prefetcher) -> None:
+    plain = Prefetcher(loader, loader.start(), 5, in_process=True)
     for _ in range(500):  # into the second window
-        expected, got = plain.take(), ahead.take()
-        assert (got.rows == expected.rows).all()
+        expected, got = plain.next_batch(), ahead.next_batch()
+        assert (got.sequences == expected.sequences).all()
         assert got.position == expected.position
-    again = Feed(loader, got.position, 5, ahead=True)
-    assert (again.take().rows == plain.take().rows).all()
+    again = Prefetcher(loader, got.position, 5, in_process=False)
+    assert (again.next_batch().sequences == plain.next_batch().sequences).all()
     again.close()
 
 
-def test_who_is_asked_to_stop_still_gets_batches(ahead: Feed) -> None:
+def test_who_is_asked_to_stop_still_gets_batches(ahead: Prefetcher) -> None:
     # A terminal and a cluster signal all processes; what is under way may need a batch more.
-    ahead.take()
+    ahead.next_batch()
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(process(ahead), number)
-    assert ahead.take().rows.shape == (5, 33)
+    assert ahead.next_batch().sequences.shape == (5, 33)
 
 
-def test_a_killed_process_is_said_and_a_closed_one_is_gone(loader: Loader, ahead: Feed) -> None:
-    ahead.take()
+def test_a_killed_process_is_said_and_a_closed_one_is_gone(
+    loader: Loader, ahead: Prefetcher
+) -> None:
+    ahead.next_batch()
     os.kill(process(ahead), signal.SIGKILL)
-    with pytest.raises(TrainingError, match="the same command goes on from the last checkpoint"):
-        list(islice(iter(ahead.take, None), 10_000))
-    other = Feed(loader, loader.start(), 5, ahead=True)
+    with pytest.raises(TrainingError, match="the same command continues from the last checkpoint"):
+        list(islice(iter(ahead.next_batch, None), 10_000))
+    other = Prefetcher(loader, loader.start(), 5, in_process=False)
     other.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process(other), 0)
 
 
-def test_an_error_of_packing_is_raised_here(
-    loader: Loader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def rows(position: Position) -> Iterator[tuple[object, Position]]:
-        yield np.zeros(33, dtype=np.int64), position
-        raise CorpusError("the disk is gone")
+def test_an_error_of_packing_is_raised_here(loader: Loader) -> None:
+    nowhere = replace(loader.start(), chunk=10**9)
+    prefetcher = Prefetcher(loader, nowhere, 1, in_process=False)
+    with pytest.raises(IndexError):
+        prefetcher.next_batch()
+    prefetcher.close()
 
-    monkeypatch.setattr(loader, "shuffled_sequences", rows)
-    feed = Feed(loader, loader.start(), 1, ahead=True)
-    feed.take()
-    with pytest.raises(CorpusError, match="the disk is gone"):
-        feed.take()
-    feed.close()
+
+def test_the_process_is_not_forked_from_one_with_threads(loader: Loader) -> None:
+    """A forked child of a process with threads may hang; Windows has no fork at all."""
+    prefetcher = Prefetcher(loader, loader.start(), 5, in_process=False)
+    assert prefetcher._worker is not None
+    assert type(prefetcher._worker._process).__name__ == "SpawnProcess"
+    prefetcher.close()
+
+
+def test_data_for_another_process_is_a_path_and_not_a_copy(
+    inputs: TrainingData, loader: Loader
+) -> None:
+    assert len(pickle.dumps(inputs.train)) < 500
+    again = pickle.loads(pickle.dumps(loader))
+    for (one, _), (other, _) in zip(
+        islice(again.shuffled_sequences(again.start()), 20),
+        loader.shuffled_sequences(loader.start()),
+        strict=False,
+    ):
+        assert (one == other).all()

@@ -10,9 +10,10 @@ from codeling.manifest import MANIFEST_NAME, Manifest, sha256_file, write_json
 from codeling.recipe import TrainingRecipe
 from codeling.recipe.renamed_keys import update_settings
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, identify, identify_as_before, train
+from codeling.training.data import TrainingData
+from codeling.training.trainer import identify, identify_as_before
 
-from .runs import CONFIG, RECIPE, STEPS, assert_ended_the_same, changed, last, stop_at
+from .runs import CONFIG, RECIPE, STEPS, assert_ended_the_same, changed, last, stop_at, train
 
 MADE_FROM = {"tokenizer": "a", "tokens": "b"}
 OTHER = changed(RECIPE, fim_rate=0.3, fim_spm_rate=0.4, warm_start_steps=5)
@@ -52,7 +53,7 @@ def write_as_before(checkpoint: Path, identity: str) -> None:
 
 @pytest.mark.usefixtures("small_and_quick")
 def test_a_checkpoint_of_the_previous_version_is_continued(
-    inputs: Inputs, whole: Path, tmp_path: Path
+    inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     checkpoint = stop_at(5, RECIPE, inputs, tmp_path)
     before = identify_as_before(RECIPE, CONFIG, MADE_FROM)

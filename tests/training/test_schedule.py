@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeling.training.schedule import is_due, learning_rate
+from codeling.training.schedule import Schedule, learning_rate
 
 STEPS = st.integers(1, 400)
 WARMUP = st.floats(0, 0.999)
@@ -44,7 +44,7 @@ def test_a_run_of_one_step_takes_it_at_the_peak() -> None:
 def test_what_is_done_at_intervals_is_done_at_the_end_and_as_often_as_asked(
     steps: int, interval: float
 ) -> None:
-    done = [step for step in range(steps + 1) if is_due(step, steps, interval)]
+    done = [step for step in range(steps + 1) if Schedule(steps, steps).is_due(step, interval)]
     assert done[-1] == steps
     assert 0 not in done
     every = max(1, round(steps * interval))
@@ -53,4 +53,48 @@ def test_what_is_done_at_intervals_is_done_at_the_end_and_as_often_as_asked(
 
 
 def test_every_tenth_of_a_run() -> None:
-    assert [step for step in range(51) if is_due(step, 50, 0.1)] == list(range(5, 51, 5))
+    assert [step for step in range(51) if Schedule(50, 50).is_due(step, 0.1)] == list(
+        range(5, 51, 5)
+    )
+
+
+@given(STEPS, st.floats(0.001, 1.0))
+def test_a_first_plan_has_a_position_for_every_step(steps: int, interval: float) -> None:
+    schedule = Schedule(steps, steps)
+    assert [schedule.position(step) for step in range(steps + 1)] == list(range(steps + 1))
+    due = [step for step in range(1, steps + 1) if schedule.is_due(step, interval)]
+    for step in range(steps + 1):
+        assert schedule.num_due(step, interval) == sum(each > step for each in due)
+
+
+REPLANS = st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.3, 3.0)), max_size=5)
+
+
+@given(st.integers(1, 200), WARMUP, st.floats(0.01, 0.5), REPLANS)
+def test_whatever_the_plan_becomes_the_schedule_has_no_jump_and_ends_at_its_end(
+    steps: int, warmup: float, interval: float, replans: list[tuple[float, float]]
+) -> None:
+    schedule, step, due = Schedule(steps, steps), 0, 0
+    for share, factor in replans:
+        target = step + int(share * (schedule.num_steps - step))
+        while step < target:
+            step += 1
+            due += schedule.is_due(step, interval)
+        if step == schedule.num_steps:
+            break
+        left = max(1, round((schedule.num_steps - step) * factor))
+        replanned = schedule.replanned(step, step + left)
+        assert replanned.position(step) == schedule.position(step)
+        before, after = (each.learning_rate(step, warmup) for each in (schedule, replanned))
+        assert before == after
+        assert not replanned.is_due(step, interval)  # done under the plan before
+        schedule = replanned
+    while step < schedule.num_steps:
+        assert 0 <= schedule.learning_rate(step, warmup) <= 1
+        step += 1
+        due += schedule.is_due(step, interval)
+    assert schedule.position(schedule.num_steps) == steps
+    assert learning_rate(schedule.position(step), steps, warmup) == 0.0
+    # As often as planned at first, unless a step is longer than the interval.
+    every = max(1, round(steps * interval))
+    assert due <= math.ceil(steps / every)

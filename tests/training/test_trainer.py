@@ -10,14 +10,17 @@ from codeling.errors import CorpusError
 from codeling.model.config import GPT2Config
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import machine, metrics
-from codeling.training.trainer import Inputs, identify, train
+from codeling.training.data import TrainingData
+from codeling.training.trainer import identify
 
-from .runs import CONFIG, CONTEXT, RECIPE, STEPS, Notes, changed, log, losses
+from .runs import CONFIG, CONTEXT, RECIPE, STEPS, Notes, changed, log, losses, train
 
 pytestmark = pytest.mark.usefixtures("small_and_quick")
 
 
-def test_the_log_has_a_line_a_step_and_the_measures_between(inputs: Inputs, whole: Path) -> None:
+def test_the_log_has_a_line_a_step_and_the_measures_between(
+    inputs: TrainingData, whole: Path
+) -> None:
     lines = [line for line in log(whole) if "kind" in line]
     steps = [line for line in lines if line["kind"] == "step"]
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
@@ -30,7 +33,7 @@ def test_the_log_has_a_line_a_step_and_the_measures_between(inputs: Inputs, whol
 
 
 def test_a_step_is_an_update_however_many_micro_batches_it_takes(
-    inputs: Inputs, tmp_path: Path
+    inputs: TrainingData, tmp_path: Path
 ) -> None:
     # Stepped once per micro-batch, as elsewhere, the rate would end far from zero or be used up
     # after a quarter of the run. And the sum of the micro-batches is the step.
@@ -59,7 +62,7 @@ def test_it_learns(tokenizer: Tokenizer, tmp_path: Path) -> None:
     text = "for x in range(10):\n    print(x)\n" * 40
     tokens = write_tokens([text] * 3, tokenizer, tmp_path / "train.bin")
     recipe = changed(RECIPE, steps=100, micro_batch_size=4, fim_rate=0.0)
-    result = train(recipe, CONFIG, Inputs(tokenizer, tokens, tokens), tmp_path / "run")
+    result = train(recipe, CONFIG, TrainingData(tokenizer, tokens, tokens), tmp_path / "run")
     found = losses(tmp_path / "run")
     assert found[-1] < 0.2 * found[0]
     # Beyond chance: fewer bits than a byte has.
@@ -85,18 +88,18 @@ def test_identity_is_what_decides_a_step() -> None:
 
 @pytest.mark.parametrize("empty", ["train", "validation"])
 def test_an_empty_split_is_an_empty_corpus(
-    tokenizer: Tokenizer, inputs: Inputs, tmp_path: Path, empty: str
+    tokenizer: Tokenizer, inputs: TrainingData, tmp_path: Path, empty: str
 ) -> None:
     nothing = write_tokens([], tokenizer, tmp_path / "nothing.bin")
     splits = {"train": inputs.train, "validation": inputs.validation} | {empty: nothing}
-    without = Inputs(tokenizer, splits["train"], splits["validation"])
+    without = TrainingData(tokenizer, splits["train"], splits["validation"])
     with pytest.raises(CorpusError, match="empty"):
         train(RECIPE, CONFIG, without, tmp_path / "run")
 
 
 @pytest.mark.parametrize("features, noted", [("avx2", True), ("avx2 avx512_bf16", False)])
 def test_a_precision_that_the_processor_only_emulates_is_told(
-    inputs: Inputs,
+    inputs: TrainingData,
     tmp_path: Path,
     features: str,
     noted: bool,

@@ -11,9 +11,9 @@ from torch import Tensor
 from codeling.errors import StoppedError, TrainingError
 from codeling.model.gpt2 import GPT2
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
 
-from .runs import CONFIG, RECIPE, Notes, changed, digests, losses, stop_at
+from .runs import CONFIG, RECIPE, Notes, changed, digests, losses, stop_at, train
 
 pytestmark = pytest.mark.usefixtures("small_and_quick")
 
@@ -43,7 +43,7 @@ SPOILS: dict[str, Callable[[GPT2, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("spoil", SPOILS)
 def test_a_step_without_a_number_leaves_the_weights_and_the_run_goes_on(
-    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
+    inputs: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
 ) -> None:
     before = digests(stop_at(4, AT_ONCE, inputs, tmp_path / "before"))
     damaging(monkeypatch, {5}, SPOILS[spoil])
@@ -66,7 +66,7 @@ def test_a_step_without_a_number_leaves_the_weights_and_the_run_goes_on(
 
 
 def test_three_such_steps_in_a_row_are_an_error_with_advice(
-    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaging(monkeypatch, {3, 4, 6, 7, 8}, SPOILS["nan"])
     with pytest.raises(TrainingError) as caught:
@@ -82,7 +82,7 @@ def test_three_such_steps_in_a_row_are_an_error_with_advice(
 
 
 def test_a_bad_step_before_a_stop_counts_after_it(
-    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaging(monkeypatch, {3, 4, 5}, SPOILS["nan"])
     stop_at(4, AT_ONCE, inputs, tmp_path)

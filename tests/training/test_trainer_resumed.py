@@ -12,7 +12,7 @@ import torch
 
 from codeling.errors import StoppedError, StorageError
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
 
 from .runs import (
     CONFIG,
@@ -25,6 +25,7 @@ from .runs import (
     log,
     logged,
     stop_at,
+    train,
 )
 
 pytestmark = pytest.mark.usefixtures("small_and_quick")
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("small_and_quick")
 
 @pytest.mark.parametrize("stops", [[1], [7], [STEPS - 1], [2, 1, 3, 1], [1] * (STEPS - 1)], ids=str)
 def test_stopped_and_resumed_ends_in_the_same_bits(
-    inputs: Inputs, whole: Path, tmp_path: Path, stops: list[int]
+    inputs: TrainingData, whole: Path, tmp_path: Path, stops: list[int]
 ) -> None:
     for steps in stops:
         random.seed(steps)
@@ -59,7 +60,9 @@ def test_stopped_and_resumed_ends_in_the_same_bits(
     ],
     ids=str,
 )
-def test_with_other_settings_too(inputs: Inputs, tmp_path: Path, values: dict[str, Any]) -> None:
+def test_with_other_settings_too(
+    inputs: TrainingData, tmp_path: Path, values: dict[str, Any]
+) -> None:
     recipe = changed(RECIPE, **values)
     train(recipe, CONFIG, inputs, tmp_path / "whole")
     stop_at(5, recipe, inputs, tmp_path / "stopped")
@@ -68,7 +71,7 @@ def test_with_other_settings_too(inputs: Inputs, tmp_path: Path, values: dict[st
 
 
 def test_a_stop_between_two_passes_leaves_the_step_for_later(
-    inputs: Inputs, whole: Path, tmp_path: Path
+    inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     asked = 0
 
@@ -86,7 +89,7 @@ def test_a_stop_between_two_passes_leaves_the_step_for_later(
 
 @pytest.mark.parametrize("step", [3, STEPS])
 def test_a_stop_while_it_is_validated_is_no_loss(
-    inputs: Inputs, whole: Path, tmp_path: Path, step: int
+    inputs: TrainingData, whole: Path, tmp_path: Path, step: int
 ) -> None:
     stop_at(step, RECIPE, inputs, tmp_path)
     measured = [line["step"] for line in log(tmp_path) if line.get("kind") == "validation"]
@@ -96,7 +99,9 @@ def test_a_stop_while_it_is_validated_is_no_loss(
     assert_ended_the_same(tmp_path, whole)
 
 
-def test_those_to_be_kept_are_made_and_kept(inputs: Inputs, whole: Path, tmp_path: Path) -> None:
+def test_those_to_be_kept_are_made_and_kept(
+    inputs: TrainingData, whole: Path, tmp_path: Path
+) -> None:
     train(changed(RECIPE, keep_every=5), CONFIG, inputs, tmp_path)
     found = [path.name for path in state.checkpoints(tmp_path / "checkpoints")]
     assert found == [state.folder_name(step) for step in (0, 5, 10, 12)]
@@ -104,7 +109,7 @@ def test_those_to_be_kept_are_made_and_kept(inputs: Inputs, whole: Path, tmp_pat
 
 
 def test_a_disk_that_is_full_at_a_checkpoint_costs_what_came_after_the_last(
-    inputs: Inputs, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: TrainingData, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = changed(RECIPE, checkpoint_minutes=1e-9)
     with monkeypatch.context() as patch:
@@ -127,18 +132,18 @@ def test_a_disk_that_is_full_at_a_checkpoint_costs_what_came_after_the_last(
 
 
 def test_checkpoints_of_another_run_are_not_gone_on_from(
-    inputs: Inputs, whole: Path, tmp_path: Path
+    inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     stop_at(5, changed(RECIPE, seed=4), inputs, tmp_path, identity="other")
     notes = Notes()
     train(RECIPE, CONFIG, inputs, tmp_path, progress=notes)
-    assert any("belong to other settings; training anew" in line for line in notes.lines)
+    assert any("belong to other settings; training starts again" in line for line in notes.lines)
     assert_ended_the_same(tmp_path, whole)
 
 
 @pytest.mark.parametrize("num_damaged", [1, 2, 3])
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(
-    inputs: Inputs, whole: Path, tmp_path: Path, num_damaged: int
+    inputs: TrainingData, whole: Path, tmp_path: Path, num_damaged: int
 ) -> None:
     recipe = changed(RECIPE, checkpoint_minutes=1e-9, keep_last=3)
     stop_at(8, recipe, inputs, tmp_path)
@@ -149,12 +154,16 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     notes = Notes()
     train(recipe, CONFIG, inputs, tmp_path, progress=notes)
     assert sum("is damaged" in line for line in notes.lines) == num_damaged
-    going_on = [line for line in notes.lines if line.startswith("going on from step")]
-    assert going_on == ([f"going on from step {8 - num_damaged} of 12"] if num_damaged < 3 else [])
+    continued = [line for line in notes.lines if line.startswith("continuing from step")]
+    assert continued == (
+        [f"continuing from step {8 - num_damaged} of 12"] if num_damaged < 3 else []
+    )
     assert_ended_the_same(tmp_path, whole)
 
 
-def test_a_finished_run_is_not_done_again(inputs: Inputs, whole: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_done_again(
+    inputs: TrainingData, whole: Path, tmp_path: Path
+) -> None:
     train(RECIPE, CONFIG, inputs, tmp_path)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "checkpoints").rglob("*")}
     result = train(RECIPE, CONFIG, inputs, tmp_path)
@@ -167,7 +176,7 @@ def test_a_finished_run_is_not_done_again(inputs: Inputs, whole: Path, tmp_path:
 
 
 def test_lines_logged_after_the_checkpoint_are_said_once(
-    inputs: Inputs, whole: Path, tmp_path: Path
+    inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     # A killed process leaves lines of steps that are done again, the last of them torn.
     stop_at(4, RECIPE, inputs, tmp_path)

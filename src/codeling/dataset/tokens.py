@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,14 @@ class TokenFile:
     """(D + 1,): document ``d`` is ``ids[offsets[d]:offsets[d + 1]]``."""
     num_bytes: NDArray[np.uint64]
     """(D,): UTF-8 bytes of each document's text."""
+    path: Path | None = None
+    """The ``.bin`` file that ``ids`` is mapped from."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as a path for another process, which maps the file itself."""
+        if self.path is not None:
+            return open_tokens, (self.path,)
+        return TokenFile, (self.ids, self.offsets, self.num_bytes)
 
     @property
     def num_documents(self) -> int:
@@ -167,7 +176,7 @@ def open_tokens(path: Path) -> TokenFile:
         if num_ids
         else np.empty(0, np.dtype(f"<u{id_bytes}"))
     )
-    return TokenFile(ids=ids, offsets=offsets, num_bytes=numbers[num_documents + 1 :])
+    return TokenFile(ids=ids, offsets=offsets, num_bytes=numbers[num_documents + 1 :], path=path)
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -174,7 +174,7 @@ class TrainingRecipe(Section):
     threads: Positive | None = None
     """Processor threads; default: all."""
     device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the forward and backward pass; ``auto`` takes bf16 where the hardware multiplies it
     natively. Weights are kept and updated in fp32 either way."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import pre_tokenizers
@@ -49,6 +50,10 @@ class Tokenizer:
         if end_of_text is None:
             raise TokenizerError(f"the tokenizer has no {END_OF_TEXT} token")
         self.end_of_text: int = end_of_text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its JSON for another process."""
+        return _from_json, (self.to_json(),)
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
@@ -220,6 +225,10 @@ def token_bytes(core: tokenizers.Tokenizer) -> tuple[bytes, ...]:
                 f"not a byte-level tokenizer: entry {i} is {json.dumps(token)}"
             ) from error
     return tuple(table)
+
+
+def _from_json(text: str) -> Tokenizer:
+    return Tokenizer(tokenizers.Tokenizer.from_str(text))
 
 
 def byte_level_alphabet() -> dict[str, int]:

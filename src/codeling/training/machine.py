@@ -1,7 +1,6 @@
-"""What this machine can do for training, and how it is set up for it.
+"""The machine's device, precision and memory allocator, and its rate of matrix products.
 
-Device and precision, the memory allocator, the rate of a matrix product. Nothing in here
-depends on a model.
+Nothing here depends on a model.
 """
 
 import ctypes
@@ -9,22 +8,22 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from codeling.cores import usable_cores
 from codeling.errors import UsageError
 
+_DEVICES = "auto, cpu, cuda, cuda:N or mps"
 _KEEP_FREED_MEMORY = {-3: 1 << 25, -1: (1 << 31) - 1, -2: 1 << 28, -4: 0}
 """glibc's ``mallopt``: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX. A training step
-frees and asks for the same large buffers again and again; by default glibc gives them back to
-the kernel each time and pays for every page anew, a quarter of the step."""
+frees and allocates the same large buffers over and over; by default glibc returns them to the
+kernel each time and pays for every page again, a quarter of the step."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a run computes."""
+    """Device and precision of a run."""
 
     device: torch.device
     dtype: torch.dtype
@@ -33,8 +32,8 @@ class Machine:
 
     @property
     def is_emulated(self) -> bool:
-        """Whether matrix products in :attr:`dtype` are not native: on a processor without
-        bf16, 40 times as slow as in fp32 and more.
+        """Whether matrix products in :attr:`dtype` are emulated: on a processor without bf16,
+        at least 40 times slower than fp32.
         """
         return self.dtype == torch.bfloat16 and not multiplies_bf16(self.device)
 
@@ -42,7 +41,7 @@ class Machine:
 def set_up(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Machine:
     """Choose and prepare the device for training in this process.
 
-    :raises UsageError: the device asked for is not there.
+    :raises UsageError: the requested device does not exist.
     """
     chosen = choose_device(device)
     count = threads or max(1, usable_cores() // _of_torchrun("LOCAL_WORLD_SIZE", 1))
@@ -57,11 +56,12 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called ``name``; ``auto`` is a CUDA device, or the processor.
+    """Return the device called ``name``; ``auto`` is a CUDA device, or the processor.
 
-    Of several CUDA devices the first, or under ``torchrun`` one of its own for each process.
+    ``cuda`` is the first CUDA device; under ``torchrun`` each process has its own. ``mps`` is the
+    GPU of a Mac; it is never chosen automatically, because nobody has measured it.
 
-    :raises UsageError: there is no such device.
+    :raises UsageError: the device does not exist.
     """
     own = _of_torchrun("LOCAL_RANK", 0)
     if name == "auto":
@@ -69,9 +69,13 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"device {name!r}: write auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name!r}: write auto, cpu, cuda or cuda:N")
+        raise UsageError(f"device {name!r}: write {_DEVICES}") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"device {name!r}: write {_DEVICES}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(
+            f"device {name!r}: this machine has no Metal GPU; try --set training.device=auto"
+        )
     if name == "cuda":
         device = torch.device("cuda", own)
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
@@ -83,47 +87,42 @@ def choose_device(name: str) -> torch.device:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether bf16 matrix products run natively there: faster than fp32, not emulated."""
+    """Whether ``device`` multiplies bf16 matrices natively, and so faster than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "mps":
+        return False
     return bool(processor_features() & {"amx_bf16", "avx512_bf16"})
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
-    """The faster type of matrix products there: bf16 where it is native, else fp32."""
+    """The faster type of matrix products on ``device``: bf16 if it is native, else fp32."""
     return torch.bfloat16 if multiplies_bf16(device) else torch.float32
 
 
 def processor_features() -> frozenset[str]:
-    """The processor's instruction sets as Linux names them; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+    """The processor's instruction sets, as PyTorch detects them on any operating system."""
+    capabilities = torch.cpu.get_capabilities()
+    return frozenset(name for name, value in capabilities.items() if value is True)
 
 
-def rows_at_once(asked: int | None, rows: int, context_length: int) -> int:
-    """Rows of one forward and backward pass, of the ``rows`` of a step.
+def sequences_per_pass(requested: int | None, num_sequences: int, context_length: int) -> int:
+    """Micro-batch size for a step of ``num_sequences``.
 
-    As many as ``asked``; else 32,768 tokens, which a processor is no faster for exceeding, and an
-    H200 by 3 % for twice as many (``small``), with 9 GiB more memory.
+    The ``requested`` size, or 32,768 tokens: a processor is no faster with more; an H200 is 3 %
+    faster with twice as many (``small``), for 9 GiB more memory.
     """
-    return min(rows, asked or max(1, 32_768 // context_length))
+    return min(num_sequences, requested or max(1, 32_768 // context_length))
 
 
 def _of_torchrun(name: str, default: int) -> int:
-    """A number that ``torchrun`` tells its processes."""
+    """A number that ``torchrun`` passes to its processes."""
     return int(os.environ.get(name, default))
 
 
 def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
-    """Floating-point operations per second of a large square matrix product, measured now."""
-    size = 2048 if machine.device.type == "cpu" else 8192
+    """Measure the floating-point operations per second of a large square matrix product."""
+    size = 8192 if machine.device.type == "cuda" else 2048
     a = torch.randn(size, size, device=machine.device).to(machine.dtype)
     for _ in range(2):
         a @ a
@@ -139,15 +138,17 @@ def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Until what was asked of it is done; a processor has done it."""
+    """Wait until ``device`` has finished its work; a processor always has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _keep_freed_memory() -> None:
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library: nothing to set
+    except (OSError, AttributeError):  # not glibc
         return
     for parameter, value in _KEEP_FREED_MEMORY.items():
         mallopt(parameter, value)

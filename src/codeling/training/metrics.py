@@ -1,8 +1,7 @@
-"""What a run says of itself: lines of JSON, one a step, and the validation measure.
+"""The logs of a training, JSON Lines, and the validation measure.
 
-``metrics.jsonl`` has lines of kind ``step`` and ``validation``; ``docs/formats.md`` lists their
-keys. A line is written whole or, by a killed process, torn at the very end, where
-:func:`keep_until` cuts it off.
+``metrics.jsonl`` has lines of kind ``data``, ``step`` and ``validation``; ``docs/formats.md`` lists
+their keys. A killed process may leave an incomplete last line, which :func:`keep_until` removes.
 """
 
 import json
@@ -25,12 +24,12 @@ from codeling.training.loss.objective import layout
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of ``path`` that belong to a step; a missing file is empty."""
+    """Yield the lines of ``path`` that belong to a step; nothing if the file is missing."""
     return (values for values in jsonl.read(path) if "step" in values)
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop every line after ``step``, and a torn one: what is done again is said again."""
+    """Drop lines of later steps, which will be logged again, and an incomplete line."""
     kept = [values for values in read(path) if values["step"] <= step]
     text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in kept)
     write_bytes(path, text.encode())
@@ -38,12 +37,12 @@ def keep_until(path: Path, step: int) -> None:
 
 @dataclass(frozen=True)
 class Validation:
-    """The measure on held-out documents."""
+    """Quality on held-out documents."""
 
     loss: float
     """Nats per token."""
     bits_per_byte: float
-    """Bits per UTF-8 byte of text, whatever the tokenizer."""
+    """Bits per UTF-8 byte of text, comparable between tokenizers."""
 
 
 def validate(
@@ -51,32 +50,35 @@ def validate(
     loader: Loader,
     tokenizer: Tokenizer,
     num_tokens: int,
-    rows_at_once: int,
+    batch_size: int,
     *,
     intra_document_masking: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Validation | None:
-    """Measure ``model`` on the first ``num_tokens`` of ``loader``, always the same ones.
+    """Measure ``model`` on the first ``num_tokens`` of ``loader``, the same ones in every call.
 
-    ``<|endoftext|>`` counts as a token of the loss; it has no bytes, and its nats are left out
-    of the bits per byte. None where ``should_stop`` says so on the way.
+    ``<|endoftext|>`` counts as a token of the loss; it has no bytes, so its nats are left out of
+    the bits per byte. Return None if ``should_stop`` returns True on the way.
     """
     boundary = tokenizer.end_of_text if intra_document_masking else None
-    bytes_of = torch.from_numpy(np.array([len(b) for b in tokenizer.token_bytes], dtype=np.int64))
+    token_bytes = torch.from_numpy(
+        np.array([len(b) for b in tokenizer.token_bytes], dtype=np.int64)
+    )
     device = model.wte.weight.device
     nats = text_nats = 0.0
     tokens = num_bytes = 0
-    rows = loader.sequences(loader.start())
+    sequences = loader.sequences(loader.start())
     while tokens < num_tokens:
         if should_stop():
             return None
-        ids = torch.from_numpy(np.stack([row for row, _ in islice(rows, rows_at_once)]))
+        batch = [sequence for sequence, _ in islice(sequences, batch_size)]
+        ids = torch.from_numpy(np.stack(batch))
         inputs, targets = ids[:, :-1].to(device), ids[:, 1:].to(device)
-        place = layout(inputs, boundary)
-        of_tokens = model.token_nats(inputs, targets, *place).cpu().double()
-        lengths = bytes_of[ids[:, 1:]]
-        nats += float(of_tokens.sum())
-        text_nats += float(of_tokens[lengths > 0].sum())
+        positions = layout(inputs, boundary)
+        token_nats = model.token_nats(inputs, targets, *positions).cpu().double()
+        lengths = token_bytes[ids[:, 1:]]
+        nats += float(token_nats.sum())
+        text_nats += float(token_nats[lengths > 0].sum())
         num_bytes += int(lengths.sum())
-        tokens += of_tokens.numel()
+        tokens += token_nats.numel()
     return Validation(nats / tokens, text_nats / math.log(2) / max(1, num_bytes))

@@ -1,17 +1,19 @@
-"""The rows of one step after another, packed while the last step is computed.
+"""The sequences of one step after another, packed while the previous step is computed.
 
-On an accelerator a process of its own packs ahead: a thread would hold Python's lock again and
-again while the first one has work to hand over, and the accelerator would wait. On a processor
-that would take from the step what it gives, so there rows are packed when they are taken. This
-module must not know about networks.
+On an accelerator, a process of its own packs ahead: a thread would compete for Python's lock while
+the main thread launches work, and the accelerator would wait. On a processor, packing ahead would
+take cores from the step, so sequences are packed when they are needed. The process is spawned, not
+forked: this one has threads by then, and fork exists on POSIX alone. This module must not know
+about networks.
 """
 
 import multiprocessing
 import os
 import signal
 import threading
-import warnings
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -26,66 +28,65 @@ from codeling.errors import TrainingError
 
 @dataclass(frozen=True)
 class Batch:
-    """All rows of one step, whatever the number of processes."""
+    """All sequences of one step, whatever the number of processes."""
 
-    rows: NDArray[np.int64]
-    """(R, T + 1)."""
+    sequences: NDArray[np.int64]
+    """(B, T + 1)."""
     position: Position
-    """After them."""
+    """Where the next batch comes from."""
 
 
-class Feed:
+class Prefetcher:
     """Batches from a position on, without end."""
 
     def __init__(
-        self, loader: Loader, position: Position, rows_per_step: int, *, ahead: bool
+        self, loader: Loader, position: Position, batch_size: int, *, in_process: bool
     ) -> None:
-        """``ahead``: pack the next batches in another process while one is used."""
-        self._batches = _batches(loader, position, rows_per_step)
-        self._ahead = (
-            _Ahead(self._batches, -(-WINDOW_SEQUENCES // rows_per_step)) if ahead else None
-        )
+        """``in_process``: pack each batch when it is asked for; otherwise another process packs
+        ahead.
+        """
+        self._batches = _batches(loader, position, batch_size)
+        self._worker = None if in_process else _Worker(loader, position, batch_size)
 
-    def take(self) -> Batch:
+    def next_batch(self) -> Batch:
         """The next batch.
 
-        :raises TrainingError: the process that packs them has ended.
+        :raises TrainingError: the process that packs batches has died.
         """
-        return next(self._batches) if self._ahead is None else self._ahead.take()
+        return next(self._batches) if self._worker is None else self._worker.next_batch()
 
     def close(self) -> None:
-        """End the process; what it packed ahead is dropped."""
-        if self._ahead is not None:
-            self._ahead.close()
+        """End the process; batches that it packed ahead are dropped."""
+        if self._worker is not None:
+            self._worker.close()
 
 
-def _batches(loader: Loader, position: Position, rows_per_step: int) -> Iterator[Batch]:
-    rows = loader.shuffled_sequences(position)
+def _batches(loader: Loader, position: Position, batch_size: int) -> Iterator[Batch]:
+    sequences = loader.shuffled_sequences(position)
     while True:
-        taken = list(islice(rows, rows_per_step))
-        yield Batch(np.stack([row for row, _ in taken]), taken[-1][1])
+        taken = list(islice(sequences, batch_size))
+        yield Batch(np.stack([sequence for sequence, _ in taken]), taken[-1][1])
 
 
-class _Ahead:
-    """A process that packs; forked, because it reads the mapped tokens that this one has."""
+class _Worker:
+    """A process that packs batches."""
 
-    def __init__(self, batches: Iterator[Batch], depth: int) -> None:
-        context = multiprocessing.get_context("fork")
+    def __init__(self, loader: Loader, position: Position, batch_size: int) -> None:
+        context = multiprocessing.get_context("spawn")
         self._receiving, sending = context.Pipe(duplex=False)
-        ends = (self._receiving, sending)
-        self._process = context.Process(target=_pack, args=(batches, *ends, depth), daemon=True)
-        with warnings.catch_warnings():  # of threads, which the child neither has nor waits for
-            warnings.simplefilter("ignore", DeprecationWarning)
+        arguments = (loader, position, batch_size, sending)
+        self._process = context.Process(target=_pack, args=arguments, daemon=True)
+        with _stop_signals_blocked():
             self._process.start()
         sending.close()
 
-    def take(self) -> Batch:
+    def next_batch(self) -> Batch:
         try:
             received = self._receiving.recv()
         except (EOFError, OSError) as error:
             raise TrainingError(
-                "the process that packs rows has ended; the same command goes on from the last "
-                "checkpoint"
+                "the process that packs batches has died; the same command continues from the "
+                "last checkpoint"
             ) from error
         if isinstance(received, Exception):
             raise received
@@ -98,24 +99,46 @@ class _Ahead:
         self._receiving.close()
 
 
-def _pack(batches: Iterator[Batch], receiving: Connection, sending: Connection, depth: int) -> None:
-    """Pack up to ``depth`` batches more than are sent, until nobody receives them."""
-    receiving.close()
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first process saves, then ends this one
+@contextmanager
+def _stop_signals_blocked() -> Iterator[None]:
+    """Start a process that gets no SIGINT and SIGTERM until it ignores them (POSIX).
+
+    A terminal signals all processes; this one saves first and then ends the other.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # its start would unblock the signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _pack(loader: Loader, position: Position, batch_size: int, sending: Connection) -> None:
+    """Pack at most a window of sequences more than are sent, until nobody receives them."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
         signal.signal(number, signal.SIG_IGN)
-    packed: Queue[Batch | Exception] = Queue(depth)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(numbers))
+    packed: Queue[Batch | Exception] = Queue(-(-WINDOW_SEQUENCES // batch_size))
 
     def send() -> None:
         try:
             while True:
                 sending.send(packed.get())
-        finally:  # nobody receives it, or it is an error that cannot be sent
+        finally:  # nobody receives, or it is an error that cannot be sent
             os._exit(0)
 
     threading.Thread(target=send, daemon=True).start()
     try:
-        for batch in batches:
+        for batch in _batches(loader, position, batch_size):
             packed.put(batch)
-    except Exception as error:  # whatever it is, it is raised where the batch is taken
+    except Exception as error:  # any error is raised where the batch is received
         packed.put(error)
-        signal.pause()
+        while True:  # until it is sent and the other process ends this one
+            time.sleep(3600)

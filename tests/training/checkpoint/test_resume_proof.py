@@ -22,7 +22,9 @@ from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
+
+from ..runs import train
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1200)]
 
@@ -57,16 +59,16 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def inputs(tokenizer: Tokenizer, python_files: list[str], tokens: Path) -> Inputs:
+def inputs(tokenizer: Tokenizer, python_files: list[str], tokens: Path) -> TrainingData:
     folder = tokens
     train_split = write_tokens(python_files[:6], tokenizer, folder / "train.bin")
     validation = write_tokens(python_files[6:7], tokenizer, folder / "validation.bin")
     tokenizer.save(folder / "tokenizer.json")
-    return Inputs(tokenizer, train_split, validation)
+    return TrainingData(tokenizer, train_split, validation)
 
 
 @pytest.fixture(scope="module")
-def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(inputs: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was not stopped."""
     folder = tmp_path_factory.mktemp("whole")
     train(RECIPE, CONFIG, inputs, folder)
@@ -101,7 +103,7 @@ def has_logged(steps: int, folder: Path) -> Callable[[], bool]:
 
 
 def test_twenty_runs_stopped_at_random_steps_end_in_the_same_bits(
-    inputs: Inputs, whole: Path, tmp_path: Path
+    inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     generator = random.Random(0)
     for number in range(20):
@@ -124,16 +126,19 @@ from codeling.dataset.tokens import open_tokens
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
+from codeling.training.samples import PromptSampler
+from codeling.training.trainer import train
 
 tokens, folder, recipe, numbers = sys.argv[1:]
 tokens = Path(tokens)
 *shape, loader.WINDOW_SEQUENCES = map(int, numbers.split())
 splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
-inputs = Inputs(Tokenizer.load(tokens), *splits)
+inputs = TrainingData(Tokenizer.load(tokens), *splits)
 config = GPT2Config(*shape)
 print("ready", flush=True)
-train(TrainingRecipe.model_validate_json(recipe), config, inputs, Path(folder))
+sample = PromptSampler(inputs.tokenizer)
+train(TrainingRecipe.model_validate_json(recipe), config, inputs, Path(folder), sample=sample)
 """
 
 
@@ -152,7 +157,7 @@ def killed_after(seconds: float, code: str, *arguments: str) -> int:
 
 
 def test_training_killed_at_random_moments_ends_in_the_same_bits(
-    inputs: Inputs, whole: Path, tmp_path: Path, tokens: Path
+    inputs: TrainingData, whole: Path, tmp_path: Path, tokens: Path
 ) -> None:
     numbers = f"{CONFIG.vocab_size} {CONFIG.context_length} 2 2 32 {WINDOW_SEQUENCES}"
     generator, kills = random.Random(1), 0

@@ -17,6 +17,8 @@ from codeling.errors import StorageError
 from codeling.manifest import sha256_file, write_json
 from codeling.training.checkpoint import state
 from codeling.training.checkpoint.state import Plan, TrainingState
+from codeling.training.planning.pace import Pace
+from codeling.training.schedule import Schedule
 
 FILES = ("manifest.json", "model.safetensors", "optimizer.safetensors", "state.json")
 
@@ -37,7 +39,8 @@ def state_at(step: int, numbers: int = 7) -> TrainingState:
         step=step,
         seconds=1.5 * step,
         position=Position(epoch=1, chunk=step, offset=3, last_id=99),
-        plan=Plan(num_steps=100, tokens_per_step=64, micro_batch_size=2, matrix_flops=1.25e11),
+        plan=Plan(Schedule(120, 100, 40, 45.5), 64, 2, 1.25e11),
+        pace=Pace(3, 0.1 + 0.2, 1.5, 0.25, 0.125),
         model=tensors(step, numbers),
         optimizer=tensors(step + 1, numbers),
     )

@@ -22,9 +22,11 @@ from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics
 from codeling.training.checkpoint import state
-from codeling.training.distributed.process_group import ALONE, World
+from codeling.training.data import TrainingData
+from codeling.training.distributed.process_group import SINGLE_PROCESS, World
 from codeling.training.planning import plan
-from codeling.training.trainer import Inputs, train
+from codeling.training.samples import PromptSampler
+from codeling.training.trainer import train
 
 pytestmark = [
     pytest.mark.timeout(1500),  # on a machine that does much else
@@ -43,15 +45,17 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics
 from codeling.training.distributed import process_group
 from codeling.training.planning import plan
+from codeling.training.data import TrainingData
+from codeling.training.samples import PromptSampler
 from codeling.errors import StoppedError
-from codeling.training.trainer import Inputs, train
+from codeling.training.trainer import train
 
 torch.set_num_threads(1)
 loader.WINDOW_SEQUENCES = 16
 plan.matrix_rate = lambda machine: 1e12
 tokens, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
 splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
-inputs = Inputs(Tokenizer.load(tokens), *splits)
+inputs = TrainingData(Tokenizer.load(tokens), *splits)
 for job in jobs:
     folder = Path(job["folder"])
     recipe = TrainingRecipe.model_validate(job["recipe"])
@@ -64,7 +68,10 @@ for job in jobs:
         return os.environ["RANK"] == "0" and done >= job["until"]
 
     try:
-        train(recipe, GPT2Config(*job["shape"]), inputs, folder, should_stop=should_stop)
+        train(
+            recipe, GPT2Config(*job["shape"]), inputs, folder, should_stop=should_stop,
+            sample=PromptSampler(inputs.tokenizer),
+        )
     except StoppedError:
         pass
 process_group.leave()
@@ -142,7 +149,7 @@ def tokens(
 def do_alone(tokens: Path, job: dict[str, Any]) -> None:
     """Do ``job`` in this process."""
     folder = Path(job["folder"])
-    inputs = Inputs(
+    inputs = TrainingData(
         Tokenizer.load(tokens),
         open_tokens(tokens / "train.bin"),
         open_tokens(tokens / "validation.bin"),
@@ -155,6 +162,7 @@ def do_alone(tokens: Path, job: dict[str, Any]) -> None:
         train(
             recipe, GPT2Config(*job["shape"]), inputs, folder,
             should_stop=lambda: len(losses(folder)) >= until,
+            sample=PromptSampler(inputs.tokenizer),
         )  # fmt: skip
 
 
@@ -247,25 +255,25 @@ def test_shared_models_are_written_in_pieces_without_pickle(runs: Path) -> None:
 
 def test_rows_are_shared_evenly_or_not_at_all() -> None:
     for size in (1, 2, 4):
-        shares = [World(rank, size).share(8) for rank in range(size)]
+        shares = [World(rank, size).local_slice(8) for rank in range(size)]
         assert [row for share in shares for row in range(8)[share]] == list(range(8))
-    with pytest.raises(UsageError, match="9 rows a step cannot be shared by 2 processes"):
-        World(0, 2).share(9)
+    with pytest.raises(UsageError, match="9 sequences per step do not divide among 2 processes"):
+        World(0, 2).check_divides(9)
 
 
 def test_alone_there_is_nobody_to_ask() -> None:
-    assert ALONE.told(lambda: {"a": [1]}) == {"a": [1]}
-    assert ALONE.sum(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
-    assert ALONE.is_first
-    ALONE.wait()
+    assert SINGLE_PROCESS.broadcast(lambda: {"a": [1]}) == {"a": [1]}
+    assert SINGLE_PROCESS.sum(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
+    assert SINGLE_PROCESS.is_first
+    SINGLE_PROCESS.barrier()
 
 
 def test_the_sizes_of_the_models_are_what_is_shared_by_itself() -> None:
-    from codeling.training.train_step import is_shared
+    from codeling.training.train_module import is_sharded
 
     small, large = GPT2Config(32768, 1024, 12, 12, 768), GPT2Config(50304, 2048, 24, 16, 2048)
     recipe = TrainingRecipe()
-    assert [is_shared(recipe, config, World(0, 2)) for config in (small, large)] == [False, True]
-    assert not is_shared(recipe, large, ALONE)
+    assert [is_sharded(recipe, config, World(0, 2)) for config in (small, large)] == [False, True]
+    assert not is_sharded(recipe, large, SINGLE_PROCESS)
     ddp = TrainingRecipe(parallel="ddp")
-    assert not is_shared(ddp, large, World(0, 2))
+    assert not is_sharded(ddp, large, World(0, 2))

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2, LOSS_CHUNK_POSITIONS
-from codeling.training.loss.objective import Objective, Options, layout
+from codeling.training.loss.objective import LossOptions, Objective, layout
 
 CONFIG = GPT2Config(50, 24, 2, 2, 16)
 END = 0
@@ -39,12 +39,12 @@ def assert_same_gradients(one: dict[str, Tensor], other: dict[str, Tensor]) -> N
 
 
 def test_without_options_it_is_the_loss_to_the_bit(model: GPT2, ids: Tensor) -> None:
-    descended, nats = Objective(model, Options())(ids)
+    descended, nats = Objective(model, LossOptions())(ids)
     expected = model.loss(ids[:, :-1], ids[:, 1:])
     assert torch.equal(descended, expected)
     assert torch.equal(nats, expected)
     assert not nats.requires_grad
-    ones, unweighted = Objective(model, Options())(ids, torch.ones(6))
+    ones, unweighted = Objective(model, LossOptions())(ids, torch.ones(6))
     assert torch.equal(unweighted, expected)
     torch.testing.assert_close(ones, expected)
 
@@ -55,7 +55,7 @@ def test_options_are_what_autograd_makes_of_their_definition(
     model: GPT2, ids: Tensor, z_loss: float, weighted: bool
 ) -> None:
     weights = torch.tensor([0.1, 2.0, 1.0, 0.0, 1.4, 1.5]) if weighted else None
-    found, nats = Objective(model, Options(z_loss=z_loss))(ids, weights)
+    found, nats = Objective(model, LossOptions(z_loss=z_loss))(ids, weights)
     logits = model(ids[:, :-1])
     plain = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
     per_token = plain + z_loss * torch.logsumexp(logits, -1).square()
@@ -69,7 +69,7 @@ def test_more_positions_than_a_chunk(model: GPT2) -> None:
     rows = LOSS_CHUNK_POSITIONS // 24 + 3
     ids = torch.randint(1, 50, (rows, 25), generator=torch.Generator().manual_seed(2))
     weights = torch.rand(rows, generator=torch.Generator().manual_seed(3))
-    found, _ = Objective(model, Options(z_loss=0.01))(ids, weights)
+    found, _ = Objective(model, LossOptions(z_loss=0.01))(ids, weights)
     logits = model(ids[:, :-1])
     plain = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
     expected = ((plain + 0.01 * torch.logsumexp(logits, -1).square()) * weights[:, None]).mean()
@@ -130,9 +130,9 @@ def test_isolated_documents_have_gradients_of_their_own(model: GPT2) -> None:
 def test_recomputed_activations_give_the_same_gradients_to_the_bit(
     model: GPT2, ids: Tensor
 ) -> None:
-    expected = gradients(model, Objective(model, Options())(ids)[0])
+    expected = gradients(model, Objective(model, LossOptions())(ids)[0])
     model.recompute_activations = True
-    for options in (Options(), Options(boundary=END)):
+    for options in (LossOptions(), LossOptions(boundary=END)):
         found, _ = Objective(model, options)(ids)
         for name, gradient in gradients(model, found).items():
             if options.boundary is None:

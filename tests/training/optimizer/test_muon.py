@@ -12,7 +12,7 @@ from codeling.model.config import GPT2Config
 from codeling.recipe import TokenizerRecipe, TrainingRecipe
 from codeling.tokenizer.train import train as learn
 from codeling.training import machine
-from codeling.training import train_step as step_module
+from codeling.training import train_module as step_module
 from codeling.training.machine import set_up
 from codeling.training.optimizer import muon
 from codeling.training.optimizer.muon import POLYNOMIALS, BatchedMuon, orthogonalised
@@ -101,6 +101,6 @@ def test_a_step_multiplies_in_bf16_only_where_the_processor_does(
     monkeypatch.setattr(muon, "orthogonalised", noted)
     recipe = TrainingRecipe(adamw_lr=0.01, muon_lr=0.01)
     tokenizer = learn(["import os\n"], TokenizerRecipe(vocab_size=261))
-    updater = step_module.Updater(recipe, GPT2Config(261, 8, 1, 1, 8), tokenizer, set_up("cpu"))
-    assert updater.update(np.zeros((2, 9), np.int64), 2, 1.0)
+    module = step_module.TrainModule(recipe, GPT2Config(261, 8, 1, 1, 8), tokenizer, set_up("cpu"))
+    assert module.train_batch(np.zeros((2, 9), np.int64), 2, 1.0)
     assert types == {torch.bfloat16 if native else torch.float32}

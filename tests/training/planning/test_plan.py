@@ -3,22 +3,22 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from codeling.errors import TrainingError
+from codeling.errors import StoppedError, TrainingError
 from codeling.recipe import TrainingRecipe
-from codeling.training import trainer
+from codeling.training import clock, start, trainer
 from codeling.training.checkpoint import state
+from codeling.training.data import TrainingData
 from codeling.training.planning import plan
-from codeling.training.train_step import Updater
-from codeling.training.trainer import Inputs, train
+from codeling.training.train_module import TrainModule
 
-from ..runs import CONFIG, RECIPE, changed, digests, losses, stop_at
+from ..runs import CONFIG, RECIPE, Notes, changed, digests, losses, stop_at, train
 
 pytestmark = pytest.mark.usefixtures("small_and_quick")
 
@@ -32,8 +32,7 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         now[0] += 0.1
         return now[0]
 
-    for module in (plan, trainer):
-        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=look))
+    monkeypatch.setattr(clock, "now", look)
     return now
 
 
@@ -42,13 +41,14 @@ def minutes(value: float) -> TrainingRecipe:
 
 
 def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
-    inputs: Inputs, tmp_path: Path, slow_clock: list[float], monkeypatch: pytest.MonkeyPatch
+    inputs: TrainingData, tmp_path: Path, slow_clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trainer, "is_replan_due", lambda schedule, step: False)
     checkpoint = stop_at(2, minutes(0.1), inputs, tmp_path / "run")
     kept = state.load(checkpoint).plan
     assert 20 <= kept.num_steps <= 45  # six seconds of steps that take a tenth
     monkeypatch.setattr(plan, "matrix_rate", lambda machine: 1 / 0)
-    monkeypatch.setattr(trainer, "matrix_rate", lambda machine: 2.0)  # another machine's
+    monkeypatch.setattr(start, "matrix_rate", lambda machine: 2.0)  # another machine's
     slow_clock[0] = 1000.0
     assert train(minutes(0.1), CONFIG, inputs, tmp_path / "run").num_steps == kept.num_steps
     ended = state.checkpoints(tmp_path / "run" / "checkpoints")[-1]
@@ -62,7 +62,7 @@ def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
 
 
 def test_more_minutes_are_more_steps(
-    inputs: Inputs, tmp_path: Path, slow_clock: list[float]
+    inputs: TrainingData, tmp_path: Path, slow_clock: list[float]
 ) -> None:
     planned = []
     for value in (0.05, 0.5):
@@ -71,7 +71,7 @@ def test_more_minutes_are_more_steps(
     assert planned[1] > 8 * planned[0]
 
 
-def test_a_length_in_tokens_is_rounded_down_to_steps(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_length_in_tokens_is_rounded_down_to_steps(inputs: TrainingData, tmp_path: Path) -> None:
     recipe = changed(RECIPE, steps=None, tokens=2 * 192 + 191)
     result = train(recipe, CONFIG, inputs, tmp_path)
     assert (result.num_steps, result.num_tokens) == (2, 384)
@@ -96,7 +96,7 @@ class Small:
         self.optimizer = SimpleNamespace(zero_gradients=lambda: None)
         self.tried: list[int] = []
 
-    def update(self, rows: NDArray[np.int64], at_once: int, fraction: float) -> None:
+    def train_batch(self, rows: NDArray[np.int64], at_once: int, fraction: float) -> None:
         self.tried.append(at_once)
         assert (len(rows), fraction) == (at_once, 0.0)
         if at_once > self.holds:
@@ -106,7 +106,7 @@ class Small:
 def rows_that_fit(updater: Small, rows: int) -> tuple[int, list[str]]:
     notes: list[str] = []
     asked = np.zeros((rows, 9), dtype=np.int64)
-    return plan._rows_that_fit(cast("Updater", updater), asked, notes.append), notes
+    return plan._micro_batch_that_fits(cast("TrainModule", updater), asked, notes.append), notes
 
 
 def test_a_pass_takes_as_many_rows_as_there_is_memory_for() -> None:
@@ -114,11 +114,39 @@ def test_a_pass_takes_as_many_rows_as_there_is_memory_for() -> None:
     small = Small(9)
     found, notes = rows_that_fit(small, 32)
     assert (found, small.tried) == (8, [32, 16, 8])
-    assert notes[-1] == "too little memory: 8 rows in a pass (training.micro_batch_size)"
+    assert notes[-1] == "too little memory: 8 sequences per pass (training.micro_batch_size)"
     assert rows_that_fit(Small(1), 3)[0] == 1
 
 
 def test_where_no_row_fits_one_line_says_what_to_change() -> None:
-    with pytest.raises(TrainingError, match="one row does not fit") as raised:
+    with pytest.raises(TrainingError, match="one sequence does not fit") as raised:
         rows_that_fit(Small(0), 2)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        (
+            {"tokens": 192},
+            "only 1 step, and a model learns little in fewer than 20; raise",
+        ),
+        ({"tokens": 192 * 19}, "only 19 steps"),
+        ({"tokens": 192 * 20}, None),
+        ({"steps": 1}, None),  # asked for to the letter
+        ({"minutes": 1e-4}, "raise training.minutes, lower training.tokens_per_step (192)"),
+    ],
+    ids=str,
+)
+def test_a_plan_of_very_few_steps_is_a_warning_with_advice(
+    inputs: TrainingData, tmp_path: Path, values: dict[str, Any], words: str | None
+) -> None:
+    notes = Notes()
+    recipe = changed(RECIPE, **{"steps": None, **values})
+    with pytest.raises(StoppedError):
+        train(recipe, CONFIG, inputs, tmp_path, progress=notes, should_stop=lambda: True)
+    warnings = [line for line in notes.lines if line.startswith("warning: this run has only")]
+    assert len(warnings) == (words is not None)
+    if words is not None:
+        assert words in warnings[0]
+        assert "\n" not in warnings[0]

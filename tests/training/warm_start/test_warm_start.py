@@ -10,17 +10,17 @@ from codeling.dataset.bigrams import Bigrams, count_bigrams
 from codeling.errors import StoppedError
 from codeling.model.gpt2 import GPT2
 from codeling.training.checkpoint import state
-from codeling.training.trainer import Inputs, train
+from codeling.training.data import TrainingData
 from codeling.training.warm_start import warm_start
 from codeling.training.warm_start.warm_start import learn_bigrams
 
-from ..runs import CONFIG, RECIPE, changed, logged, losses
+from ..runs import CONFIG, RECIPE, changed, logged, losses, train
 
 BOUNDARY = 0
 
 
 @pytest.fixture
-def bigrams(inputs: Inputs) -> Bigrams:
+def bigrams(inputs: TrainingData) -> Bigrams:
     return count_bigrams(inputs.train, CONFIG.vocab_size, BOUNDARY)
 
 
@@ -68,32 +68,32 @@ def test_a_large_vocabulary_is_taken_in_parts(
     bigrams: Bigrams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = learn(fresh(), bigrams, 1)
-    monkeypatch.setattr(warm_start, "_LOGITS_AT_ONCE", 10_000)
+    monkeypatch.setattr(warm_start, "_MAX_LOGITS", 10_000)
     parts = learn(fresh(), bigrams, 1)
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 40, 100])
-def test_ids_are_drawn_with_their_chances(rows: int) -> None:
+def test_ids_are_drawn_with_their_probabilities(rows: int) -> None:
     shares = np.random.default_rng(0).pareto(1.0, 100)
     shares[:10] = 0
     shares /= shares.sum()
-    chances = warm_start._chances(shares, rows)
-    assert chances.sum() == pytest.approx(rows)
-    assert (chances > 0).all()
-    assert chances.max() <= 1
+    probabilities = warm_start._inclusion_probabilities(shares, rows)
+    assert probabilities.sum() == pytest.approx(rows)
+    assert (probabilities > 0).all()
+    assert probabilities.max() <= 1
     drawn = np.random.default_rng(1)
     times = np.zeros(100)
     for _ in range(4000):
-        ids = warm_start._draw(chances, drawn)
+        ids = warm_start._draw(probabilities, drawn)
         assert len(ids) == rows
         times[ids] += 1
-    assert times / 4000 == pytest.approx(chances, abs=0.04)
+    assert times / 4000 == pytest.approx(probabilities, abs=0.04)
 
 
 @pytest.mark.usefixtures("small_and_quick")
-def test_a_run_begins_with_it(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_run_begins_with_it(inputs: TrainingData, tmp_path: Path) -> None:
     first = {}
     for updates in (0, 60):
         folder = tmp_path / str(updates)
@@ -104,10 +104,10 @@ def test_a_run_begins_with_it(inputs: Inputs, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_and_quick")
 def test_a_stop_before_the_first_step_leaves_nothing_to_go_on_from(
-    inputs: Inputs, tmp_path: Path
+    inputs: TrainingData, tmp_path: Path
 ) -> None:
     recipe = changed(RECIPE, warm_start_steps=5)
-    with pytest.raises(StoppedError, match="the same command begins again"):
+    with pytest.raises(StoppedError, match="the same command starts again"):
         train(recipe, CONFIG, inputs, tmp_path, should_stop=lambda: True)
     assert logged(tmp_path) == 0
     assert not state.checkpoints(tmp_path / "checkpoints")

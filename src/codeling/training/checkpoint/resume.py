@@ -1,8 +1,8 @@
-"""From a run in this process to a checkpoint and back, whether the model is whole or in parts.
+"""From a run in this process to a checkpoint and back, sharded or not.
 
-The first of several processes writes, except where each has only a part of the model: then all
-write theirs. Either kind is read by any number of processes, shared or not. What the files are
-is the business of :mod:`codeling.training.checkpoint.state`.
+The first process writes; of a sharded model, every process writes its shards. Both kinds are read
+by any number of processes, sharded or not. :mod:`codeling.training.checkpoint.state` defines the
+files.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from codeling.training.checkpoint import sharded_tensors, state
 from codeling.training.checkpoint.state import TrainingState
-from codeling.training.train_step import Updater
+from codeling.training.train_module import TrainModule
 
 _MODEL = "model"
 
@@ -21,21 +21,21 @@ _MODEL = "model"
 def save(
     folder: Path,
     now: TrainingState,
-    updater: Updater,
+    module: TrainModule,
     keep_last: int,
     keep_every: int | None = None,
 ) -> Path:
-    """Write ``now``, given without tensors, with the tensors of ``updater``.
+    """Write ``now``, given without tensors, with the tensors of ``module``.
 
-    All processes call it together. Returns the checkpoint, which is whole when the first
-    process has returned.
+    All processes call it together. Return the checkpoint, which is complete once the first process
+    has returned.
 
-    :raises StorageError: it cannot be written; earlier checkpoints stay as they are.
+    :raises StorageError: the checkpoint cannot be written; earlier ones stay as they are.
     """
-    world = updater.world
-    model = dict(updater.model.state_dict())
-    optimizer = updater.optimizer.state()
-    if not updater.is_shared:
+    world = module.world
+    model = dict(module.model.state_dict())
+    optimizer = module.optimizer.state()
+    if not module.is_sharded:
         if not world.is_first:
             return folder / state.folder_name(now.step)
         now = replace(now, model=_on_processor(model), optimizer=_on_processor(optimizer))
@@ -43,7 +43,7 @@ def save(
     tensors = {**{f"{_MODEL}/{name}": tensor for name, tensor in model.items()}, **optimizer}
 
     def write(partial: Path) -> None:
-        world.wait()  # the folder is there
+        world.barrier()  # the folder exists
         sharded_tensors.write(partial, tensors)
 
     if world.is_first:
@@ -56,26 +56,26 @@ def _on_processor(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def load(checkpoint: Path, updater: Updater) -> None:
-    """Copy the tensors of ``checkpoint`` into ``updater``, in place.
+def load(checkpoint: Path, module: TrainModule) -> None:
+    """Copy the tensors of ``checkpoint`` into ``module``, in place.
 
     All processes call it together.
 
     :raises TrainingError: the checkpoint is of another network.
     """
-    if updater.is_shared and state.is_sharded(checkpoint):
-        _load_parts(checkpoint, updater)
+    if module.is_sharded and state.is_sharded(checkpoint):
+        _load_parts(checkpoint, module)
     else:
         found = state.load(checkpoint)
-        updater.load(found.model, found.optimizer)
+        module.load(found.model, found.optimizer)
 
 
-def _load_parts(checkpoint: Path, updater: Updater) -> None:
+def _load_parts(checkpoint: Path, module: TrainModule) -> None:
     """Read the shards of this process from the shards that other processes wrote."""
     present = sharded_tensors.names(checkpoint)
-    parameters = updater.parameters.items()
+    parameters = module.parameters.items()
     model = {f"{_MODEL}/{name}": parameter.detach() for name, parameter in parameters}
-    blank = updater.optimizer.blank_state()
+    blank = module.optimizer.blank_state()
     optimizer = {name: tensor for name, tensor in blank.items() if name in present}
     sharded_tensors.read(checkpoint, {**model, **optimizer})
-    updater.take_over(optimizer)
+    module.load_optimizer(optimizer)

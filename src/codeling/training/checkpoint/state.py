@@ -1,13 +1,12 @@
-"""Checkpoints: everything a run needs to go on as if it had not stopped.
+"""Checkpoints: everything a run needs to continue as if it had not been stopped.
 
 A checkpoint is a folder ``step-00000500`` with ``model.safetensors``, ``optimizer.safetensors``,
-``state.json`` and, written last, ``manifest.json`` with the SHA-256 of the other three. One of a
-model that several processes share has ``sharded/*.safetensors`` in the place of the first two
+``state.json`` and, written last, ``manifest.json`` with the SHA-256 of the other three. The
+checkpoint of a sharded model has ``sharded/*.safetensors`` instead of the first two
 (:mod:`codeling.training.checkpoint.sharded_tensors`). It is written under another name, synced and
-renamed, so a
-folder of that name is whole; the manifest tells damage that came later. There are no random
-generators in the state: every random choice of a run is a function of the seed and a position,
-and the positions are in it.
+renamed, so a folder of that name is complete; the manifest detects later damage. The state holds
+no random generator: every random choice is a function of the seed and a position, and the
+positions are in the state.
 """
 
 import json
@@ -33,6 +32,8 @@ from codeling.manifest import (
     write_json,
 )
 from codeling.training.checkpoint import sharded_tensors
+from codeling.training.planning.pace import Pace
+from codeling.training.schedule import Schedule
 
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -43,36 +44,72 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """How long the run is, decided once at its beginning."""
+    """How long the run is and how its steps are computed.
 
-    num_steps: int
+    A run of given steps or tokens keeps its first plan; a run by the clock moves its end.
+    """
+
+    schedule: Schedule
     tokens_per_step: int
     micro_batch_size: int
+    """Sequences of one forward and backward pass."""
     matrix_flops: float
-    """Operations per second of a matrix product, measured where the training began or goes on."""
+    """Floating-point operations per second of a matrix product on the machine that trains now."""
 
     @property
-    def num_tokens(self) -> int:
-        """Of the whole run."""
-        return self.num_steps * self.tokens_per_step
+    def num_steps(self) -> int:
+        """Number of steps of the whole run, as planned now."""
+        return self.schedule.num_steps
+
+    @property
+    def first_num_tokens(self) -> int:
+        """Tokens of the whole run by its first plan; data and validation depend on it alone."""
+        return self.schedule.length * self.tokens_per_step
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers."""
+        schedule = self.schedule
+        return {
+            "num_steps": schedule.num_steps,
+            "first_num_steps": schedule.length,
+            "anchor_step": schedule.anchor_step,
+            "anchor_position": schedule.anchor_position,
+            "tokens_per_step": self.tokens_per_step,
+            "micro_batch_size": self.micro_batch_size,
+            "matrix_flops": self.matrix_flops,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Plan":
+        """Inverse of :meth:`to_json`; the version before 0.2 had no anchor and one plan."""
+        schedule = Schedule(
+            values.get("first_num_steps", values["num_steps"]),
+            values["num_steps"],
+            values.get("anchor_step", 0),
+            values.get("anchor_position", 0.0),
+        )
+        rest = (values[key] for key in ("tokens_per_step", "micro_batch_size", "matrix_flops"))
+        return cls(schedule, *rest)
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run between two steps; ``model`` and ``optimizer`` are tensors by name."""
+    """A run between two steps; ``model`` and ``optimizer`` map names to tensors."""
 
     identity: str
-    """SHA-256 of the settings and inputs of the run: another run's state is not gone on from."""
+    """SHA-256 of the settings and inputs of the run; only the same run continues from it."""
     step: int
     """Optimizer updates done."""
     seconds: float
-    """Wall-clock of the training so far, over all its parts."""
+    """Wall-clock time of the training so far, over all processes that continued it."""
     position: Position
+    """Where the next sequence comes from."""
     plan: Plan
     model: Mapping[str, Tensor] = field(default_factory=dict)
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     num_skipped: int = 0
     """Consecutive skipped steps up to now."""
+    pace: Pace = field(default_factory=Pace)
 
 
 def save(
@@ -82,18 +119,18 @@ def save(
     keep_every: int | None = None,
     write_tensors: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write ``state`` as a new checkpoint below ``folder``, then remove all but the newest.
+    """Write ``state`` as a new checkpoint in ``folder``, then remove all but the newest.
 
-    Those after a multiple of ``keep_every`` steps stay. Those of later steps are removed: the
-    run went on from before them. ``write_tensors`` writes the tensors in the place of this
-    function, into the folder that it is given.
+    Checkpoints at multiples of ``keep_every`` steps stay. Checkpoints of later steps are removed:
+    the run continued from an earlier one. ``write_tensors``, if given, writes the tensors into the
+    folder that it receives.
 
-    :raises StorageError: it cannot be written; earlier checkpoints stay as they are.
+    :raises StorageError: the checkpoint cannot be written; earlier ones stay as they are.
     """
     target = folder / folder_name(state.step)
     partial = partial_folder(folder, state.step)
     with storage_errors(target):
-        for left in folder.glob(f"step-*{_PARTIAL}"):  # by a process that was killed
+        for left in folder.glob(f"step-*{_PARTIAL}"):  # of a killed process
             shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
@@ -107,7 +144,7 @@ def save(
             shutil.rmtree(partial, ignore_errors=True)
             raise
     found = checkpoints(folder)
-    place = found.index(target) + 1  # what follows is damaged, and was passed over
+    place = found.index(target) + 1  # later ones are damaged or obsolete
     for old in [*found[:place][:-keep_last], *found[place:]]:
         if old in found[place:] or not (keep_every and _step(old) % keep_every == 0):
             _remove(old)
@@ -115,7 +152,7 @@ def save(
 
 
 def _whole_tensors(state: TrainingState) -> Callable[[Path], None]:
-    """Writes both kinds of tensors of ``state``, each as one file."""
+    """Return a function that writes the tensors of ``state`` as two files."""
 
     def write(folder: Path) -> None:
         for name, tensors in ((MODEL_FILE, state.model), (OPTIMIZER_FILE, state.optimizer)):
@@ -130,7 +167,7 @@ def _step(checkpoint: Path) -> int:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Under another name first: what is called like a checkpoint is a whole one."""
+    """Remove a checkpoint; it is renamed first, so a folder with its name is always complete."""
     doomed = checkpoint.with_name(f"{checkpoint.name}.old{_PARTIAL}")
     with suppress(OSError):
         checkpoint.rename(doomed)
@@ -138,12 +175,12 @@ def _remove(checkpoint: Path) -> None:
 
 
 def folder_name(step: int) -> str:
-    """What the checkpoint after ``step`` updates is called."""
+    """Name of the checkpoint after ``step`` updates."""
     return f"step-{step:08d}"
 
 
 def partial_folder(folder: Path, step: int) -> Path:
-    """Where the checkpoint after ``step`` updates is written before it is renamed."""
+    """Folder that the checkpoint after ``step`` updates is written to before its rename."""
     return folder / (folder_name(step) + _PARTIAL)
 
 
@@ -152,10 +189,11 @@ def _write_state(folder: Path, state: TrainingState) -> None:
         "format": _FORMAT,
         "identity": state.identity,
         "step": state.step,
-        "seconds": round(state.seconds, 3),
+        "seconds": state.seconds,
         "position": state.position.to_json(),
-        "plan": asdict(state.plan),
+        "plan": state.plan.to_json(),
         "seen": {"bad_steps": state.num_skipped},
+        "pace": asdict(state.pace),
     }
     write_json(folder / STATE_FILE, values)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -164,35 +202,35 @@ def _write_state(folder: Path, state: TrainingState) -> None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints below ``folder``, oldest first; half-written ones are not among them."""
+    """Complete checkpoints in ``folder``, oldest first."""
     found = [path for path in folder.glob("step-*") if path.name[5:].isdigit() and path.is_dir()]
     return sorted(found)
 
 
 def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that is undamaged, and a line for each newer one that is not."""
+    """The newest undamaged checkpoint, and one message per newer, damaged one."""
     complaints: list[str] = []
     for path in reversed(checkpoints(folder)):
         damage = find_damage(path)
         if damage is None:
             return path, complaints
-        complaints.append(f"checkpoint {path.name} is damaged ({damage}); passed over")
+        complaints.append(f"checkpoint {path.name} is damaged ({damage}); skipped")
     return None, complaints
 
 
 def find_damage(checkpoint: Path) -> str | None:
-    """What is wrong with the files of ``checkpoint``; None where nothing is."""
+    """Describe the damage of ``checkpoint``; None if there is none."""
     try:
         text = (checkpoint / MANIFEST_NAME).read_bytes()
         manifest = json.loads(text)
         if text != json_bytes(manifest) or not _is_complete(manifest):
-            return f"{MANIFEST_NAME} is not what was written"
+            return f"{MANIFEST_NAME} differs from what was written"
         for name, digest in manifest.items():
             if sha256_file(checkpoint / name) != digest:
-                return f"{name} is not what was written"
+                return f"{name} differs from what was written"
         written_as = json.loads((checkpoint / STATE_FILE).read_bytes())["format"]
         if written_as != _FORMAT:
-            return f"its format is {written_as}, and this version goes on from {_FORMAT}"
+            return f"its format is {written_as}; this version reads {_FORMAT}"
     except OSError as error:
         return f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
     except (ValueError, AttributeError, KeyError, TypeError):
@@ -209,7 +247,7 @@ def _is_complete(manifest: Mapping[str, str]) -> bool:
 
 
 def load(checkpoint: Path) -> TrainingState:
-    """Read a checkpoint that :func:`newest_whole` gave, all of every tensor."""
+    """Read a checkpoint with all its tensors, unsharded."""
     values = load_without_tensors(checkpoint)
     if is_sharded(checkpoint):
         tensors = sharded_tensors.read_whole(checkpoint)
@@ -224,18 +262,19 @@ def load(checkpoint: Path) -> TrainingState:
 
 
 def is_sharded(checkpoint: Path) -> bool:
-    """Whether the tensors are in pieces, one file a process."""
+    """Whether the tensors are sharded, one file per process."""
     return (checkpoint / sharded_tensors.FOLDER).is_dir()
 
 
 def load_without_tensors(checkpoint: Path) -> TrainingState:
-    """What a checkpoint says besides its tensors."""
+    """Read ``state.json`` alone."""
     values: dict[str, Any] = json.loads((checkpoint / STATE_FILE).read_bytes())
     return TrainingState(
         identity=values["identity"],
         step=values["step"],
         seconds=values["seconds"],
         position=Position.from_json(values["position"]),
-        plan=Plan(**values["plan"]),
+        plan=Plan.from_json(values["plan"]),
         num_skipped=values["seen"]["bad_steps"],
+        pace=Pace(**values.get("pace", {})),
     )

@@ -1,10 +1,10 @@
-"""Several processes that train one model: who they are, and what they tell each other.
+"""Several processes that train one model: their ranks, and how they communicate.
 
-Started by ``torchrun``, which says in the environment how many there are. Every process takes
-its share of the rows of a step; which rows a step has is a function of the seed and the step
-alone, so any number of processes sees the same tokens. The first process (rank 0) measures,
-decides, writes and talks; the others are told. gloo on processors, NCCL on CUDA. This module
-must not know about recipes, files or losses.
+``torchrun`` starts them and sets their number in the environment. Every process takes its share of
+the sequences of a step; which sequences a step has is a function of the seed and the step alone, so
+any number of processes sees the same tokens. The first process (rank 0) measures, decides, writes
+and prints; the others receive its decisions. gloo on processors, NCCL on CUDA. This module must
+not know about recipes, files or losses.
 """
 
 import atexit
@@ -24,49 +24,50 @@ from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defin
 
 from codeling.errors import UsageError
 
-_A_LONG_TIME = timedelta(days=30)
-"""That the others wait for the first one, which may have a corpus to build."""
-_WORD = "codeling/word"
+_SIGNAL_TIMEOUT = timedelta(days=30)
+"""The first process may have a corpus to build before it signals."""
+_SIGNAL_KEY = "codeling/signal"
 _meshes: list[Any] = []
-"""Made since this process joined the others."""
+"""Device meshes of this process group."""
 
 
 @dataclass(frozen=True)
 class World:
-    """All processes of a run, seen from one of them."""
+    """The processes of a run, seen from one of them."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and talks."""
+        """Whether this is the process that writes and prints."""
         return self.rank == 0
 
-    def share(self, rows: int) -> slice:
-        """Which of the ``rows`` of a step are this process's.
+    def check_divides(self, num_sequences: int) -> None:
+        """Check that every process gets the same number of the ``num_sequences`` of a step.
 
-        :raises UsageError: they cannot be shared evenly.
+        :raises UsageError: they do not divide evenly.
         """
-        if rows % self.size:
+        if num_sequences % self.size:
             raise UsageError(
-                f"{rows} rows a step cannot be shared by {self.size} processes; set "
-                "training.tokens_per_step to a multiple of the context length times the processes"
+                f"{num_sequences} sequences per step do not divide among {self.size} processes; "
+                "set training.tokens_per_step to a multiple of the context length times the "
+                "number of processes"
             )
-        count = rows // self.size
+
+    def local_slice(self, num_sequences: int) -> slice:
+        """The part of ``num_sequences``, a multiple of the size, that is this process's."""
+        count = num_sequences // self.size
         return slice(self.rank * count, (self.rank + 1) * count)
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of what every process gives, in each."""
+        """Sum ``values`` over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def told(self, value: Callable[[], Any]) -> Any:
-        """What the first process computes, in each; ``value`` gives something JSON can hold.
-
-        The others do not compute it.
-        """
+    def broadcast(self, value: Callable[[], Any]) -> Any:
+        """Compute ``value`` (JSON) in the first process alone and return it in all of them."""
         if self.size == 1:
             return value()
         text = json.dumps(value()).encode() if self.is_first else b""
@@ -79,25 +80,25 @@ class World:
         dist.broadcast(data, 0)
         return json.loads(bytes(data.cpu().tolist()))
 
-    def wait(self) -> None:
-        """Until every process is here."""
+    def barrier(self) -> None:
+        """Wait until every process is here."""
         if self.size > 1:
             dist.barrier()
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
 def join(device: torch.device) -> World:
-    """This process's world as ``torchrun`` says; itself alone where nothing does.
+    """Join the processes that ``torchrun`` started; without it, this process is alone.
 
-    ``device`` is the one that it computes on.
+    ``device`` is the device that this process computes on.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     if not dist.is_initialized():
-        # Default arguments there keep for ever the group that there is at the import.
+        # Its default arguments keep forever the group that exists when it is imported.
         import torch.distributed.nn.functional
 
         store, rank, size = _rendezvous()
@@ -115,49 +116,48 @@ def join(device: torch.device) -> World:
 
 
 def leave() -> None:
-    """Let go of the other processes, and end the threads that talked to them.
+    """Leave the process group and end its threads; called at the interpreter's exit at the latest.
 
-    gloo's threads need the interpreter to let go of a tensor: one that does so when the
-    interpreter is already on its way out ends the whole process (SIGABRT, "terminate called
-    without an active exception"). They end with the group, and that when nothing refers to it
-    any more. Called at the interpreter's exit at the latest.
+    gloo's threads need the interpreter to release a tensor. A thread that does so during the
+    interpreter's shutdown ends the process (SIGABRT, "terminate called without an active
+    exception"). The threads end with the group, and the group ends when nothing refers to it.
     """
     if not dist.is_initialized():
         return
     dist.destroy_process_group()
-    while _meshes:  # torch's caches keep them for ever, and they the group
+    while _meshes:  # torch's caches keep the meshes, and these keep the group
         getattr(_meshes.pop(), "_pg_registry", {}).clear()
     gc.collect()
 
 
-def say(word: str) -> None:
-    """Tell the other processes ``word``, which :func:`hear` waits for; the first one counts."""
+def signal(message: str) -> None:
+    """Send ``message`` to the processes in :func:`wait`; later messages are ignored."""
     store, _, _ = _rendezvous()
-    store.compare_set(_WORD, "", word)
+    store.compare_set(_SIGNAL_KEY, "", message)
 
 
-def hear() -> str:
-    """Wait for what the first process says."""
+def wait() -> str:
+    """Wait for the message of the first process."""
     store, _, _ = _rendezvous()
-    store.wait([_WORD], _A_LONG_TIME)
-    return bytes(store.get(_WORD)).decode()
+    store.wait([_SIGNAL_KEY], _SIGNAL_TIMEOUT)
+    return bytes(store.get(_SIGNAL_KEY)).decode()
 
 
 @cache
 def _rendezvous() -> tuple[Any, int, int]:
-    """The key-value store of all processes, this one's rank, and how many there are."""
+    """Return the key-value store of all processes, this one's rank, and their number."""
     return next(rendezvous("env://"))  # type: ignore[no-any-return]
 
 
-def mesh(world: World, device: torch.device) -> Any:
-    """All processes in one row (``DeviceMesh``)."""
+def device_mesh(world: World, device: torch.device) -> Any:
+    """One-dimensional ``DeviceMesh`` of all processes."""
     from torch.distributed.device_mesh import init_device_mesh
 
     _meshes.append(init_device_mesh(device.type, (world.size,)))
     return _meshes[-1]
 
 
-def in_step(module: nn.Module, device: torch.device) -> nn.Module:
-    """``module`` with gradients that are the mean over all processes (DDP)."""
+def data_parallel(module: nn.Module, device: torch.device) -> nn.Module:
+    """Wrap ``module`` so that gradients are averaged over all processes (DDP)."""
     ids = [device] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)

@@ -13,7 +13,7 @@ from codeling.model.gpt2 import GPT2
 
 
 @dataclass(frozen=True)
-class Options:
+class LossOptions:
     """What is computed besides the plain cross entropy; none of it by default."""
 
     z_loss: float = 0.0
@@ -24,7 +24,7 @@ class Options:
 class Objective(nn.Module):
     """A network and how it is trained."""
 
-    def __init__(self, model: GPT2, options: Options) -> None:
+    def __init__(self, model: GPT2, options: LossOptions) -> None:
         super().__init__()
         self.model = model
         self.options = options

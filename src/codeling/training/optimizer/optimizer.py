@@ -35,10 +35,10 @@ class Optimizer:
         adamw_lr: float,
         muon_lr: float,
         weight_decay: float,
-        muon_products: torch.dtype = torch.bfloat16,
+        muon_dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         """``parameters`` by GPT-2's names; ``adamw_lr`` and ``muon_lr`` are peak rates, of
-        which :meth:`step` takes a fraction; ``muon_products`` is the type that Muon multiplies in.
+        which :meth:`step` takes a fraction; ``muon_dtype`` is the type that Muon multiplies in.
         """
         self._parameters = dict(parameters)
         self._pieces: dict[str, tuple[nn.Parameter, nn.Parameter, slice]] = {}
@@ -68,7 +68,7 @@ class Optimizer:
             momentum=0.95,
             nesterov=True,
             adjust_lr_fn="match_rms_adamw",
-            products=muon_products,
+            products=muon_dtype,
         )
         self._peaks = ((self._adamw, adamw_lr), (self._muon, muon_lr))
         self._named = {"adamw": (self._adamw, others), "muon": (self._muon, matrices)}

@@ -11,9 +11,9 @@ import torch
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import loss_chunk_positions
 from codeling.recipe import Recipe
-from codeling.training.machine import Machine, matrix_rate, rows_at_once, set_up
+from codeling.training.machine import Machine, matrix_rate, sequences_per_pass, set_up
 from codeling.training.planning.forecast import forecast
-from codeling.training.schedule import steps_asked
+from codeling.training.schedule import requested_steps
 
 EXPECTED_UTILISATION = 0.5
 """Of the matrix rate, by the whole training step; ``docs/results.md`` lists what was measured."""
@@ -57,9 +57,9 @@ def estimate(recipe: Recipe) -> Estimate:
     rate = matrix_rate(machine)
     rows = training.tokens_per_step // config.context_length
     context = config.context_length
-    at_once = rows_at_once(training.micro_batch_size, rows, context)
+    at_once = sequences_per_pass(training.micro_batch_size, rows, context)
     tokens_per_second = rate * EXPECTED_UTILISATION / config.train_flops_per_token
-    num_steps = steps_asked(training, training.tokens_per_step)
+    num_steps = requested_steps(training, training.tokens_per_step)
     if num_steps is None:
         assert training.minutes is not None
         seconds = training.minutes * 60

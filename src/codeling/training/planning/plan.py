@@ -1,14 +1,12 @@
-"""The plan of a run: how many steps of how many tokens, and how many rows a pass takes.
+"""The plan of a run: how many steps, of how many tokens, in passes of which size.
 
-As many steps as the recipe asks for; where it gives minutes, a few updates and a validation are
-measured on this machine, and as many planned as fit. All processes make it together and get the
-same one. This module must not know about files or about what is done with the plan.
+The number of steps is the recipe's; if the recipe gives minutes, a few updates and a validation are
+measured on this machine, and the number of steps that fits is planned. All processes plan together
+and get the same result. This module must not know about files or about what is done with the plan.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,113 +14,133 @@ from numpy.typing import NDArray
 
 from codeling.errors import TrainingError
 from codeling.recipe import TrainingRecipe
-from codeling.training import skip_step
+from codeling.training import clock, skip_step
 from codeling.training.checkpoint.state import Plan
-from codeling.training.machine import matrix_rate, rows_at_once
-from codeling.training.schedule import steps_asked
-from codeling.training.train_step import Updater
+from codeling.training.clock import Stopwatch
+from codeling.training.machine import matrix_rate, sequences_per_pass
+from codeling.training.schedule import Schedule, requested_steps
+from codeling.training.train_module import TrainModule
+
+MIN_USEFUL_STEPS = 20
+"""Shorter runs get a warning: one step in twenty is warm-up, so fewer have no schedule."""
 
 _CALIBRATION_STEPS = 4
-"""At least so many are measured for the plan."""
+"""Smallest number of steps that are measured for the plan."""
 _CALIBRATION_SHARE = 0.03
-"""Of the minutes, at least so much time is measured: processors are quick for a few seconds."""
+"""Smallest share of the minutes that is measured: processors are fast for the first seconds."""
 
 _CALIBRATION_FRACTION = 0.1
-"""Of the peak rates: weights that begin at zero must not stay so. Products with zeros take an
-accelerator less power, and its clock is a tenth higher than it is in training."""
+"""Share of the peak rates. Weights that start at zero must not stay zero: products with zeros
+take an accelerator less power, and its clock would be a tenth higher than in training."""
 
-_VALIDATED, _VALIDATED_AT_LEAST = 32_768, 2_048
-"""Tokens of one validation: a hundredth of the run's, so that ten of them, which have no backward
-pass, take a thirtieth of its time, but not more and not fewer than these."""
+_MAX_VALIDATION_TOKENS, _MIN_VALIDATION_TOKENS = 32_768, 2_048
+"""One validation reads a hundredth of the run's tokens, within these limits. Ten validations, which
+have no backward pass, then take a thirtieth of the run's time."""
 
 
 def validation_tokens(recipe: TrainingRecipe, num_tokens: int) -> int:
     """Tokens of one validation in a run of ``num_tokens``."""
-    usual = max(_VALIDATED_AT_LEAST, min(_VALIDATED, num_tokens // 100))
+    usual = max(_MIN_VALIDATION_TOKENS, min(_MAX_VALIDATION_TOKENS, num_tokens // 100))
     return recipe.validation_tokens or usual
 
 
 def make_plan(
-    updater: Updater,
-    rows: Callable[[int], NDArray[np.int64]],
-    validate: Callable[[Plan, int], object],
+    module: TrainModule,
+    sequences: Callable[[int], NDArray[np.int64]],
+    validate: Callable[[int, int], object],
     note: Callable[[str], None],
     should_stop: Callable[[], bool],
-    seconds_spent: float = 0.0,
+    stopwatch: Stopwatch,
 ) -> Plan:
-    """A plan for ``updater``, whose recipe is a resolved one.
+    """Plan the run of ``module``, whose recipe is resolved. ``module`` must not be used afterwards.
 
-    ``rows`` gives so many rows to try it on, and ``validate`` measures it on so many tokens.
-    ``seconds_spent`` of the recipe's minutes are over. ``updater`` is not to be used after it.
+    ``sequences`` returns a number of sequences to measure with; ``validate`` is called with the
+    micro-batch size and a number of tokens. ``stopwatch`` holds the time used so far.
 
-    :raises TrainingError: a single row does not fit into the accelerator's memory.
+    :raises TrainingError: a single sequence does not fit into the accelerator's memory.
     """
-    recipe, world = updater.recipe, updater.world
+    recipe, world = module.recipe, module.world
     assert recipe.tokens_per_step is not None, "a resolved recipe"
-    context = updater.config.context_length
+    context = module.config.context_length
     count = recipe.tokens_per_step // context
-    at_once = rows_at_once(recipe.micro_batch_size, count, context)
-    rate = world.told(lambda: matrix_rate(updater.machine))
-    if updater.machine.device.type != "cpu" and world.size == 1:
-        at_once = _rows_that_fit(updater, rows(at_once), note)
-    plan = Plan(0, recipe.tokens_per_step, at_once, rate)
-    num_steps = steps_asked(recipe, recipe.tokens_per_step)
+    size = sequences_per_pass(recipe.micro_batch_size, count, context)
+    rate = world.broadcast(lambda: matrix_rate(module.machine))
+    if module.machine.device.type == "cuda" and world.size == 1:
+        size = _micro_batch_that_fits(module, sequences(size), note)
+    num_steps = requested_steps(recipe, recipe.tokens_per_step)
     if num_steps is None:
-        start = time.perf_counter()
         note("measuring this machine's rate for the plan")
-        seconds = _seconds_a_step(updater, rows(count), at_once, should_stop)
-        began = time.perf_counter()
-        measured = -(-(recipe.validation_tokens or _VALIDATED) // 4)
-        validate(plan, measured)
-        per_token = (time.perf_counter() - began) / measured
+        seconds = _seconds_per_step(module, sequences(count), size, should_stop)
+        began = clock.now()
+        measured = -(-(recipe.validation_tokens or _MAX_VALIDATION_TOKENS) // 4)
+        validate(size, measured)
+        per_token = (clock.now() - began) / measured
         assert recipe.minutes is not None
-        left = recipe.minutes * 60 - seconds_spent - (time.perf_counter() - start)
-        at_most = int(left / seconds) * recipe.tokens_per_step
-        left -= validation_tokens(recipe, at_most) * per_token / recipe.validation_interval
-        num_steps = int(world.told(lambda: max(1, int(left / seconds))))
-    return replace(plan, num_steps=num_steps)
+        left = recipe.minutes * 60 - stopwatch.seconds()
+        most = int(left / seconds) * recipe.tokens_per_step
+        left -= validation_tokens(recipe, most) * per_token / recipe.validation_interval
+        num_steps = int(world.broadcast(lambda: max(1, int(left / seconds))))
+    if num_steps < MIN_USEFUL_STEPS and not recipe.steps:
+        note(_too_short(recipe, num_steps))
+    return Plan(Schedule(num_steps, num_steps), recipe.tokens_per_step, size, rate)
 
 
-def _rows_that_fit(updater: Updater, rows: NDArray[np.int64], note: Callable[[str], None]) -> int:
-    """As many of ``rows`` in a pass as there is memory for: all of them, or a half, or a quarter …
+def _too_short(recipe: TrainingRecipe, num_steps: int) -> str:
+    """The warning for a run of very few steps."""
+    steps = "1 step" if num_steps == 1 else f"{num_steps} steps"
+    longer = "training.minutes" if recipe.tokens is None else "training.tokens"
+    return (
+        f"warning: this run has only {steps}, and a model learns little in fewer than "
+        f"{MIN_USEFUL_STEPS}; raise {longer}, lower training.tokens_per_step "
+        f"({recipe.tokens_per_step:,}) or choose a smaller model.size"
+    )
 
-    Several processes do not try: one alone that fails would leave the others waiting for it.
+
+def _micro_batch_that_fits(
+    module: TrainModule, sequences: NDArray[np.int64], note: Callable[[str], None]
+) -> int:
+    """Largest micro-batch that fits into memory: all ``sequences``, or half, or a quarter, …
+
+    For one process alone: if one of several failed, the others would wait for it.
     """
-    at_once = len(rows)
+    size = len(sequences)
     while True:
         with suppress(torch.OutOfMemoryError):
-            updater.update(rows[:at_once], at_once, 0.0)
-            return at_once
-        updater.optimizer.zero_gradients()
+            module.train_batch(sequences[:size], size, 0.0)
+            return size
+        module.optimizer.zero_gradients()
         torch.cuda.empty_cache()
-        if at_once == 1:
+        if size == 1:
             raise TrainingError(
-                "one row does not fit into the accelerator's memory; try a shorter "
+                "one sequence does not fit into the accelerator's memory; try a shorter "
                 "model.context_length, training.activation_checkpointing = true, or a smaller model"
             )
-        at_once = -(-at_once // 2)
-        note(f"too little memory: {at_once} rows in a pass (training.micro_batch_size)")
+        size = -(-size // 2)
+        note(f"too little memory: {size} sequences per pass (training.micro_batch_size)")
 
 
-def _seconds_a_step(
-    updater: Updater, rows: NDArray[np.int64], at_once: int, should_stop: Callable[[], bool]
+def _seconds_per_step(
+    module: TrainModule,
+    sequences: NDArray[np.int64],
+    micro_batch_size: int,
+    should_stop: Callable[[], bool],
 ) -> float:
-    """What one update takes, the same number in all processes."""
+    """Seconds of one step, the same number in all processes."""
     num_skipped = 0
 
-    def update() -> None:
+    def step() -> None:
         nonlocal num_skipped
-        outcome = updater.update(rows, at_once, _CALIBRATION_FRACTION, should_stop)
-        if outcome is not None:
-            num_skipped = num_skipped + 1 if outcome.skip_reason else 0
+        result = module.train_batch(sequences, micro_batch_size, _CALIBRATION_FRACTION, should_stop)
+        if result is not None:
+            num_skipped = num_skipped + 1 if result.skip_reason else 0
             skip_step.check_skipped(num_skipped, 1)
 
-    update()  # allocates; not measured
-    assert updater.recipe.minutes is not None
-    enough = _CALIBRATION_SHARE * 60 * updater.recipe.minutes
-    num_steps, elapsed, began = 0, 0.0, time.perf_counter()
+    step()  # allocates memory; not measured
+    assert module.recipe.minutes is not None
+    enough = _CALIBRATION_SHARE * 60 * module.recipe.minutes
+    num_steps, elapsed, began = 0, 0.0, clock.now()
     while num_steps < _CALIBRATION_STEPS or elapsed < enough:
-        update()
+        step()
         num_steps += 1
-        elapsed = updater.world.told(lambda: time.perf_counter() - began)
+        elapsed = module.world.broadcast(lambda: clock.now() - began)
     return elapsed / num_steps
