@@ -1,8 +1,8 @@
 """Trainings that are set side by side: one a cell, each done once, whatever kills the benchmark.
 
 A cell is one training of one row of a table with one seed. Its result is a line of OUT/cells.jsonl;
-vocabularies and token files are kept beside it. ``benchmarks/tokenizer.py`` varies how text is
-cut, ``benchmarks/ablations.py`` how it is trained. Rows that have the same time may be given it as
+vocabularies and token files are kept beside it. ``tokenizer/comparison.py`` varies how text is
+split, ``training/ablations.py`` how it is trained. Rows that have the same time may be given it as
 tokens, from rates that are measured first, by turns (:meth:`Bench.tokens_in`): then what else the
 machine does while cells are trained changes nothing.
 """

@@ -138,11 +138,12 @@ def _printed(words: list[str], folder: Path) -> str:
 
 def _options_of_benchmark(words: list[str]) -> str:
     """A benchmark takes minutes; its file has to exist and to know the options."""
-    source = (ROOT / words[1]).read_text(encoding="utf-8")
+    assert words[1] == "-m", "benchmarks run as modules"
+    source = ROOT.joinpath(*words[2].split(".")).with_suffix(".py").read_text(encoding="utf-8")
     runs = (ROOT / "benchmarks" / "runs.py").read_text(encoding="utf-8")
-    for word in words[2:]:
+    for word in words[3:]:
         if word.startswith("--"):
-            assert f'"{word}"' in source + runs, f"{words[1]} has no option {word}"
+            assert f'"{word}"' in source + runs, f"{words[2]} has no option {word}"
     return source
 
 

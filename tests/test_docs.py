@@ -58,7 +58,7 @@ OUTPUTS = {
     "codeling run": r"(parameters +[\d,]+ |done: runs/)",
     "codeling corpus": r"done: runs/my",
     "codeling": r"",
-    "python benchmarks/": r"argparse",
+    "python -m benchmarks.": r"argparse",
     "pip install": r"",
     "torchrun": r"done: ",
 }

@@ -4,8 +4,8 @@ On an accelerator, and wherever no gradient is needed, that is PyTorch's
 ``scaled_dot_product_attention``. Training on a CPU uses blocks of queries against all earlier keys:
 plain matrix products and one softmax per block. At (16, 512, 4, 64) in bf16 on two AVX-512 cores
 this takes 44 ms forward and backward, PyTorch's kernel 107 ms, because matrix products run at the
-full rate of the CPU and the kernel's inner loops do not. ``benchmarks/attention.py`` measures both.
-This module must not know about caches.
+full rate of the CPU and the kernel's inner loops do not. ``benchmarks/training/attention.py``
+measures both. This module must not know about caches.
 
 Shapes: B sequences, T positions, C width, H heads, D = C / H.
 """

@@ -18,8 +18,8 @@ solutions as substrings (``bigcode-dataset/decontamination``), GPT-3 for 13 word
     many of them different and of letters as :data:`PROSE_DISTINCT` says.
 
 What of this is found and what is found by mistake is measured by
-``benchmarks/decontaminate.py``. Renamed code is found in two steps: a rolling hash to which all
-names are one finds candidates, and these alone are hashed with every name as the distance to
+``benchmarks/corpus/decontaminate.py``. Renamed code is found in two steps: a rolling hash to which
+all names are one finds candidates, and these alone are hashed with every name as the distance to
 its last use. This module must not read a corpus, only problems.
 """
 

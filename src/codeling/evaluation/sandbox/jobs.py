@@ -31,7 +31,8 @@ class Limits:
     """From the program's first line to the check's last."""
     memory_bytes: int = 1 << 30
     """Address space beyond that of the interpreter with the packages loaded. All of HumanEval's
-    solutions pass with 32 MiB (``benchmarks/references.py --limits``); EvalPlus's need more."""
+    solutions pass with 32 MiB (``benchmarks/evaluation/references.py --limits``); EvalPlus's need
+    more."""
     processes: int = 32
     """Threads of the program, including its first. It cannot start any process."""
     file_bytes: int = 16 << 20

@@ -2,7 +2,7 @@
 
 Forward and backward of both ways on the same input, alternating; prints the median time of
 each, the median of the pairwise ratios, and how close each comes to the rate of a plain matrix
-product on this machine. Run:  python benchmarks/attention.py
+product on this machine. Run:  python -m benchmarks.training.attention
 """
 
 import statistics

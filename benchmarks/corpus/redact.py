@@ -8,13 +8,12 @@ authors' and no mistake, so their number is only stated. Every file that parsed 
 afterwards. The rate is beside the floor: finding strings and comments by the same expression.
 What is found is never printed.
 
-Run:  python benchmarks/redact.py [--files 10000]
+Run:  python -m benchmarks.corpus.redact [--files 10000]
 """
 
 import argparse
 import ast
 import random
-import sys
 import sysconfig
 import time
 import warnings
@@ -23,9 +22,6 @@ from pathlib import Path
 
 from codeling.corpus.redaction.redact import KINDS, findings, redact
 from codeling.python_lexer import literals
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from tests.corpus.redaction.labelled import precision_and_recall
 from tests.corpus.redaction.planted import emails, key_lines
 

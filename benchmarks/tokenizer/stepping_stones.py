@@ -5,7 +5,7 @@ is a stepping stone: an entry, and a row of the embedding, that texts do not use
 et al. 2024). Counts the entries of RUN's tokenizer in its train split; a part of a merge that comes
 less than a tenth as often as the median of merged entries is one.
 
-    python benchmarks/stepping_stones.py runs/demo
+    python -m benchmarks.tokenizer.stepping_stones runs/demo
 """
 
 import argparse

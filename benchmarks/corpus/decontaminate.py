@@ -11,7 +11,7 @@ Then files of the Python installed here are searched for all problems at once. W
 there was written by somebody else, so it counts as found by mistake. The rate is beside that of
 the floor, cutting the same text into words by one regular expression.
 
-Run:  python benchmarks/decontaminate.py ../shared/data/human-eval/HumanEval.jsonl.gz …
+Run:  python -m benchmarks.corpus.decontaminate ../shared/data/human-eval/HumanEval.jsonl.gz …
 """
 
 import argparse

@@ -6,9 +6,8 @@ same seed has the same weights to begin with and the same order. Cells stand one
 OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
 
     codeling tokenizer recipes/demo.toml --out runs/demo
-    python benchmarks/ablations.py runs/demo --out /tmp/choices --minutes 3
-    python benchmarks/ablations.py runs/demo --out /tmp/choices --tokens 2000000 --rows recipe
-    z-loss
+    python -m benchmarks.training.ablations runs/demo --out /tmp/choices --minutes 3
+    python -m benchmarks.training.ablations runs/demo --out /tmp/choices --rows recipe z-loss
 
 The choices that no recipe can change (AdamW in the place of Muon, the cosine) are patched in here.
 """
@@ -21,12 +20,12 @@ from unittest.mock import patch
 
 import torch
 
+from benchmarks.runs import Bench, add_options, print_table
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
 from codeling.training import schedule
 from codeling.training.optimizer import optimizer
 from codeling.training.warm_start import warm_start
-from runs import Bench, add_options, print_table
 
 AS_IS = "recipe"
 

@@ -4,7 +4,7 @@ The orthogonalisation of matrices of the presets ``nano`` and ``mini``: ours in 
 five steps of Newton and Schulz in fp32, in turns; ours in bf16, once. Prints the median time of
 each and between which singular values the middle nine tenths are then: the nearer to 1 the better.
 Where bf16 is emulated, ``training/train_step.py`` takes fp32.
-Run:  python benchmarks/muon.py
+Run:  python -m benchmarks.training.muon
 """
 
 import statistics

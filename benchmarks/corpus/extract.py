@@ -8,7 +8,7 @@ without any record, the floor of one core. The records of both ways are compared
 
 Ours includes the start of its worker processes, about a second of each. Three minutes on two cores.
 
-Run:  python benchmarks/extract.py [--megabytes 40] [--rounds 3] [--json]
+Run:  python -m benchmarks.corpus.extract [--megabytes 40] [--rounds 3] [--json]
 """
 
 import argparse

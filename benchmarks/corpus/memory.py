@@ -6,7 +6,7 @@ nothing is left out as a copy. Then builds the corpus, with the filters of
 ``recipes/data-science.toml`` or with ``--all`` with none, in a process of its own and looks ten
 times a second at the memory of that process and all below it. Prints the peak as the kernel counts
 it for each process alone (RSS, shared pages more than once) and shared pages once (PSS), and the
-rate. Run:  python benchmarks/memory.py --gigabytes 20 --folder /big/disk
+rate. Run:  python -m benchmarks.corpus.memory --gigabytes 20 --folder /big/disk
 """
 
 import argparse
@@ -29,7 +29,7 @@ from codeling.corpus.sources.files import list_files
 from codeling.recipe import CorpusRecipe, read_recipe
 
 LIMIT_GB = 6.0
-FILTERS = Path(__file__).parent.parent / "recipes" / "data-science.toml"
+FILTERS = Path(__file__).parents[2] / "recipes" / "data-science.toml"
 SHARD_BYTES = 500_000_000
 _NAME = re.compile(r"^[ \t]*(?:async )?(?:def|class) \w+", re.MULTILINE)
 BUILD = """

@@ -5,8 +5,8 @@ with tiktoken, in turns and in one process that is held to ``--cores`` cores; co
 every text; prints for each the rates by the clock and by processor time, and how many times as
 fast ours is (median of the rounds). The rates by the clock need a machine that is quiet.
 
-    python benchmarks/encode.py --megabytes 60 --cores 1
-    python benchmarks/encode.py --tokenizer runs/demo/tokenizer/tokenizer.json
+    python -m benchmarks.tokenizer.encode --megabytes 60 --cores 1
+    python -m benchmarks.tokenizer.encode --tokenizer runs/demo/tokenizer/tokenizer.json
 """
 
 import argparse

@@ -13,7 +13,7 @@ The files are made once, in the folder given by --data: the installed Python ove
 time with other names, until there is a gigabyte of text. Of the files with one of the words so
 many are taken that they are about one in thirty, as in codeparrot (the course keeps 3.26 %).
 
-Run:  pip install 'codeling[bench]';  python benchmarks/filter.py --data /tmp/slice
+Run:  pip install 'codeling[bench]';  python -m benchmarks.corpus.filter --data /tmp/slice
 """
 
 import argparse

@@ -5,8 +5,8 @@ halfway and gone on with. On a processor all three are the same to the bit (`mak
 such stops). On an accelerator sums have no fixed order, so the first two say how far runs are apart
 that nobody stopped, and the third should be no farther.
 
-    python benchmarks/resume.py --size nano --steps 20 --tokens-per-step 2048
-    python benchmarks/resume.py     # GPT-2 124M: for an accelerator
+    python -m benchmarks.training.resume --size nano --steps 20 --tokens-per-step 2048
+    python -m benchmarks.training.resume     # GPT-2 124M: for an accelerator
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.library import write_library
 from codeling.errors import StoppedError
 from codeling.model.config import GPT2Config
 from codeling.recipe import parse_recipe
@@ -25,7 +26,6 @@ from codeling.training import metrics
 from codeling.training.checkpoint import state
 from codeling.training.data import TrainingData
 from codeling.training.trainer import train
-from library import write_library
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ Bits per byte of all sides by the same code: windows of the side's own context, 
 with at least half a context before it. Time is that of training alone; measuring stands outside.
 Prints the curves' points, and how long A and A' took to what B came to; draws all curves into one
 picture. Curves stand one a line in OUT/curves.jsonl and are not trained again: what was stopped
-goes on with the curve it was at.  Run:  python benchmarks/time_to_quality.py --minutes 20
+goes on with the curve it was at.  Run:  python -m benchmarks.training.time_to_quality --minutes 20
 """
 
 import argparse

@@ -8,15 +8,15 @@ the line's indentation, healed or not, and after one stripped of its white space
 a line in OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
 
     codeling corpus recipes/demo.toml --set corpus.validation_share=0.12 --out runs/cuts
-    python benchmarks/tokenizer.py runs/cuts --out /tmp/cuts --minutes 6 --seeds 3
-    python benchmarks/tokenizer.py runs/cuts --out /tmp/cuts --tokens 3000000 --equal 4096
+    python -m benchmarks.tokenizer.comparison runs/cuts --out /tmp/cuts --minutes 6 --seeds 3
+    python -m benchmarks.tokenizer.comparison runs/cuts --out /tmp/cuts --steps 300 --equal 4096
 
 A larger share for validation than a run's: more packages to be scored on, each of which counts
 alike.
 
 With --equal every cut gets that many entries; without, each has those of its recipe. Besides the
 peers' cuts there is ``python`` and variants of it, each with one thing changed, and other ways to
-learn the entries (``--cuts explored`` takes all; ``benchmarks/pretokenizers.py`` describes them).
+learn the entries (``--pretokenizers explored`` takes all; ``pretokenizers.py`` describes them).
 """
 
 import argparse
@@ -26,12 +26,12 @@ from itertools import islice
 
 import torch
 
+from benchmarks.runs import Bench, add_options, print_table
+from benchmarks.tokenizer.pretokenizers import FIRST, kinds, peers, tokenizer_of, with_dropout
 from codeling.dataset.rng import Purpose, generator
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
-from pretokenizers import FIRST, kinds, peers, tokenizer_of, with_dropout
-from runs import Bench, add_options, print_table
 
 
 def options() -> argparse.Namespace:
@@ -42,12 +42,14 @@ def options() -> argparse.Namespace:
     add_options(parser, minutes=6.0)
     parser.add_argument("--equal", type=int, nargs="+", help="entries for every cut")
     parser.add_argument(
-        "--cuts", nargs="*", choices=["explored", *kinds()], default=[FIRST, *peers()]
+        "--pretokenizers", nargs="*", choices=["explored", *kinds()], default=[FIRST, *peers()]
     )
     parser.add_argument("--lines", type=int, default=400, help="next lines that are scored")
     asked = parser.parse_args()
-    if "explored" in asked.cuts:
-        asked.cuts = [each for each in kinds() if each in asked.cuts or each not in peers()]
+    if "explored" in asked.pretokenizers:
+        asked.pretokenizers = [
+            each for each in kinds() if each in asked.pretokenizers or each not in peers()
+        ]
     return asked
 
 
@@ -58,7 +60,7 @@ def main() -> None:
     recipe = bench.recipe()
     assert isinstance(recipe.tokenizer.vocab_size, int)
     rows = []
-    for name in asked.cuts:
+    for name in asked.pretokenizers:
         usual = kinds()[name].entries or recipe.tokenizer.vocab_size
         rows += [(name, tokenizer_of(name, n, recipe, bench)) for n in asked.equal or [usual]]
     recipes = [recipe] * len(rows)

@@ -5,7 +5,7 @@ as a run packs them, with the ends of each part encoded alone; with every part e
 and without infilling. The three take turns, a window of rows each, and the first two must give
 the same rows. Prints medians, in tokens a second of one core.
 
-    python benchmarks/packing.py
+    python -m benchmarks.training.packing
 """
 
 import argparse
@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.library import write_library
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import WINDOW_SEQUENCES, Loader
 from codeling.dataset.tokens import TokenFile
 from codeling.tokenizer.parts import Encode, Parts
 from codeling.tokenizer.tokenizer import Tokenizer
-from library import write_library
 
 CONTEXT = 1024
 SIDES = ("ends encoded", "all encoded", "no infilling")

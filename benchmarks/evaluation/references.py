@@ -4,7 +4,7 @@ Each reference solution is judged as a model's answer would be; then each is rep
 body and judged again. Every problem that does not pass is printed with its reason. ``--limits``
 also prints how many references pass within each limit of memory and of CPU time.
 
-    python benchmarks/references.py --data DIR [--limits]
+    python -m benchmarks.evaluation.references --data DIR [--limits]
 """
 
 import argparse

@@ -7,7 +7,7 @@ and the last state is saved after. Beside it the share of the rate of a bf16 mat
 is the floor of the time, and the most memory that was in use. Runs on a processor too, with
 ``--size nano``.
 
-    python benchmarks/accelerator.py
+    python -m benchmarks.training.accelerator
 """
 
 import argparse
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.library import write_library
 from codeling.model.config import GPT2Config
 from codeling.recipe import parse_recipe
 from codeling.training import metrics
 from codeling.training.data import TrainingData
 from codeling.training.machine import choose_device, multiplies_bf16
 from codeling.training.trainer import train
-from library import write_library
 
 STARTING = 6
 """Steps that are not counted."""

@@ -17,6 +17,7 @@ from tokenizers import pre_tokenizers
 from tokenizers.models import Unigram
 from tokenizers.trainers import UnigramTrainer
 
+from benchmarks.runs import Bench
 from codeling.errors import TokenizerError
 from codeling.recipe import Recipe
 from codeling.tokenizer.measure import TIKTOKEN_CUTS
@@ -33,7 +34,6 @@ from codeling.tokenizer.pretokenizer import (
 )
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 from codeling.tokenizer.train import train as learn
-from runs import Bench
 
 FIRST = "ours"
 SMALLER = (40_000, 32_768, 24_576, 16_384, 12_288, 8_192, 4_096, 2_048, 1_024, 512)

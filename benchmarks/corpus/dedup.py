@@ -12,7 +12,7 @@ RMinHashDeduplicator. For each the rate, and recall and precision against the tr
 pairs that are together and in documents that are dropped. The floor is reading the same
 documents word by word with one regular expression.
 
-Run:  python benchmarks/dedup.py [--documents 3000] [--rounds 3]   (needs the extra [bench])
+Run:  python -m benchmarks.corpus.dedup [--documents 3000] [--rounds 3]   (needs the extra [bench])
 """
 
 import argparse

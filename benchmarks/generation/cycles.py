@@ -4,8 +4,8 @@ On the validation split of a run with a model: of how many tokens of real code e
 repetition would have forbidden the right one, within a document's first 1,024; and how many
 function bodies the model completes so that they parse, with ``max_repeats`` and without.
 
-    python benchmarks/cycles.py runs/demo
-    python benchmarks/cycles.py runs/demo --completions 400 --temperatures 0 0.2 0.35 0.5
+    python -m benchmarks.generation.cycles runs/demo
+    python -m benchmarks.generation.cycles runs/demo --completions 400 --temperatures 0 0.2 0.35 0.5
 """
 
 import argparse

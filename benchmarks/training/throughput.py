@@ -9,7 +9,7 @@ pairwise ratios, and which share of the rate of a bf16 matrix product, measured 
 our step has: that rate is the floor of the time. Where bf16 is emulated, all of it is in fp32 and
 there are two sides.
 
-Needs transformers and accelerate.  Run:  python benchmarks/train_throughput.py
+Needs transformers and accelerate.  Run:  python -m benchmarks.training.throughput
 """
 
 import argparse

@@ -5,8 +5,8 @@ other identifiers (a part of the names is changed by what pass it is), so that n
 coming, as they do in a corpus of that size. Prints how far it is, the time, and the peak of this
 process's memory. --shuffle and --threads make the same vocabulary: its SHA-256 is printed too.
 
-    python benchmarks/tokenizer_memory.py --gigabytes 10
-    python benchmarks/tokenizer_memory.py --gigabytes 0.2 --shuffle 1 --threads 1
+    python -m benchmarks.tokenizer.memory --gigabytes 10
+    python -m benchmarks.tokenizer.memory --gigabytes 0.2 --shuffle 1 --threads 1
 """
 
 import argparse
