@@ -26,16 +26,16 @@ def test_an_address_is_parsed_and_downloaded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: dict[str, Any] = {}
+    call: dict[str, Any] = {}
 
     def snapshot_download(name: str, **options: Any) -> str:
-        asked.update(options, name=name)
+        call.update(options, name=name)
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert hub.parse(address) == (repository, revision, path)
     assert hub.download(address, ["*.json"], repo_type="dataset") == tmp_path / (path or "")
-    assert asked == {
+    assert call == {
         "name": repository,
         "revision": revision,
         "repo_type": "dataset",

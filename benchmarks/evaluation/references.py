@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codeling.evaluation.data import datafiles
-from codeling.evaluation.data.problems import LeftOut, Problem, read_problems
+from codeling.evaluation.data.problems import CodingProblem, LeftOut, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox
 from codeling.evaluation.suites.functional import PASSED, FunctionalSuite, judge_references
 from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
@@ -37,7 +37,7 @@ class FileResult:
     seconds: float
 
 
-def empty_answer(problem: Problem) -> str:
+def empty_answer(problem: CodingProblem) -> str:
     """A line end where a suffix or a script follows, else ``pass``.
 
     ``pass`` is not indented where the prompt ends within a line's indentation.

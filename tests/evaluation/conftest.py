@@ -21,7 +21,7 @@ from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer
 
 PROBLEMS = Path(__file__).with_name("problems.jsonl")
-Says = Callable[[str, str | None, int], str]
+AnswerFunction = Callable[[str, str | None, int], str]
 """(prompt, suffix, number of the sample) → the text a model would write if nothing stopped it."""
 
 
@@ -40,11 +40,11 @@ class Source:
 class Scripted(Engine):
     """An engine with given text, cut where the real engine would cut it."""
 
-    def __init__(self, says: Says, tokenizer: Tokenizer) -> None:
+    def __init__(self, answer: AnswerFunction, tokenizer: Tokenizer) -> None:
         model = GPT2(GPT2Config(tokenizer.vocab_size, 16, 1, 1, 8))
         super().__init__(TorchRunner(model), tokenizer)
-        self.says = says
-        self.asked: list[str] = []
+        self.answer = answer
+        self.prompts: list[str] = []
         self.first_samples: list[int] = []
 
     def complete_batch(
@@ -57,7 +57,7 @@ class Scripted(Engine):
         batch_size: int = 32,
         **options: Any,
     ) -> list[list[Completion]]:
-        self.asked += prompts
+        self.prompts += prompts
         self.first_samples += first_samples or [0] * len(prompts)
         settings = SamplingParams(**options)
         pairs = zip(prompts, suffixes or [None] * len(prompts), strict=True)
@@ -68,7 +68,7 @@ class Scripted(Engine):
     ) -> Completion:
         ends = tuple(settings.script_ends)
         output = CompletionText(prompt, settings.stops, settings.stop_at_block_end, ends)
-        output.feed(self.says(prompt, suffix, number).encode())
+        output.feed(self.answer(prompt, suffix, number).encode())
         if output.finish_reason is None:
             output.finish("end_of_text")
         assert output.finish_reason is not None
@@ -97,8 +97,8 @@ class InProcess:
 
 
 @pytest.fixture
-def scripted(tokenizer: Tokenizer) -> Callable[[Says], Scripted]:
-    return lambda says: Scripted(says, tokenizer)
+def scripted(tokenizer: Tokenizer) -> Callable[[AnswerFunction], Scripted]:
+    return lambda answer: Scripted(answer, tokenizer)
 
 
 @pytest.fixture

@@ -58,14 +58,14 @@ def model_folder(tokenizer: Tokenizer, tmp_path: Path) -> Path:
 @pytest.fixture
 def model(model_folder: Path, tmp_path: Path) -> EvaluatedModel:
     loaded = EvaluatedModel.load(str(model_folder), tmp_path / "out", "cpu")
-    says = {
+    answer = {
         json.loads(line)["prompt"]: json.loads(line)["canonical_solution"]
         for line in PROBLEMS.read_text().splitlines()
     }
 
     def script(prompt: str, suffix: str | None, number: int) -> str:
-        told = says.get(prompt, "    return <b>&\n")
-        return str(told[-1] if isinstance(told, list) else told)
+        given = answer.get(prompt, "    return <b>&\n")
+        return str(given[-1] if isinstance(given, list) else given)
 
     return replace(loaded, engine=Scripted(script, loaded.engine.tokenizer))
 
@@ -136,15 +136,15 @@ def test_two_processes_in_one_folder_are_refused(model: EvaluatedModel) -> None:
 
 
 def test_without_a_sandbox_nothing_is_run_or_measured(model: EvaluatedModel) -> None:
-    asked = [find_suite("humaneval"), find_suite("bits-per-byte")]
+    suites = [find_suite("humaneval"), find_suite("bits-per-byte")]
     texts = {"bits-per-byte": str(PROBLEMS.parent)}
     # With two suites, a file without HumanEval's name needs the suite's name before it.
-    run = evaluate_suites(model, asked, DataSources(texts, [str(PROBLEMS)]), SMALL, no_sandbox)
+    run = evaluate_suites(model, suites, DataSources(texts, [str(PROBLEMS)]), SMALL, no_sandbox)
     with pytest.raises(InputError, match="humaneval: no data"):
         list(run)
     given = DataSources(texts | {"humaneval": str(PROBLEMS)})
     with pytest.raises(SandboxError, match="install it"):
-        list(evaluate_suites(model, asked, given, SMALL, no_sandbox))
+        list(evaluate_suites(model, suites, given, SMALL, no_sandbox))
     assert not (model.out / "evaluation").exists()
 
 
@@ -188,15 +188,15 @@ def test_a_suite_whose_library_is_missing_is_skipped_by_name(
         return no_sandbox(programs) if programs.packages else in_process(programs)
 
     given = DataSources({"humaneval": str(PROBLEMS), "pandas-eval": str(PROBLEMS)})
-    asked = [find_suite("pandas-eval"), find_suite("humaneval")]
+    suites = [find_suite("pandas-eval"), find_suite("humaneval")]
     notes = Notes()
     done = list(
-        evaluate_suites(model, asked, given, SMALL, without_packages, notes, skip_missing=True)
+        evaluate_suites(model, suites, given, SMALL, without_packages, notes, skip_missing=True)
     )
     assert [each.suite for each in done] == ["humaneval"]
     assert notes.lines == ["skipped: no bubblewrap here; install it [pandas-eval]"]
     with pytest.raises(SandboxError):
-        list(evaluate_suites(model, asked, given, SMALL, without_packages))
+        list(evaluate_suites(model, suites, given, SMALL, without_packages))
 
 
 def test_bad_rows_are_named_and_left_out(model: EvaluatedModel, tmp_path: Path) -> None:

@@ -22,16 +22,16 @@ def test_a_journal_cut_at_any_byte_ends_in_the_same_records(tmp_path: Path) -> N
     data = path.read_bytes()
     for size in range(0, len(data) + 1, 7):
         path.write_bytes(data[:size])
-        asked: list[int] = []
+        measured: list[int] = []
 
-        def again(group: Sequence[int], asked: list[int] = asked) -> list[dict[str, Any]]:
-            asked.extend(group)
+        def again(group: Sequence[int], measured: list[int] = measured) -> list[dict[str, Any]]:
+            measured.extend(group)
             return squares(group)
 
         journal = Journal(path, "one")
         kept = len(journal.groups)
         assert journal.map_groups(ITEMS, 3, again) == whole
-        assert asked == ITEMS[3 * kept :]
+        assert measured == ITEMS[3 * kept :]
         assert path.read_bytes() == data
 
 

@@ -17,9 +17,9 @@ from codeling.evaluation.sandbox import Limits, Sandbox
 from codeling.evaluation.suites.functional import measure
 from codeling.evaluation.suites.suite import SampleSettings
 
-from ..conftest import Says, Scripted
+from ..conftest import AnswerFunction, Scripted
 
-Make = Callable[[Says], Scripted]
+Make = Callable[[AnswerFunction], Scripted]
 CHECK = "def check(f):\n    assert f(1) == 1\n"
 SOLUTION = "    return x\n"
 
@@ -52,7 +52,7 @@ def read(tmp_path: Path, **rows: tuple[str, str]) -> ProblemSet:
 def test_each_bad_problem_is_named_and_the_others_count(
     sandbox: Sandbox, scripted: Make, tmp_path: Path
 ) -> None:
-    asked = read(
+    problem_set = read(
         tmp_path,
         good=(CHECK, SOLUTION),
         endless_test=("def check(f):\n    while True:\n        pass\n", SOLUTION),
@@ -62,7 +62,7 @@ def test_each_bad_problem_is_named_and_the_others_count(
         also_good=(CHECK, SOLUTION),
     )
     engine = scripted(lambda prompt, suffix, number: SOLUTION)
-    result = measure(engine, asked, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))
+    result = measure(engine, problem_set, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))
     outcomes = {r["task_id"]: r["samples"][0]["outcome"] for r in result["problems"]}
     assert outcomes == {
         "good": "passed",
@@ -80,7 +80,7 @@ def test_each_bad_problem_is_named_and_the_others_count(
 
 
 def test_a_bad_answer_fails_alone(sandbox: Sandbox, scripted: Make, tmp_path: Path) -> None:
-    says = {
+    answer = {
         "good": SOLUTION,
         "endless": "    while True:\n        pass\n",
         "leaves": "    import os\n    os._exit(0)\n",
@@ -90,9 +90,9 @@ def test_a_bad_answer_fails_alone(sandbox: Sandbox, scripted: Make, tmp_path: Pa
         "nul": "    return x\0\n",
         "last": SOLUTION,
     }
-    asked = read(tmp_path, **dict.fromkeys(says, (CHECK, SOLUTION)))
-    engine = scripted(lambda prompt, suffix, number: says[prompt[4 : prompt.index("(")]])
-    result = measure(engine, asked, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))
+    problem_set = read(tmp_path, **dict.fromkeys(answer, (CHECK, SOLUTION)))
+    engine = scripted(lambda prompt, suffix, number: answer[prompt[4 : prompt.index("(")]])
+    result = measure(engine, problem_set, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))
     passed = [r["task_id"] for r in result["problems"] if r["num_passed"]]
     assert passed == ["good", "last"]
     outcomes = {r["task_id"]: r["samples"][0]["outcome"] for r in result["problems"]}
@@ -105,7 +105,7 @@ def test_a_missing_library_is_an_error_and_not_a_zero(
 ) -> None:
     # The sandbox of this suite has no numpy, whatever is installed.
     needs = "import numpy\n" + CHECK
-    asked = read(tmp_path, one=(needs, SOLUTION), two=(needs, SOLUTION))
+    problem_set = read(tmp_path, one=(needs, SOLUTION), two=(needs, SOLUTION))
     engine = scripted(lambda prompt, suffix, number: SOLUTION)
     with pytest.raises(InputError, match=r"none of the 2 reference solutions passes.*numpy"):
-        measure(engine, asked, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))
+        measure(engine, problem_set, SampleSettings(), sandbox, Journal(tmp_path / "j", "1"))

@@ -119,16 +119,16 @@ def test_missing_data_is_an_error(tmp_path: Path) -> None:
 def test_only_tables_of_a_hub_dataset_are_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, object] = {}
+    call: dict[str, object] = {}
     (tmp_path / "a.jsonl").write_text("{}\n")
 
     def snapshot_download(name: str, **options: object) -> str:
-        asked.update(options, name=name)
+        call.update(options, name=name)
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert [file.name for file in find("hf://owner/name@v1")] == ["a.jsonl"]
-    assert asked == {
+    assert call == {
         "name": "owner/name",
         "repo_type": "dataset",
         "revision": "v1",

@@ -8,7 +8,7 @@ import pytest
 
 from codeling.errors import InputError
 from codeling.evaluation.data.datafiles import DataFile
-from codeling.evaluation.data.problems import Problem, ProblemSet, read_problems
+from codeling.evaluation.data.problems import CodingProblem, ProblemSet, read_problems
 
 from ..conftest import InProcess
 
@@ -27,13 +27,13 @@ def read(tmp_path: Path, *rows: Any) -> ProblemSet:
     return read_problems([DataFile(path, path.name)])
 
 
-def passes(problem: Problem, completion: str) -> bool:
+def passes(problem: CodingProblem, completion: str) -> bool:
     return next(InProcess().judge([problem.job("x", completion)])).outcome == "passed"
 
 
 def test_the_program_is_prompt_and_completion_byte_for_byte() -> None:
     # Harnesses that strip the prompt change its indentation or join lines.
-    problem = Problem("T", "  \n\tdef f(x):\n\t  ", "check", suffix=" # end\n\n")
+    problem = CodingProblem("T", "  \n\tdef f(x):\n\t  ", "check", suffix=" # end\n\n")
     assert problem.program("return x ") == "  \n\tdef f(x):\n\t  return x  # end\n\n"
 
 

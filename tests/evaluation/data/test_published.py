@@ -9,7 +9,7 @@ import os
 import pytest
 
 from codeling.evaluation.data import datafiles
-from codeling.evaluation.data.problems import Problem, read_problems
+from codeling.evaluation.data.problems import CodingProblem, read_problems
 from codeling.evaluation.sandbox import Sandbox
 from codeling.evaluation.suites.functional import PASSED, judge_references
 from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
@@ -27,14 +27,14 @@ NO_END = {"MBPP/223", "MBPP/717", "MBPP/940", "MBPP/64", "PandasEval/19"}
 indentation is not Python."""
 
 
-def problems(name: str) -> list[Problem]:
+def problems(name: str) -> list[CodingProblem]:
     (suite,) = (each for each in PROBLEM_SUITES if each.name == name)
     files = suite.published.select(datafiles.find(FOLDER))
     if not files:
         pytest.skip(f"no file of {name} below {FOLDER}")
-    asked = read_problems(files)
-    assert asked.left_out == []
-    return asked.problems
+    problem_set = read_problems(files)
+    assert problem_set.left_out == []
+    return problem_set.problems
 
 
 @pytest.mark.parametrize("name", ["humaneval", "mbpp", "pandas-eval", "numpy-eval"])
@@ -50,9 +50,11 @@ def test_an_answer_ends_where_the_reference_does(name: str) -> None:
 
 
 def test_every_infilling_passes_with_the_removed_text() -> None:
-    asked = problems("infilling")
+    problem_set = problems("infilling")
     with Sandbox() as sandbox:
-        verdicts = judge_references(asked, sandbox)
+        verdicts = judge_references(problem_set, sandbox)
         assert {verdict["outcome"] if verdict else None for verdict in verdicts} == {PASSED}
-        spans = [problem.job(problem.task_id, "\n") for problem in asked if problem.span == "span"]
+        spans = [
+            problem.job(problem.task_id, "\n") for problem in problem_set if problem.span == "span"
+        ]
         assert [verdict.identifier for verdict in sandbox.judge(spans) if verdict.passed] == []

@@ -31,7 +31,7 @@ def test_a_bubblewrap_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "\n" not in str(caught.value)
 
 
-def test_a_bubblewrap_that_builds_no_walls_is_not_used(
+def test_a_bubblewrap_that_isolates_nothing_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # Runs what it is given, without any sandbox: the first process inside then has no right to
@@ -61,7 +61,7 @@ def test_a_bubblewrap_that_names_no_process_is_not_waited_for(
         return [sys.executable, "-c", answer, str(control)]
 
     monkeypatch.setattr(bwrap, "command", command)
-    with pytest.raises(SandboxError, match="does not say which process"), Sandbox(workers=1):
+    with pytest.raises(SandboxError, match="does not report which process"), Sandbox(workers=1):
         pass
 
 

@@ -146,7 +146,7 @@ CHEATS = {
         def square(x):
             for fd in range(3, 200):
                 try:
-                    os.write(fd, rpc._HEADER.pack(len(true), rpc.ANSWER) + true)
+                    os.write(fd, rpc._HEADER.pack(len(true), rpc.RESPONSE) + true)
                 except OSError:
                     pass
     """,
@@ -157,7 +157,7 @@ CHEATS = {
             [link] = [o for o in gc.get_objects() if type(o) is Link]
             for operation in ("run", "call", "name", "getattr"):
                 try:
-                    link.ask(operation, "print", (), {})
+                    link.request(operation, "print", (), {})
                 except BaseException:
                     pass
     """,

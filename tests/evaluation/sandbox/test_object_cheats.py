@@ -230,7 +230,7 @@ def f(g):
         ("print", ("x",), {}), ("input", (), {}), ("getattr", g, "__globals__"),
     ):
         try:
-            got.append(link.ask(*request))
+            got.append(link.request(*request))
         except Exception:
             pass
     return got

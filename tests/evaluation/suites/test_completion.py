@@ -14,9 +14,9 @@ from codeling.evaluation.journal import Journal
 from codeling.evaluation.suites.completion import CompletionTask, compare, measure, tasks
 from codeling.evaluation.suites.suite import SampleSettings
 
-from ..conftest import Says, Scripted
+from ..conftest import AnswerFunction, Scripted
 
-Make = Callable[[Says], Scripted]
+Make = Callable[[AnswerFunction], Scripted]
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def functions(python_files: list[str]) -> list[Text]:
 
 
 def test_the_target_itself_is_right_by_every_measure(functions: list[Text]) -> None:
-    asked = [task for function in functions for seed in (0, 1) for task in tasks(function, seed)]
-    assert len(asked) > 100
-    assert {task.kind for task in asked} == {"line", "block"}
-    for task in asked:
+    selected = [task for function in functions for seed in (0, 1) for task in tasks(function, seed)]
+    assert len(selected) > 100
+    assert {task.kind for task in selected} == {"line", "block"}
+    for task in selected:
         record = compare(task, task.target + "  \n")
         assert record["exact_match"]
         assert record["parses"]
@@ -100,9 +100,9 @@ def test_text_without_a_function_body_gives_no_tasks(text: str) -> None:
 
 
 def test_tasks_depend_on_seed_and_location_alone(functions: list[Text]) -> None:
-    drawn = [tasks(function, 3) for function in functions]
-    assert drawn == [tasks(function, 3) for function in functions]
-    assert drawn != [tasks(function, 4) for function in functions]
+    found = [tasks(function, 3) for function in functions]
+    assert found == [tasks(function, 3) for function in functions]
+    assert found != [tasks(function, 4) for function in functions]
 
 
 LINE = CompletionTask("line", "def f(x):\n", "    return x", "")

@@ -10,7 +10,7 @@ import pytest
 
 from codeling.errors import InputError
 from codeling.evaluation.data.lookup import DataSources, PublishedFiles
-from codeling.evaluation.data.problems import Problem, ProblemSet
+from codeling.evaluation.data.problems import CodingProblem, ProblemSet
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.sandbox import Job, Sandbox, Verdict
 from codeling.evaluation.suites.functional import FunctionalSuite, judge_references, measure
@@ -23,15 +23,15 @@ from codeling.evaluation.suites.suite import (
 )
 from codeling.progress import SILENT
 
-from ..conftest import InProcess, Says, Scripted
+from ..conftest import AnswerFunction, InProcess, Scripted
 
-Make = Callable[[Says], Scripted]
+Make = Callable[[AnswerFunction], Scripted]
 AFTER = "\n\ndef is_even(x):\n    return False\n\n\nprint('more')\n"
 
 
-def by_reference(asked: ProblemSet) -> Says:
+def by_reference(problem_set: ProblemSet) -> AnswerFunction:
     """Write the last reference solution, then continue beyond its end."""
-    known = {problem.prompt: problem.references[-1] for problem in asked.problems}
+    known = {problem.prompt: problem.references[-1] for problem in problem_set.problems}
     return lambda prompt, suffix, number: known[prompt] + AFTER
 
 
@@ -51,7 +51,7 @@ def test_the_prompt_is_passed_and_run_byte_for_byte(
     # Prompt stripping would break "names =" with the completion " sorted(names)".
     engine = scripted(by_reference(own_problems))
     measure(engine, own_problems, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
-    assert sorted(engine.asked) == sorted(problem.prompt for problem in own_problems.problems)
+    assert sorted(engine.prompts) == sorted(problem.prompt for problem in own_problems.problems)
     programs = [job.program for job in judge.jobs if "/reference/" not in job.identifier]
     for problem, program in zip(own_problems.problems, programs, strict=True):
         assert program.startswith(problem.prompt + problem.references[-1].rstrip("\n"))
@@ -99,7 +99,7 @@ def test_no_score_if_every_reference_fails(
     engine = scripted(by_reference(own_problems))
     with pytest.raises(InputError, match=r"none of the 3 reference solutions passes.*no_such_lib"):
         measure(engine, ProblemSet(broken), SampleSettings(), judge, Journal(tmp_path / "j", "1"))
-    assert engine.asked == []
+    assert engine.prompts == []
 
 
 def test_one_broken_reference_is_named_and_counted(
@@ -108,14 +108,14 @@ def test_one_broken_reference_is_named_and_counted(
     first, *rest = own_problems.problems
     bad = replace(first, references=("    return 3\n",))
     engine = scripted(by_reference(own_problems))
-    asked = ProblemSet([bad, *rest])
-    result = measure(engine, asked, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
+    problem_set = ProblemSet([bad, *rest])
+    result = measure(engine, problem_set, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     assert [each["task_id"] for each in result["references_failed"]] == ["Own/0"]
     assert result["num_problems"] == 3
 
 
 def test_a_problem_without_a_reference_is_kept(judge: InProcess) -> None:
-    problem = Problem("T", "def f():\n", "assert f() == 1", "f")
+    problem = CodingProblem("T", "def f():\n", "assert f() == 1", "f")
     assert judge_references([problem], judge) == [None]
 
 
@@ -124,12 +124,12 @@ def test_pass_at_k_counts_each_problems_samples(
 ) -> None:
     right = by_reference(own_problems)
 
-    def says(prompt: str, suffix: str | None, number: int) -> str:
+    def answer(prompt: str, suffix: str | None, number: int) -> str:
         return right(prompt, suffix, number) if number % 4 == 0 else "    return 'wrong'\n"
 
     functions = replace(own_problems, problems=own_problems.problems[:2])
     sampling = SampleSettings(n=20, temperature=0.8)
-    result = measure(scripted(says), functions, sampling, judge, Journal(tmp_path / "j", "1"))
+    result = measure(scripted(answer), functions, sampling, judge, Journal(tmp_path / "j", "1"))
     values = {score["name"]: score["value"] for score in result["scores"]}
     assert set(values) == {"pass@1", "pass@10"}
     assert values["pass@1"] == pytest.approx(5 / 20)
@@ -138,7 +138,7 @@ def test_pass_at_k_counts_each_problems_samples(
 
 def test_infilling_is_compared_and_run(scripted: Make, judge: InProcess, tmp_path: Path) -> None:
     check = "assert f(2) == 5\n"
-    line = Problem(
+    line = CodingProblem(
         "SingleLine/0",
         "def f(x):\n",
         check,
@@ -147,11 +147,13 @@ def test_infilling_is_compared_and_run(scripted: Make, judge: InProcess, tmp_pat
         "    return y + 1\n",
         "line",
     )
-    span = Problem("Span/0", "def f(x):\n    return x ", check, "f", ("* 2 + 1",), "\n", "span")
-    asked = ProblemSet([line, span, replace(line, task_id="SingleLine/1")])
-    says = {line.prompt: "    y = x + x\n    return 0\n", span.prompt: "* 2 + 1"}
-    engine = scripted(lambda prompt, suffix, number: says[prompt])
-    result = measure(engine, asked, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
+    span = CodingProblem(
+        "Span/0", "def f(x):\n    return x ", check, "f", ("* 2 + 1",), "\n", "span"
+    )
+    problem_set = ProblemSet([line, span, replace(line, task_id="SingleLine/1")])
+    answer = {line.prompt: "    y = x + x\n    return 0\n", span.prompt: "* 2 + 1"}
+    engine = scripted(lambda prompt, suffix, number: answer[prompt])
+    result = measure(engine, problem_set, SampleSettings(), judge, Journal(tmp_path / "j", "1"))
     values = {score["name"]: score["value"] for score in result["scores"]}
     assert values == {
         "exact match, single line": 0.0,
@@ -181,7 +183,7 @@ def test_an_interrupted_measurement_ends_in_the_same_result(
         measure(scripted(stops), own_problems, sampling, judge, Journal(path, "1"))
     engine = scripted(right)
     assert measure(engine, own_problems, sampling, judge, Journal(path, "1")) == expected
-    assert engine.asked == [problem.prompt for problem in own_problems.problems[1:]]
+    assert engine.prompts == [problem.prompt for problem in own_problems.problems[1:]]
 
 
 class Limited(InProcess):

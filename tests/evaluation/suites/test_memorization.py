@@ -27,9 +27,9 @@ from codeling.model.gpt2 import GPT2
 from codeling.provenance.index import build
 from codeling.tokenizer.tokenizer import Tokenizer
 
-from ..conftest import Says, Scripted, Source
+from ..conftest import AnswerFunction, Scripted, Source
 
-Make = Callable[[Says], Scripted]
+Make = Callable[[AnswerFunction], Scripted]
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def test_copies_are_found_and_original_text_is_not(
     start = next(n for n, line in enumerate(lines) if line.startswith("def ")) + 1
     copied = "\n".join(lines[start : start + 20])
     own = "".join(f"zq_{n} = wv({n} + {n * 7}, 'own {n}')\n" for n in range(30))
-    says = {"copy": copied, "own": own, "short": "\n".join(copied.split("\n")[:2]), "": ""}
-    asked = [MemorizationPrompt("held-out", name, name) for name in says]
-    engine = scripted(lambda prompt, suffix, number: says[prompt])
-    result = measure(engine, asked, SampleSettings(n=2), corpus, Journal(tmp_path / "j", "1"))
+    answer = {"copy": copied, "own": own, "short": "\n".join(copied.split("\n")[:2]), "": ""}
+    prompts = [MemorizationPrompt("held-out", name, name) for name in answer]
+    engine = scripted(lambda prompt, suffix, number: answer[prompt])
+    result = measure(engine, prompts, SampleSettings(n=2), corpus, Journal(tmp_path / "j", "1"))
     assert {r["task_id"]: r["num_copies"] for r in result["problems"]} == {
         "copy": 2, "own": 0, "short": 0, "": 0,
     }  # fmt: skip
@@ -68,17 +68,17 @@ def test_prompts_are_signatures_and_first_halves(sources: list[Source]) -> None:
     function = replace(sources[0], text="def f(x):\n    '''Doc.'''\n    return x\n")
     assert [a.prompt for a in held_out_prompts([function], 5, 0)] == ["def f(x):\n    '''Doc.'''\n"]
     long = replace(function, text="def f(x):\n" + "".join(f"    x += {n}\n" for n in range(20)))
-    (asked,) = training_prompts([function, long], 5, 0)
-    assert asked.prompt == "".join(line + "\n" for line in long.text.split("\n")[:11])
-    assert long.text.startswith(asked.prompt)
+    (prompts,) = training_prompts([function, long], 5, 0)
+    assert prompts.prompt == "".join(line + "\n" for line in long.text.split("\n")[:11])
+    assert long.text.startswith(prompts.prompt)
 
 
 def test_canaries_depend_on_the_seed_and_are_distinct() -> None:
-    drawn = make_canaries(100, 7)
-    assert drawn == make_canaries(100, 7)
-    assert len({c.secret for c in drawn}) == len({c.prefix for c in drawn}) == 100
-    assert all(re.fullmatch(r' "\d{16}"', c.secret) for c in drawn)
-    assert drawn != make_canaries(100, 8)
+    canaries = make_canaries(100, 7)
+    assert canaries == make_canaries(100, 7)
+    assert len({c.secret for c in canaries}) == len({c.prefix for c in canaries}) == 100
+    assert all(re.fullmatch(r' "\d{16}"', c.secret) for c in canaries)
+    assert canaries != make_canaries(100, 8)
 
 
 def test_only_a_planted_canary_is_found(
@@ -102,13 +102,13 @@ def test_only_a_planted_canary_is_found(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    asked = [
+    prompts = [
         MemorizationPrompt("canary", str(n), c.prefix, c.secret)
         for n, c in enumerate((planted, other))
     ]
     sampling = SampleSettings(max_new_tokens=32)
     result = measure(
-        Engine.from_model(model, tokenizer), asked, sampling, corpus, Journal(tmp_path / "j", "1")
+        Engine.from_model(model, tokenizer), prompts, sampling, corpus, Journal(tmp_path / "j", "1")
     )
     assert [record["num_copies"] for record in result["problems"]] == [1, 0]
     assert {s["name"]: s["value"] for s in result["scores"]} == {"canaries found": 0.5}

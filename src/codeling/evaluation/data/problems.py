@@ -42,7 +42,7 @@ Span = Literal["line", "span"]
 
 
 @dataclass(frozen=True)
-class Problem:
+class CodingProblem:
     """A prompt, and the test that decides whether a completion is right."""
 
     task_id: str
@@ -90,7 +90,7 @@ class LeftOut:
 class ProblemSet:
     """The problems of some files."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[CodingProblem] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
     def limited(self, limit: int) -> "ProblemSet":
@@ -136,7 +136,7 @@ def read_problems(files: Sequence[DataFile]) -> ProblemSet:
     return found
 
 
-def _problem(values: Mapping[str, Any]) -> Problem:
+def _problem(values: Mapping[str, Any]) -> CodingProblem:
     problem = _reader(values)(values)
     size = sum(map(len, (problem.prompt, problem.check, *problem.references)))
     if size > MAX_BYTES:
@@ -147,7 +147,7 @@ def _problem(values: Mapping[str, Any]) -> Problem:
     return problem
 
 
-def _reader(values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Problem]:
+def _reader(values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], CodingProblem]:
     if "plus_input" in values or "base_input" in values:
         return _evalplus
     if "test_list" in values:
@@ -155,7 +155,7 @@ def _reader(values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Problem]
     return _humaneval
 
 
-def _humaneval(values: Mapping[str, Any]) -> Problem:
+def _humaneval(values: Mapping[str, Any]) -> CodingProblem:
     task_id, prompt, test, entry_point = (
         _text(values, name) for name in ("task_id", "prompt", "test", "entry_point")
     )
@@ -168,7 +168,7 @@ def _humaneval(values: Mapping[str, Any]) -> Problem:
     span: Span | None = None
     if suffix is not None:
         span = "line" if task_id.startswith("SingleLine") else "span"
-    return Problem(
+    return CodingProblem(
         task_id,
         prompt,
         f"{test}\ncheck({called})\n",
@@ -180,7 +180,7 @@ def _humaneval(values: Mapping[str, Any]) -> Problem:
     )
 
 
-def _evalplus(values: Mapping[str, Any]) -> Problem:
+def _evalplus(values: Mapping[str, Any]) -> CodingProblem:
     task_id, prompt, entry_point, reference = (
         _text(values, name) for name in ("task_id", "prompt", "entry_point", "canonical_solution")
     )
@@ -194,10 +194,12 @@ def _evalplus(values: Mapping[str, Any]) -> Problem:
         values.get("plus_input"),
         values.get("atol", 0),
     )
-    return Problem(task_id, prompt, check, entry_point, (reference,), script_ends=PROGRAM_ENDS)
+    return CodingProblem(
+        task_id, prompt, check, entry_point, (reference,), script_ends=PROGRAM_ENDS
+    )
 
 
-def _mbpp(values: Mapping[str, Any]) -> Problem:
+def _mbpp(values: Mapping[str, Any]) -> CodingProblem:
     """A row of the Hub's MBPP, its sanitized form, or MBPP+.
 
     The prompt is EvalPlus's docstring: the description and the first assertion.
@@ -221,7 +223,7 @@ def _mbpp(values: Mapping[str, Any]) -> Problem:
     defined = re.findall(r"^def\s+(\w+)", code, re.MULTILINE)
     named = [name for name in defined if re.search(rf"\b{name}\s*\(", tests[0])]
     entry_point = named[-1] if named else None
-    return Problem(
+    return CodingProblem(
         f"Mbpp/{number}", prompt, check + "\n", entry_point, (code,), script_ends=PROGRAM_ENDS
     )
 

@@ -1,9 +1,11 @@
-"""Runs what a model wrote where it can harm nothing, and says whether it is right.
+"""Runs generated programs in isolation, and judges whether they are right.
 
-Public: :class:`Limits`, :class:`Job`, :class:`Verdict`, :class:`Sandbox`. It must not know what
-a suite or a model is. Each job has two processes: in one the program, in the other its check,
-which alone knows the test and the nonce that makes a verdict count; between them only data
-crosses. Both are in a bubblewrap sandbox, each in a namespace of its own.
+Public: :class:`Limits`, :class:`Job`, :class:`Verdict`, :class:`Sandbox`. Each job has two
+processes: one runs the program, the other its check. Only the check's process knows the test and
+the nonce that makes a verdict valid, and only data crosses between the two. Both run under
+bubblewrap, each in a PID namespace of its own.
+
+This package must not know what a suite or a model is.
 """
 
 from codeling.evaluation.sandbox.jobs import Job, Limits, Outcome, Verdict

@@ -1,10 +1,10 @@
-"""The command that builds the walls: bubblewrap, and what of this machine is inside of them.
+"""The bubblewrap command line, and the files of this machine that are visible in the sandbox.
 
-Inside are, all read-only: the running interpreter with its standard library, the system's
-shared libraries, the packages asked for with what they require, and the modules of ``inside``.
-There is no ``/proc``, no ``/sys``, no home, no network device, no environment.
+Visible, all read-only: the running interpreter with its standard library, the system's shared
+libraries, the requested packages with their requirements, and the modules of ``inside``. There is
+no ``/proc``, no ``/sys``, no home, no network device and no environment.
 
-It starts nothing. It must not know jobs or verdicts.
+This module starts nothing. It must not know jobs or verdicts.
 """
 
 import importlib.metadata
@@ -22,8 +22,8 @@ from codeling.errors import SandboxError
 from codeling.evaluation.sandbox import drop_root, inside
 
 USER = 65_534
-"""Who the sandbox is, inside; and outside too where it is started by root, whose files a
-user namespace alone would not close, and whom the kernel excuses from the limit on processes."""
+"""User id inside the sandbox, and outside too if root starts it. Root's files stay readable in a
+user namespace, and the kernel exempts root from the limit on processes."""
 
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -31,7 +31,7 @@ _PACKAGES = "/packages"
 _OURS = "/ours"
 _NAMESPACES = ("user", "pid", "net", "ipc", "uts")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-# One thread each: a program that multiplies small matrices must not start one for every core.
+# One thread: a program that multiplies small matrices must not start a thread for each core.
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
@@ -45,18 +45,18 @@ _ENVIRONMENT = {
 def bubblewrap() -> str:
     """The path of ``bwrap``.
 
-    :raises SandboxError: when this machine cannot have a sandbox, saying what to install.
+    :raises SandboxError: this machine cannot run a sandbox; says what to install.
     """
     if not sys.platform.startswith("linux"):
         raise SandboxError("the sandbox needs Linux; run the evaluation in a Linux machine")
     found = shutil.which("bwrap")
     if found is None:
-        raise SandboxError(f"generated code is run in bubblewrap alone: {INSTALL}")
+        raise SandboxError(f"generated code is run only in bubblewrap: {INSTALL}")
     return found
 
 
-def why_not(message: str) -> str:
-    """What to do about bubblewrap's own words, one line."""
+def explain(message: str) -> str:
+    """``message`` of bubblewrap's, with what to change on this system, in one line."""
     for path, off, advice in (
         ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"),
         (
@@ -75,20 +75,20 @@ def why_not(message: str) -> str:
         except OSError:
             continue
         if value == off:
-            return f"{message}; this system keeps user namespaces from users: {advice}"
+            return f"{message}; this system forbids user namespaces: {advice}"
     return (
-        f"{message}; user namespaces have to be allowed (in a container: its seccomp profile "
-        "and its mask of /proc)"
+        f"{message}; allow user namespaces (in a container: by its seccomp profile and its mask "
+        "of /proc)"
     )
 
 
 def command(packages: Sequence[str], control: int, info: int) -> list[str]:
     """The command line that starts the sandbox.
 
-    ``control`` and ``info`` are open files that it inherits: the socket of the first process
-    inside, and where bubblewrap writes its number.
+    ``control`` and ``info`` are inherited file descriptors: the socket of the first process
+    inside, and the pipe to which bubblewrap writes that process's id.
 
-    :raises SandboxError: when bubblewrap or a package is missing.
+    :raises SandboxError: bubblewrap or a package is missing.
     """
     arguments = [bubblewrap(), *(f"--unshare-{name}" for name in _NAMESPACES)]
     arguments += ["--unshare-cgroup-try", "--uid", str(USER), "--gid", str(USER)]
@@ -130,13 +130,13 @@ def _interpreter() -> Path:
 
 
 def _system() -> Iterator[tuple[Path, Path]]:
-    """The interpreter and the libraries of the system, at the same place inside."""
+    """The interpreter and the system's libraries, at the same paths inside."""
     prefix = Path(sys.base_prefix).resolve()
     wanted = [Path(f"/{top}{lib}") for top in ("", "usr/") for lib in ("lib", "lib64")]
     wanted += [Path("/usr/local/lib"), Path("/usr/share/zoneinfo"), Path("/etc/ld.so.cache")]
     wanted += [_interpreter()]
     wanted.append(Path(sysconfig.get_path("stdlib")).resolve())
-    # Its compiled modules may lie in lib64, where the rest is in lib.
+    # Its compiled modules may be in lib64 while the rest is in lib.
     wanted.append(Path(sys.base_exec_prefix, sys.platlibdir, f"python{_VERSION}").resolve())
     if prefix not in (Path("/usr"), Path("/usr/local")):
         wanted += [prefix / "lib", prefix / "lib64"]
@@ -151,13 +151,13 @@ def _system() -> Iterator[tuple[Path, Path]]:
 
 
 def _own_modules() -> Iterator[tuple[Path, Path]]:
-    """``inside`` under its own name, and nothing else of this package."""
+    """``inside`` under its own name, without the rest of this package."""
     folder = Path(inside.__file__).parent
     yield folder, Path(_OURS, *inside.__name__.split("."))
 
 
 def _package_files(packages: Sequence[str]) -> Iterator[tuple[Path, Path]]:
-    """What the packages and their requirements have installed, each top-level name once."""
+    """The files of the packages and their requirements, each top-level name once."""
     for name in sorted(_with_requirements(packages)):
         distribution = importlib.metadata.distribution(name)
         tops = {file.parts[0] for file in distribution.files or () if file.parts[0] != ".."}
@@ -168,7 +168,7 @@ def _package_files(packages: Sequence[str]) -> Iterator[tuple[Path, Path]]:
 
 
 def _with_requirements(packages: Sequence[str]) -> set[str]:
-    """The distributions of ``packages``, and those that they require on this machine."""
+    """The distributions of ``packages`` and of their requirements on this machine."""
     found: set[str] = set()
     wanted = list(packages)
     while wanted:

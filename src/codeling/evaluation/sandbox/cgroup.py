@@ -1,10 +1,10 @@
-"""A cgroup for each sandbox where this machine lets its user make one: memory and tasks in sum.
+"""A cgroup for each sandbox, where the user may create one: limits for all its processes together.
 
-Without one each process has its own bounds alone, which is enough: a program has one process.
-Version 2 only, by its files (``Documentation/admin-guide/cgroup-v2.rst`` of Linux). A folder can
-be made where root runs it, or where systemd has handed the user's part of the tree over to them.
+Without one each process has its own limits, which is enough, since a program has one process.
+Version 2 only, by its files (``Documentation/admin-guide/cgroup-v2.rst`` of Linux). Root can
+create one, and a user to whom systemd has delegated a part of the tree.
 
-It must not know what runs in it.
+This module must not know what runs in a cgroup.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ from pathlib import Path
 from codeling.evaluation.sandbox.jobs import Limits
 
 ROOT = Path("/sys/fs/cgroup")
-_BASE_BYTES = 256 << 20  # pages of the interpreter that a fork has changed
+_BASE_BYTES = 256 << 20  # pages of the interpreter that the forked processes change
 _BASE_TASKS = 16
 _REMOVE_SECONDS = 1.0
 
 
 def make(limits: Limits, name: str, root: Path = ROOT, own: str | None = None) -> Path | None:
-    """A new cgroup with the limits of one sandbox, or None where none may be made.
+    """A new cgroup with the limits of one sandbox; None where the user may not create one.
 
-    It is made beside the cgroup of this process: one that holds processes can have no children
-    with limits.
+    It is a sibling of this process's cgroup, because a cgroup that holds processes cannot have
+    children with limits.
     """
     if not (root / "cgroup.controllers").exists():
         return None
@@ -50,10 +50,10 @@ def _own() -> str:
 
 
 def _limit(folder: Path, limits: Limits) -> bool:
-    """Write the limits; whether the controllers for them are there."""
+    """Write the limits. Returns False if a controller is missing."""
     if not all((folder / file).exists() for file in ("memory.max", "pids.max", "cgroup.procs")):
         return False
-    # The check's process and the program's, and what lies in /tmp.
+    # The check's process, the program's, and the files in /tmp.
     memory = 2 * limits.memory_bytes + limits.tmp_bytes + _BASE_BYTES
     try:
         (folder / "memory.max").write_text(str(memory))
@@ -66,7 +66,7 @@ def _limit(folder: Path, limits: Limits) -> bool:
 
 
 def put(folder: Path, pid: int) -> bool:
-    """Move a process, whose children will be there too; whether that is allowed."""
+    """Move a process into the cgroup. Returns False if that is not allowed."""
     try:
         (folder / "cgroup.procs").write_text(str(pid))
     except OSError:
@@ -75,7 +75,7 @@ def put(folder: Path, pid: int) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Remove an empty cgroup; the kernel takes a moment to see that it is."""
+    """Remove a cgroup; the kernel takes a moment to notice that it is empty."""
     deadline = time.monotonic() + _REMOVE_SECONDS
     while folder.exists() and time.monotonic() < deadline:
         with contextlib.suppress(OSError):

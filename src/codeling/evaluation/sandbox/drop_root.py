@@ -1,12 +1,12 @@
-"""Started by root: gives up being root, and goes on as bubblewrap.
+"""Started by root: becomes another user, then bubblewrap.
 
-Root's own files stay readable to a process of user 0 even in a user namespace, and the kernel
-excuses it from the limit on processes. So bubblewrap is started as another user. That user may
-not reach the interpreter (under ``/root``, for one): what the sandbox is built from is bound
-before to a place that it can reach, in a mount namespace of this process alone.
+In a user namespace, root's files stay readable to a process of user 0, and the kernel exempts it
+from the limit on processes. Bubblewrap is therefore started as another user. That user may not be
+able to reach the interpreter, for instance under ``/root``. So the sandbox's sources are bound to
+a folder that it can reach, in a mount namespace of this process.
 
-It is run as a program, with its work as JSON in its one argument. It must not know what the
-sandbox is for.
+This module is run as a program, with its task as JSON in its one argument. It must not know what
+the sandbox is for.
 """
 
 import json
@@ -16,14 +16,14 @@ import sys
 from pathlib import Path
 
 PLACE = Path("/mnt")
-"""Covered by an empty folder, for this process and its children alone."""
+"""Hidden behind an empty folder, for this process and its children only."""
 
 
-def main(work: str) -> None:
+def main(argument: str) -> None:
     """Bind the sources to ``PLACE``/0, /1, … and become the command, as another user."""
     from codeling.evaluation.sandbox.inside import syscalls  # for Linux only
 
-    task = json.loads(work)
+    task = json.loads(argument)
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.keep_mounts_private()
     opened = [os.open(source, os.O_PATH) for source in task["sources"]]

@@ -1,4 +1,4 @@
-"""Many jobs to verdicts, in order, on a few sandboxes that stay warm."""
+"""Judges many jobs, in order, on a few sandboxes that are kept running."""
 
 import threading
 from collections import deque
@@ -16,13 +16,12 @@ from codeling.evaluation.sandbox.worker import Worker
 class Sandbox:
     """A few sandboxes, started on entering and ended on leaving.
 
-    ``packages`` can be imported by programs and checks, read-only, with what they require.
-    ``workers`` is how many jobs are judged at a time; by default one a core.
+    ``packages`` and their requirements can be imported by programs and checks, read-only.
+    ``workers`` jobs are judged in parallel; the default is one for each core.
 
-    Nothing is ever run outside of it, and no setting changes that.
+    No program is ever run outside a sandbox, and no setting changes that.
 
-    :raises SandboxError: on entering, when this machine cannot have a sandbox: why, and what to
-        install.
+    :raises SandboxError: on entering, this machine cannot run a sandbox; says what to install.
 
     Example::
 
@@ -45,7 +44,7 @@ class Sandbox:
         self._closed = False
 
     def __enter__(self) -> "Sandbox":
-        # A sandbox ends with the thread that has started it: one of the pool's, which live on.
+        # A sandbox ends with the thread that started it, so the pool's threads start them.
         self._closed = False
         self._idle, self._started = SimpleQueue(), []
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="sandbox")
@@ -67,7 +66,7 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """End every sandbox, and all that runs in them."""
+        """End every sandbox and every process in them."""
         if self._threads is None:
             return
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -87,9 +86,9 @@ class Sandbox:
     def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict]:
         """The verdict of each job, in the order of the jobs.
 
-        Jobs are taken as they are needed, a few more than there are workers.
+        Jobs are read ahead by a few for each worker.
 
-        :raises SandboxError: when a sandbox has ended and cannot be started again.
+        :raises SandboxError: a sandbox has ended and cannot be started again.
         """
         if self._threads is None:
             raise RuntimeError("a Sandbox judges between entering and leaving")

@@ -1,12 +1,12 @@
 """The system calls that a program in the sandbox may make, as a filter for the kernel.
 
-An allow list in classic BPF: what is not named fails with ``ENOSYS`` (as on a kernel that does
-not have it, so the C library falls back), a foreign architecture is killed. Among what is not
-there: starting a process or another program, sockets other than a pair, shared memory, tracing
-or reading another process, mounting, namespaces, keys, BPF, io_uring, loading of modules.
+An allow list in classic BPF. Any other call fails with ``ENOSYS``, as on a kernel without it, so
+that the C library falls back. A call of a foreign architecture kills the process. Not allowed, for
+instance: starting a process or a program, sockets other than a pair, shared memory, tracing or
+reading another process, mounts, namespaces, keys, BPF, io_uring, loading modules.
 
-The assembler is 5 instructions of the 16 that seccomp knows; the library for it, libseccomp,
-would have to be installed from the system. Source: ``Documentation/userspace-api/seccomp_filter``
+The assembler has 5 of seccomp's 16 instructions. Its library, libseccomp, would have to be
+installed from the system. Source: ``Documentation/userspace-api/seccomp_filter``
 of Linux, numbers from its ``unistd_64.h`` (x86-64) and ``asm-generic/unistd.h`` (AArch64).
 """
 
@@ -30,7 +30,7 @@ NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 0, "aarch64": 1}
 
-# name, number on x86-64, number on AArch64 (- where that architecture does not have it)
+# name, number on x86-64, number on AArch64 (-: that architecture does not have it)
 _ALLOWED = """
 read 0 63; write 1 64; close 3 57; fstat 5 80; lseek 8 62; poll 7 -; mmap 9 222; mprotect 10
 226; munmap 11 215; brk 12 214; rt_sigaction 13 134; rt_sigprocmask 14 135; rt_sigreturn 15 139;
@@ -66,7 +66,7 @@ preadv 295 69; pwritev 296 70; renameat2 316 276; getrandom 318 278; statx 332 2
 
 
 class Rule(NamedTuple):
-    """A call that is allowed when one of its arguments, masked, is one of some values."""
+    """A call that is allowed if one of its arguments, masked, has one of the listed values."""
 
     name: str
     numbers: tuple[int, int]
@@ -80,15 +80,15 @@ _CLONE_NAMESPACES = 0x7E020080  # every CLONE_NEW*
 RULES = (
     Rule("clone", (56, 220), 0, _CLONE_THREAD | _CLONE_NAMESPACES, (_CLONE_THREAD,)),
     Rule("prctl", (157, 167), 0, 0xFFFFFFFF, (15, 16)),  # PR_SET_NAME, PR_GET_NAME
-    Rule("socketpair", (53, 199), 0, 0xFFFFFFFF, (1,)),  # AF_UNIX: what asyncio needs
+    Rule("socketpair", (53, 199), 0, 0xFFFFFFFF, (1,)),  # AF_UNIX: asyncio needs it
     Rule("prlimit64", (302, 261), 0, 0xFFFFFFFF, (0,)),  # its own limits, and only down
-    # TCGETS, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: what Python asks of its own files
+    # TCGETS, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: Python calls them on its own files
     Rule("ioctl", (16, 29), 1, 0xFFFFFFFF, (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)),
 )
 
 
 def allowed(machine: str) -> dict[str, int]:
-    """Names and numbers of the calls that are allowed without conditions."""
+    """Name → number of the calls that are allowed whatever their arguments."""
     calls = (entry.split() for entry in _ALLOWED.replace("\n", " ").split(";"))
     column = _COLUMN[machine]
     return {name: int(row[column]) for name, *row in calls if row[column] != "-"}
@@ -97,7 +97,7 @@ def allowed(machine: str) -> dict[str, int]:
 def program(machine: str | None = None) -> bytes:
     """The filter, an array of ``struct sock_filter``.
 
-    :raises KeyError: for a machine other than ``x86_64`` and ``aarch64``.
+    :raises KeyError: the machine is neither ``x86_64`` nor ``aarch64``.
     """
     machine = machine or platform.machine()
     code = [

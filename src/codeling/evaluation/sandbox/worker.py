@@ -1,8 +1,8 @@
-"""One sandbox from outside: starts it, hands it a job, takes the verdict, ends it.
+"""One sandbox, from outside: start it, send it a job, receive the verdict, end it.
 
-A verdict counts only with the nonce that was drawn for the job: it is known to this process and
-to the check's, inside. The sandbox keeps the wall clock itself; this process has one of its own
-behind it, and ends the whole sandbox when that runs out.
+A verdict is valid only with the job's nonce, which this process and the check's process know. The
+sandbox enforces the wall clock itself. This process has a later deadline of its own, after which
+it ends the whole sandbox.
 """
 
 import contextlib
@@ -29,21 +29,21 @@ _LENGTH = struct.Struct("<I")
 _START_SECONDS = 120.0
 _SLACK_SECONDS = 5.0
 _INFO_SECONDS = 1.0
-"""Bubblewrap says which process it has started before it lets that one begin."""
-_FEWEST_TASKS = 3
-"""The first process, the check's and the program's own count as tasks of the sandbox."""
+"""Bubblewrap reports the process that it starts before that process runs."""
+_OWN_TASKS = 3
+"""Tasks of every sandbox: the first process, the check's and the program's."""
 _MAX_REPLY_BYTES = 1 << 20
 _PROBE = Job("probe", "def six_times(x): return 6 * x\n", "assert six_times(7) == 42\n")
 
 
 class EndedError(Exception):
-    """The sandbox has ended, or does not answer."""
+    """The sandbox has ended or does not respond."""
 
 
 class Worker:
-    """A sandbox that judges one job after another.
+    """A sandbox that judges one job at a time.
 
-    :raises SandboxError: when it cannot start.
+    :raises SandboxError: it cannot start.
     """
 
     def __init__(self, packages: Sequence[str], limits: Limits) -> None:
@@ -62,23 +62,23 @@ class Worker:
                 finally:
                     os.close(info_inside)
             failed.callback(self.close)
-            self._greet(info, packages)
+            self._configure(info, packages)
             failed.pop_all()
 
-    def _greet(self, info: int, packages: Sequence[str]) -> None:
+    def _configure(self, info: int, packages: Sequence[str]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         settings = {
             "packages": list(packages),
             "filter": seccomp.program().hex(),
             "tmp_files": 10_000,
-            "tasks": self._limits.processes + _FEWEST_TASKS - 1 if _counts_by_namespace() else None,
+            "tasks": self._limits.processes + _OWN_TASKS - 1 if _counts_by_namespace() else None,
             **asdict(self._limits),
         }
         try:
             self._send(settings)
             self._receive(deadline)
             if not select.select([info], [], [], _INFO_SECONDS)[0]:
-                raise EndedError("bubblewrap does not say which process it has started")
+                raise EndedError("bubblewrap does not report which process it has started")
             pid = json.loads(os.read(info, 1 << 12))["child-pid"]
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
             base = pages * os.sysconf("SC_PAGE_SIZE")
@@ -87,9 +87,9 @@ class Worker:
             verdict = self._judge(_PROBE)
         except (EndedError, OSError, ValueError, KeyError) as error:
             self._process.kill()
-            said = (self._process.communicate()[1] or b"").decode(errors="replace").split("\n")
-            last = next((line for line in reversed(said) if line.strip()), str(error))
-            raise SandboxError(bwrap.why_not(f"the sandbox cannot start: {last.strip()}")) from None
+            lines = (self._process.communicate()[1] or b"").decode(errors="replace").split("\n")
+            last = next((line for line in reversed(lines) if line.strip()), str(error))
+            raise SandboxError(bwrap.explain(f"the sandbox cannot start: {last.strip()}")) from None
         if not verdict.passed:
             raise SandboxError(f"the sandbox does not work: {verdict.outcome} ({verdict.detail})")
 
@@ -102,16 +102,16 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Of bubblewrap, outside."""
+        """The process of bubblewrap, outside the sandbox."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another job."""
+        """Whether it can judge another job."""
         return self._process.poll() is None and self._control.fileno() >= 0
 
     def judge(self, job: Job) -> Verdict:
-        """Run ``job``. A sandbox that does not survive it is closed."""
+        """Judge ``job``. A sandbox that does not survive it is closed."""
         try:
             return self._judge(job)
         except (EndedError, OSError) as error:
@@ -141,11 +141,11 @@ class Worker:
                 verdict = Verdict(job.identifier, message["outcome"], message["detail"])
         if message["ended"] != 0 or verdict is None:
             self.close()
-            return Verdict(job.identifier, *_without_verdict(message, self._limits))
+            return Verdict(job.identifier, *_failure(message, self._limits))
         return verdict
 
     def close(self) -> None:
-        """End the sandbox and all that runs in it."""
+        """End the sandbox and every process in it."""
         self._process.kill()
         self._process.wait()
         self._control.close()
@@ -160,28 +160,28 @@ class Worker:
         self._control.sendall(_LENGTH.pack(len(data)) + data)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        (size,) = _LENGTH.unpack(self._exactly(4, deadline))
+        (size,) = _LENGTH.unpack(self._read_exactly(4, deadline))
         if size > _MAX_REPLY_BYTES:
-            raise EndedError("it answers too much")
-        message: dict[str, Any] = json.loads(self._exactly(size, deadline))
+            raise EndedError("its message is too large")
+        message: dict[str, Any] = json.loads(self._read_exactly(size, deadline))
         return message
 
-    def _exactly(self, count: int, deadline: float) -> bytes:
+    def _read_exactly(self, count: int, deadline: float) -> bytes:
         data = b""
         while len(data) < count:
             self._control.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
                 part = self._control.recv(count - len(data))
             except TimeoutError:
-                raise EndedError("it does not answer") from None
+                raise EndedError("it does not respond") from None
             if not part:
                 raise EndedError("it has closed the connection")
             data += part
         return data
 
 
-def _without_verdict(message: dict[str, Any], limits: Limits) -> tuple[Any, str]:
-    """The outcome where the check's own process was ended."""
+def _failure(message: dict[str, Any], limits: Limits) -> tuple[Any, str]:
+    """Outcome and detail of a job whose check's process was ended before its verdict."""
     if message["killed"]:
         return "timeout", f"the check hung for {limits.wall_seconds:g} seconds"
     if message["ended"] == -9 and 2 * message["grown_bytes"] > limits.memory_bytes:
@@ -207,6 +207,6 @@ def _start(arguments: list[str], opened: list[int]) -> "subprocess.Popen[bytes]"
 
 
 def _counts_by_namespace() -> bool:
-    """Whether the kernel counts a user's processes in each user namespace apart (Linux 5.14)."""
+    """Whether the kernel counts processes separately for each user namespace (Linux 5.14)."""
     major, minor = os.uname().release.split(".")[:2]
     return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (5, 14)

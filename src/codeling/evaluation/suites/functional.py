@@ -35,7 +35,7 @@ from codeling.evaluation.data.lookup import (
     SuiteData,
     find_problem_files,
 )
-from codeling.evaluation.data.problems import Problem, ProblemSet, read_problems
+from codeling.evaluation.data.problems import CodingProblem, ProblemSet, read_problems
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.metrics.pass_at_k import pass_at_k
 from codeling.evaluation.results import Record, Value, scores
@@ -208,7 +208,7 @@ class _Judges:
     raised_problems: frozenset[str] = frozenset()
     """Their ``task_id``."""
 
-    def judge(self, problems: Sequence[Problem], jobs: Sequence[Job]) -> list[Verdict]:
+    def judge(self, problems: Sequence[CodingProblem], jobs: Sequence[Job]) -> list[Verdict]:
         """One verdict per job; ``problems`` has the problem of each job."""
         is_raised = [problem.task_id in self.raised_problems for problem in problems]
         verdicts: dict[int, Verdict] = {}
@@ -221,7 +221,7 @@ class _Judges:
 
 
 def judge_references(
-    problems: Sequence[Problem], judge: Judge, progress: Progress = SILENT
+    problems: Sequence[CodingProblem], judge: Judge, progress: Progress = SILENT
 ) -> list[dict[str, str] | None]:
     """The verdict on each problem's best reference solution; None where it has no reference.
 
@@ -233,11 +233,11 @@ def judge_references(
 
 
 def _reference_verdicts(
-    problems: Sequence[Problem], judge: Judge, journal: Journal | None, progress: Progress
+    problems: Sequence[CodingProblem], judge: Judge, journal: Journal | None, progress: Progress
 ) -> list[dict[str, str] | None]:
     """As :func:`judge_references`; ``journal`` keeps the verdicts of an interrupted run."""
 
-    def verdicts(group: Sequence[Problem]) -> list[Record]:
+    def verdicts(group: Sequence[CodingProblem]) -> list[Record]:
         jobs = [
             problem.job(f"{problem.task_id}/reference/{number}", text)
             for problem in group
@@ -256,7 +256,7 @@ def _reference_verdicts(
 
 
 def _require_passing(
-    problems: Sequence[Problem], references: Sequence[dict[str, str] | None]
+    problems: Sequence[CodingProblem], references: Sequence[dict[str, str] | None]
 ) -> None:
     """:raises InputError: there are reference solutions, and none of them passes."""
     known = [(p, found) for p, found in zip(problems, references, strict=True) if found]
@@ -290,7 +290,7 @@ def _best(verdicts: Sequence[Verdict]) -> dict[str, str] | None:
 
 def _answer(
     engine: Engine,
-    group: Sequence[Problem],
+    group: Sequence[CodingProblem],
     settings: SampleSettings,
     judges: _Judges,
     corpus: TrainingCorpus | None,
@@ -322,7 +322,7 @@ def _answer(
     return records
 
 
-def _sample(problem: Problem, answer: Completion, verdict: Verdict) -> Record:
+def _sample(problem: CodingProblem, answer: Completion, verdict: Verdict) -> Record:
     return {
         "completion": answer.text,
         "finish_reason": answer.finish_reason,
@@ -332,7 +332,7 @@ def _sample(problem: Problem, answer: Completion, verdict: Verdict) -> Record:
     }
 
 
-def is_exact(problem: Problem, completion: str) -> bool | None:
+def is_exact(problem: CodingProblem, completion: str) -> bool | None:
     """Whether an infilling equals a reference; None where the problem is not an infilling."""
     if problem.span is None or not problem.references:
         return None
@@ -342,7 +342,7 @@ def is_exact(problem: Problem, completion: str) -> bool | None:
 
 
 def complete(
-    engine: Engine, group: Sequence[Problem], settings: SampleSettings
+    engine: Engine, group: Sequence[CodingProblem], settings: SampleSettings
 ) -> list[list[Completion]]:
     """``n`` completions of each problem of a group."""
     answers: dict[str, list[Completion]] = {}
@@ -366,7 +366,7 @@ def complete(
     return [answers[problem.task_id] for problem in group]
 
 
-def _whole_line(problem: Problem, sample: Completion) -> Completion:
+def _whole_line(problem: CodingProblem, sample: Completion) -> Completion:
     """``sample`` with the line end that stopped a single-line infilling."""
     is_line = problem.span == "line" and not sample.text.endswith("\n")
     return replace(sample, text=sample.text + "\n") if is_line else sample

@@ -1,1 +1,1 @@
-"""What runs inside the sandbox, on a bare interpreter: it imports the standard library alone."""
+"""The modules that run inside the sandbox; they import only the standard library."""

@@ -1,7 +1,7 @@
-"""What the text of a check says about itself; a program cannot influence it.
+"""Static analysis of a check's source, which a program cannot influence.
 
 It finds where a check relies on something that does not reach the program's process, and which
-exceptions the check raises by its own text alone.
+exceptions the check raises independently of the program.
 """
 
 import ast
@@ -27,7 +27,7 @@ class CheckSource:
         self._tree = ast.parse(text)
 
     def not_carried(self) -> str:
-        """What the check does that has no effect on the program; empty where nothing is found."""
+        """A part of the check that has no effect on the program; empty if there is none."""
         modules = _imported_modules(self._tree)
         for node in ast.walk(self._tree):
             if reason := _reason(node, modules):
@@ -92,7 +92,7 @@ def _imported_modules(tree: ast.Module) -> set[str]:
 
 def _reason(node: ast.AST, modules: set[str]) -> str:
     if isinstance(node, ast.Attribute) and node.attr == "__class__":
-        return "__class__ of an object is looked at; type() can be judged"
+        return "it reads __class__ of an object; use type() instead"
     if isinstance(node, ast.AST) and type(node).__name__ == "MatchClass":
         return "a class pattern is matched"
     if isinstance(node, ast.Import):

@@ -155,7 +155,7 @@ class Names(dict[str, Any]):
                 except (ImportError, AttributeError):
                     raise KeyError(name) from None
         try:
-            return self._link.ask("name", name)
+            return self._link.request("name", name)
         except NameError:
             raise KeyError(name) from None
 
@@ -191,7 +191,7 @@ class _TypeMeta(type):
             return super().__call__(*arguments, **named)
         has_local_type = len(arguments) != 1 or isinstance(arguments[0], BaseException | type)
         if not has_local_type and remote.number_of(arguments[0]) is not None:
-            return remote.ask_about(arguments[0], "type")
+            return remote.request_about(arguments[0], "type")
         return type(*arguments, **named)
 
     def __instancecheck__(cls, value: Any) -> bool:
@@ -213,7 +213,7 @@ def _run_there(module: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:
         if arguments and remote.number_of(arguments[0]) is not None:
             name = function.__name__
-            return remote.ask_about(arguments[0], "library", module, name, arguments, named)
+            return remote.request_about(arguments[0], "library", module, name, arguments, named)
         return function(*arguments, **named)
 
     return call
@@ -234,7 +234,7 @@ def run_check(
     link = Link(fd, limit, side)
     has_run = False
     try:
-        link.ask("run", program)
+        link.request("run", program)
         has_run = True
         exec(source.code, Names(link, program, entry_point))  # noqa: S102
     except PeerEnded:

@@ -9,11 +9,11 @@ from codeling.evaluation.sandbox.inside.remote import (
     NUMBERS,
     Remote,
     Value,
-    ask,
-    give_up,
     number_of,
     readable,
+    request,
     state,
+    unjudged,
 )
 from codeling.evaluation.sandbox.inside.rpc import Link
 
@@ -29,14 +29,14 @@ def _equality(operation: str) -> Callable[[Remote, Any], Any]:
     def method(self: Remote, other: Any) -> Any:
         if number_of(other) is not None:
             readable(self, BY_DATA)
-            return ask(self, operation, self, other)
+            return request(self, operation, self, other)
         if not state(self, "built"):
             return NotImplemented  # Python then compares identities
-        base = ask(self, "base", self)
+        base = request(self, "base", self)
         if not isinstance(base, Remote):
             return (base == other) is (operation == "eq")
-        if (ask(self, operation, self, other) is True) is (operation == "eq"):
-            raise give_up(self, "the program's own equality with plain data decides")
+        if (request(self, operation, self, other) is True) is (operation == "eq"):
+            raise unjudged(self, "the program's own equality with plain data decides")
         return operation == "ne"
 
     return method
@@ -45,11 +45,11 @@ def _equality(operation: str) -> Callable[[Remote, Any], Any]:
 def _ordering(operation: str) -> Callable[[Remote, Any], Any]:
     def method(self: Remote, other: Any) -> Any:
         if number_of(other) is not None:
-            return ask(self, operation, self, other)
+            return request(self, operation, self, other)
         if not state(self, "built"):
             return NotImplemented
-        ask(self, operation, self, other)
-        raise give_up(self, "the program's own order relative to plain data decides")
+        request(self, operation, self, other)
+        raise unjudged(self, "the program's own order relative to plain data decides")
 
     return method
 
@@ -57,7 +57,7 @@ def _ordering(operation: str) -> Callable[[Remote, Any], Any]:
 def _arithmetic(operation: str, reflected: bool) -> Callable[[Remote, Any], Any]:
     def method(self: Remote, other: Any) -> Any:
         operands = (other, self) if reflected else (self, other)
-        result = ask(self, operation, *operands)
+        result = request(self, operation, *operands)
         mixed = state(self, "mixed")
         if isinstance(other, Remote):
             mixed = max(mixed, state(other, "mixed"))
@@ -74,13 +74,13 @@ def _mark_mixed(remote: Remote, result: Any, mixed: int) -> None:
     if result is NotImplemented:
         return
     if not isinstance(result, Remote):
-        raise give_up(remote, "arithmetic of the program's object with plain data decides")
+        raise unjudged(remote, "arithmetic of the program's object with plain data decides")
     object.__setattr__(result, "_remote_mixed", mixed)
 
 
 def _conversion(operation: str, kind: Callable[[Any], Any] | None) -> Callable[..., Any]:
     def method(self: Remote, *arguments: Any) -> Any:
-        result = ask(self, operation, self, *arguments)
+        result = request(self, operation, self, *arguments)
         if state(self, "mixed"):
             _mark_mixed(self, result, state(self, "mixed"))
         if isinstance(result, Remote):
@@ -88,7 +88,7 @@ def _conversion(operation: str, kind: Callable[[Any], Any] | None) -> Callable[.
         value = result if kind is None else kind(result)
         before = state(self, "seen").setdefault((operation, *map(repr, arguments)), repr(value))
         if before != repr(value):
-            raise give_up(self, f"the program's object converts to {before} and to {value!r}")
+            raise unjudged(self, f"the program's object converts to {before} and to {value!r}")
         return value
 
     return method
@@ -112,7 +112,7 @@ def _value_arithmetic(base: type, operation: str) -> Callable[[Any, Any], Any]:
 
     def method(self: Any, other: Any) -> Any:
         if isinstance(other, Remote | Value):
-            return ask(self._remote, operation, self, other)
+            return request(self._remote, operation, self, other)
         return NotImplemented if plain is None else plain(self, other)
 
     return method

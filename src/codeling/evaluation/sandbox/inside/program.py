@@ -47,12 +47,12 @@ class Callback:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call it in the check's process."""
-        return self._link.ask("call", self, arguments, named)
+        return self._link.request("call", self, arguments, named)
 
     def __getattr__(self, name: str) -> Any:
         if name not in ("__name__", "__qualname__", "__doc__"):
             raise AttributeError(name)
-        return self._link.ask("describe", self, name)
+        return self._link.request("describe", self, name)
 
 
 class CheckIterator:
@@ -66,7 +66,7 @@ class CheckIterator:
         return self
 
     def __next__(self) -> Any:
-        more, value = self._link.ask("next", self)
+        more, value = self._link.request("next", self)
         if not more:
             raise StopIteration
         return value
@@ -213,7 +213,7 @@ def serve(fd: int, limit: int) -> None:
     module.__dict__["__builtins__"] = builtins
     side = _ProgramSide(module.__dict__)
     link = Link(fd, limit, side)
-    side.streams = Streams(link.ask)
+    side.streams = Streams(link.request)
     gc.enable()
     try:
         link.serve_forever()

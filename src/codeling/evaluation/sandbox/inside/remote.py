@@ -44,43 +44,43 @@ class Remote:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call it in the program's process."""
-        return ask(self, "call", self, arguments, named)
+        return request(self, "call", self, arguments, named)
 
     def __getattr__(self, name: str) -> Any:
         if name in FOREIGN_ATTRIBUTES or (FOREIGN_ATTRIBUTES and name.startswith("_")):
             raise AttributeError(f"the program's object is not of the type that has {name!r}")
         readable(self, BY_DATA if name not in _ATTRIBUTES_OF_NUMBERS else BY_NUMBER)
-        return ask(self, "getattr", self, name)
+        return request(self, "getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        ask(self, "setattr", self, name, value)
+        request(self, "setattr", self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        ask(self, "delattr", self, name)
+        request(self, "delattr", self, name)
 
     def __getitem__(self, key: Any) -> Any:
         readable(self, BY_DATA)
-        return ask(self, "getitem", self, key)
+        return request(self, "getitem", self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        ask(self, "setitem", self, key, value)
+        request(self, "setitem", self, key, value)
 
     def __delitem__(self, key: Any) -> None:
-        ask(self, "delitem", self, key)
+        request(self, "delitem", self, key)
 
     def __iter__(self) -> Iterator[Any]:
         readable(self)
-        iterator = ask(self, "iter", self)
+        iterator = request(self, "iter", self)
         if not isinstance(iterator, Remote):
             raise TypeError("the program's iterator is not an object of its own")
         while True:
-            more, value = _pair(ask(self, "next", iterator))
+            more, value = _pair(request(self, "next", iterator))
             if not more:
                 return
             yield value
 
     def __next__(self) -> Any:
-        more, value = _pair(ask(self, "next", self))
+        more, value = _pair(request(self, "next", self))
         if not more:
             raise StopIteration
         return value
@@ -90,51 +90,51 @@ class Remote:
         try:
             return any(value is wanted or wanted == value for value in self)
         except TypeError:
-            found = ask(self, "contains", self, wanted) is True
+            found = request(self, "contains", self, wanted) is True
         if found and number_of(wanted) is None:
-            raise give_up(self, "a __contains__ of the program's decides")
+            raise unjudged(self, "a __contains__ of the program's decides")
         return found
 
     def __len__(self) -> int:
         readable(self)
-        return int(ask(self, "len", self))
+        return int(request(self, "len", self))
 
     def __bool__(self) -> bool:
         readable(self)
-        return ask(self, "bool", self) is True
+        return request(self, "bool", self) is True
 
     def __hash__(self) -> int:
-        return int(ask(self, "hash", self))
+        return int(request(self, "hash", self))
 
     def __str__(self) -> str:
         readable(self)
-        return str(ask(self, "str", self))
+        return str(request(self, "str", self))
 
     def __repr__(self) -> str:
         readable(self)
-        return str(ask(self, "repr", self))
+        return str(request(self, "repr", self))
 
     def __format__(self, form: str) -> str:
         readable(self)
-        return str(ask(self, "format", self, form))
+        return str(request(self, "format", self, form))
 
     def __dir__(self) -> list[str]:
-        return [str(name) for name in ask(self, "dir", self)]
+        return [str(name) for name in request(self, "dir", self)]
 
     def __instancecheck__(self, value: Any) -> bool:
-        return number_of(value) is not None and ask(self, "isinstance", value, self) is True
+        return number_of(value) is not None and request(self, "isinstance", value, self) is True
 
     def __subclasscheck__(self, kind: Any) -> bool:
-        return ask(self, "issubclass", kind, self) is True
+        return request(self, "issubclass", kind, self) is True
 
     def __mro_entries__(self, bases: Any) -> Any:
-        raise give_up(self, "the test derives a class from one of the program's")
+        raise unjudged(self, "the test derives a class from one of the program's")
 
     def __enter__(self) -> Any:
-        return ask(self, "enter", self)
+        return request(self, "enter", self)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        return _leave(self, error, lambda sent: ask(self, "exit", self, sent))
+        return _leave(self, error, lambda sent: request(self, "exit", self, sent))
 
     def __await__(self) -> Generator[None, None, Any]:
         return awaiting(self, "await", self)
@@ -153,7 +153,7 @@ class Remote:
         return _leave(self, error, lambda sent: answer)
 
     def __aiter__(self) -> Any:
-        return ask(self, "aiter", self)
+        return request(self, "aiter", self)
 
     def __anext__(self) -> Any:
         return _Awaitable(self, "anext", self)
@@ -166,7 +166,7 @@ class RemoteClass(Remote):
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Construct an instance in the program's process."""
-        made = ask(self, "new", self, arguments, named)
+        made = request(self, "new", self, arguments, named)
         if isinstance(made, Remote):
             object.__setattr__(made, "_remote_built", True)
         return made
@@ -227,22 +227,22 @@ def number_of(value: Any) -> int | None:
     return exceptions.number_of_foreign(value)
 
 
-def ask(remote: Remote, operation: str, *operands: Any) -> Any:
+def request(remote: Remote, operation: str, *operands: Any) -> Any:
     """Have an operation performed in the program's process."""
     link: Link = state(remote, "link")
-    result = link.ask(operation, *operands)
+    result = link.request(operation, *operands)
     if isinstance(result, Remote):
         object.__setattr__(result, "_remote_built", False)
     return result
 
 
-def ask_about(value: Any, operation: str, *operands: Any) -> Any:
+def request_about(value: Any, operation: str, *operands: Any) -> Any:
     """An operation on an object of the program's that any of our classes represents."""
     represents = value if isinstance(value, Remote) else vars(value)["_remote"]
-    return ask(represents, operation, *(operands or (value,)))
+    return request(represents, operation, *(operands or (value,)))
 
 
-def give_up(remote: Remote, reason: str) -> Unjudged:
+def unjudged(remote: Remote, reason: str) -> Unjudged:
     """The error that ends the check, also where the check catches everything."""
     link: Link = state(remote, "link")
     link.broken = Unjudged(reason)
@@ -255,7 +255,7 @@ def readable(remote: Remote, level: int = BY_NUMBER) -> None:
     Of arithmetic with numbers, what a number does not have can be read.
     """
     if state(remote, "mixed") >= level:
-        raise give_up(remote, "arithmetic of the program's object with plain data decides")
+        raise unjudged(remote, "arithmetic of the program's object with plain data decides")
 
 
 def _pair(value: Any) -> tuple[bool, Any]:
@@ -266,17 +266,17 @@ def _pair(value: Any) -> tuple[bool, Any]:
 
 def awaiting(remote: Remote, operation: str, *operands: Any) -> Generator[None, None, Any]:
     """Run an awaitable on the program's event loop, and this one's meanwhile."""
-    task = ask(remote, "start", operation, *operands)
+    task = request(remote, "start", operation, *operands)
     try:
         while True:
-            done, value = _pair(ask(remote, "step", task))
+            done, value = _pair(request(remote, "step", task))
             if done:
                 return value
             yield
     except BaseException as error:
         link: Link = state(remote, "link")
         if link.broken is None and "program_line" not in vars(error):
-            link.ask("cancel", task)
+            link.request("cancel", task)
         raise
 
 
@@ -313,17 +313,17 @@ def _leave(remote: Remote, error: BaseException | None, leave: Callable[[Any], A
             return False
         if "program_line" in vars(error) or link.side.raised_by_check(error):
             raise
-        raise give_up(remote, "the program's context manager replaces an exception") from None
+        raise unjudged(remote, "the program's context manager replaces an exception") from None
     if not swallowed or isinstance(error, AssertionError):
         return False
     if link.side.raised_by_check(error):
         return True
-    raise give_up(remote, "the program's context manager suppresses an exception")
+    raise unjudged(remote, "the program's context manager suppresses an exception")
 
 
 # The docstrings above must not hide those of the program's objects.
 for _class in (Remote, RemoteClass, RemoteCoroutine):
-    setattr(_class, "__doc__", property(lambda self: ask(self, "getattr", self, "__doc__")))  # noqa: B010
+    setattr(_class, "__doc__", property(lambda self: request(self, "getattr", self, "__doc__")))  # noqa: B010
 
 
 class Value:

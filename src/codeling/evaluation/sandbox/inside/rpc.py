@@ -18,7 +18,7 @@ from codeling.evaluation.sandbox.inside.codec.encoder import Encoder
 from codeling.evaluation.sandbox.inside.codec.value_types import CodecError
 
 _HEADER = struct.Struct("<IB")
-QUESTION, ANSWER, ERROR, UNSENDABLE = 0, 1, 2, 3
+REQUEST, RESPONSE, ERROR, UNSENDABLE = 0, 1, 2, 3
 
 
 class PeerEnded(BaseException):
@@ -102,7 +102,7 @@ class Link:
         self._classes: dict[int, type] = {}
         self.broken: BaseException | None = None
 
-    def ask(self, operation: str, *operands: Any) -> Any:
+    def request(self, operation: str, *operands: Any) -> Any:
         """Request an operation of the other side, and wait for its result.
 
         :raises PeerEnded: the other side ended before it responded.
@@ -118,7 +118,7 @@ class Link:
         except CodecError as error:
             raise self._unsendable(str(error)) from None
         try:
-            self._send(QUESTION, question.data)
+            self._send(REQUEST, question.data)
             return self._wait(question)
         except (PeerEnded, Refused) as error:
             self.broken = error
@@ -136,7 +136,7 @@ class Link:
     def _wait(self, question: Encoder) -> Any:
         while True:
             kind, data = self._receive()
-            if kind == QUESTION:
+            if kind == REQUEST:
                 self._serve(data)
                 continue
             value = self._decoded(data, question.containers)
@@ -145,7 +145,7 @@ class Link:
             if kind == UNSENDABLE:
                 raise self._unsendable(str(value[0])[:200])
             self.side.incoming(value[2])
-            if kind == ANSWER:
+            if kind == RESPONSE:
                 return value[0]
             if kind == ERROR and isinstance(value[0], BaseException):
                 value[0].__dict__["program_line"] = str(value[1])[:100]
@@ -159,7 +159,7 @@ class Link:
         """
         while True:
             kind, data = self._receive()
-            if kind != QUESTION:
+            if kind != REQUEST:
                 raise Refused("a response without a request")
             self._serve(data)
 
@@ -192,7 +192,7 @@ class Link:
         except CodecError as error:
             self.side.unsendable(str(error))
             return UNSENDABLE, bytes(Encoder(self).encode((str(error), None, None)).data)
-        return ANSWER, bytes(answer.data)
+        return RESPONSE, bytes(answer.data)
 
     def _error(self, error: BaseException) -> bytes:
         place = exceptions.program_line(error)

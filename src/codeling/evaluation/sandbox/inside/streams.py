@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-Ask = Callable[..., Any]
+Request = Callable[..., Any]
 _ORIGINAL = (sys.stdout, sys.stderr, sys.stdin)
 _BUILTINS = {name: getattr(builtins, name) for name in ("input", "print")}
 
@@ -61,8 +61,8 @@ class _Output(io.RawIOBase):
 class _Input(io.RawIOBase):
     """Asks the check for each line."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+    def __init__(self, request: Request) -> None:
+        self._request = request
         self._rest = b""
         self.replaced = False
 
@@ -74,7 +74,7 @@ class _Input(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if not self._rest and self.replaced:
-            self._rest = str(self._ask("readline")).encode("utf-8", "surrogatepass")
+            self._rest = str(self._request("readline")).encode("utf-8", "surrogatepass")
         part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         buffer[: len(part)] = part
         return len(part)
@@ -83,8 +83,8 @@ class _Input(io.RawIOBase):
 class Streams:
     """In the program's process: ``sys.stdin``, ``sys.stdout``, ``sys.stderr``, input and print."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
+    def __init__(self, request: Request) -> None:
+        self._request = request
         self._replaced: frozenset[str] = frozenset()
         self._raw = {"stdout": _Output(1), "stderr": _Output(2)}
         self._text = {}
@@ -94,7 +94,7 @@ class Streams:
             )
             setattr(sys, name, self._text[name])
             setattr(sys, f"__{name}__", self._text[name])
-        self._input = _Input(ask)
+        self._input = _Input(request)
         sys.stdin = io.TextIOWrapper(io.BufferedReader(self._input), "utf-8", "surrogatepass")
         setattr(sys, "__stdin__", sys.stdin)  # noqa: B010
         for name, own in _BUILTINS.items():
@@ -103,7 +103,7 @@ class Streams:
     def _function(self, name: str, own: Callable[..., Any]) -> Callable[..., Any]:
         def function(*arguments: Any, **named: Any) -> Any:
             if name in self._replaced:
-                return self._ask(name, arguments, named)
+                return self._request(name, arguments, named)
             return own(*arguments, **named)
 
         function.__name__ = function.__qualname__ = name
@@ -123,7 +123,7 @@ class Streams:
         return printed
 
     def follow(self, names: Any) -> None:
-        """Capture and ask what the check has replaced from now on."""
+        """From now on capture or request what the check has replaced."""
         now = frozenset(names or ())
         if now == self._replaced:
             return

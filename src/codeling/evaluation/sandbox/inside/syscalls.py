@@ -1,6 +1,6 @@
-"""Calls to the kernel that Python's ``os`` lacks before 3.12: namespaces, mounts, privileges.
+"""System calls that Python's ``os`` lacks before 3.12: namespaces, mounts, privileges.
 
-It must not know what they are for.
+This module must not know what they are used for.
 """
 
 import ctypes
@@ -26,46 +26,46 @@ def _check(result: int, what: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces for new ones.
+    """Move this process into new namespaces.
 
-    :raises OSError: when the kernel does not allow it.
+    :raises OSError: the kernel does not allow it.
     """
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
 def enter_own_pid_namespace(pidfd: int) -> None:
-    """Let coming children live in the namespace of the process of ``pidfd`` again."""
+    """Create further children in the PID namespace of the process of ``pidfd``."""
     _check(_libc.setns(ctypes.c_int(pidfd), ctypes.c_int(CLONE_NEWPID)), "setns")
 
 
 def mount_tmpfs(path: str, num_bytes: int, num_files: int) -> None:
-    """Mount an empty folder of bounded size over ``path``."""
+    """Mount an empty file system of limited size at ``path``."""
     options = f"size={num_bytes},nr_inodes={num_files},mode=0700".encode()
     flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV)
     _check(_libc.mount(b"tmpfs", path.encode(), b"tmpfs", flags, options), f"mount {path}")
 
 
 def keep_mounts_private() -> None:
-    """Nothing that is mounted from now on is seen outside of this namespace."""
+    """Hide further mounts from other mount namespaces."""
     flags = ctypes.c_ulong(_MS_REC | _MS_PRIVATE)
     _check(_libc.mount(None, b"/", None, flags, None), "mount /")
 
 
 def bind(source: str, target: str) -> None:
-    """Show ``source`` at ``target`` too."""
+    """Bind-mount ``source`` at ``target``."""
     flags = ctypes.c_ulong(_MS_BIND | _MS_REC)
     _check(_libc.mount(source.encode(), target.encode(), None, flags, None), f"bind {source}")
 
 
 def hide_from_tracing() -> None:
-    """No other process may read this one's memory; children inherit it."""
+    """Forbid other processes to read this one's memory; children inherit this."""
     _check(_prctl(_PR_SET_DUMPABLE, 0), "prctl")
 
 
 def drop_privileges(seccomp_filter: bytes) -> None:
-    """Give up every capability for good, and let ``seccomp_filter`` judge every coming call.
+    """Drop every capability for good, and apply ``seccomp_filter`` to all further calls.
 
-    :raises OSError: when the kernel refuses; the process must not go on then.
+    :raises OSError: the kernel refuses; the process must then end.
     """
     _check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL), "prctl")
     header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
@@ -88,7 +88,7 @@ def _prctl(option: int, value: int, address: int = 0) -> int:
 def limit_resources(
     cpu_seconds: int, address_space: int, file_bytes: int, processes: int | None
 ) -> None:
-    """Bound what this process may use; a program cannot raise any of it again."""
+    """Limit this process's resources; a program cannot raise the limits again."""
     limits = {
         resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_AS: address_space,

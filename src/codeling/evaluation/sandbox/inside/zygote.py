@@ -1,13 +1,13 @@
-"""The first process in the sandbox: loads Python once, and forks it for every job.
+"""The first process in the sandbox: loads Python once, and forks for each job.
 
-For each job two processes, each the first of a namespace of its own: the check's, and inside of
-it the program's, which therefore sees neither the check's nor this one. When the check's process
-ends, the kernel ends whatever the program has left. Only this process may make namespaces; both
-others have given up every privilege before they read a line of the job.
+Each job has two processes, each the first of a PID namespace of its own: the check's, and within
+its namespace the program's, which can therefore see neither the check's nor this one. When the
+check's process ends, the kernel ends all that the program has started. Only this process may
+create namespaces. Both others drop every privilege before they read the job.
 
-It is started by :mod:`codeling.evaluation.sandbox.worker` and speaks with it over one socket: 4
-bytes of length, then JSON. It must not read a job itself: the program's process is forked from
-what it knows.
+:mod:`codeling.evaluation.sandbox.worker` starts this process and communicates with it over one
+socket: 4 bytes of length, then JSON. It must not read a job itself, because the program's process
+is a copy of its memory.
 """
 
 import gc
@@ -29,9 +29,9 @@ from codeling.evaluation.sandbox.inside.rpc import read_exactly, write_all
 
 _LENGTH = struct.Struct("<I")
 GRACE_SECONDS = 0.5
-"""After the wall clock has run out the check's process says so itself, unless it hangs too."""
+"""Time for the check's process to report that the wall clock has run out, before it is killed."""
 
-# What programs import most: read once here instead of once a job.
+# The modules that programs import most: loaded once here instead of once for each job.
 _COMMON = """
     abc array bisect calendar cmath collections copy dataclasses datetime decimal enum
     fractions functools hashlib heapq inspect io itertools json math numbers operator os queue
@@ -52,7 +52,7 @@ def write_message(fd: int, message: Any) -> None:
 
 
 def main(control: int) -> None:
-    """Serve jobs until the host closes its end of ``control``."""
+    """Run jobs until the host closes its end of ``control``."""
     settings = read_message(control)
     for name in (*_COMMON.split(), *settings["packages"]):
         importlib.import_module(name)
@@ -60,7 +60,7 @@ def main(control: int) -> None:
         arrays = importlib.import_module("codeling.evaluation.sandbox.inside.codec.arrays")
         remote.FOREIGN_ATTRIBUTES.update(arrays.register(settings["packages"]))
     os.environ.clear()
-    os.dup2(1, 2)  # until here the host has read what went wrong
+    os.dup2(1, 2)  # up to here the host reads error messages
     syscalls.hide_from_tracing()
     myself = os.pidfd_open(os.getpid())
     gc.disable()
@@ -75,24 +75,24 @@ def main(control: int) -> None:
         child = os.fork()
         if child == 0:
             _run(_check_job, control, settings)
-        report = _watch(child, control, settings["wall_seconds"] + GRACE_SECONDS)
+        report = _wait_for(child, control, settings["wall_seconds"] + GRACE_SECONDS)
         write_message(control, report)
 
 
 def _run(work: Any, *arguments: Any) -> None:
-    """Do the work of a child, which must not come back into the loop of its parent."""
+    """Run a child's work; it must not return into its parent's loop."""
     try:
         work(*arguments)
     finally:
         os._exit(70)
 
 
-def _watch(child: int, control: int, seconds: float) -> dict[str, Any]:
-    """Wait for the check's process, kill it when its time is over, and say how it ended."""
+def _wait_for(child: int, control: int, seconds: float) -> dict[str, Any]:
+    """Wait for the check's process, kill it at its deadline, and return how it ended."""
     poll = select.poll()
     ended = os.pidfd_open(child)
     poll.register(ended, select.POLLIN)
-    poll.register(control, 0)  # only that the host has gone
+    poll.register(control, 0)  # reports only that the host has closed it
     events = poll.poll(1_000 * seconds)
     killed = not any(fd == ended for fd, _ in events)
     if killed:
@@ -102,16 +102,16 @@ def _watch(child: int, control: int, seconds: float) -> dict[str, Any]:
     if any(fd == control for fd, _ in events):
         os._exit(0)
     code = os.waitstatus_to_exitcode(status)
-    return {"ended": code, "killed": killed, "grown_bytes": _grown(usage)}
+    return {"ended": code, "killed": killed, "grown_bytes": _memory_growth(usage)}
 
 
-def _grown(usage: resource.struct_rusage) -> int:
-    """How much more memory a child had than this program had when it was loaded."""
+def _memory_growth(usage: resource.struct_rusage) -> int:
+    """Bytes of peak memory that a child had beyond this process's own peak."""
     return 1024 * (usage.ru_maxrss - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _check_job(control: int, settings: dict[str, Any]) -> None:
-    """The check's process: fork the program's, then read the job, judge it, tell the host."""
+    """The check's process: fork the program's, read the job, judge it, report to the host."""
     try:
         syscalls.unshare(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
         syscalls.mount_tmpfs("/tmp", settings["tmp_bytes"], settings["tmp_files"])  # noqa: S108
@@ -126,17 +126,17 @@ def _check_job(control: int, settings: dict[str, Any]) -> None:
     _lock_down(settings)
     job = read_message(control)
 
-    def tell(outcome: str, detail: str) -> None:
-        # The program may have had a say in the words, and they will stand on a terminal.
+    def report(outcome: str, detail: str) -> None:
+        # The program may have influenced the text, which will be shown on a terminal.
         shown = "".join(letter if letter.isprintable() else " " for letter in detail[:1_000])
         message = {"nonce": job["nonce"], "outcome": outcome, "detail": shown}
         write_message(control, message)
         os._exit(0)
 
-    def time_over(number: int, frame: Any) -> None:
-        tell("timeout", f"not done after {settings['wall_seconds']:g} seconds")
+    def on_timeout(number: int, frame: Any) -> None:
+        report("timeout", f"not done after {settings['wall_seconds']:g} seconds")
 
-    signal.signal(signal.SIGALRM, time_over)
+    signal.signal(signal.SIGALRM, on_timeout)
     signal.setitimer(signal.ITIMER_REAL, settings["wall_seconds"])
     limit = settings["output_bytes"]
     outcome, detail = checker.run_check(
@@ -144,12 +144,12 @@ def _check_job(control: int, settings: dict[str, Any]) -> None:
     )
     signal.setitimer(signal.ITIMER_REAL, 0)
     if outcome == "crashed":
-        outcome, detail = _how_it_ended(child, settings)
-    tell(outcome, detail)
+        outcome, detail = _failure(child, settings)
+    report(outcome, detail)
 
 
-def _how_it_ended(child: int, settings: dict[str, Any]) -> tuple[str, str]:
-    """Why the program's process is no more."""
+def _failure(child: int, settings: dict[str, Any]) -> tuple[str, str]:
+    """Outcome and detail of a job whose program's process has ended."""
     deadline = time.monotonic() + GRACE_SECONDS
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
@@ -164,14 +164,16 @@ def _how_it_ended(child: int, settings: dict[str, Any]) -> tuple[str, str]:
     if code >= 0:
         return "crashed", f"the program ended its process with exit code {code}"
     if code == -signal.SIGKILL:
-        if 2 * _grown(usage) > settings["memory_bytes"]:  # else the limit on CPU time sends it
+        if (
+            2 * _memory_growth(usage) > settings["memory_bytes"]
+        ):  # otherwise the limit on CPU time killed it
             return "out_of_memory", "killed for its memory"
         return "timeout", f"used up {settings['cpu_seconds']} seconds of CPU time"
     return "crashed", f"ended by {signal.Signals(-code).name}"
 
 
 def _program_job(theirs: int, settings: dict[str, Any]) -> None:
-    """The program's process: nothing but its end of the socket is left open."""
+    """The program's process: only its end of the socket stays open."""
     os.dup2(theirs, 3)
     os.closerange(4, 1 << 16)
     os.chdir("/tmp")  # noqa: S108
@@ -180,7 +182,7 @@ def _program_job(theirs: int, settings: dict[str, Any]) -> None:
 
 
 def _lock_down(settings: dict[str, Any]) -> None:
-    random.seed(0)  # the same in every run: what a program draws must not decide
+    random.seed(0)  # the same in every run, so that random numbers change no verdict
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
     syscalls.limit_resources(

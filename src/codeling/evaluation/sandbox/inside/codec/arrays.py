@@ -1,10 +1,10 @@
 """numpy's and pandas' types by value: arrays, scalars, series, frames, indexes.
 
-They cross as numbers, text and plain containers, and are built anew by the packages' own
-constructors; an array of objects crosses element by element. What is not listed (a groupby, a
-rolling window) stays where it is, and nothing that it says decides.
+They cross as numbers, text and plain containers, and are rebuilt by the packages' own
+constructors. An array of objects crosses element by element. Any other type, such as a groupby or
+a rolling window, does not cross, and none of its methods decides anything.
 
-It must not know sockets or processes. Both packages are optional.
+This module must not know sockets or processes. Both packages are optional.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from codeling.evaluation.sandbox.inside.codec.value_types import (
 
 
 def register(packages: list[str]) -> set[str]:
-    """Let the types of the packages cross; the public attributes that they have."""
+    """Add the packages' types to the tables. Returns their public attributes."""
     kinds: list[type] = []
     if {"numpy", "pandas"} & set(packages):
         kinds += _numpy(importlib.import_module("numpy"))
@@ -32,7 +32,7 @@ def register(packages: list[str]) -> set[str]:
 
 
 def _by_value(kind: type, name: str, reduce: Callable[[Any], Any], build: Any) -> None:
-    """``reduce`` gives the parts, a tuple; ``build`` takes them."""
+    """``reduce`` returns the parts as a tuple; ``build`` takes them as arguments."""
     REDUCERS[kind] = lambda value: (name, reduce(value))
     BUILDERS[name] = build
 
@@ -60,7 +60,7 @@ def _numpy(np: Any) -> list[type]:
             return array.reshape(shape)
         dtype = descr_to_dtype(descr)
         if dtype.hasobject:
-            raise CodecError("bytes are no objects")
+            raise CodecError("an array of objects cannot be built from bytes")
         return np.frombuffer(data, dtype).reshape(shape).copy()
 
     def masked(array: Any) -> tuple[Any, ...]:
@@ -143,7 +143,7 @@ def _pandas(pd: Any) -> list[type]:
 
 
 def _plain(array: Any) -> Any:
-    """A numpy array where that is all there is to a pandas array."""
+    """The numpy array that a pandas array wraps, or the pandas array itself."""
     return array.to_numpy() if type(array).__name__ == "NumpyExtensionArray" else array
 
 

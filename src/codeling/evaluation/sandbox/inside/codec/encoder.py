@@ -23,6 +23,7 @@ from codeling.evaluation.sandbox.inside.codec.value_types import (
 )
 
 _MAX_CAUSES = 8
+_MAX_PACKED_CHARACTERS = 64  # of a string; a long one counts in full toward the size of a message
 _CONTAINER_TAGS = {kind: tag for tag, kind in CONTAINERS.items()}
 _BASES = (
     *(defaultdict, Counter, OrderedDict, deque, bytearray, set, dict, list),
@@ -103,7 +104,7 @@ class Encoder:
         self.data += b"t" + LENGTH.pack(4)
         args = tuple(error.args)
         if isinstance(error, OSError) and error.filename is not None and len(args) == 2:
-            args = (*args, error.filename)  # args leaves it out, and the constructor wants it
+            args = (*args, error.filename)  # args does not have it, and the constructor takes it
         self._encode_or(args, (text,))
         self._text(b"s", text)
         self._encode_or(dict(getattr(error, "__dict__", ())), {})
@@ -172,6 +173,8 @@ class Encoder:
     def _strings_packed(self, tag: bytes, values: Any) -> bool:
         """Write one byte for each string, after those that are new in the message's table."""
         different = dict.fromkeys(values)
+        if max(map(len, different)) > _MAX_PACKED_CHARACTERS:
+            return False
         new = [text for text in different if text not in self._strings]
         if 2 * len(different) > len(values) or len(self._strings) + len(new) > 256:
             return False
@@ -248,7 +251,7 @@ _WRITERS: dict[type, Callable[[Encoder, Any], None]] = {
 
 
 def _as_base(value: Any, base: Any) -> Any:
-    """What of an instance of a subclass belongs to ``base``."""
+    """The value of type ``base`` that an instance of a subclass holds."""
     if base is int:
         return int.__int__(value)
     if base is float:
