@@ -40,6 +40,27 @@ PROBLEMS = [
 ]
 
 
+OUTPUTS = {
+    "make demo": r"codeling demo",
+    "make test": r"pytest",
+    ". .venv/bin/activate": r"activated",
+    "codeling complete runs/demo -n": r"(?s)# completion 1 of 5.*# completion 5 of 5",
+    "codeling complete": r"",
+    "codeling trace": r"json",
+    "codeling evaluate runs/demo --suite humaneval": r"pass@1",
+    "codeling demo": r"(?s)test bits per byte.*report .*runs/.*/report.html.*done: runs/",
+    "codeling doctor": r"sandbox",
+    "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k_base",
+    "codeling run": r"(parameters +[\d,]+ |done: runs/)",
+    "codeling corpus": r"done: runs/my",
+    "codeling": r"",
+    "python -m benchmarks.": r"argparse",
+    "pip install": r"",
+    "torchrun": r"done: ",
+}
+"""Beginning of a command → pattern of its standard output; the first that matches counts."""
+
+
 def commands(text: str) -> list[str]:
     """Every line of a ``console`` block that begins with ``$``; continuation lines are joined."""
     blocks = [code for language, code in FENCED.findall(text) if language == "console"]

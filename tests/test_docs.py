@@ -26,43 +26,14 @@ from codeling.progress import SILENT
 from codeling.recipe import PRESETS, Recipe, parse_recipe, read_recipe
 from codeling.run import STAGES
 
-from .documented_commands import FENCED, ROOT, Shell, blocks, commands, make_folder
+from .documented_commands import FENCED, OUTPUTS, ROOT, Shell, blocks, commands, make_folder
 from .documented_run import RULES, make_run, rows_at_fault
 
 SOURCE = ROOT / "src" / "codeling"
-
-
 DOCUMENTS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
-
-
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-
-
 BLOCKS = blocks(FORMATS, "python")
-
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-OUTPUTS = {
-    "make demo": r"codeling demo",
-    "make test": r"pytest",
-    ". .venv/bin/activate": r"activated",
-    "codeling complete runs/demo -n": r"(?s)# completion 1 of 5.*# completion 5 of 5",
-    "codeling complete": r"",
-    "codeling trace": r"json",
-    "codeling evaluate runs/demo --suite humaneval": r"pass@1",
-    "codeling demo": r"(?s)test bits per byte.*report .*runs/.*/report.html.*done: runs/",
-    "codeling doctor": r"sandbox",
-    "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k_base",
-    "codeling run": r"(parameters +[\d,]+ |done: runs/)",
-    "codeling corpus": r"done: runs/my",
-    "codeling": r"",
-    "python -m benchmarks.": r"argparse",
-    "pip install": r"",
-    "torchrun": r"done: ",
-}
-"""Beginning of a command → pattern of its standard output; the first that matches counts."""
 
 
 ALL_COMMANDS = [
