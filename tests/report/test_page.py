@@ -8,7 +8,14 @@ import pytest
 from markupsafe import Markup
 
 from codeling.report import page
-from codeling.report.page import Section, frame, macros, short_bytes, short_number, short_seconds
+from codeling.report.page import (
+    PageSection,
+    frame,
+    macros,
+    short_bytes,
+    short_number,
+    short_seconds,
+)
 
 PARTS = Path(page.__file__).with_name("templates") / "macros.html"
 
@@ -36,7 +43,7 @@ def test_a_missing_value_is_an_error() -> None:
 
 
 def test_the_frame_escapes_all_but_the_bodies(tmp_path: Path) -> None:
-    section = Section("one", "<One>", Markup("<b>bold</b>"))
+    section = PageSection("one", "<One>", Markup("<b>bold</b>"))
     made = frame(kind="<k>", name="<n>", sections=[section], summary="<s>", tiles=[("<l>",) * 3])
     assert "<b>bold</b>" in made
     assert not [name for name in ("<k>", "<n>", "<One>", "<s>", "<l>") if name in made]
@@ -45,7 +52,7 @@ def test_the_frame_escapes_all_but_the_bodies(tmp_path: Path) -> None:
 
 
 def test_a_body_that_is_not_markup_is_escaped() -> None:
-    made = frame(kind="", name="", sections=[Section("a", "A", "<script>")])  # type: ignore[arg-type]
+    made = frame(kind="", name="", sections=[PageSection("a", "A", "<script>")])  # type: ignore[arg-type]
     assert "<script>" not in made
 
 

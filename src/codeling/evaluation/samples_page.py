@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from codeling.evaluation.harness import RESULTS, SuiteResult, finished_results
 from codeling.evaluation.results import table_row
 from codeling.manifest import write_bytes
-from codeling.report.page import Section, frame, macros, short_bytes
+from codeling.report.page import PageSection, frame, macros, short_bytes
 
 PAGE_NAME = "evaluation.html"
 MAX_SHOWN = 8
@@ -97,7 +97,7 @@ def overview(results: Sequence[SuiteResult]) -> str:
         body = template.overview(
             f"{_data(values)}; {_sampling(values)}", f"{RESULTS}/{name}/{PAGE_NAME}", _rows(values)
         )
-        sections.append(Section(name, result.suite, body))
+        sections.append(PageSection(name, result.suite, body))
     names = sorted({str(result.values["model"]["name"]) for result in results})
     return frame(
         kind="codeling evaluation",
@@ -110,21 +110,21 @@ def overview(results: Sequence[SuiteResult]) -> str:
 def render(values: Values) -> str:
     """The page of one result."""
     template = macros(_TEMPLATE)
-    sections = [Section("scores", "Scores", template.scores(_rows(values)))]
+    sections = [PageSection("scores", "Scores", template.scores(_rows(values)))]
     sentences, tables = _remarks(values)
     if sentences or tables:
-        sections.append(Section("remarks", "Remarks", template.remarks(sentences, tables)))
+        sections.append(PageSection("remarks", "Remarks", template.remarks(sentences, tables)))
     problems = values["problems"]
     if problems and "nats" in problems[0]:
         rows = _document_rows(problems)
         body = template.documents(rows, len(problems) - len(rows))
-        sections.append(Section("documents", "Documents", body))
+        sections.append(PageSection("documents", "Documents", body))
     else:
         items = [_item(record) for record in problems]
         outcomes = template.outcomes(_outcome_rows(items))
-        sections.append(Section("outcomes", "Outcomes", outcomes))
-        sections.append(Section("problems", "Problems", template.problems(items)))
-    sections.append(Section("settings", "Settings", template.settings(_settings(values))))
+        sections.append(PageSection("outcomes", "Outcomes", outcomes))
+        sections.append(PageSection("problems", "Problems", template.problems(items)))
+    sections.append(PageSection("settings", "Settings", template.settings(_settings(values))))
     return frame(
         kind="codeling evaluation",
         name=f"{values['model']['name']}: {values['suite']}",

@@ -31,8 +31,8 @@ from codeling.manifest import replacing
 from codeling.progress import SILENT, Progress
 from codeling.provenance.index_file import (
     MAX_LEXEMES,
+    IndexPartWriter,
     Part,
-    PartWriter,
     Source,
     change_settings,
     read_part,
@@ -109,7 +109,7 @@ def build(
             # Renamed in reverse order: the first part, which knows how many there are, comes last.
             partials.append(files.enter_context(replacing(_part_path(folder, len(partials) + 1))))
             with partials[-1].open("wb") as file:
-                part = PartWriter(file)
+                part = IndexPartWriter(file)
                 while following is not None and part.has_space(len(following[1].lexemes)):
                     part.add(*following)
                     advance(len(following[0]))

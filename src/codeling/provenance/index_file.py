@@ -68,7 +68,7 @@ class Source(Protocol):
     def start_line(self) -> int: ...  # noqa: D102
 
 
-class PartWriter:
+class IndexPartWriter:
     """Writes one part. Lexemes go to disk at once, everything else when the part is closed."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -179,7 +179,7 @@ class Part:
     row_offsets: U64
     rows: U8
     settings: Mapping[str, int]
-    """What :meth:`PartWriter.close` was given."""
+    """What :meth:`IndexPartWriter.close` was given."""
 
     @property
     def num_documents(self) -> int:

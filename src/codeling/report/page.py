@@ -18,7 +18,7 @@ _CONTROLS = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in 
 _CONTROLS[127] = "\u2421"
 
 
-class Section(NamedTuple):
+class PageSection(NamedTuple):
     """One section of a page, with an entry in its table of contents."""
 
     id: str
@@ -30,7 +30,7 @@ def frame(
     *,
     kind: str,
     name: str,
-    sections: Sequence[Section],
+    sections: Sequence[PageSection],
     summary: str = "",
     tiles: Sequence[tuple[str, str, str]] = (),
     footer: str = "",

@@ -21,7 +21,7 @@ from codeling.recipe import Recipe, read_recipe
 from codeling.report import corpus_section
 from codeling.report.corpus_section import Table
 from codeling.report.page import (
-    Section,
+    PageSection,
     frame,
     macros,
     short_bytes,
@@ -84,7 +84,7 @@ def render(run_folder: Path) -> tuple[str, bool]:
         name=run_folder.resolve().name,
         summary=summary,
         tiles=tiles,
-        sections=[Section(name, title, _section(make, run)) for name, title, make in made],
+        sections=[PageSection(name, title, _section(make, run)) for name, title, make in made],
         footer="Written by codeling from the files of this run folder.",
     )
     return page, run.has_matplotlib

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from codeling.report.page import Section, frame, macros
+from codeling.report.page import PageSection, frame, macros
 from codeling.tokenizer.measure import Measured, Peer
 from codeling.tokenizer.tokenizer import token_bytes
 
@@ -55,12 +55,12 @@ def comparison_page(
     part = f"the first {MAX_SHOWN_LINES} lines of " if len(lines) > MAX_SHOWN_LINES else ""
     template = macros(_TEMPLATE)
     rows = [figures_row(measured) for measured in figures]
-    sections = [Section("figures", "Figures", template.figures(COLUMNS, rows))]
+    sections = [PageSection("figures", "Figures", template.figures(COLUMNS, rows))]
     for number, peer in enumerate(peers):
         ids = peer.encode(shown)
         spans = _spans(ids, token_bytes(peer.core))
         title = f"{peer.name}: {len(ids):,} tokens"
-        sections.append(Section(f"cut-{number}", title, template.tokens(spans)))
+        sections.append(PageSection(f"cut-{number}", title, template.tokens(spans)))
     return frame(
         kind="comparison of tokenizers",
         name=corpus,

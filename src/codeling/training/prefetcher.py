@@ -27,7 +27,7 @@ from codeling.errors import TrainingError
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """All sequences of one step, whatever the number of processes."""
 
     sequences: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Prefetcher:
         self._batches = _batches(loader, position, batch_size)
         self._worker = None if in_process else _Worker(loader, position, batch_size)
 
-    def next_batch(self) -> Batch:
+    def next_batch(self) -> TrainingBatch:
         """The next batch.
 
         :raises TrainingError: the process that packs batches has died.
@@ -61,11 +61,11 @@ class Prefetcher:
             self._worker.close()
 
 
-def _batches(loader: Loader, position: Position, batch_size: int) -> Iterator[Batch]:
+def _batches(loader: Loader, position: Position, batch_size: int) -> Iterator[TrainingBatch]:
     sequences = loader.shuffled_sequences(position)
     while True:
         taken = list(islice(sequences, batch_size))
-        yield Batch(np.stack([sequence for sequence, _ in taken]), taken[-1][1])
+        yield TrainingBatch(np.stack([sequence for sequence, _ in taken]), taken[-1][1])
 
 
 class _Worker:
@@ -80,7 +80,7 @@ class _Worker:
             self._process.start()
         sending.close()
 
-    def next_batch(self) -> Batch:
+    def next_batch(self) -> TrainingBatch:
         try:
             received = self._receiving.recv()
         except (EOFError, OSError) as error:
@@ -90,7 +90,7 @@ class _Worker:
             ) from error
         if isinstance(received, Exception):
             raise received
-        assert isinstance(received, Batch)
+        assert isinstance(received, TrainingBatch)
         return received
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ def _pack(loader: Loader, position: Position, batch_size: int, sending: Connecti
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, set(numbers))
-    packed: Queue[Batch | Exception] = Queue(-(-WINDOW_SEQUENCES // batch_size))
+    packed: Queue[TrainingBatch | Exception] = Queue(-(-WINDOW_SEQUENCES // batch_size))
 
     def send() -> None:
         try:

@@ -142,7 +142,7 @@ CHEATS = {
         import os
         from codeling.evaluation.sandbox.inside import rpc
         from codeling.evaluation.sandbox.inside.codec import encoder
-        true = encoder.Encoder(None).encode((True, None, None)).data
+        true = encoder.ValueEncoder(None).encode((True, None, None)).data
         def square(x):
             for fd in range(3, 200):
                 try:

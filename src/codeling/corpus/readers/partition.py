@@ -18,7 +18,7 @@ from codeling.corpus.readers import layouts
 from codeling.corpus.readers.columnar import column_names, read_batches, to_values
 from codeling.corpus.readers.json_lines import read_lines
 from codeling.corpus.readers.raw_document import RawDocument
-from codeling.corpus.readers.rows import Row, TextOutsideSlice, to_document
+from codeling.corpus.readers.rows import SourceRow, TextOutsideSlice, to_document
 from codeling.corpus.sources.partitions import FileEntry, Partition
 from codeling.corpus.sources.pieces import Piece
 from codeling.corpus.sources.shards import Shard
@@ -106,7 +106,7 @@ def _read_json(
             continue
         columns = layouts.match_columns(list(values), source)
         fields = {name: values[column] for name, column in columns.items()}
-        yield to_document(Row(number, fields, columns), source, recipe)
+        yield to_document(SourceRow(number, fields, columns), source, recipe)
 
 
 def _read_columns(
@@ -123,7 +123,7 @@ def _read_columns(
             for name, column in columns.items()
         ]  # fmt: skip
         for record in zip(*values, strict=True):
-            row = Row(number, dict(zip(columns, record, strict=True)), columns)
+            row = SourceRow(number, dict(zip(columns, record, strict=True)), columns)
             yield to_document(row, source, recipe)
             number += 1
 

@@ -21,7 +21,7 @@ _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", 
 _LINES = re.compile(r"#L([0-9]{1,9})(?:-L([0-9]{1,9}))?$")
 
 
-class Row(NamedTuple):
+class SourceRow(NamedTuple):
     """One row of a table."""
 
     number: int
@@ -43,7 +43,7 @@ class _BadValueError(ValueError):
     """A value has the wrong type or cannot be encoded."""
 
 
-def to_document(row: Row, source: RowSource, recipe: CorpusRecipe) -> RawDocument:
+def to_document(row: SourceRow, source: RowSource, recipe: CorpusRecipe) -> RawDocument:
     """Turn ``row`` into a document; its ``path`` stays empty where the row has none."""
     document = RawDocument(row.number, source.name or source.kind)
     text = row.values["text"]
@@ -71,7 +71,7 @@ def to_document(row: Row, source: RowSource, recipe: CorpusRecipe) -> RawDocumen
 
 
 def _set_text(
-    document: RawDocument, row: Row, text: object, source: RowSource, recipe: CorpusRecipe
+    document: RawDocument, row: SourceRow, text: object, source: RowSource, recipe: CorpusRecipe
 ) -> None:
     if text is None:
         document.reason, document.detail = "no_content", f"{row.columns['text']}: null"
@@ -88,7 +88,7 @@ def _set_text(
         document.copies = max(1, int(copies)) if re.fullmatch("[0-9]{1,18}", copies) else 1
 
 
-def _set_function(document: RawDocument, row: Row, text: str | bytes) -> None:
+def _set_function(document: RawDocument, row: SourceRow, text: str | bytes) -> None:
     """Set the function of a row of CodeSearchNet, with its tokens and docstring as published."""
     document.split = _SPLITS.get(_text(row, "split"))
     name, docstring, language = _text(row, "name"), _text(row, "docstring"), _text(row, "language")
@@ -116,7 +116,7 @@ def _set_function(document: RawDocument, row: Row, text: str | bytes) -> None:
     )
 
 
-def _text(row: Row, field: str) -> str:
+def _text(row: SourceRow, field: str) -> str:
     """A value that must be a string or null (the empty string)."""
     value = row.values.get(field)
     if type(value) is str and value.isascii():  # most values
@@ -128,7 +128,7 @@ def _text(row: Row, field: str) -> str:
     raise _wrong_type(row, field, value)
 
 
-def _name(row: Row, field: str, source: RowSource) -> str:
+def _name(row: SourceRow, field: str, source: RowSource) -> str:
     """Like :func:`_text`; a table of the user's own may have integers as names."""
     value = row.values.get(field)
     if type(value) is int and isinstance(source, FileRows):
@@ -136,7 +136,7 @@ def _name(row: Row, field: str, source: RowSource) -> str:
     return _text(row, field)
 
 
-def _text_list(row: Row, field: str) -> list[str]:
+def _text_list(row: SourceRow, field: str) -> list[str]:
     values = row.values[field]
     if not isinstance(values, list):
         raise _wrong_type(row, field, values, "a list of strings")
@@ -146,7 +146,7 @@ def _text_list(row: Row, field: str) -> list[str]:
     return [_checked(row, field, value) for value in values]
 
 
-def _checked(row: Row, field: str, value: str | bytes) -> str:
+def _checked(row: SourceRow, field: str, value: str | bytes) -> str:
     try:
         if isinstance(value, bytes):
             return value.decode()
@@ -159,6 +159,8 @@ def _checked(row: Row, field: str, value: str | bytes) -> str:
     return value
 
 
-def _wrong_type(row: Row, field: str, value: object, expected: str = "a string") -> _BadValueError:
+def _wrong_type(
+    row: SourceRow, field: str, value: object, expected: str = "a string"
+) -> _BadValueError:
     found = value.type_name if isinstance(value, Unreadable) else type_name(value)
     return _BadValueError(f"{row.columns[field]}: {found} where {expected} is expected")

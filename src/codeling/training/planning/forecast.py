@@ -19,7 +19,7 @@ _TOKEN_EXPONENT = 0.28
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRun:
     """One run: validation bits per byte of the installed Python of one machine."""
 
     block_parameters: int
@@ -32,12 +32,12 @@ def _blocks(layers: int, width: int) -> int:
 
 
 MEASURED = (
-    Measured(_blocks(4, 192), 0.50e6, 1.712),
-    Measured(_blocks(4, 192), 1.84e6, 1.433),
-    Measured(_blocks(4, 192), 1.84e6, 1.435),
-    Measured(_blocks(8, 512), 0.16e6, 1.931),
-    Measured(_blocks(8, 512), 1.55e6, 1.452),
-    Measured(_blocks(12, 768), 197e6, 0.779),
+    MeasuredRun(_blocks(4, 192), 0.50e6, 1.712),
+    MeasuredRun(_blocks(4, 192), 1.84e6, 1.433),
+    MeasuredRun(_blocks(4, 192), 1.84e6, 1.435),
+    MeasuredRun(_blocks(8, 512), 0.16e6, 1.931),
+    MeasuredRun(_blocks(8, 512), 1.55e6, 1.452),
+    MeasuredRun(_blocks(12, 768), 197e6, 0.779),
 )
 """The shorter ``nano`` and ``mini`` of "Heads that copy" in ``docs/results.md``, the longer of
 "Against what others train" in ``docs/tokenizer.md``, ``small`` of "One H200"; entries differ, and
@@ -86,7 +86,7 @@ def _fit() -> tuple[float, NDArray[np.float64]]:
     return error, _least_squares(MEASURED)
 
 
-def _least_squares(runs: tuple[Measured, ...]) -> NDArray[np.float64]:
+def _least_squares(runs: tuple[MeasuredRun, ...]) -> NDArray[np.float64]:
     """The numbers of the form that fit ``runs`` best, none below zero."""
     terms = np.stack([_terms(run.block_parameters, run.tokens) for run in runs])
     wanted = np.array([run.bits_per_byte for run in runs])

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from codeling.evaluation.sandbox.inside.codec import exceptions
 from codeling.evaluation.sandbox.inside.codec.decoder import Decoder
-from codeling.evaluation.sandbox.inside.codec.encoder import Encoder
+from codeling.evaluation.sandbox.inside.codec.encoder import ValueEncoder
 from codeling.evaluation.sandbox.inside.codec.value_types import CodecError
 
 _HEADER = struct.Struct("<IB")
@@ -112,7 +112,7 @@ class Link:
         """
         if self.broken is not None:
             raise self.broken
-        question = Encoder(self)
+        question = ValueEncoder(self)
         try:
             question.encode((operation, operands, self.side.outgoing()))
         except CodecError as error:
@@ -133,7 +133,7 @@ class Link:
             self.broken = error
         return error
 
-    def _wait(self, question: Encoder) -> Any:
+    def _wait(self, question: ValueEncoder) -> Any:
         while True:
             kind, data = self._receive()
             if kind == REQUEST:
@@ -171,7 +171,7 @@ class Link:
             raise Refused(str(error)) from None
         if operation not in self.side.operations:
             raise Refused(f"no operation is named {operation!r}")
-        before = bytes(Encoder(self).encode((operation, operands)).data)
+        before = bytes(ValueEncoder(self).encode((operation, operands)).data)
         self.side.incoming(beside)
         try:
             value = self.side.operations[operation](*operands)
@@ -185,22 +185,22 @@ class Link:
         self, value: Any, containers: list[Any], question: Any, before: bytes
     ) -> tuple[int, bytes]:
         """The result, and the question's containers where the operation has changed them."""
-        answer = Encoder(self, containers)
+        answer = ValueEncoder(self, containers)
         try:
-            unchanged = Encoder(self).encode(question).data == before
+            unchanged = ValueEncoder(self).encode(question).data == before
             answer.encode((value, None if unchanged else containers, self.side.outgoing()))
         except CodecError as error:
             self.side.unsendable(str(error))
-            return UNSENDABLE, bytes(Encoder(self).encode((str(error), None, None)).data)
+            return UNSENDABLE, bytes(ValueEncoder(self).encode((str(error), None, None)).data)
         return RESPONSE, bytes(answer.data)
 
     def _error(self, error: BaseException) -> bytes:
         place = exceptions.program_line(error)
         try:
-            return bytes(Encoder(self).encode((error, place, self.side.outgoing())).data)
+            return bytes(ValueEncoder(self).encode((error, place, self.side.outgoing())).data)
         except CodecError:
             plain = RuntimeError(f"{type(error).__name__}: {exceptions.text_of(error)}")
-            return bytes(Encoder(self).encode((plain, place, None)).data)
+            return bytes(ValueEncoder(self).encode((plain, place, None)).data)
 
     def _decoded(self, data: bytes, known: list[Any]) -> Any:
         try:

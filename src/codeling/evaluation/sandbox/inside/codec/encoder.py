@@ -31,7 +31,7 @@ _BASES = (
 )
 
 
-class Encoder:
+class ValueEncoder:
     """Values to the bytes of one message.
 
     ``known`` are the containers of the message that is answered, in its order.
@@ -47,7 +47,7 @@ class Encoder:
         self.containers: list[Any] = []
         self.data = bytearray()
 
-    def encode(self, value: Any) -> "Encoder":
+    def encode(self, value: Any) -> "ValueEncoder":
         """Append ``value``."""
         kind = type(value)
         if write := _WRITERS.get(kind):
@@ -212,29 +212,29 @@ class Encoder:
                 self.encode(inner)
 
 
-def _write_int(encoder: Encoder, value: int) -> None:
+def _write_int(encoder: ValueEncoder, value: int) -> None:
     size = value.bit_length() // 8 + 1
     encoder._bytes(b"i", value.to_bytes(size, "little", signed=True))
 
 
-def _write_range(encoder: Encoder, value: range) -> None:
+def _write_range(encoder: ValueEncoder, value: range) -> None:
     encoder.data += b"r"
     for part in (value.start, value.stop, value.step):
         _write_int(encoder, part)
 
 
-def _constant(tag: bytes) -> Callable[[Encoder, Any], None]:
-    def write(encoder: Encoder, value: Any) -> None:
+def _constant(tag: bytes) -> Callable[[ValueEncoder, Any], None]:
+    def write(encoder: ValueEncoder, value: Any) -> None:
         encoder.data += tag
 
     return write
 
 
-def _write_bool(encoder: Encoder, value: bool) -> None:
+def _write_bool(encoder: ValueEncoder, value: bool) -> None:
     encoder.data += b"T" if value else b"f"
 
 
-_WRITERS: dict[type, Callable[[Encoder, Any], None]] = {
+_WRITERS: dict[type, Callable[[ValueEncoder, Any], None]] = {
     type(None): _constant(b"N"),
     type(...): _constant(b"e"),
     type(NotImplemented): _constant(b"x"),
