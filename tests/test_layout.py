@@ -71,6 +71,7 @@ TESTED_ELSEWHERE = {
     "generation/runners/kernels.py": "tests/generation/runners/test_fast.py",
     "generation/runners/torch.py": "tests/generation/test_engine.py",
     "generation/sequence.py": "tests/generation/test_engine.py",
+    "model/folder.py": "tests/model/test_weights.py",
     "provenance/index_file.py": "tests/provenance/test_index.py",
     "provenance/passages.py": "tests/provenance/test_index.py",
     "report/corpus_section.py": "tests/report/test_run_report.py",
@@ -79,7 +80,11 @@ TESTED_ELSEWHERE = {
     "training/checkpoint/resume.py": "tests/training/test_trainer_resumed.py",
     "training/checkpoint/sharded_tensors.py": "tests/training/distributed/",
     "training/distributed/fsdp.py": "tests/training/distributed/",
-    "training/train_step.py": "tests/training/test_trainer.py",
+    "training/clock.py": "tests/training/test_trainer_by_the_clock.py",
+    "training/data.py": "tests/training/test_trainer.py",
+    "training/samples.py": "tests/training/test_trainer.py",
+    "training/start.py": "tests/training/test_trainer_resumed.py",
+    "training/train_module.py": "tests/training/test_trainer.py",
 }
 """Modules without a test file of the same path → the tests that cover them."""
 

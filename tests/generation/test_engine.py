@@ -22,6 +22,7 @@ from codeling.generation.sequence import window_start
 from codeling.generation.text.blocks import cut_at_block_end
 from codeling.model import weights
 from codeling.model.config import GPT2Config
+from codeling.model.folder import Tensors
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -53,8 +54,12 @@ def engine(tokenizer: Tokenizer, request: pytest.FixtureRequest) -> Engine:
     model = rounded(random_model(GPT2Config(330, CONTEXT, 2, 2, 32)))
     if request.param == "torch":
         return Engine.from_model(model, tokenizer)
-    weights = convert(model, int8=request.param == "fast int8")
+    weights = convert(model.config, tensors_of(model), int8=request.param == "fast int8")
     return Engine(FastRunner(weights), tokenizer, lambda: model)
+
+
+def tensors_of(model: GPT2) -> Tensors:
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
 def rounded(model: GPT2) -> GPT2:

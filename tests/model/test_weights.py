@@ -11,6 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from codeling.errors import ModelError, UsageError
+from codeling.model import folder as folder_module
 from codeling.model import weights
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -61,7 +62,7 @@ def test_hugging_face_computes_our_logits(folder: Path) -> None:
 def test_we_compute_hugging_faces_logits(tmp_path: Path, shard: str) -> None:
     theirs = random_hugging_face_model()
     theirs.save_pretrained(tmp_path, max_shard_size=shard)
-    assert (tmp_path / weights.INDEX).exists() == (shard == "40KB")
+    assert (tmp_path / folder_module.INDEX).exists() == (shard == "40KB")
     ours, config = weights.load(tmp_path)
     assert config == CONFIG
     for ids in batches():
@@ -76,7 +77,7 @@ def test_saved_and_loaded_is_the_same_to_the_bit(folder: Path, tmp_path: Path) -
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
     weights.save(tmp_path / "again", model, end_of_text_id=0, pad_id=4)
-    for name in (weights.CONFIG, weights.WEIGHTS, weights.GENERATION_CONFIG):
+    for name in (folder_module.CONFIG, folder_module.WEIGHTS, folder_module.GENERATION_CONFIG):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json", "generation_config.json", "model.safetensors",
@@ -314,14 +315,14 @@ def test_truncated_anywhere_is_refused(folder: Path) -> None:
 
 
 def test_model_names_a_run_folder_or_a_hugging_face_folder(folder: Path, tmp_path: Path) -> None:
-    assert weights.resolve(str(folder)) == folder
+    assert folder_module.resolve(str(folder)) == folder
     run = tmp_path / "run"
     run.mkdir()
     (run / "recipe.toml").touch()
     with pytest.raises(UsageError, match="no finished model yet"):
-        weights.resolve(str(run))
+        folder_module.resolve(str(run))
     folder.rename(run / "model")
-    assert weights.resolve(str(run)) == run / "model"
+    assert folder_module.resolve(str(run)) == run / "model"
 
 
 @pytest.mark.parametrize(
@@ -339,7 +340,7 @@ def test_a_folder_that_is_not_a_model_is_a_usage_error(
     Path("file").touch()
     Path("empty").mkdir()
     with pytest.raises(UsageError) as caught:
-        weights.resolve(name)
+        folder_module.resolve(name)
     assert str(caught.value) == (
         f"{name} is not a model ({reason}); give a run folder, a Hugging Face folder "
         "or hf://owner/name"
@@ -357,7 +358,7 @@ def test_the_hub_is_asked_for_safetensors_and_json_alone(
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    assert weights.resolve("hf://owner/name@v1.0") == folder
+    assert folder_module.resolve("hf://owner/name@v1.0") == folder
     assert (asked["name"], asked["revision"]) == ("owner/name", "v1.0")
     assert all(p.endswith((".safetensors", ".json")) for p in asked["allow_patterns"])
 
@@ -365,7 +366,7 @@ def test_the_hub_is_asked_for_safetensors_and_json_alone(
 @pytest.mark.parametrize("name", ["hf://", "hf://name", "hf://a/b/c", "hf://a/--b..c"])
 def test_an_invalid_hub_address_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match="is not a model"):
-        weights.resolve(name)
+        folder_module.resolve(name)
 
 
 def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,5 +375,5 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     with pytest.raises(ModelError) as caught:
-        weights.resolve("hf://owner/name")
+        folder_module.resolve("hf://owner/name")
     assert str(caught.value) == "hf://owner/name: cannot be downloaded (no route to host)"

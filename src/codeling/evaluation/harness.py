@@ -30,7 +30,7 @@ from codeling.evaluation.suites.suite import (
 )
 from codeling.generation.engine import Engine
 from codeling.manifest import locked, sha256_file, write_json
-from codeling.model import weights
+from codeling.model.folder import resolve
 from codeling.progress import SILENT, Progress
 
 RESULTS = "evaluation"
@@ -61,7 +61,7 @@ class EvaluatedModel:
 
         :raises CodelingError: as :meth:`Engine.load`.
         """
-        folder = weights.resolve(model)
+        folder = resolve(model)
         name = model.removeprefix(hub.SCHEME).rstrip("/").rpartition("/")[2] or model
         run = None
         if not model.startswith(hub.SCHEME) and (folder.parent / "recipe.toml").is_file():

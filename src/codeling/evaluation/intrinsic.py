@@ -25,8 +25,8 @@ from codeling.evaluation.data.document_sample import LocatedText, sample_documen
 from codeling.evaluation.parse_rate import parse_rate
 from codeling.generation.engine import Engine
 from codeling.manifest import sha256_file
+from codeling.model.folder import WEIGHTS
 from codeling.model.gpt2 import GPT2
-from codeling.model.weights import WEIGHTS
 from codeling.progress import SILENT, Progress
 from codeling.recipe import EvaluationRecipe
 from codeling.tokenizer.tokenizer import Tokenizer

@@ -24,8 +24,10 @@ it ends with finish reason ``length`` where the context is full.
 This module must not know torch, files other than a model folder's, or sockets.
 """
 
+import ctypes
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Ordered
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +35,12 @@ from codeling.errors import TokenizerError, UsageError
 from codeling.generation.constraints import Constraints
 from codeling.generation.request import Completion, Request, SamplingKwargs, SamplingParams
 from codeling.generation.runners import Runner
+from codeling.generation.runners.conversion import convert
+from codeling.generation.runners.fast import FastRunner
 from codeling.generation.sampling import Draw, sample
 from codeling.generation.scheduler import Scheduler
 from codeling.generation.sequence import Sequence
+from codeling.model.folder import read_config, read_tensors, resolve, tokenizer_digest
 from codeling.progress import SILENT, Progress
 from codeling.tokenizer.healing import Healed, Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -100,28 +105,22 @@ class Engine:
         :raises ModelError: the weights are broken, or of another architecture.
         :raises TokenizerError: the tokenizer is missing, broken, or belongs to another model.
         """
-        import torch
-
-        from codeling.model import weights
-
-        folder = weights.resolve(str(model))
-        tokenizer = Tokenizer.load(folder)
-        network, _ = weights.load(folder)
-        if weights.tokenizer_digest(folder) not in (None, tokenizer.digest):
+        path = resolve(str(model))
+        tokenizer = Tokenizer.load(path)
+        if tokenizer_digest(path) not in (None, tokenizer.digest):
             raise TokenizerError(
-                f"{folder}: tokenizer.json is not the tokenizer that the model was trained with"
+                f"{path}: tokenizer.json is not the tokenizer that the model was trained with"
             )
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if _has_cuda() else "cpu"
         try:
-            if device != "cpu":
-                return cls.from_model(network.to(device), tokenizer)
-            from codeling.generation.runners.conversion import convert
-            from codeling.generation.runners.fast import FastRunner
-
-            return cls(FastRunner(convert(network)), tokenizer, lambda: weights.load(folder)[0])
+            if device == "cpu":
+                config = read_config(path)
+                runner = FastRunner(convert(config, read_tensors(path, config)))
+                return cls(runner, tokenizer, lambda: _load_network(path, "cpu"))
+            return cls.from_model(_load_network(path, device), tokenizer)
         except TokenizerError as error:
-            raise TokenizerError(f"{folder}: {error}") from error
+            raise TokenizerError(f"{path}: {error}") from error
 
     def complete(
         self, prompt: str, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
@@ -299,6 +298,23 @@ class Engine:
     def _abort(self, sequences: Iterable[Sequence]) -> None:
         for sequence in sequences:
             self.scheduler.abort(sequence)
+
+
+def _load_network(path: Path, device: str) -> "GPT2":
+    from codeling.model import weights
+
+    return weights.load(path)[0].to(device)
+
+
+def _has_cuda() -> bool:
+    """Whether torch can use a GPU. Where there is no driver, torch is not imported to ask."""
+    for driver in ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so"):
+        with suppress(OSError):
+            ctypes.CDLL(driver)
+            import torch
+
+            return torch.cuda.is_available()
+    return False
 
 
 def _draw(sequence: Sequence) -> Draw:

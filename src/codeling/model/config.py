@@ -70,6 +70,29 @@ class GPT2Config:
         matrices = self.n_layer * 12 * self.n_embd**2 + self.vocab_size * self.n_embd
         return 6 * matrices + 6 * self.n_layer * self.context_length * self.n_embd
 
+    @property
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name to shape of every tensor, in GPT-2's names and layouts (matrices are (in, out))."""
+        width = self.n_embd
+        shapes: dict[str, tuple[int, ...]] = {
+            "wte.weight": (self.vocab_size, width),
+            "wpe.weight": (self.context_length, width),
+        }
+        matrices = {
+            "attn.c_attn": (width, 3 * width),
+            "attn.c_proj": (width, width),
+            "mlp.c_fc": (width, 4 * width),
+            "mlp.c_proj": (4 * width, width),
+        }
+        norms = [f"h.{layer}.{norm}" for layer in range(self.n_layer) for norm in ("ln_1", "ln_2")]
+        for norm in [*norms, "ln_f"]:
+            shapes[f"{norm}.weight"] = shapes[f"{norm}.bias"] = (width,)
+        for layer in range(self.n_layer):
+            for name, shape in matrices.items():
+                shapes[f"h.{layer}.{name}.weight"] = shape
+                shapes[f"h.{layer}.{name}.bias"] = shape[1:]
+        return shapes
+
     def to_hugging_face(self) -> dict[str, Any]:
         """``config.json`` of a ``GPT2LMHeadModel`` with these sizes."""
         return {

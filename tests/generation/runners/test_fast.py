@@ -10,6 +10,7 @@ from codeling.generation.runners.fast import _MANY_TOKENS, FastRunner, matrix
 from codeling.generation.runners.torch import TorchRunner
 from codeling.generation.scheduler import Batch, Fork, Row
 from codeling.model.config import GPT2Config
+from codeling.model.folder import Tensors
 from codeling.model.gpt2 import GPT2
 
 CONFIG = GPT2Config(vocab_size=70, context_length=96, n_layer=2, n_head=2, n_embd=32)
@@ -25,9 +26,13 @@ def model() -> GPT2:
     return network
 
 
+def tensors_of(model: GPT2) -> Tensors:
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
 @pytest.fixture(params=["fp32", "int8"])
 def runner(model: GPT2, request: pytest.FixtureRequest) -> FastRunner:
-    fast = FastRunner(convert(model, int8=request.param == "int8"))
+    fast = FastRunner(convert(model.config, tensors_of(model), int8=request.param == "int8"))
     fast.reserve(8)
     return fast
 
@@ -39,7 +44,10 @@ def random_ids(count: int, seed: int = 0) -> list[int]:
 
 @pytest.mark.parametrize("pieces", [[1], [5, 1, 1], [_MANY_TOKENS, 1], [60, 30, 2, 1]], ids=str)
 def test_the_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
-    runners: list[Runner] = [FastRunner(convert(model)), TorchRunner(model)]
+    runners: list[Runner] = [
+        FastRunner(convert(model.config, tensors_of(model))),
+        TorchRunner(model),
+    ]
     found = []
     for each in runners:
         each.reserve(3)

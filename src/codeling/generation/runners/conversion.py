@@ -1,41 +1,36 @@
-"""A torch network as the weights of the fast runner."""
-
-from typing import Any
+"""The tensors of a model folder as the weights of the fast runner."""
 
 import numpy as np
-from torch import Tensor
 
 from codeling.generation.runners.fast import Floats, Matrix, Weights, matrix
-from codeling.model.gpt2 import GPT2
+from codeling.model.config import GPT2Config
+from codeling.model.folder import Tensors
 
 
-def convert(model: GPT2, *, int8: bool = False) -> Weights:
-    """The weights of ``model``, copied; its matrices as int8 if asked for."""
+def convert(config: GPT2Config, tensors: Tensors, *, int8: bool = False) -> Weights:
+    """Weights made of copies of ``tensors``; the matrices in int8 where that is asked for."""
 
-    def layer(module: Any) -> Matrix:
-        return matrix(_floats(module.weight).T, _floats(module.bias), int8=int8)
+    def layer(name: str) -> Matrix:
+        return matrix(tensors[f"{name}.weight"].T, tensors[f"{name}.bias"], int8=int8)
 
-    blocks: list[Any] = list(model.h)
-    norms = [[block.ln_1, block.ln_2] for block in blocks] + [[model.ln_f, model.ln_f]]
+    def norm(name: str) -> list[Floats]:
+        return [tensors[f"{name}.weight"], tensors[f"{name}.bias"]]
+
+    blocks = [f"h.{number}" for number in range(config.n_layer)]
+    norms = [norm(f"{block}.ln_1") + norm(f"{block}.ln_2") for block in blocks]
     return Weights(
-        model.config.n_head,
-        model.config.layer_norm_epsilon,
-        matrix(_floats(model.wte.weight), np.zeros(model.config.vocab_size, np.float32), int8=int8),
-        _floats(model.wpe.weight),
-        np.stack(
-            [[_floats(t) for norm in pair for t in (norm.weight, norm.bias)] for pair in norms]
-        ),
-        [
+        n_head=config.n_head,
+        epsilon=config.layer_norm_epsilon,
+        embedding=matrix(tensors["wte.weight"], np.zeros(config.vocab_size, np.float32), int8=int8),
+        positions=np.ascontiguousarray(tensors["wpe.weight"], np.float32),
+        norms=np.array([*norms, 2 * norm("ln_f")], np.float32),
+        layers=[
             (
-                layer(block.attn.c_attn),
-                layer(block.attn.c_proj),
-                layer(block.mlp.c_fc),
-                layer(block.mlp.c_proj),
+                layer(f"{block}.attn.c_attn"),
+                layer(f"{block}.attn.c_proj"),
+                layer(f"{block}.mlp.c_fc"),
+                layer(f"{block}.mlp.c_proj"),
             )
             for block in blocks
         ],
     )
-
-
-def _floats(tensor: Tensor) -> Floats:
-    return np.array(tensor.detach().cpu().float().numpy(), np.float32)

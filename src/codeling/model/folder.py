@@ -1,0 +1,239 @@
+"""Find and read a model folder: a plain Hugging Face GPT-2 of JSON and safetensors.
+
+Reads what ``GPT2LMHeadModel.save_pretrained`` writes and the variants of other writers: with or
+without the prefix ``transformer.``, sharded, in half precision, with the tied head stored, with the
+mask buffers of old versions. Nothing is ever unpickled. This module must not know torch, tokenizers
+or training.
+
+Format: https://github.com/huggingface/safetensors.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize, safe_open
+
+from codeling import hub
+from codeling.errors import InputError, ModelError, UsageError
+from codeling.model.config import GPT2Config
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+GENERATION_CONFIG = "generation_config.json"
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
+MODEL_FOLDER = "model"
+"""Name of the model folder in a run folder."""
+
+PREFIX = "transformer."
+"""What Hugging Face's names of tensors begin with."""
+TOKENIZER_DIGEST = "tokenizer_sha256"
+"""Key of ``config.json`` with the tokenizer's digest. Other readers ignore it."""
+_HEAD = "lm_head.weight"
+_EMBEDDING = "wte.weight"
+_OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+_FLOAT_TYPES = ("F32", "F64", "F16", "BF16")
+_DOWNLOADED = (
+    CONFIG, GENERATION_CONFIG, INDEX, "model.safetensors", "model-*.safetensors",
+    "tokenizer.json", "tokenizer_config.json",
+)  # fmt: skip
+
+Tensors = dict[str, NDArray[np.float32]]
+"""The tensors of a GPT-2 by name, without :data:`PREFIX`."""
+
+
+def resolve(model: str) -> Path:
+    """The folder of ``model``: a run folder, a Hugging Face folder, or ``hf://owner/name``.
+
+    ``hf://owner/name`` or ``hf://owner/name@revision`` is downloaded once, JSON and safetensors
+    only, and then read from the cache.
+
+    :raises UsageError: there is no such folder, or it contains no model.
+    :raises ModelError: the download failed.
+    """
+    if model.startswith(hub.SCHEME):
+        return _download(model)
+    folder = Path(model).expanduser()
+    for candidate in (folder / MODEL_FOLDER, folder):
+        if (candidate / CONFIG).is_file():
+            return candidate
+    if not folder.exists():
+        reason = "there is no such folder"
+    elif not folder.is_dir():
+        reason = "it is a file"
+    elif (folder / "recipe.toml").is_file():
+        reason = "this run has no finished model yet; finish it with `codeling run`"
+    else:
+        reason = f"it contains neither {MODEL_FOLDER}/{CONFIG} nor {CONFIG}"
+    raise UsageError(
+        f"{model} is not a model ({reason}); give a run folder, a Hugging Face folder or hf://owner/name"
+    )
+
+
+def tokenizer_digest(folder: Path) -> str | None:
+    """The tokenizer's digest that :func:`codeling.model.weights.save` has stored.
+
+    None for folders of other writers.
+
+    :raises ModelError: ``config.json`` cannot be read.
+    """
+    return _read_json(folder / CONFIG).get(TOKENIZER_DIGEST)
+
+
+def read_config(folder: Path) -> GPT2Config:
+    """The sizes of the model in ``folder``.
+
+    :raises ModelError: ``config.json`` cannot be read, or is not a GPT-2's.
+    """
+    values = _read_json(folder / CONFIG)
+    try:
+        return GPT2Config.from_hugging_face(values)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+
+
+def read_tensors(folder: Path, config: GPT2Config) -> Tensors:
+    """All tensors of the model in ``folder``, in fp32, checked against ``config``.
+
+    :raises ModelError: a file is missing or damaged; a tensor is missing, unknown, of the wrong
+        shape or not finite; the head is not tied; or there are only pickled weights.
+    """
+    expected = config.tensor_shapes
+    tensors: Tensors = {}
+    head: NDArray[np.float32] | None = None
+    for path in _weight_files(folder):
+        for name, tensor in _read_file(path, expected):
+            if name == _HEAD:
+                head = tensor
+            elif name in tensors:
+                raise ModelError(f"{path}: {name} occurs twice")
+            else:
+                tensors[name] = tensor
+    missing = sorted(expected.keys() - tensors.keys())
+    if missing:
+        raise ModelError(f"{folder}: the weights lack {_first_and_count(missing)}")
+    if head is not None and not np.array_equal(head, tensors[_EMBEDDING]):
+        raise ModelError(
+            f"{folder}: {_HEAD} differs from {_EMBEDDING}; only a tied head is supported"
+        )
+    return tensors
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return values
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder: one, or the shards named in its index."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    index = folder / INDEX
+    if not index.is_file():
+        pickled = [name for name in PICKLED if (folder / name).exists()]
+        raise ModelError(
+            f"{folder}: no {WEIGHTS}"
+            + (f"; {pickled[0]} is pickled, and pickles are never opened" if pickled else "")
+            + "; pickled weights can be converted with transformers: "
+            "AutoModelForCausalLM.from_pretrained(OLD).save_pretrained(NEW)"
+        )
+    shards = _read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(v, str) for v in shards.values()):
+        raise ModelError(f"{index}: weight_map is missing or does not map names to files")
+    names = sorted(set(shards.values()))
+    for name in names:
+        if Path(name).name != name:
+            raise ModelError(f"{index}: {name!r} is not a file name in this folder")
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: {name} is missing, but {INDEX} names it")
+    return [folder / name for name in names]
+
+
+def _read_file(
+    path: Path, expected: Mapping[str, tuple[int, ...]]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The tensors of one file by our names, checked against the ``expected`` shapes."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for stored in sorted(file.keys()):
+                name = stored.removeprefix(PREFIX)
+                if _OLD_BUFFER.fullmatch(name):
+                    continue
+                shape = expected.get(_EMBEDDING if name == _HEAD else name)
+                if shape is None:
+                    raise ModelError(f"{path}: {stored} is not a tensor of a GPT-2 of this size")
+                part = file.get_slice(stored)
+                if tuple(part.get_shape()) != shape:
+                    raise ModelError(
+                        f"{path}: {stored} has shape {_shape(part.get_shape())}, "
+                        f"but {CONFIG} says {_shape(shape)}"
+                    )
+                yield name, _to_fp32(path, stored, part.get_dtype(), file)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path}: not a safetensors file, or damaged ({_one_line(error)})"
+        ) from error
+
+
+def _to_fp32(path: Path, stored: str, kind: str, file: Any) -> NDArray[np.float32]:
+    if kind not in _FLOAT_TYPES:
+        kind = kind.replace("I", "int").replace("U", "uint").lower()
+        raise ModelError(f"{path}: {stored} is {kind}; quantized weights are not supported")
+    if kind == "BF16":  # numpy has no such type: it is the upper half of an fp32
+        halves = _bf16(path)[stored]
+        tensor = (halves.astype(np.uint32) << 16).view(np.float32)
+    else:
+        tensor = file.get_tensor(stored).astype(np.float32)
+    if not np.isfinite(tensor).all():
+        raise ModelError(f"{path}: {stored} contains values that are not finite")
+    return tensor
+
+
+@lru_cache(maxsize=1)
+def _bf16(path: Path) -> dict[str, NDArray[np.uint16]]:
+    """The bits of all bf16 tensors of a file, in their shapes."""
+    stored: list[tuple[str, dict[str, Any]]]
+    stored = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    return {
+        name: np.frombuffer(tensor["data"], "<u2").reshape(tensor["shape"])
+        for name, tensor in stored
+        if tensor["dtype"] == "BF16"
+    }
+
+
+def _download(model: str) -> Path:
+    try:
+        if hub.parse(model).path is None:
+            return hub.download(model, _DOWNLOADED, repo_type="model")
+    except UsageError as error:
+        raise UsageError(f"{model} is not a model ({error})") from error
+    except InputError as error:
+        raise ModelError(str(error)) from error
+    raise UsageError(f"{model} is not a model: write it as hf://owner/name")
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return f"({', '.join(str(size) for size in sizes)})"
+
+
+def _first_and_count(names: Sequence[str]) -> str:
+    """The first of ``names`` and the number of the others."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
