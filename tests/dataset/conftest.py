@@ -1,4 +1,4 @@
-"""What the tests of the loader share: windows that are small."""
+"""Fixtures of the loader's tests."""
 
 import pytest
 

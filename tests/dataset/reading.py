@@ -1,4 +1,4 @@
-"""What the tests of the loader share: made documents, and what is read of them."""
+"""Helpers of the loader's tests: generated documents and functions that read them back."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def tokens_of(documents: list[list[int]]) -> TokenFile:
 
 
 def chunks(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
-    """Every document in stretches of one context; an empty one is one empty stretch."""
+    """Every document cut into chunks of one context; an empty document is one empty chunk."""
     return [
         tuple(document[at : at + context])
         for document in documents
@@ -34,13 +34,13 @@ def chunks(documents: list[list[int]], context: int) -> list[tuple[int, ...]]:
 
 
 def targets(loader: Loader) -> Iterator[int]:
-    """Every id that is predicted, one row after another."""
+    """Every predicted id, one sequence after another."""
     for row, _ in loader.sequences(loader.start()):
         yield from row[1:].tolist()
 
 
 def split(ids: list[int], end: int) -> list[tuple[int, ...]]:
-    """What stands between one ``end`` and the next; nothing may stand behind the last."""
+    """Ids between one ``end`` and the next; the last id must be an ``end``."""
     found: list[list[int]] = [[]]
     for i in ids:
         if i == end:

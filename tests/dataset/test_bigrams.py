@@ -1,4 +1,4 @@
-"""Pairs of ids: counted as rows have them, and what follows each."""
+"""Counts of pairs of ids, and the probabilities of what follows each id."""
 
 from collections import Counter
 from itertools import pairwise
@@ -24,15 +24,15 @@ def pairs(found: Bigrams) -> Counter[tuple[int, int]]:
 
 @pytest.mark.parametrize("vocab_size", [401, 70_000])
 @given(documents=DOCUMENTS)
-def test_the_pairs_are_those_of_the_rows(vocab_size: int, documents: list[list[int]]) -> None:
+def test_pairs_are_those_of_the_sequences(vocab_size: int, documents: list[list[int]]) -> None:
     ids = [i for document in documents for i in (BOUNDARY, *document)]
-    while ids[-1] == BOUNDARY:  # after the last document that is not empty
+    while ids[-1] == BOUNDARY:  # boundaries after the last non-empty document
         ids.pop()
     found = count_bigrams(tokens_of(documents), vocab_size, BOUNDARY)
     assert pairs(found) == Counter(pairwise(ids))
 
 
-def test_what_follows_an_id_is_what_was_counted_and_a_little_of_everything() -> None:
+def test_probabilities_are_counts_with_smoothing() -> None:
     found = count_bigrams(tokens_of([[5, 6, 5, 6, 5, 7], [8]]), 10, BOUNDARY)
     rows = found.probabilities(np.array([5, 9, 5]))
     assert rows.shape == (3, 10)
@@ -40,12 +40,12 @@ def test_what_follows_an_id_is_what_was_counted_and_a_little_of_everything() -> 
     assert (rows > 0).all()
     assert (rows[0] == rows[2]).all()
     assert rows[0].argsort()[-2:].tolist() == [7, 6]
-    assert rows[1].argmax() in (5, 6)  # never seen: as ids are met anywhere
+    assert rows[1].argmax() in (5, 6)  # never seen: falls back to unigram frequencies
     assert found.frequencies().sum() == pytest.approx(1)
     assert found.frequencies()[5] == pytest.approx(3 / 8)
 
 
-def test_of_a_large_file_pieces_from_all_over_it_are_counted(
+def test_pieces_from_all_over_a_large_file_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bigrams, "_PIECE", 10)
@@ -55,7 +55,7 @@ def test_of_a_large_file_pieces_from_all_over_it_are_counted(
     assert set(np.flatnonzero(found.frequencies()).tolist()) >= {5, 6, 7, 8}
 
 
-def test_nothing_has_no_pairs_and_everything_may_follow() -> None:
+def test_an_empty_file_gives_uniform_probabilities() -> None:
     nothing = TokenFile(np.empty(0, np.uint16), np.zeros(1, np.uint64), np.empty(0, np.uint64))
     found = count_bigrams(nothing, 300, BOUNDARY)
     assert found.counts.sum() == 0

@@ -19,7 +19,7 @@ def rearranged(
 
 
 def parts(ids: list[int], t: Tokenizer) -> tuple[list[int], list[int], list[int]]:
-    """What stands behind <fim_prefix>, <fim_suffix> and <fim_middle>."""
+    """Ids after <fim_prefix>, <fim_suffix> and <fim_middle>."""
     assert ids[0] == t.fim_prefix
     suffix, middle = ids.index(t.fim_suffix), ids.index(t.fim_middle)
     found = ids[1:suffix], ids[suffix + 1 : middle], ids[middle + 1 :]
@@ -34,7 +34,7 @@ def parts(ids: list[int], t: Tokenizer) -> tuple[list[int], list[int], list[int]
     seed=st.integers(0, 2**40),
     position=st.tuples(st.integers(0, 9), st.integers(0, 10**6), st.integers(0, 10**6)),
 )
-def test_the_parts_are_the_text_in_the_order_that_their_markers_say(
+def test_parts_joined_in_marker_order_are_the_text(
     tokenizer: Tokenizer,
     text: str,
     suffix_first: bool,
@@ -47,17 +47,17 @@ def test_the_parts_are_the_text_in_the_order_that_their_markers_say(
     assert before + middle + after == text.encode()
     if suffix_first:
         assert before == b""
-    # The three parts are cut between characters and encoded as texts of their own.
+    # The three parts are cut between characters and encoded separately.
     for part in parts(ids, tokenizer):
         assert tokenizer.encode(tokenizer.decode_bytes(part).decode()) == part
     assert len(ids) == NUM_MARKERS + sum(map(len, parts(ids, tokenizer)))
 
 
-def test_prefix_suffix_middle_and_suffix_prefix_middle(tokenizer: Tokenizer) -> None:
+def test_psm_and_spm_use_the_same_cuts(tokenizer: Tokenizer) -> None:
     psm = rearranged(Infilling(1.0, 0.0, 0), TEXT, tokenizer, (0, 0, 0))
     spm = rearranged(Infilling(1.0, 1.0, 0), TEXT, tokenizer, (0, 0, 0))
     prefix, suffix, middle = (tokenizer.decode(part) for part in parts(psm, tokenizer))
-    # The same cuts either way, so that the one decision does not move the other.
+    # The order is drawn independently of the cuts.
     assert prefix
     assert [tokenizer.decode(part) for part in parts(spm, tokenizer)] == [
         "",
@@ -72,14 +72,14 @@ def close(count: int, of: int, rate: float) -> bool:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9, 1.0])
-def test_the_rate_is_the_share_of_documents(rate: float) -> None:
+def test_fim_rate_is_the_share_of_documents(rate: float) -> None:
     infilling = Infilling(rate, 0.5, seed=3)
     for epoch in (0, 1):
         assert close(sum(infilling.chooses(epoch, d) for d in range(1500)), 1500, rate)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
-def test_the_suffix_first_rate_is_the_share_of_the_rearranged(
+def test_fim_spm_rate_is_the_share_of_rearranged_documents(
     tokenizer: Tokenizer, rate: float
 ) -> None:
     infilling = Infilling(1.0, rate, seed=3)
@@ -89,7 +89,7 @@ def test_the_suffix_first_rate_is_the_share_of_the_rearranged(
         plain = rearranged(
             Infilling(1.0, 0.0, seed=3), "abcdefghij" * 20, tokenizer, (0, document, 0)
         )
-        if parts(plain, tokenizer)[0]:  # with an empty prefix both orders are the same
+        if parts(plain, tokenizer)[0]:  # with an empty prefix both orders are equal
             counted[ids[1] == tokenizer.fim_suffix] += 1
     assert close(counted[1], sum(counted), rate)
 
@@ -125,7 +125,7 @@ def test_a_decision_depends_on_seed_and_position_alone(tokenizer: Tokenizer) -> 
     shuffled = random.Random(0).sample(places, len(places))
     assert decided(shuffled, seed=1) == first
     assert decided(places, seed=2) != first
-    for which in range(3):  # each of epoch, document, offset matters
+    for which in range(3):  # epoch, document and offset each matter
         groups: dict[object, set[object]] = {}
         for place in places:
             rest = place[:which] + place[which + 1 :]

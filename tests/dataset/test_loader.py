@@ -1,4 +1,4 @@
-"""Rows and their order: all of a split once an epoch, and from any position on the same."""
+"""Sequences and their order: a split is read once per epoch, and reading resumes anywhere."""
 
 import json
 import random
@@ -23,11 +23,10 @@ pytestmark = pytest.mark.usefixtures("small_windows")
 
 @few
 @given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 5))
-def test_an_epoch_predicts_every_id_once_and_the_end_of_each_chunk(
+def test_an_epoch_predicts_every_id_and_every_chunk_end_once(
     tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
 ) -> None:
-    # Nothing is dropped, as the remainder of every thousand documents is elsewhere, and every
-    # chunk has its <|endoftext|>, which is a target like any other.
+    # No document is dropped. Every chunk ends in <|endoftext|>, which is a target like any other.
     expected = Counter(chunks(documents, context))
     length = sum(len(chunk) + 1 for chunk in expected.elements())
     stream = targets(Loader(tokens_of(documents), tokenizer, context, seed))
@@ -42,7 +41,7 @@ def test_an_epoch_predicts_every_id_once_and_the_end_of_each_chunk(
 
 @few
 @given(documents=DOCUMENTS, context=st.integers(1, 9))
-def test_rows_overlap_by_one_id_and_have_one_more_than_the_context(
+def test_sequences_overlap_by_one_id_and_are_one_longer_than_the_context(
     tokenizer: Tokenizer, documents: list[list[int]], context: int
 ) -> None:
     infilling = Infilling(0.5, 0.5, 0)
@@ -58,7 +57,7 @@ def test_rows_overlap_by_one_id_and_have_one_more_than_the_context(
 @pytest.mark.parametrize(
     "documents", [[[5] * 3], [[], [7], []], [[5, 6]] * 1001, [[*range(5, 505)] * 9]], ids=len
 )
-def test_tiny_and_huge_documents_are_whole(
+def test_tiny_and_huge_documents_are_read_whole(
     tokenizer: Tokenizer, documents: list[list[int]]
 ) -> None:
     expected = Counter(chunks(documents, 16))
@@ -67,7 +66,7 @@ def test_tiny_and_huge_documents_are_whole(
     assert Counter(split(list(islice(stream, length)), tokenizer.end_of_text)) == expected
 
 
-def test_seeds_and_epochs_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
+def test_order_differs_by_seed_and_epoch(tokenizer: Tokenizer) -> None:
     documents = [[5 + number] for number in range(30)]
     orders = set()
     for seed in range(4):
@@ -80,7 +79,7 @@ def test_seeds_and_epochs_have_orders_of_their_own(tokenizer: Tokenizer) -> None
 
 @pytest.mark.parametrize("kind", ["sequences", "shuffled_sequences"])
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
-def test_from_any_saved_position_on_the_rows_are_those_not_interrupted(
+def test_resuming_at_any_position_continues_the_same_sequences(
     tokenizer: Tokenizer, python_files: list[str], kind: str, rate: float
 ) -> None:
     texts = [*python_files[:2], "", "é" * 300, "x"]
@@ -103,7 +102,7 @@ def test_from_any_saved_position_on_the_rows_are_those_not_interrupted(
 
 @few
 @given(documents=DOCUMENTS, context=st.integers(1, 9), seed=st.integers(0, 3))
-def test_shuffled_rows_are_the_rows_of_their_window(
+def test_shuffling_stays_within_the_window(
     tokenizer: Tokenizer, documents: list[list[int]], context: int, seed: int
 ) -> None:
     loader = Loader(tokens_of(documents), tokenizer, context, seed)
@@ -117,7 +116,7 @@ def test_shuffled_rows_are_the_rows_of_their_window(
         assert shuffled[window][-1][1] == plain[window][-1][1]
 
 
-def test_windows_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
+def test_order_differs_by_window(tokenizer: Tokenizer) -> None:
     tokens = tokens_of([[5 + number % 400] * 8 for number in range(300)])
     orders = set()
     for seed in range(3):
@@ -136,7 +135,7 @@ def test_windows_have_orders_of_their_own(tokenizer: Tokenizer) -> None:
 BEGINS = re.compile(r"[ \t]*(?:(?:def|class|async)\b|@)")
 
 
-def test_chunks_of_code_begin_at_definitions_and_hold_all_of_it(
+def test_chunks_begin_at_definitions_and_lose_nothing(
     tokenizer: Tokenizer, python_files: list[str]
 ) -> None:
     context = 16
@@ -146,7 +145,7 @@ def test_chunks_of_code_begin_at_definitions_and_hold_all_of_it(
         loader = Loader(tokens_of([document]), tokenizer, context, seed=0)
         numbers = np.arange(len(chunks([document], context)), dtype=np.int64)
         _, begins, starts, lengths = (found.tolist() for found in loader._spans(numbers))
-        assert begins == starts  # there is one document
+        assert begins == starts  # a single document
         pieces = [
             (at, np.array(document[at : at + n])) for at, n in zip(begins, lengths, strict=True)
         ]
@@ -155,18 +154,18 @@ def test_chunks_of_code_begin_at_definitions_and_hold_all_of_it(
             before, own = tokenizer.decode(document[:begin]), tokenizer.decode(ids.tolist())
             assert 0 <= begin - number * context < context
             if begin == number * context and not (before.endswith("\n") and BEGINS.match(own)):
-                continue  # no definition was near
+                continue  # no definition nearby
             assert before.endswith("\n")
             assert BEGINS.match(own)
             passed = tokenizer.decode(document[number * context - 1 : begin]).splitlines(True)
-            # "async" is several ids in this small vocabulary, and then it is not looked for.
+            # "async" is several ids in this small vocabulary, so it is not recognised.
             begun = [line for line in passed[1:] if BEGINS.match(line)]
             assert [line for line in begun if "async" not in line] == []
             snapped += 1
     assert snapped > 20
 
 
-def test_a_run_shorter_than_the_corpus_reads_its_repositories_in_balance(
+def test_a_run_shorter_than_the_corpus_reads_repositories_in_balance(
     tokenizer: Tokenizer,
 ) -> None:
     documents = [[5 + number % 400] * 7 for number in range(1000)]
@@ -179,13 +178,11 @@ def test_a_run_shorter_than_the_corpus_reads_its_repositories_in_balance(
     pieces = split(first, tokenizer.end_of_text)
     assert 0.4 < sum(piece in of_small for piece in pieces) / len(pieces) < 0.75
     rest = list(islice(stream, 7200))
-    assert Counter(first + rest) == Counter(islice(plain, 8000))  # all of it, once
-    assert Counter(islice(stream, 8000)) == Counter(first + rest)  # and then all of it again
+    assert Counter(first + rest) == Counter(islice(plain, 8000))  # the whole corpus once
+    assert Counter(islice(stream, 8000)) == Counter(first + rest)  # then the whole corpus again
 
 
 @pytest.mark.parametrize("documents", [[], [[]], [[], [], []]])
-def test_nothing_to_read_is_an_empty_corpus(
-    tokenizer: Tokenizer, documents: list[list[int]]
-) -> None:
+def test_an_empty_corpus_is_an_error(tokenizer: Tokenizer, documents: list[list[int]]) -> None:
     with pytest.raises(CorpusError, match="the split is empty"):
         Loader(tokens_of(documents), tokenizer, 8, 0)

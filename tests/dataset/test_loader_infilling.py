@@ -1,4 +1,4 @@
-"""Rows with infilling: whatever is rearranged, no byte is lost, and each piece stands whole."""
+"""Sequences with infilling: no byte is lost, and rearranged pieces stay whole."""
 
 from collections import Counter
 from itertools import accumulate, islice
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("small_windows")
 
 
 def undone(ids: tuple[int, ...], t: Tokenizer) -> bytes:
-    """The text of a piece: ids as they stand, then perhaps a stretch that was rearranged."""
+    """Text of a piece: plain ids, then optionally a rearranged part."""
     if t.fim_prefix not in ids:
         return t.decode_bytes(ids)
     start, suffix, middle = (ids.index(i) for i in (t.fim_prefix, t.fim_suffix, t.fim_middle))
@@ -28,7 +28,7 @@ def undone(ids: tuple[int, ...], t: Tokenizer) -> bytes:
 def pieces(
     documents: list[list[int]], t: Tokenizer, context: int, rate: float, num_rows: int
 ) -> list[tuple[int, ...]]:
-    """The whole pieces in the first rows."""
+    """Whole pieces of the first sequences."""
     loader = Loader(tokens_of(documents), t, context, 0, Infilling(rate, 0.5, 0))
     ids = list(islice(targets(loader), num_rows * context))
     return split(ids[: len(ids) - ids[::-1].index(t.end_of_text)], t.end_of_text)
@@ -36,13 +36,13 @@ def pieces(
 
 @pytest.mark.parametrize("rate", [0.5, 1.0])
 @pytest.mark.parametrize("context", [40, 64, 150])
-def test_undoing_the_infilling_gives_every_byte_once(
+def test_undoing_infilling_gives_every_byte_once(
     tokenizer: Tokenizer, python_files: list[str], context: int, rate: float
 ) -> None:
     texts = [*python_files[:3], "", "x", "é中\U0001f600" * 200, "import os\n", "\U0001f600"]
     documents = tokenizer.encode_batch(texts)
     num_tokens = sum(map(len, documents))
-    num_rows = 2 * num_tokens // context  # well into the second epoch
+    num_rows = 2 * num_tokens // context  # into the second epoch
     longer = pieces(documents, tokenizer, context, 0.0, num_rows + 4)
     plain = [undone(piece, tokenizer) for piece in longer]
     rearranged = pieces(documents, tokenizer, context, rate, num_rows)
@@ -52,7 +52,7 @@ def test_undoing_the_infilling_gives_every_byte_once(
     assert len(text) > 1.2 * len("".join(texts).encode())
     assert b"".join(plain).startswith(text)
 
-    # Every chunk still ends in <|endoftext|>, whatever pieces it was cut into.
+    # Every chunk still ends in <|endoftext|>, however it was cut into pieces.
     def ends(found: list[bytes]) -> Counter[int]:
         return Counter(accumulate(map(len, found)))
 
@@ -62,10 +62,10 @@ def test_undoing_the_infilling_gives_every_byte_once(
     assert share > (0.6 if rate == 1.0 else 0.05)
 
 
-def test_a_rearranged_piece_stands_within_one_row(
+def test_a_rearranged_piece_stays_within_one_sequence(
     tokenizer: Tokenizer, python_files: list[str]
 ) -> None:
-    # A marker whose partners are in another row teaches nothing.
+    # A marker without its partners in the same sequence teaches nothing.
     documents = tokenizer.encode_batch(python_files[:4])
     loader = Loader(tokens_of(documents), tokenizer, 64, 0, Infilling(1.0, 0.5, 0))
     markers = (tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle)
@@ -80,7 +80,7 @@ def test_a_rearranged_piece_stands_within_one_row(
     assert seen >= 80
 
 
-def test_a_rate_of_zero_is_no_infilling(tokenizer: Tokenizer, python_files: list[str]) -> None:
+def test_a_rate_of_zero_disables_infilling(tokenizer: Tokenizer, python_files: list[str]) -> None:
     tokens = tokens_of(tokenizer.encode_batch(python_files[:3]))
     plain = targets(Loader(tokens, tokenizer, 32, 4))
     without = targets(Loader(tokens, tokenizer, 32, 4, Infilling(0.0, 0.5, 4)))

@@ -1,4 +1,4 @@
-"""A loader of large corpora: a million documents, and more tokens than memory."""
+"""The loader on large corpora: a million documents, and more tokens than memory."""
 
 import re
 import struct
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("small_windows")
 
 
 def digests(ids: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A number for each stretch of ``ids`` from one of ``starts`` to the next, in sorted order."""
+    """Hash of each span of ``ids`` between consecutive ``starts``, sorted."""
     lengths = np.diff([*starts, len(ids)])
     place = np.arange(len(ids)) - np.repeat(starts, lengths)
     multipliers = np.random.default_rng(0).integers(1, 2**63, size=int(lengths.max()), dtype="u8")
@@ -25,7 +25,7 @@ def digests(ids: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.uin
     return np.sort(np.add.reduceat(terms, starts))
 
 
-def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
+def test_every_token_of_a_million_documents_is_predicted_once_per_epoch(
     tokenizer: Tokenizer,
 ) -> None:
     context, end = 128, tokenizer.end_of_text
@@ -33,13 +33,13 @@ def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
     lengths = draws.integers(0, 6, size=1_000_000)
     lengths[draws.integers(0, 1_000_000, size=8)] = 100_000
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    # No line ends, so that chunks are cut where they would be without definitions.
+    # Without newlines there are no definitions to cut at.
     plain = [i for i in range(5, 500) if not tokenizer.token_bytes[i].endswith(b"\n")]
     ids = draws.choice(np.array(plain, dtype=np.uint16), size=int(offsets[-1]))
     tokens = TokenFile(ids, offsets.astype(np.uint64), lengths.astype(np.uint64))
     counts = np.maximum(1, -(-lengths // context))
     total = len(ids) + int(counts.sum())
-    # What has to come: every chunk, and an end behind each.
+    # Expected: every chunk, each followed by an end.
     ends_after = np.concatenate(
         [offsets[1:], *(np.arange(offsets[d] + context, offsets[d + 1], context)
                         for d in np.flatnonzero(counts > 1))]
@@ -59,14 +59,14 @@ def test_of_a_million_documents_every_token_is_predicted_once_an_epoch(
 
 
 def anonymous_memory() -> int:
-    """Bytes of this process that no file holds too."""
+    """Anonymous memory of this process, in bytes."""
     text = Path("/proc/self/status").read_text()
     return 1024 * int(re.findall(r"^RssAnon:\s+(\d+) kB", text, re.MULTILINE)[0])
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_a_large_corpus_takes_little_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    # 4 GB of tokens, none of them written: holes in the file are zeros.
+    # 4 GB of tokens in a sparse file: the holes read as zeros.
     num_documents, num_ids = 2_000_000, 2_000_000_000
     offsets = np.linspace(0, num_ids, num_documents + 1).astype("<u8")
     header = struct.pack("<8sIIQQ", b"CODELING", 1, 2, num_documents, num_ids)

@@ -18,7 +18,7 @@ class Document:
     text: str = "pass"
 
 
-def test_owners_come_back_by_document(tmp_path: Path) -> None:
+def test_owners_survive_a_round_trip(tmp_path: Path) -> None:
     names = ["a", "a", "b", "a", "c", "c", "c"]
     owners = Owners()
     assert list(owners.texts(map(Document, names))) == ["pass"] * 7
@@ -28,7 +28,7 @@ def test_owners_come_back_by_document(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"runs": [["a"]]}', '{"runs": [["a", "b"]]}'])
-def test_a_damaged_file_of_owners_is_named(tmp_path: Path, text: str) -> None:
+def test_a_damaged_owners_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "train.json"
     with pytest.raises(InputError, match=r"train\.json: cannot be read"):
         read_owners(path)
@@ -43,7 +43,7 @@ totals_of = st.lists(st.integers(0, 10_000), min_size=1, max_size=9).map(
 
 
 @given(totals=totals_of, tokens=st.integers(0, 50_000), exponent=st.floats(0, 1))
-def test_quotas_add_up_and_follow_the_exponent(
+def test_quotas_sum_to_the_total_and_follow_the_exponent(
     totals: np.ndarray, tokens: int, exponent: float
 ) -> None:
     given_each = quotas(totals, tokens, exponent)
@@ -52,7 +52,7 @@ def test_quotas_add_up_and_follow_the_exponent(
     open_ = (given_each < totals - 1e-6) & (given_each > 0)
     factors = given_each[open_] / totals[open_] ** exponent
     if len(factors):
-        # One factor for all who have more to give, which nobody who gave all exceeds.
+        # All repositories with tokens left share one factor; no exhausted one exceeds it.
         assert np.allclose(factors, factors[0], rtol=1e-3)
         spent = (totals > 0) & ~open_
         assert np.all(given_each[spent] <= factors[0] * totals[spent] ** exponent * 1.001 + 1)
@@ -64,7 +64,7 @@ def test_quotas_add_up_and_follow_the_exponent(
     exponent=st.sampled_from([0.0, 0.5, 1.0]),
     seed=st.integers(0, 9),
 )
-def test_the_front_is_the_balanced_share_and_nothing_is_lost(
+def test_the_order_begins_with_the_balanced_share_and_loses_nothing(
     pairs: list[tuple[int, int]], tokens: int, exponent: float, seed: int
 ) -> None:
     owners = np.array([owner for owner, _ in pairs])
@@ -91,7 +91,7 @@ def test_the_front_is_the_balanced_share_and_nothing_is_lost(
         assert got.tolist() == order.tolist()
 
 
-def test_a_large_repository_does_not_take_it_all() -> None:
+def test_a_large_repository_does_not_dominate() -> None:
     owners = np.repeat([0, 1], [900, 100])
     lengths = np.full(1000, 10)
     order = np.random.default_rng(0).permutation(1000)
@@ -104,7 +104,7 @@ def test_a_large_repository_does_not_take_it_all() -> None:
     assert abs(shares[1.0] - 0.1) < 0.011
 
 
-def test_the_file_is_plain_json(tmp_path: Path) -> None:
+def test_the_owners_file_is_plain_json(tmp_path: Path) -> None:
     owners = Owners()
     list(owners.texts([Document("x==1")]))
     owners.write(tmp_path / "train.json")

@@ -27,7 +27,7 @@ def texts_of(file: TokenFile, tokenizer: Tokenizer) -> list[str]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(texts=st.lists(st.text(max_size=30), max_size=8), batch_bytes=st.sampled_from([1, 20, 4000]))
-def test_what_is_written_is_read_back(
+def test_tokens_survive_a_round_trip(
     tokenizer: Tokenizer, tmp_path: Path, texts: list[str], batch_bytes: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -43,7 +43,7 @@ def test_what_is_written_is_read_back(
 
 
 def large_tokenizer() -> Tokenizer:
-    """One whose bytes have ids that do not fit into 16 bits."""
+    """Tokenizer whose byte ids need more than 16 bits."""
     fillers = [f"filler{number}" for number in range(1 << 16)]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     entries = [END_OF_TEXT, *fillers, *alphabet]
@@ -54,7 +54,7 @@ def large_tokenizer() -> Tokenizer:
     return Tokenizer(core)
 
 
-def test_large_vocabularies_take_four_bytes_an_id(tmp_path: Path) -> None:
+def test_large_vocabularies_take_four_bytes_per_id(tmp_path: Path) -> None:
     tokenizer = large_tokenizer()
     file = write_tokens(TEXTS, tokenizer, tmp_path / "train.bin")
     assert file.ids.dtype == np.uint32
@@ -63,7 +63,7 @@ def test_large_vocabularies_take_four_bytes_an_id(tmp_path: Path) -> None:
     assert (tmp_path / "train.bin").stat().st_size == 4 * file.num_tokens
 
 
-def test_the_bytes_are_as_described(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_file_bytes_match_the_documented_format(tokenizer: Tokenizer, tmp_path: Path) -> None:
     write_tokens(TEXTS, tokenizer, tmp_path / "train.bin")
     encoded = [tokenizer.encode(text) for text in TEXTS]
     ids = [i for document in encoded for i in document]
@@ -75,12 +75,12 @@ def test_the_bytes_are_as_described(tokenizer: Tokenizer, tmp_path: Path) -> Non
     assert (tmp_path / "train.idx").read_bytes() == header + numbers
 
 
-def test_special_tokens_are_never_in_it(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_files_contain_no_special_tokens(tokenizer: Tokenizer, tmp_path: Path) -> None:
     file = write_tokens(["<fim_prefix>", *TEXTS], tokenizer, tmp_path / "train.bin")
     assert not tokenizer.special_ids & set(file.ids.tolist())
 
 
-def test_the_same_texts_give_the_same_bytes(
+def test_file_bytes_do_not_depend_on_batches(
     tokenizer: Tokenizer, python_files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, batch_bytes in (("a", 4_000_000), ("b", 1), ("c", 20_000)):
@@ -93,7 +93,7 @@ def test_the_same_texts_give_the_same_bytes(
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""]])
-def test_an_empty_split_is_a_file_too(
+def test_an_empty_split_gives_a_file(
     tokenizer: Tokenizer, tmp_path: Path, texts: list[str]
 ) -> None:
     file = write_tokens(texts, tokenizer, tmp_path / "test.bin")
@@ -129,7 +129,7 @@ DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damaged_files_are_one_line(tokenizer: Tokenizer, tmp_path: Path, name: str) -> None:
+def test_a_damaged_file_is_one_line(tokenizer: Tokenizer, tmp_path: Path, name: str) -> None:
     path = tmp_path / "train.bin"
     write_tokens(TEXTS, tokenizer, path)
     damage, message = DAMAGE[name]
@@ -140,7 +140,7 @@ def test_damaged_files_are_one_line(tokenizer: Tokenizer, tmp_path: Path, name: 
     assert "\n" not in str(caught.value)
 
 
-def test_an_index_of_other_ids_is_noticed(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_an_index_of_another_file_is_an_error(tokenizer: Tokenizer, tmp_path: Path) -> None:
     write_tokens(TEXTS, tokenizer, tmp_path / "a.bin")
     write_tokens(TEXTS[:3], tokenizer, tmp_path / "b.bin")
     (tmp_path / "a.idx").replace(tmp_path / "b.idx")
@@ -149,12 +149,12 @@ def test_an_index_of_other_ids_is_noticed(tokenizer: Tokenizer, tmp_path: Path) 
 
 
 def failing(texts: list[str]) -> Iterator[str]:
-    """Those, then no more."""
+    """``texts``, then an error."""
     yield from texts
     raise RuntimeError("the source broke")
 
 
-def test_texts_that_fail_keep_what_was(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_failing_source_leaves_the_old_files(tokenizer: Tokenizer, tmp_path: Path) -> None:
     path = tmp_path / "train.bin"
     write_tokens(TEXTS, tokenizer, path)
     before = [path.read_bytes(), path.with_suffix(".idx").read_bytes()]
@@ -165,7 +165,7 @@ def test_texts_that_fail_keep_what_was(tokenizer: Tokenizer, tmp_path: Path) -> 
 
 
 class Counting:
-    """Encodes as the tokenizer does, and counts the texts."""
+    """Counts the encoded texts."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.texts = 0
@@ -186,7 +186,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_batches_that_were_finished_are_not_done_again(
+def test_finished_batches_are_not_encoded_again(
     tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = write_tokens(TEXTS, tokenizer, tmp_path / "whole" / "train.bin")
@@ -217,7 +217,7 @@ def test_batches_that_were_finished_are_not_done_again(
         (lambda data, journal: data.write_bytes(data.read_bytes() + b"more"), 4),
     ],
 )
-def test_of_a_torn_file_only_whole_batches_are_kept(
+def test_only_whole_batches_of_a_torn_file_are_kept(
     tokenizer: Tokenizer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -237,7 +237,7 @@ def test_of_a_torn_file_only_whole_batches_are_kept(
     assert names(tmp_path) == ["train.bin", "train.idx"]
 
 
-def test_batches_of_other_texts_or_another_tokenizer_are_done_again(
+def test_batches_of_other_texts_or_another_tokenizer_are_encoded_again(
     tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting = Counting(monkeypatch)
@@ -255,13 +255,13 @@ def test_batches_of_other_texts_or_another_tokenizer_are_done_again(
 
 
 def notes_of(patch: pytest.MonkeyPatch) -> list[str]:
-    """The notes that SILENT is given from now on."""
+    """Collects the notes given to SILENT."""
     notes: list[str] = []
     patch.setattr(type(SILENT), "note", lambda self, line: notes.append(line))
     return notes
 
 
-def test_a_fast_engine_that_turns_wrong_is_left(
+def test_a_fast_encoder_that_becomes_wrong_is_replaced(
     tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -284,7 +284,7 @@ def test_a_fast_engine_that_turns_wrong_is_left(
     assert note.startswith("encoding with tokenizers from here on: fast gives other ids")
 
 
-def test_the_fast_engine_writes_the_same_file(
+def test_the_fast_encoder_writes_the_same_file(
     tokenizer: Tokenizer, python_files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("fastokens")
@@ -298,9 +298,7 @@ def test_the_fast_engine_writes_the_same_file(
     assert notes == []
 
 
-def test_where_nothing_can_be_written_is_a_storage_error(
-    tokenizer: Tokenizer, tmp_path: Path
-) -> None:
+def test_an_unwritable_folder_is_a_storage_error(tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("")
     with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         write_tokens(TEXTS, tokenizer, tmp_path / "tokens" / "train.bin")

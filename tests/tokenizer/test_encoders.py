@@ -34,7 +34,7 @@ def fast_encoder(tokenizer: Tokenizer) -> Encoder:
 @given(texts=st.lists(TEXT, max_size=4))
 @example(texts=[])
 @example(texts=["", ""])
-def test_the_fast_engine_gives_the_ids_of_tokenizers(
+def test_fastokens_gives_the_ids_of_tokenizers(
     tokenizer: Tokenizer, fast_encoder: Encoder, texts: list[str]
 ) -> None:
     ours, theirs = fast_encoder.encode(texts), reference_encoder(tokenizer).encode(texts)
@@ -43,7 +43,7 @@ def test_the_fast_engine_gives_the_ids_of_tokenizers(
     assert [ours.text_ids(n).tolist() for n in range(len(texts))] == tokenizer.encode_batch(texts)
 
 
-def test_the_fast_engine_is_taken_for_python(
+def test_fastokens_is_chosen_for_python(
     tokenizer: Tokenizer, fast_encoder: Encoder, python_files: list[str]
 ) -> None:
     encoder, refused = choose_encoder(tokenizer, python_files)
@@ -52,8 +52,8 @@ def test_the_fast_engine_is_taken_for_python(
     assert find_difference(encoded, python_files, range(len(python_files)), tokenizer) is None
 
 
-def encoder_of(change: str, tokenizer: Tokenizer) -> Encoder:
-    """An encoder that is wrong in one way."""
+def faulty_encoder(change: str, tokenizer: Tokenizer) -> Encoder:
+    """Encoder with one fault."""
 
     def encode(texts: Sequence[str]) -> Encoded:
         right = reference_encoder(tokenizer).encode(texts)
@@ -66,7 +66,7 @@ def encoder_of(change: str, tokenizer: Tokenizer) -> Encoder:
             return Encoded(right.ids[:-1], offsets)
         if change == "unknown id":
             return Encoded(np.where(right.ids == right.ids[0], 1 << 20, right.ids), right.offsets)
-        # Merges nothing: no byte is lost, but the ids are others.
+        # Without merges no byte is lost, but the ids differ.
         single = {token[0]: i for i, token in enumerate(tokenizer.token_bytes) if len(token) == 1}
         ids = [[single[byte] for byte in text.encode()] for text in texts]
         flat = np.array([i for each in ids for i in each], np.uint32)
@@ -85,7 +85,7 @@ def encoder_of(change: str, tokenizer: Tokenizer) -> Encoder:
         ("merges nothing", "wrong gives other ids than tokenizers for"),
     ],
 )
-def test_an_engine_that_is_wrong_is_not_taken(
+def test_a_faulty_encoder_is_rejected(
     tokenizer: Tokenizer,
     python_files: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -93,7 +93,7 @@ def test_an_engine_that_is_wrong_is_not_taken(
     said: str,
 ) -> None:
     monkeypatch.setattr(
-        encoders, "fastokens_encoder", lambda tokenizer: encoder_of(change, tokenizer)
+        encoders, "fastokens_encoder", lambda tokenizer: faulty_encoder(change, tokenizer)
     )
     encoder, refused = choose_encoder(tokenizer, python_files)
     assert encoder.name == "tokenizers"
@@ -101,7 +101,7 @@ def test_an_engine_that_is_wrong_is_not_taken(
     assert refused.startswith(said)
 
 
-def test_without_the_fast_engine_tokenizers_encodes(
+def test_tokenizers_is_chosen_without_fastokens(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoders, "fastokens_encoder", lambda tokenizer: None)
@@ -111,7 +111,7 @@ def test_without_the_fast_engine_tokenizers_encodes(
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=60), st.integers(1, 500))
-def test_some_are_from_all_over_and_about_as_much_as_asked(texts: list[str], wanted: int) -> None:
+def test_spread_sample_has_about_the_wanted_size(texts: list[str], wanted: int) -> None:
     numbers = spread_sample(texts, wanted)
     assert numbers == sorted(set(numbers))
     assert set(numbers) <= set(range(len(texts)))

@@ -16,9 +16,7 @@ with_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 @example([b"\xff", b"\xff\xff", b"\xff\xff\xff", b"a"], b"\xff\xff")
 @example([b"a", b"a", b"ab"], b"a")
 @example([b"", b"a"], b"")
-def test_what_is_found_is_what_a_look_at_every_entry_finds(
-    tokens: list[bytes], prefix: bytes
-) -> None:
+def test_lookups_equal_a_scan_of_all_entries(tokens: list[bytes], prefix: bytes) -> None:
     vocabulary = Vocabulary(tokens)
     begin = [i for i, token in enumerate(tokens) if token and token.startswith(prefix)]
     assert sorted(vocabulary.beginning_with(prefix).tolist()) == begin
@@ -31,7 +29,7 @@ def test_what_is_found_is_what_a_look_at_every_entry_finds(
 
 
 @given(TOKENS, st.lists(st.integers(0, 29), max_size=6))
-def test_the_end_taken_off_is_the_longest_that_an_entry_goes_beyond(
+def test_heal_removes_the_longest_end_that_an_entry_extends(
     tokens: list[bytes], numbers: list[int]
 ) -> None:
     ids = [number % len(tokens) for number in numbers]
@@ -48,7 +46,7 @@ def test_the_end_taken_off_is_the_longest_that_an_entry_goes_beyond(
 
 @with_fixture
 @given(text=st.text(max_size=30), data=st.data())
-def test_whatever_is_chosen_among_the_allowed_the_prompt_stands_again(
+def test_any_allowed_choice_restores_the_prompt(
     tokenizer: Tokenizer, text: str, data: st.DataObject
 ) -> None:
     vocabulary = Vocabulary(tokenizer.token_bytes)
@@ -63,7 +61,7 @@ def test_whatever_is_chosen_among_the_allowed_the_prompt_stands_again(
     assert tokenizer.decode_bytes(ids).startswith(text.encode())
 
 
-def test_a_word_that_was_begun_is_finished(tokenizer: Tokenizer) -> None:
+def test_a_partial_word_is_completed(tokenizer: Tokenizer) -> None:
     vocabulary = Vocabulary(tokenizer.token_bytes)
     whole = tokenizer.encode("    return")
     assert tokenizer.token_bytes[whole[-1]] == b" return"
@@ -75,8 +73,8 @@ def test_a_word_that_was_begun_is_finished(tokenizer: Tokenizer) -> None:
     assert special.pending == b""
 
 
-def test_it_takes_less_than_a_millisecond() -> None:
-    # 50,000 entries; by processor time, for this machine may be busy.
+def test_healing_takes_less_than_a_millisecond() -> None:
+    # 50,000 entries. Processor time, because the machine may be busy.
     tokens = [bytes([byte]) for byte in range(256)]
     tokens += [f"{' ' * (n % 3)}{n % 211:x}w{n:x}".encode() for n in range(50_000)]
     vocabulary = Vocabulary(tokens)

@@ -26,7 +26,7 @@ def tiktoken_file(folder: Path, tokens: list[bytes], name: str = "cl100k_base") 
 
 
 def rank_encode(ranks: dict[bytes, int], piece: bytes) -> list[int]:
-    """tiktoken's rule, plainly: a whole piece is an entry, else join what has the lowest rank."""
+    """tiktoken's rule: a whole piece is an entry, else merge the pair of lowest rank."""
     if piece in ranks:
         return [ranks[piece]]
     parts = [bytes([byte]) for byte in piece]
@@ -39,9 +39,7 @@ def rank_encode(ranks: dict[bytes, int], piece: bytes) -> list[int]:
     return [ranks[part] for part in parts]
 
 
-def test_a_tiktoken_file_gives_the_ids_of_its_ranks(
-    tmp_path: Path, python_files: list[str]
-) -> None:
+def test_a_tiktoken_file_encodes_by_its_ranks(tmp_path: Path, python_files: list[str]) -> None:
     tokens = [b"re", b"in", b"ur", b"tur", b"return", b" =", b"    ", b"se", b"el", b"elf", b"self"]
     peer = read_peer(tiktoken_file(tmp_path, [*tokens, b"\xc3\xa9", b"import", b" x"]))
     assert (peer.name, peer.vocab_size) == ("cl100k_base", 270)
@@ -62,7 +60,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "tokenizers"
 
 @pytest.mark.proof
 @pytest.mark.skipif(not DATA.is_dir(), reason="no published tokenizers at hand")
-def test_the_published_file_gives_the_ids_of_tiktoken(python_files: list[str]) -> None:
+def test_the_published_file_encodes_as_tiktoken_does(python_files: list[str]) -> None:
     tiktoken = pytest.importorskip("tiktoken")
     path = DATA / "cl100k_base.tiktoken"
     rows = [line.split() for line in path.read_bytes().splitlines()]
@@ -75,7 +73,9 @@ def test_the_published_file_gives_the_ids_of_tiktoken(python_files: list[str]) -
         assert peer.encode(text) == theirs.encode_ordinary(text)
 
 
-def test_figures_of_ours(tokenizer: Tokenizer, tmp_path: Path, python_files: list[str]) -> None:
+def test_figures_of_our_tokenizer(
+    tokenizer: Tokenizer, tmp_path: Path, python_files: list[str]
+) -> None:
     tokenizer.save(tmp_path / "run" / "tokenizer" / "tokenizer.json")
     texts = [text[:8000].rpartition("\n")[0] + "\n" for text in python_files[:6]]
     peer = read_peer(tmp_path / "run")
@@ -90,7 +90,9 @@ def test_figures_of_ours(tokenizer: Tokenizer, tmp_path: Path, python_files: lis
     assert peer.encode("<|endoftext|>") == tokenizer.encode("<|endoftext|>")
 
 
-def test_the_cut_that_needs_no_healing_is_seen(tmp_path: Path, python_files: list[str]) -> None:
+def test_measure_detects_a_cut_that_needs_no_healing(
+    tmp_path: Path, python_files: list[str]
+) -> None:
     learned = train(python_files, TokenizerRecipe(vocab_size=512, cut="python"))
     learned.save(tmp_path / "tokenizer.json")
     texts = [text[:8000].rpartition("\n")[0] + "\n" for text in python_files[:6]]
@@ -99,7 +101,7 @@ def test_the_cut_that_needs_no_healing_is_seen(tmp_path: Path, python_files: lis
 
 
 def gpt2_like() -> tokenizers.Tokenizer:
-    """GPT-2's cut: the last blank of an indentation goes to the word after it."""
+    """GPT-2's cut: the last space of an indentation belongs to the next word."""
     letters = sorted(byte_level_alphabet())
     entries = [*letters, "ĠĠ", "ĠĠĠ", "Ġr"]
     merges = [("Ġ", "Ġ"), ("ĠĠ", "Ġ"), ("Ġ", "r")]
@@ -108,14 +110,14 @@ def gpt2_like() -> tokenizers.Tokenizer:
     return core
 
 
-def test_a_cut_that_leaves_a_blank_to_the_word_is_seen(tmp_path: Path) -> None:
+def test_measure_detects_a_cut_that_gives_a_space_to_the_word(tmp_path: Path) -> None:
     gpt2_like().save(str(tmp_path / "tokenizer.json"))
     figures = measure(read_peer(tmp_path), ["if x:\n    return x\n" * 5])
     assert figures.same_after_indentation == 0 < figures.same_healed
     assert figures.lossless_files == 1
 
 
-def test_texts_are_read_where_they_can_be(tmp_path: Path) -> None:
+def test_unreadable_texts_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b.py").write_text("x = 1\n")
     (tmp_path / "latin.py").write_bytes(b"# \xe9\n")
@@ -140,7 +142,7 @@ def test_texts_are_read_where_they_can_be(tmp_path: Path) -> None:
         ("nothing", None, "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(
+def test_an_unreadable_tokenizer_is_one_line(
     tmp_path: Path, name: str, data: bytes | None, message: str
 ) -> None:
     if data is not None:
@@ -151,7 +153,7 @@ def test_what_cannot_be_read_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_the_page_shows_every_cut_and_escapes_all(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_the_page_shows_every_cut_and_escapes_html(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "tokenizer.json")
     peers = [read_peer(tmp_path), read_peer(tiktoken_file(tmp_path, [b"return"]))]
     figures = [measure(peer, [CODE]) for peer in peers]
@@ -161,7 +163,7 @@ def test_the_page_shows_every_cut_and_escapes_all(tokenizer: Tokenizer, tmp_path
     assert "&lt;a&gt;.py" in page
     assert "<script" not in page
     for peer in peers:
-        # A character that two tokens divide is one span.
+        # A character split between two tokens is one span.
         assert page.count('<span class="t') <= sum(len(peer.encode(CODE)) for peer in peers)
         assert f"{peer.name}: {len(peer.encode(CODE)):,} tokens" in page
     assert "U+0000" in page

@@ -14,10 +14,10 @@ LETTERS = list("abcx")
 COUNTS = st.dictionaries(st.text("abc", min_size=1, max_size=9), st.integers(1, 9), max_size=12)
 
 
-def plainly(
+def brute_force(
     counts: dict[str, int], entries: list[str], size: int, min_count: int
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """The same by counting all pairs anew before each merge."""
+    """Merges found by recounting all pairs before each merge."""
     entries, merges = list(entries), []
     words = [(list(word), count) for word, count in counts.items()]
     done = set()
@@ -47,17 +47,17 @@ def plainly(
 
 
 @given(COUNTS, st.integers(4, 30), st.integers(1, 3))
-def test_it_is_counting_all_pairs_before_each_merge(
+def test_merges_equal_recounting_before_each_merge(
     counts: dict[str, int], size: int, min_count: int
 ) -> None:
-    expected = plainly(counts, LETTERS, size, min_count)
+    expected = brute_force(counts, LETTERS, size, min_count)
     assert learn(counts, LETTERS, size, min_count=min_count) == expected
     backwards = dict(reversed(counts.items()))
     assert learn(backwards, LETTERS, size, min_count=min_count) == expected
 
 
 @pytest.mark.parametrize("vocab_size", [300, 2000])
-def test_real_python_gives_the_merges_of_the_library(
+def test_merges_of_real_files_are_those_of_tokenizers(
     python_files: list[str], vocab_size: int
 ) -> None:
     core = tokenizers.Tokenizer(models.BPE())
@@ -74,7 +74,7 @@ def test_real_python_gives_the_merges_of_the_library(
     assert merges == [tuple(pair) for pair in model["merges"]]
 
 
-def test_nothing_to_merge() -> None:
+def test_no_words_give_no_merges() -> None:
     assert learn({}, LETTERS, 10) == (LETTERS, [])
     assert learn({"a": 100, "b": 5}, LETTERS, 10) == (LETTERS, [])
     assert learn({"ab": 1}, LETTERS, 10) == (LETTERS, [])

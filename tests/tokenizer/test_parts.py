@@ -1,4 +1,4 @@
-"""Ids of a part of a text are those that it has as a text of its own, whatever the cut."""
+"""The ids of a part of a text are those of the part encoded alone, for every cut."""
 
 import random
 
@@ -23,11 +23,11 @@ def cut(request: pytest.FixtureRequest, python_files: list[str]) -> Tokenizer:
     return train(python_files, TokenizerRecipe(vocab_size=900, cut=request.param))
 
 
-def test_any_part_of_real_files(cut: Tokenizer, python_files: list[str]) -> None:
+def test_parts_of_real_files_encode_as_alone(cut: Tokenizer, python_files: list[str]) -> None:
     parts, draws, shared = Parts(cut), random.Random(0), 0
     for text in python_files[:8]:
         whole = np.array(cut.encode(text), dtype=np.uint16)
-        # Of a document somebody has a stretch, which begins and ends between any two tokens.
+        # A stretch of a document begins and ends between any two tokens.
         for _ in range(40):
             first, stop = sorted(draws.sample(range(len(whole)), 2))
             stretch = whole[first:stop]
@@ -40,7 +40,7 @@ def test_any_part_of_real_files(cut: Tokenizer, python_files: list[str]) -> None
     assert shared > 100
 
 
-def test_only_the_ends_are_encoded_anew(
+def test_only_the_ends_are_encoded_again(
     cut: Tokenizer, python_files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = python_files[-1]
@@ -58,7 +58,9 @@ def test_only_the_ends_are_encoded_anew(
 
 @settings(max_examples=300)
 @given(pieces=st.lists(st.sampled_from(ODD), max_size=30), data=st.data())
-def test_any_part_of_odd_texts(cut: Tokenizer, pieces: list[str], data: st.DataObject) -> None:
+def test_parts_of_odd_texts_encode_as_alone(
+    cut: Tokenizer, pieces: list[str], data: st.DataObject
+) -> None:
     text = "".join(pieces)
     part = Parts(cut).encoder(text, np.array(cut.encode(text), dtype=np.uint16))
     begin = data.draw(st.integers(0, len(text)))
@@ -66,7 +68,7 @@ def test_any_part_of_odd_texts(cut: Tokenizer, pieces: list[str], data: st.DataO
     assert part(begin, end) == cut.encode(text[begin:end])
 
 
-def test_a_tokenizer_with_entries_across_blanks_has_no_such_places() -> None:
+def test_entries_with_inner_spaces_leave_no_safe_boundaries() -> None:
     import tokenizers
 
     merges = [("a", "Ġ"), ("aĠ", "b")]

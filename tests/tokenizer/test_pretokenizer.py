@@ -20,14 +20,14 @@ TEXT = st.one_of(st.text(), st.text(alphabet=ODD), st.text(alphabet=" \t\n\rx=("
 @example("")
 @example("\x00\r\n\t x\r\r\n")
 @example("\U0001f469\u200d\U0001f4bb e\u0301 \u0300")
-def test_the_pieces_joined_are_the_text(name: Cut, text: str) -> None:
+def test_joined_pieces_are_the_text(name: Cut, text: str) -> None:
     pieces = cut(text, name)
     assert "".join(pieces) == text
     assert all(pieces)
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_real_files_joined_are_the_files(name: Cut, python_files: list[str]) -> None:
+def test_joined_pieces_of_real_files_are_the_files(name: Cut, python_files: list[str]) -> None:
     for text in python_files:
         assert "".join(cut(text, name)) == text
 
@@ -55,34 +55,34 @@ def test_real_files_joined_are_the_files(name: Cut, python_files: list[str]) -> 
         ("é e\u0301 中文", "é│ e│\u0301│ 中文", "é│ e│\u0301│ 中文"),
     ],
 )  # fmt: skip
-def test_the_cuts_of_some_python(text: str, gpt2: str, python: str) -> None:
+def test_cuts_of_examples(text: str, gpt2: str, python: str) -> None:
     assert "│".join(cut(text)) == gpt2
     assert "│".join(cut(text, "python")) == python
 
 
 def code_starts(text: str) -> list[int]:
-    """Where the code of each line begins: behind its indentation of blanks and tabs."""
+    """Offset of each line's code, after its indentation of spaces and tabs."""
     return [match.end() for match in re.finditer(r"(?m)^[ \t]*(?=[^\s])", text)]
 
 
 def line_starts(text: str) -> list[int]:
-    """Where each line begins that is not blank."""
+    """Offset of each line that is not blank."""
     return [match.start() for match in re.finditer(r"(?m)^(?=[ \t]*[^\s])", text)]
 
 
 def assert_prompts_are_cut_as_the_file(text: str, ends: list[int]) -> None:
-    """A prompt that ends at each of ``ends`` has the first pieces of the whole."""
+    """Checks that a prompt ending at each of ``ends`` has the first pieces of the whole."""
     pieces = cut(text, "python")
     for end in ends:
         prompt = cut(text[:end], "python")
         assert prompt == pieces[: len(prompt)], (text[max(0, end - 40) : end + 40], end)
 
 
-def test_a_prompt_after_a_newline_or_an_indentation_is_cut_as_the_file(
+def test_prompts_after_a_newline_or_indentation_are_cut_as_the_file(
     python_files: list[str],
 ) -> None:
-    # Of every line of code: a prompt that ends before the line, and one that ends behind its
-    # indentation where that is none, or of two blanks or tabs or more.
+    # Two prompts per line of code: one ends before the line, one after its indentation if that
+    # is empty or has two or more spaces or tabs.
     seen = 0
     for text in python_files[2::2]:
         text = text[: 15_000 + text[15_000:].find("\n")]
@@ -90,7 +90,7 @@ def test_a_prompt_after_a_newline_or_an_indentation_is_cut_as_the_file(
         assert len(starts) == len(codes) > 0
         ends = [code for start, code in zip(starts, codes, strict=True) if code - start != 1]
         seen += len(ends)
-        # Each prompt by itself costs a cut of everything before: the lines just before decide.
+        # Ten lines at a time: cutting everything before each prompt is slow.
         for at in range(0, len(starts), 10):
             begin = starts[at]
             chunk = text[begin : starts[at + 10] if at + 10 < len(starts) else None]
@@ -110,26 +110,26 @@ LINE = st.builds(
 
 
 @given(st.lists(LINE, min_size=1, max_size=6).map("".join))
-def test_any_prompt_after_a_newline_or_an_indentation_is_cut_as_the_whole(text: str) -> None:
+def test_generated_prompts_after_a_newline_or_indentation_are_cut_as_the_whole(text: str) -> None:
     assert_prompts_are_cut_as_the_file(text, line_starts(text) + code_starts(text))
 
 
-def test_what_the_law_leaves_out() -> None:
-    # A line end before a blank line is one piece with it, and one blank is the next word's.
+def test_exceptions_to_the_prompt_law() -> None:
+    # A newline before a blank line joins it in one piece; a single space joins the next word.
     assert cut("x:\n\ny", "python") == ["x", ":", "\n\n", "y"]
     assert cut("x\n y", "python") == ["x", "\n", " y"]
 
 
 @pytest.mark.parametrize("name", CUTS)
 @given(st.text(alphabet="<|>fim_prefxsuddlao\n ", max_size=20), st.sampled_from(SPECIAL_TOKENS))
-def test_no_piece_holds_the_text_of_a_special_token(name: Cut, text: str, token: str) -> None:
-    # So no merge can ever make one, whatever the text it is learned from.
+def test_pieces_never_contain_the_text_of_a_special_token(name: Cut, text: str, token: str) -> None:
+    # So no merge can form one, whatever the training text.
     assert not any(token in piece for piece in cut(text + token + text, name))
 
 
 @pytest.mark.parametrize("name", CUTS)
 @given(TEXT)
-def test_the_cut_is_what_a_standard_file_says(name: Cut, text: str) -> None:
+def test_cuts_survive_saving_to_a_standard_file(name: Cut, text: str) -> None:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizer_named(name)
     core.decoder = byte_decoder()

@@ -1,4 +1,4 @@
-"""Every file of the running interpreter: its library and all that is installed beside it."""
+"""Every Python file of the running interpreter: standard library and installed packages."""
 
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ NUM_FILES = 10_000
 
 
 def paths() -> list[Path]:
-    """Every Python file, once; the installed packages first."""
+    """Every Python file once, installed packages first."""
     names = sysconfig.get_paths()
     folders = dict.fromkeys(Path(names[key]) for key in ("purelib", "platlib", "stdlib"))
     found = (path for folder in folders for path in sorted(folder.rglob("*.py")))
@@ -42,7 +42,7 @@ def learned() -> Tokenizer:
     return train(texts, TokenizerRecipe(vocab_size=4096, max_training_bytes=10_000_000))
 
 
-def test_three_readers_give_the_same_ids_for_ten_thousand_files(
+def test_three_libraries_give_the_same_ids_for_ten_thousand_files(
     learned: Tokenizer, tmp_path: Path
 ) -> None:
     learned.save_for_hugging_face(tmp_path, 256)
@@ -59,7 +59,7 @@ def test_three_readers_give_the_same_ids_for_ten_thousand_files(
     print(f"{len(files):,} files")  # noqa: T201
 
 
-def test_every_file_comes_back_as_bytes(learned: Tokenizer) -> None:
+def test_every_file_survives_a_round_trip_as_bytes(learned: Tokenizer) -> None:
     for path in paths():
         data = path.read_bytes()
         assert learned.decode_bytes(learned.encode_bytes(data)) == data, path

@@ -22,14 +22,14 @@ with_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 @given(text=TEXT)
 @example(text="")
 @example(text="\r\n\t\x00 \U0001f469\u200d\U0001f4bb e\u0301<|endoftext|>")
-def test_decoding_what_was_encoded_is_the_text(tokenizer: Tokenizer, text: str) -> None:
+def test_decoding_inverts_encoding(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
     assert tokenizer.decode_bytes(ids) == text.encode()
     assert tokenizer.encode_batch([text, text]) == [ids, ids]
 
 
-def test_real_files_come_back(tokenizer: Tokenizer, python_files: list[str]) -> None:
+def test_real_files_survive_a_round_trip(tokenizer: Tokenizer, python_files: list[str]) -> None:
     together = tokenizer.encode_batch(python_files)
     for text, ids in zip(python_files, together, strict=True):
         assert tokenizer.encode(text) == ids
@@ -48,7 +48,9 @@ def test_the_text_of_a_special_token_is_text(
     assert batched == ids
 
 
-def test_all_five_stay_text_after_saving_and_loading(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_special_tokens_in_text_stay_text_after_saving_and_loading(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     tokenizer.save(tmp_path / "tokenizer.json")
     loaded = Tokenizer.load(tmp_path)
     text = "x".join(SPECIAL_TOKENS)
@@ -67,9 +69,7 @@ def test_special_tokens_decode_to_nothing(tokenizer: Tokenizer) -> None:
 
 @with_fixture
 @given(data=st.binary(max_size=20))
-def test_any_bytes_can_be_written_and_bad_ones_are_replaced(
-    tokenizer: Tokenizer, data: bytes
-) -> None:
+def test_any_bytes_decode_and_invalid_ones_are_replaced(tokenizer: Tokenizer, data: bytes) -> None:
     of_byte = {entry: i for i, entry in enumerate(tokenizer.token_bytes) if len(entry) == 1}
     ids = [of_byte[bytes([byte])] for byte in data]
     assert tokenizer.decode_bytes(ids) == data
@@ -88,7 +88,7 @@ BYTES = st.one_of(st.binary(), TEXT.map(str.encode), st.lists(st.sampled_from(
 @example(data=b"")
 @example(data=bytes(range(256)))
 @example(data="é".encode()[:1] + b"    x" + "中".encode()[1:] + b"\xef\xbb\xbf")
-def test_every_byte_string_comes_back(tokenizer: Tokenizer, data: bytes) -> None:
+def test_every_byte_string_survives_a_round_trip(tokenizer: Tokenizer, data: bytes) -> None:
     ids = tokenizer.encode_bytes(data)
     assert tokenizer.decode_bytes(ids) == data
     assert not tokenizer.special_ids & set(ids)
@@ -102,7 +102,7 @@ def test_every_byte_string_comes_back(tokenizer: Tokenizer, data: bytes) -> None
 
 def test_a_byte_without_an_entry_is_named() -> None:
     entries = [END_OF_TEXT, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    entries.remove("\u0142")  # stands for 0xa0
+    entries.remove("\u0142")  # represents 0xa0
     core = tokenizers.Tokenizer(models.BPE({entry: i for i, entry in enumerate(entries)}, []))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.add_special_tokens([END_OF_TEXT])
@@ -132,7 +132,7 @@ ODDITIES = {
 
 
 @pytest.mark.parametrize("name", ODDITIES)
-def test_oddities_come_back(tokenizer: Tokenizer, name: str) -> None:
+def test_oddities_survive_a_round_trip(tokenizer: Tokenizer, name: str) -> None:
     text = ODDITIES[name]
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
@@ -145,7 +145,7 @@ def test_oddities_come_back(tokenizer: Tokenizer, name: str) -> None:
 
 @with_fixture
 @given(texts=st.lists(TEXT, max_size=5))
-def test_a_document_gets_the_same_ids_whatever_stands_beside_it(
+def test_ids_of_a_document_do_not_depend_on_the_batch(
     tokenizer: Tokenizer, texts: list[str]
 ) -> None:
     alone = [tokenizer.encode(text) for text in texts]
@@ -157,9 +157,7 @@ def test_a_document_gets_the_same_ids_whatever_stands_beside_it(
 
 @with_fixture
 @given(text=TEXT)
-def test_the_bytes_of_ids_are_those_that_the_library_decodes(
-    tokenizer: Tokenizer, text: str
-) -> None:
+def test_decode_equals_that_of_tokenizers(tokenizer: Tokenizer, text: str) -> None:
     core = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     ids = tokenizer.encode(text)
     assert core.decode(ids) == tokenizer.decode(ids)
@@ -172,7 +170,7 @@ def folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
-def test_other_readers_of_the_folder_give_our_ids(
+def test_tokenizers_and_transformers_give_our_ids_from_the_folder(
     tokenizer: Tokenizer, folder: Path, python_files: list[str]
 ) -> None:
     core = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -188,7 +186,7 @@ def test_other_readers_of_the_folder_give_our_ids(
     assert len(hugging_face) == tokenizer.vocab_size
     for token in SPECIAL_TOKENS:
         assert hugging_face.convert_tokens_to_ids(token) == tokenizer.special_id(token)
-    # There a special token's text is the token, as everywhere outside of our package.
+    # In transformers the text of a special token is the token, unlike in our package.
     assert hugging_face(END_OF_TEXT)["input_ids"] == [tokenizer.end_of_text]
 
 
@@ -255,7 +253,7 @@ def test_a_tokenizer_that_is_not_byte_level_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_without_infilling_tokens_only_infilling_is_refused(
+def test_a_tokenizer_without_infilling_tokens_refuses_only_infilling(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     def change(values: dict[str, Any]) -> None:
@@ -273,7 +271,7 @@ def test_without_infilling_tokens_only_infilling_is_refused(
             getattr(plain, name)
 
 
-def test_added_tokens_that_are_not_special_are_their_text(tokenizer: Tokenizer) -> None:
+def test_added_tokens_that_are_not_special_match_their_text(tokenizer: Tokenizer) -> None:
     core = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     core.add_tokens(["    \n\t é"])
     grown, text = Tokenizer(core), "x = 1    \n\t ézz"
@@ -282,7 +280,7 @@ def test_added_tokens_that_are_not_special_are_their_text(tokenizer: Tokenizer) 
     assert 512 not in grown.special_ids
 
 
-def test_what_another_program_switched_on_is_off(tokenizer: Tokenizer) -> None:
+def test_truncation_and_padding_of_other_programs_are_ignored(tokenizer: Tokenizer) -> None:
     core = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     core.enable_truncation(3)
     core.enable_padding(length=8)

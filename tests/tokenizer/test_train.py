@@ -34,7 +34,7 @@ train(texts, TokenizerRecipe(vocab_size=700)).save(Path(sys.argv[2]))
 """
 
 
-def test_the_same_texts_give_the_same_file_in_any_order_and_on_any_number_of_threads(
+def test_the_file_does_not_depend_on_order_or_number_of_threads(
     python_files: list[str], tmp_path: Path
 ) -> None:
     texts = tmp_path / "texts"
@@ -65,7 +65,7 @@ def test_special_tokens_come_first_then_all_bytes(tokenizer: Tokenizer) -> None:
     assert len(set(tokenizer.token_bytes[5:])) == 507
 
 
-def test_the_merges_are_those_of_plain_byte_pair_encoding() -> None:
+def test_merges_are_those_of_plain_byte_pair_encoding() -> None:
     counted = {"aab": 50, "aabc": 31, "bda": 17, "xab": 11, "xyz": 23, "xy": 7}
     words = [word for word, count in counted.items() for _ in range(count)]
     random.Random(0).shuffle(words)
@@ -102,20 +102,20 @@ def test_the_text_of_special_tokens_is_never_learned_as_one() -> None:
         assert learned.decode(ids) == token
 
 
-def test_of_a_long_document_only_its_beginning_counts() -> None:
+def test_only_the_beginning_of_a_long_document_counts() -> None:
     recipe = TokenizerRecipe(vocab_size=263, max_document_bytes=9)
     long = "abcabcabc" + "xyz" * 1000
     assert train([long], recipe).to_json() == train(["abcabcabc"], recipe).to_json()
-    # The cut falls within a character, which then does not count.
+    # A character across the limit does not count.
     cut = train(["abcabcab" + "é" * 100], recipe)
     assert cut.to_json() == train(["abcabcab"], recipe).to_json()
 
 
-def test_no_more_text_counts_than_was_asked_for() -> None:
+def test_text_beyond_the_limit_does_not_count() -> None:
     recipe = TokenizerRecipe(vocab_size=263, max_training_bytes=18)
     some, more = ["abcabc"] * 3, ["xyxyxyxyxyxyxyxy"] * 50
     assert train(some + more, recipe).to_json() == train(some, recipe).to_json()
-    # Not even the rest of the document in which the limit falls.
+    # The document at the limit is counted up to the limit only.
     whole = train(["abcabc", "abcabcabcabc" + "xy" * 500], recipe)
     assert whole.to_json() == train(["abcabc", "abcabcabcabc"], recipe).to_json()
 
@@ -129,7 +129,7 @@ def test_texts_beyond_the_limit_are_not_read() -> None:
     train(texts(), TokenizerRecipe(vocab_size=263, max_training_bytes=18))  # type: ignore[arg-type]
 
 
-def test_what_is_drawn_of_a_large_corpus_does_not_depend_on_the_order() -> None:
+def test_the_sample_of_a_large_corpus_does_not_depend_on_order() -> None:
     texts = [f"def name{n % 7}_{n}(x):\n    return x + {n}\n" for n in range(400)]
     total = sum(map(len, texts))
     recipe = TokenizerRecipe(vocab_size=290, max_training_bytes=total // 3)
@@ -139,7 +139,7 @@ def test_what_is_drawn_of_a_large_corpus_does_not_depend_on_the_order() -> None:
     assert other.to_json() != first.to_json()
 
 
-def test_llama_cpp_knows_the_default_cut_alone(python_files: list[str]) -> None:
+def test_only_the_default_cut_has_a_llama_cpp_name(python_files: list[str]) -> None:
     usual = train(python_files, TokenizerRecipe(vocab_size=400))
     assert llama_cpp_name(usual.to_json()) == "gpt-2"
     other = train(python_files, TokenizerRecipe(vocab_size=400, cut="python"))
@@ -149,7 +149,7 @@ def test_llama_cpp_knows_the_default_cut_alone(python_files: list[str]) -> None:
     assert usual.decode(usual.encode(text)) == other.decode(other.encode(text)) == text
 
 
-def test_the_file_is_the_one_that_the_library_makes(python_files: list[str]) -> None:
+def test_the_file_equals_that_of_tokenizers(python_files: list[str]) -> None:
     core = tokenizers.Tokenizer(models.BPE())
     core.pre_tokenizer, core.decoder = pre_tokenizer_named("gpt2"), byte_decoder()
     trainer = trainers.BpeTrainer(
@@ -165,12 +165,12 @@ def test_the_file_is_the_one_that_the_library_makes(python_files: list[str]) -> 
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", ""]])
-def test_no_text_is_an_empty_corpus(texts: list[str]) -> None:
+def test_training_without_text_is_an_error(texts: list[str]) -> None:
     with pytest.raises(CorpusError, match="train split is empty"):
         train(texts, TokenizerRecipe(vocab_size=300))
 
 
-def test_a_small_text_gives_the_vocabulary_that_it_can() -> None:
+def test_a_small_text_gives_a_smaller_vocabulary_and_a_note() -> None:
     class Notes:
         lines: ClassVar[list[str]] = []
         task = staticmethod(SILENT.task)
