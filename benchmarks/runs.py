@@ -1,10 +1,12 @@
-"""Trainings that are set side by side: one a cell, each done once, whatever kills the benchmark.
+"""Trainings that differ in one thing, and their results side by side.
 
-A cell is one training of one row of a table with one seed. Its result is a line of OUT/cells.jsonl;
-vocabularies and token files are kept beside it. ``tokenizer/comparison.py`` varies how text is
-split, ``training/ablations.py`` how it is trained. Rows that have the same time may be given it as
-tokens, from rates that are measured first, by turns (:meth:`Bench.tokens_in`): then what else the
-machine does while cells are trained changes nothing.
+A run is one training of one variant with one seed. Its result is a line of OUT/runs.jsonl, so an
+interrupted benchmark continues with the next run. Vocabularies and token files are cached in OUT.
+``tokenizer/comparison.py`` varies how text is split into tokens, ``training/ablations.py`` how the
+model is trained.
+
+A time limit can be converted into a number of tokens, by rates that are measured first
+(:meth:`Comparison.tokens_within`). Other load on the machine then has no influence on the results.
 """
 
 import argparse
@@ -40,232 +42,256 @@ from codeling.training.trainer import train
 Result = dict[str, Any]
 
 RATE_ROUNDS, RATE_STEPS = 3, 16
-"""How often and how long each row is trained to know its rate; the first half of the steps is
-warm-up."""
+"""Trainings of each variant, and steps of each, to measure its rate. The first half of the steps
+is warm-up."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One training."""
+class Run:
+    """What identifies one training."""
 
-    row: str
+    variant: str
     vocab_size: int
     seed: int
     model: str
     budget: str
     recipe: str
-    """Of the settings of model, training and tokenizer, the beginning of their SHA-256."""
+    """First digits of the SHA-256 of the settings of model, training and tokenizer."""
 
     @property
-    def key(self) -> str:
-        """As a file's name."""
+    def file_name(self) -> str:
+        """All fields as a file name."""
         name = "-".join(str(value) for value in vars(self).values())
         return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def add_options(parser: argparse.ArgumentParser, *, minutes: float) -> None:
-    """What every comparison asks for; ``minutes`` of a training unless it says otherwise."""
-    parser.add_argument("run", type=Path, help="a run folder with a corpus")
-    parser.add_argument("--out", type=Path, required=True, help="where cells and caches are kept")
+    """Add the options of every comparison; ``minutes`` is the default length of a training."""
+    parser.add_argument("folder", metavar="RUN", type=Path, help="run folder with a corpus")
+    parser.add_argument("--out", type=Path, required=True, help="folder of results and caches")
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, default=minutes, help="of each training")
-    budget.add_argument("--tokens", type=int, help="of each training, instead of minutes")
-    budget.add_argument("--steps", type=int, help="of each training, instead of minutes")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--size", default="nano", help="model.size")
-    parser.add_argument("--set", action="append", default=[], help="as codeling run takes it")
-    parser.add_argument("--score-bytes", type=int, default=400_000, help="of validation text")
+    budget.add_argument(
+        "--minutes", type=float, default=minutes, help="length of a training (default: %(default)s)"
+    )
+    budget.add_argument("--tokens", type=int, help="length of a training in tokens")
+    budget.add_argument("--steps", type=int, help="length of a training in steps")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="trainings of a variant (default: %(default)s)"
+    )
+    parser.add_argument("--size", default="nano", help="model.size (default: %(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe key"
+    )
+    parser.add_argument(
+        "--score-bytes",
+        type=int,
+        default=400_000,
+        help="bytes of validation text to score (default: %(default)s)",
+    )
 
 
-class Bench:
-    """A corpus, a budget, and the cells that are done."""
+class Comparison:
+    """A corpus, the length of a training, and the results so far."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
-        self.run: Path = asked.run
-        self.out: Path = asked.out
-        self._asked = asked
-        self._length = f"minutes = {asked.minutes}"
-        if asked.tokens or asked.steps:
-            self._length = f"tokens = {asked.tokens}" if asked.tokens else f"steps = {asked.steps}"
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.folder: Path = options.folder
+        self.out: Path = options.out
+        self._options = options
+        self._length = f"minutes = {options.minutes}"
+        if options.tokens:
+            self._length = f"tokens = {options.tokens}"
+        elif options.steps:
+            self._length = f"steps = {options.steps}"
         self.out.mkdir(parents=True, exist_ok=True)
 
     def recipe(self, changes: Sequence[str] = (), length: str | None = None) -> Recipe:
-        """What was asked for, with ``changes`` (KEY=VALUE) or another ``length`` of training."""
-        text = f'[tokenizer]\nvocab_size = "auto"\n[model]\nsize = "{self._asked.size}"\n'
+        """The recipe of a run with ``changes`` (KEY=VALUE) or another ``length`` (KEY = VALUE)."""
+        text = f'[tokenizer]\nvocab_size = "auto"\n[model]\nsize = "{self._options.size}"\n'
         text += f"[training]\n{length or self._length}"
-        return parse_recipe(text, [*self._asked.set, *changes]).resolved()
+        return parse_recipe(text, [*self._options.set, *changes]).resolved()
 
-    def tokens_in(self, minutes: float, rows: Sequence[tuple[str, Tokenizer]]) -> list[int]:
-        """The tokens that each row's training takes in so long, by rates measured in turns and
-        what stands before the first step; where all of them are in OUT/rates.json, nothing is
-        measured again.
+    def tokens_within(self, minutes: float, variants: Sequence[tuple[str, Tokenizer]]) -> list[int]:
+        """Number of tokens that each variant is trained on within ``minutes``.
+
+        The rates, and the time before the first step, are measured in turns and cached in
+        OUT/rates.json.
         """
         path = self.out / "rates.json"
-        kept: dict[str, list[float]] = json.loads(path.read_bytes()) if path.exists() else {}
-        keys = [f"{self._asked.size} {row} {each.vocab_size}" for row, each in rows]
-        if not kept.keys() >= set(keys):
-            found: dict[str, list[tuple[float, float]]] = {key: [] for key in keys}
-            seldom = [f"training.{kind}_interval=1" for kind in ("validation", "sample")]
-            seldom.append("training.validation_tokens=10000")
-            recipe = self.recipe(seldom, f"steps = {RATE_STEPS}")
+        rates: dict[str, list[float]] = json.loads(path.read_bytes()) if path.exists() else {}
+        keys = [f"{self._options.size} {name} {each.vocab_size}" for name, each in variants]
+        if not rates.keys() >= set(keys):
+            measured: dict[str, list[tuple[float, float]]] = {key: [] for key in keys}
+            rarely = [f"training.{kind}_interval=1" for kind in ("validation", "sample")]
+            rarely.append("training.validation_tokens=10000")
+            recipe = self.recipe(rarely, f"steps = {RATE_STEPS}")
             for _ in range(RATE_ROUNDS):
-                for key, row in zip(keys, rows, strict=True):
-                    found[key].append(self._rate(*row, recipe))
-            for key, turns in found.items():
-                kept[key] = [statistics.median(each) for each in zip(*turns, strict=True)]
-            path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        return [int((60 * minutes - before) * rate) for rate, before in (kept[key] for key in keys)]
+                for key, (name, tokenizer) in zip(keys, variants, strict=True):
+                    measured[key].append(self._rate(name, tokenizer, recipe))
+            for key, rounds in measured.items():
+                rates[key] = [statistics.median(each) for each in zip(*rounds, strict=True)]
+            path.write_text(json.dumps(rates, indent=1), encoding="utf-8")
+        return [
+            int((60 * minutes - startup) * rate) for rate, startup in (rates[key] for key in keys)
+        ]
 
-    def _rate(self, row: str, tokenizer: Tokenizer, recipe: Recipe) -> tuple[float, float]:
-        """Tokens a second of a short training, and the seconds before its first step."""
-        folder = self.out / "cells" / f"rate {row}"
+    def _rate(self, variant: str, tokenizer: Tokenizer, recipe: Recipe) -> tuple[float, float]:
+        """Tokens per second of a short training, and the seconds before its first step."""
+        folder = self.out / "runs" / f"rate {variant}"
         shutil.rmtree(folder, ignore_errors=True)
-        train(recipe.training, *self._inputs(row, tokenizer, recipe), folder)
+        train(recipe.training, *self._data(variant, tokenizer, recipe), folder)
         lines = [each for each in metrics.read(folder / "metrics.jsonl") if each["kind"] == "step"]
         shutil.rmtree(folder)
         rates: list[float] = [each["tokens_per_second"] for each in lines[len(lines) // 2 :]]
         first = lines[0]
-        before = first["seconds"] - first["tokens"] / first["tokens_per_second"]
-        return statistics.median(rates), before
+        startup = first["seconds"] - first["tokens"] / first["tokens_per_second"]
+        return statistics.median(rates), startup
 
-    def cell(self, row: str, tokenizer: Tokenizer, seed: int, recipe: Recipe) -> Cell:
-        """The place of a training in the table."""
-        chosen = recipe.model_dump(include={"model", "training", "tokenizer"}, mode="json")
-        digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+    def run(self, variant: str, tokenizer: Tokenizer, seed: int, recipe: Recipe) -> Run:
+        """Identify one training."""
+        settings = recipe.model_dump(include={"model", "training", "tokenizer"}, mode="json")
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         budget = self._length.replace(" ", "")
-        return Cell(row, tokenizer.vocab_size, seed, self._asked.size, budget, digest)
+        return Run(variant, tokenizer.vocab_size, seed, self._options.size, budget, digest)
 
     def results(self) -> list[Result]:
-        """Of the cells that are done; a line that a kill has torn is none."""
-        path = self.out / "cells.jsonl"
+        """The results so far. A line that is cut off does not count."""
+        path = self.out / "runs.jsonl"
         if not path.exists():
             return []
         lines = path.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}}")]
 
-    def is_done(self, cell: Cell) -> bool:
-        """Whether it has a result."""
-        return any(each["cell"] == vars(cell) for each in self.results())
+    def is_done(self, run: Run) -> bool:
+        """Whether there is a result of ``run``."""
+        return any(each["run"] == vars(run) for each in self.results())
 
     def missing(
-        self, rows: Mapping[str, Sequence[str]], tokenizer: Tokenizer
-    ) -> Iterator[tuple[str, Cell, Recipe]]:
-        """Name, cell and recipe of what is not done of ``rows``, name → what is set; by seeds."""
-        for seed in range(self._asked.seeds):
-            for name, changes in rows.items():
-                recipe = self.recipe(changes)
-                cell = self.cell(name, tokenizer, seed, recipe)
-                if not self.is_done(cell):
-                    yield name, cell, recipe
+        self, variants: Mapping[str, Sequence[str]], tokenizer: Tokenizer
+    ) -> Iterator[tuple[str, Run, Recipe]]:
+        """Variant, run and recipe of the runs without result, seed by seed.
 
-    def keep(self, cell: Cell, result: Result) -> None:
-        """Add a result."""
-        result = {**result, "cell": vars(cell)}
-        with (self.out / "cells.jsonl").open("a", encoding="utf-8") as file:
+        ``variants``: name → changes of the recipe (KEY=VALUE).
+        """
+        for seed in range(self._options.seeds):
+            for variant, changes in variants.items():
+                recipe = self.recipe(changes)
+                run = self.run(variant, tokenizer, seed, recipe)
+                if not self.is_done(run):
+                    yield variant, run, recipe
+
+    def save(self, run: Run, result: Result) -> None:
+        """Append the result of ``run`` to OUT/runs.jsonl and print it."""
+        result = {**result, "run": vars(run)}
+        with (self.out / "runs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
         print(json.dumps(result), flush=True)
 
     def texts(self, split: str) -> Iterator[str]:
-        """The files of a split."""
-        return (document.text for document in iterate(self.run / "corpus", split, "files"))
+        """The texts of the files of a split."""
+        return (document.text for document in iterate(self.folder / "corpus", split, "files"))
 
-    def held_out(self) -> list[str]:
-        """The validation documents that cells are scored on, the same for all: about as much of
-        each repository, or one that is large would be all that counts.
+    def validation_texts(self) -> list[str]:
+        """The texts that every run is scored on.
+
+        All repositories get about the same number of bytes, so that no large one dominates.
         """
-        of: dict[str, list[Document]] = {}
-        for document in iterate(self.run / "corpus", "validation", "files"):
-            of.setdefault(document.repository, []).append(document)
-        left, found = self._asked.score_bytes, []
-        smallest_first = sorted(of.values(), key=lambda each: sum(len(d.text) for d in each))
+        by_repository: dict[str, list[Document]] = {}
+        for document in iterate(self.folder / "corpus", "validation", "files"):
+            by_repository.setdefault(document.repository, []).append(document)
+        remaining, texts = self._options.score_bytes, []
+        smallest_first = sorted(by_repository.values(), key=lambda d: sum(len(e.text) for e in d))
         for number, documents in enumerate(smallest_first):
-            share = left // (len(of) - number)
+            share = remaining // (len(by_repository) - number)
             for document in sample_documents(documents, seed=0, max_bytes=share):
-                text = document.text.encode()[:share]  # the last one goes over
-                found.append(text.decode(errors="ignore"))
+                text = document.text.encode()[:share]  # the last document may exceed the share
+                texts.append(text.decode(errors="ignore"))
                 share -= len(text)
-                left -= len(text)
-        return found
+                remaining -= len(text)
+        return texts
 
-    def tokens(self, name: str, tokenizer: Tokenizer, split: str) -> TokenFile:
-        """A split as ids, made once for each tokenizer, which has a name."""
+    def token_file(self, name: str, tokenizer: Tokenizer, split: str) -> TokenFile:
+        """The ids of a split, encoded once for each tokenizer; ``name`` is the tokenizer's."""
         path = self.out / "tokens" / f"{name} {tokenizer.vocab_size}" / f"{split}.bin"
         if path.with_suffix(".idx").exists():
             return open_tokens(path)
         return write_tokens(self.texts(split), tokenizer, path)
 
     def train(
-        self, cell: Cell, name: str, tokenizer: Tokenizer, recipe: Recipe
+        self, run: Run, name: str, tokenizer: Tokenizer, recipe: Recipe
     ) -> tuple[GPT2, Result]:
-        """Train one cell with the tokenizer called ``name`` and score it in bits per byte."""
-        config, inputs = self._inputs(name, tokenizer, recipe)
-        settings = recipe.training.model_copy(update={"seed": cell.seed})
-        folder = self.out / "cells" / cell.key
-        began = time.perf_counter()
-        result = train(settings, config, inputs, folder, identity=cell.key)
-        seconds = time.perf_counter() - began
+        """Train ``run`` with the tokenizer called ``name``, and score it in bits per byte."""
+        config, data = self._data(name, tokenizer, recipe)
+        settings = recipe.training.model_copy(update={"seed": run.seed})
+        folder = self.out / "runs" / run.file_name
+        start = time.perf_counter()
+        result = train(settings, config, data, folder, identity=run.file_name)
+        seconds = time.perf_counter() - start
         model = GPT2(config)
         model.load_state_dict(state.load(result.checkpoint).model)
         model.to(choose_device(settings.device))
         shutil.rmtree(folder)
-        scored = bits_per_byte(model, tokenizer, self.held_out(), max_bytes=self._asked.score_bytes)
+        score = bits_per_byte(
+            model, tokenizer, self.validation_texts(), max_bytes=self._options.score_bytes
+        )
         return model, {
             "num_tokens": result.num_tokens,
             "num_parameters": config.num_parameters,
             "seconds": seconds,
-            "bytes_per_token": scored.num_bytes / scored.num_tokens,
-            "bits_per_byte": scored.value,
+            "bytes_per_token": score.num_bytes / score.num_tokens,
+            "bits_per_byte": score.value,
         }
 
-    def _inputs(
+    def _data(
         self, name: str, tokenizer: Tokenizer, recipe: Recipe
     ) -> tuple[GPT2Config, TrainingData]:
-        """The network's shape and what it is trained on."""
+        """The shape of the model and its training data."""
         shape = recipe.model.model_dump(exclude={"size"})
-        train, validation = (self.tokens(name, tokenizer, s) for s in ("train", "validation"))
-        owners = self._owners()
+        train, validation = (
+            self.token_file(name, tokenizer, split) for split in ("train", "validation")
+        )
         config = GPT2Config(vocab_size=tokenizer.vocab_size, **shape)
-        return config, TrainingData(tokenizer, train, validation, owners)
+        return config, TrainingData(tokenizer, train, validation, self._owners())
 
     def _owners(self) -> NDArray[np.int64]:
-        """Number of the repository of each document of the train split, as a run has it."""
+        """Number of the repository of each document of the train split, as in a run folder."""
         path = self.out / "owners.json"
         if not path.exists():
             owners = Owners()
-            for _ in owners.texts(iterate(self.run / "corpus", "train", "files")):
+            for _ in owners.texts(iterate(self.folder / "corpus", "train", "files")):
                 pass
             owners.write(path)
         return read_owners(path)
 
 
-def print_table(results: Sequence[Result], first: str, extra: dict[str, str]) -> None:
-    """Means over the seeds, how far they spread, and how much more than the row ``first``; in
-    pairs of one seed, which share their order, also how far that difference spreads.
+def print_table(results: Sequence[Result], baseline: str, extra: dict[str, str]) -> None:
+    """Print a Markdown table with the mean and the range over the seeds.
 
-    ``extra``: further figures to print, name in a result → head of its column.
+    The column ``over`` compares with ``baseline``: the mean difference in percent, then the
+    difference of each seed. Runs of one seed share the order of the data.
+    ``extra``: further figures, key of a result → head of its column.
     """
     groups: dict[tuple[str, str, str, int], list[Result]] = {}
     for each in results:
-        cell = each["cell"]
-        key = (cell["model"], cell["budget"], cell["row"], cell["vocab_size"])
+        run = each["run"]
+        key = (run["model"], run["budget"], run["variant"], run["vocab_size"])
         groups.setdefault(key, []).append(each)
     base = {
-        (cell["model"], cell["budget"], cell["seed"]): each["bits_per_byte"]
+        (run["model"], run["budget"], run["seed"]): each["bits_per_byte"]
         for each in results
-        if (cell := each["cell"])["row"] == first
+        if (run := each["run"])["variant"] == baseline
     }
-    heads = ["model", "budget", "row", "entries", "seeds", "tokens", "seconds", "bits per byte"]
-    heads += ["spread", f"over {first}", *extra.values()]
+    heads = ["model", "budget", "variant", "entries", "seeds", "tokens", "seconds", "bits per byte"]
+    heads += ["range", f"over {baseline}", *extra.values()]
     print("| " + " | ".join(heads) + " |")
     print("|---|---|---|" + "---:|" * (len(heads) - 3))
     for key, group in sorted(groups.items()):
         values = [each["bits_per_byte"] for each in group]
-        over = [
+        differences = [
             100 * (each["bits_per_byte"] / base[place] - 1)
             for each in group
-            if (place := (key[0], key[1], each["cell"]["seed"])) in base
+            if (place := (key[0], key[1], each["run"]["seed"])) in base
         ]
-        difference = statistics.mean(over) if over else math.nan
+        difference = statistics.mean(differences) if differences else math.nan
         figures = [
             f"{statistics.mean(each[name] for each in group):.3f}" if name in group[0] else ""
             for name in extra
@@ -275,6 +301,6 @@ def print_table(results: Sequence[Result], first: str, extra: dict[str, str]) ->
             f"{statistics.mean(each['num_tokens'] for each in group):,.0f}",
             f"{statistics.mean(each['seconds'] for each in group):,.0f}",
             f"**{statistics.mean(values):.3f}**", f"{max(values) - min(values):.3f}",
-            f"{difference:+.1f} % ({', '.join(f'{each:+.1f}' for each in over)})", *figures,
+            f"{difference:+.1f} % ({', '.join(f'{each:+.1f}' for each in differences)})", *figures,
         ]  # fmt: skip
         print("| " + " | ".join(columns) + " |")

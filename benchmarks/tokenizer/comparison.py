@@ -1,22 +1,24 @@
-"""Claim: a small model learns more from our tokenizer than from those that others train.
+"""A small model learns more with our tokenizer than with those that other projects train.
 
-Takes the corpus of a run folder, learns each tokenizer on its train split, trains the same model
-with each for the same time (as tokens, from rates that are measured first and kept: with --seeds 0
-nothing else is done) or the same tokens and seed, and scores it on the validation split in
-bits per byte; and, as an editor would ask, on the next line of code after a prompt that ends behind
-the line's indentation, healed or not, and after one stripped of its white space. Cells stand one
-a line in OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
+Learns each tokenizer on the train split of a run folder, trains the same model with each, and
+scores it on the validation split. With ``--minutes`` each variant gets the tokens that it can read
+in that time, by rates that are measured first and cached (``--seeds 0`` measures the rates alone).
+The scores are
 
-    codeling corpus recipes/demo.toml --set corpus.validation_share=0.12 --out runs/cuts
-    python -m benchmarks.tokenizer.comparison runs/cuts --out /tmp/cuts --minutes 6 --seeds 3
-    python -m benchmarks.tokenizer.comparison runs/cuts --out /tmp/cuts --steps 300 --equal 4096
+- bits per byte of the files,
+- bits per byte of the next line of code, as in an editor: after a prompt that ends with the
+  indentation of the line, the same with token healing, and after a prompt without trailing white
+  space.
 
-A larger share for validation than a run's: more packages to be scored on, each of which counts
-alike.
+Results are appended to OUT/runs.jsonl; runs that have one are skipped. With ``--equal`` every
+tokenizer gets the same number of entries; otherwise each has the number of its own recipe.
+``--pretokenizers explored`` takes ours and all variants that ``pretokenizers.py`` describes.
 
-With --equal every cut gets that many entries; without, each has those of its recipe. Besides the
-peers' cuts there is ``python`` and variants of it, each with one thing changed, and other ways to
-learn the entries (``--pretokenizers explored`` takes all; ``pretokenizers.py`` describes them).
+    codeling corpus recipes/demo.toml --set corpus.validation_share=0.12 --out runs/demo
+    python -m benchmarks.tokenizer.comparison runs/demo --out /tmp/demo --minutes 6 --seeds 3
+    python -m benchmarks.tokenizer.comparison runs/demo --out /tmp/demo --steps 300 --equal 4096
+
+The validation share is larger than usual: more packages are scored, each with equal weight.
 """
 
 import argparse
@@ -26,63 +28,75 @@ from itertools import islice
 
 import torch
 
-from benchmarks.runs import Bench, add_options, print_table
-from benchmarks.tokenizer.pretokenizers import FIRST, kinds, peers, tokenizer_of, with_dropout
+from benchmarks.runs import Comparison, add_options, print_table
+from benchmarks.tokenizer.pretokenizers import BASELINE, load_or_train, peers, specs, with_dropout
 from codeling.dataset.rng import Purpose, generator
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
 
 
-def options() -> argparse.Namespace:
-    """What was asked for."""
+def parse_options() -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_options(parser, minutes=6.0)
-    parser.add_argument("--equal", type=int, nargs="+", help="entries for every cut")
+    parser.add_argument("--equal", type=int, nargs="+", help="entries of every tokenizer")
     parser.add_argument(
-        "--pretokenizers", nargs="*", choices=["explored", *kinds()], default=[FIRST, *peers()]
+        "--pretokenizers",
+        nargs="*",
+        choices=["explored", *specs()],
+        metavar="NAME",
+        default=[BASELINE, *peers()],
+        help=f"explored, or some of {'; '.join(specs())}",
     )
-    parser.add_argument("--lines", type=int, default=400, help="next lines that are scored")
-    asked = parser.parse_args()
-    if "explored" in asked.pretokenizers:
-        asked.pretokenizers = [
-            each for each in kinds() if each in asked.pretokenizers or each not in peers()
+    parser.add_argument(
+        "--lines",
+        type=int,
+        default=400,
+        help="number of next lines to score (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    if "explored" in options.pretokenizers:
+        options.pretokenizers = [
+            each for each in specs() if each in options.pretokenizers or each not in peers()
         ]
-    return asked
+    return options
 
 
 def main() -> None:
-    """Do the cells that are missing, then print the table."""
-    asked = options()
-    bench = Bench(asked)
-    recipe = bench.recipe()
+    """Train the runs that are missing, then print the table."""
+    options = parse_options()
+    comparison = Comparison(options)
+    recipe = comparison.recipe()
     assert isinstance(recipe.tokenizer.vocab_size, int)
-    rows = []
-    for name in asked.pretokenizers:
-        usual = kinds()[name].entries or recipe.tokenizer.vocab_size
-        rows += [(name, tokenizer_of(name, n, recipe, bench)) for n in asked.equal or [usual]]
-    recipes = [recipe] * len(rows)
-    if not (asked.tokens or asked.steps):
-        tokens = bench.tokens_in(asked.minutes, rows)
-        recipes = [bench.recipe(length=f"tokens = {count}") for count in tokens]
-    for seed in range(asked.seeds):
-        for (name, tokenizer), chosen in zip(rows, recipes, strict=True):
-            cell = bench.cell(name, tokenizer, seed, chosen)
-            if bench.is_done(cell):
+    variants = []
+    for name in options.pretokenizers:
+        own_size = specs()[name].entries or recipe.tokenizer.vocab_size
+        variants += [
+            (name, load_or_train(name, n, recipe, comparison)) for n in options.equal or [own_size]
+        ]
+    recipes = [recipe] * len(variants)
+    if not (options.tokens or options.steps):
+        tokens = comparison.tokens_within(options.minutes, variants)
+        recipes = [comparison.recipe(length=f"tokens = {count}") for count in tokens]
+    for seed in range(options.seeds):
+        for (name, tokenizer), recipe in zip(variants, recipes, strict=True):
+            run = comparison.run(name, tokenizer, seed, recipe)
+            if comparison.is_done(run):
                 continue
-            if share := kinds()[name].dropout:  # its own file of ids; all else without dropout
-                bench.tokens(name, with_dropout(tokenizer, share), "train")
-            model, result = bench.train(cell, name, tokenizer, chosen)
-            lines = next_lines(model, tokenizer, bench.held_out(), asked.lines)
-            bench.keep(cell, result | lines)
+            if share := specs()[name].dropout:  # only for the ids of the train split
+                comparison.token_file(name, with_dropout(tokenizer, share), "train")
+            model, result = comparison.train(run, name, tokenizer, recipe)
+            lines = next_lines(model, tokenizer, comparison.validation_texts(), options.lines)
+            comparison.save(run, result | lines)
     print_table(
-        bench.results(),
-        FIRST,
+        comparison.results(),
+        BASELINE,
         {
-            "bytes_per_token": "bytes a token",
-            "next_line_behind_indentation": "next line, indented",
+            "bytes_per_token": "bytes per token",
+            "next_line_after_indentation": "next line, indented",
             "next_line_healed": "healed",
             "next_line_stripped": "stripped",
         },
@@ -92,25 +106,28 @@ def main() -> None:
 def next_lines(
     model: GPT2, tokenizer: Tokenizer, documents: Sequence[str], count: int
 ) -> dict[str, float]:
-    """Bits per byte of the code of lines: after a prompt that ends behind the line's indentation;
-    after that prompt healed (its last tokens taken off, and the next ones held to their bytes);
-    and after the prompt stripped, when the model has to write the white space too.
+    """Bits per byte of the code of up to ``count`` lines, after three kinds of prompt.
+
+    - The prompt ends with the indentation of the line.
+    - The same with token healing: the last tokens are removed, and the next ones are constrained
+      to their bytes.
+    - The prompt without trailing white space, which the model has to write too.
     """
     vocabulary = Vocabulary(tokenizer.token_bytes)
-    nats = {"next_line_behind_indentation": 0.0, "next_line_healed": 0.0, "next_line_stripped": 0.0}
+    nats = {"next_line_after_indentation": 0.0, "next_line_healed": 0.0, "next_line_stripped": 0.0}
     num_bytes = 0
     for prompt, code in islice(_lines(documents), count):
         num_bytes += len(code.encode())
-        ids, bare = tokenizer.encode(prompt), prompt.rstrip()
+        ids, stripped = tokenizer.encode(prompt), prompt.rstrip()
         healed = vocabulary.heal(ids)
-        ways = (
+        prompts = (
             (ids, b"", code),
             (healed.ids, healed.pending, healed.pending.decode() + code),
-            (tokenizer.encode(bare), b"", prompt[len(bare) :] + code),
+            (tokenizer.encode(stripped), b"", prompt[len(stripped) :] + code),
         )
-        for way, (before, pending, after) in zip(nats, ways, strict=True):
-            nats[way] += _nats(model, tokenizer, vocabulary, before, pending, after)
-    return {way: each / math.log(2) / num_bytes for way, each in nats.items()}
+        for name, (before, pending, after) in zip(nats, prompts, strict=True):
+            nats[name] += _nats(model, tokenizer, vocabulary, before, pending, after)
+    return {name: each / math.log(2) / num_bytes for name, each in nats.items()}
 
 
 @torch.no_grad()
@@ -122,8 +139,10 @@ def _nats(
     pending: bytes,
     after: str,
 ) -> float:
-    """Of the tokens of ``after``. The first are held to the bytes of ``pending``; of the last every
-    entry that begins with it counts, for in the file the line's end may be one with what follows.
+    """Nats of the tokens of ``after``.
+
+    The first tokens are constrained to the bytes of ``pending``. For the last token every entry
+    counts that begins with its bytes: in the file the newline may share a token with the next line.
     """
     target = tokenizer.encode(after)[: model.config.context_length // 2]
     ids = [tokenizer.end_of_text, *before, *target][-model.config.context_length - 1 :]
@@ -145,11 +164,11 @@ def _nats(
 
 
 def _lines(documents: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Prompts that end behind an indentation, and the rest of the line with its end."""
+    """Prompts that end with an indentation, and the rest of the line with its newline."""
     for number, text in enumerate(documents):
-        starts = [0, *(at + 1 for at, sign in enumerate(text) if sign == "\n")]
-        drawn = generator(Purpose.CHUNK_ORDER, 0, number, 0)
-        for at in sorted(drawn.permutation(len(starts))[:40].tolist()):
+        starts = [0, *(at + 1 for at, char in enumerate(text) if char == "\n")]
+        order = generator(Purpose.CHUNK_ORDER, 0, number, 0)
+        for at in sorted(order.permutation(len(starts))[:40].tolist()):
             line = text[starts[at] :].split("\n", 1)[0] + "\n"
             code = line.lstrip(" \t")
             begin = starts[at] + len(line) - len(code)

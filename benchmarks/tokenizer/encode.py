@@ -1,9 +1,9 @@
-"""Claim: the token files are encoded at 100 MB/s a core, with the ids that tokenizers gives.
+"""Token files are encoded at 100 MB/s per core, with the same ids as the tokenizers library.
 
-Encodes the same Python (the running interpreter's packages) with our encoder, with tokenizers and
-with tiktoken, in turns and in one process that is held to ``--cores`` cores; compares the ids of
-every text; prints for each the rates by the clock and by processor time, and how many times as
-fast ours is (median of the rounds). The rates by the clock need a machine that is quiet.
+Encodes the Python packages of the running interpreter with our encoder, with tokenizers, and with
+tiktoken. They alternate in one process that is restricted to ``--cores`` cores. Compares the ids of
+every text. Prints the rates by wall clock and by processor time, and the median over the rounds of
+how many times as fast our encoder is. Rates by wall clock need an idle machine.
 
     python -m benchmarks.tokenizer.encode --megabytes 60 --cores 1
     python -m benchmarks.tokenizer.encode --tokenizer runs/demo/tokenizer/tokenizer.json
@@ -18,27 +18,34 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-FLOOR = 100.0
-"""Megabytes a second and core."""
+MIN_RATE = 100.0
+"""Megabytes per second and core."""
 
 
-def options() -> argparse.Namespace:
-    """What was asked for."""
+def parse_options() -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--megabytes", type=float, default=60, help="text to encode")
-    parser.add_argument("--peer-megabytes", type=float, default=12, help="of it, by the peers")
+    parser.add_argument(
+        "--peer-megabytes", type=float, default=12, help="text for the other libraries"
+    )
     parser.add_argument("--cores", type=int, default=1, help="cores that this process may use")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json; without it one is made")
-    parser.add_argument("--vocab-size", type=int, default=4096, help="of the one that is made")
-    parser.add_argument("--folder", type=Path, default=Path(sysconfig.get_paths()["purelib"]))
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json (default: learn one)")
+    parser.add_argument(
+        "--vocab-size", type=int, default=4096, help="entries of the learned tokenizer"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path(sysconfig.get_paths()["purelib"]),
+        help="folder of Python files (default: installed packages)",
+    )  # fmt: skip
     return parser.parse_args()
 
 
 def read(folder: Path, num_bytes: float) -> list[str]:
-    """Python files below ``folder`` in the order of their names, about ``num_bytes`` of them."""
+    """About ``num_bytes`` of Python files below ``folder``, in the order of their names."""
     texts: list[str] = []
     size = 0
     for path in sorted(folder.rglob("*.py")):
@@ -52,8 +59,8 @@ def read(folder: Path, num_bytes: float) -> list[str]:
     return texts
 
 
-def hold_to(cores: int) -> None:
-    """Leave this process ``cores`` of the processor's cores, and as many threads to libraries."""
+def restrict_to(cores: int) -> None:
+    """Restrict this process to ``cores`` cores, and the libraries to as many threads."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     os.environ["RAYON_NUM_THREADS"] = os.environ["FASTOKENS_BPE_THREADS"] = str(cores)
@@ -61,9 +68,9 @@ def hold_to(cores: int) -> None:
 
 
 def main() -> int:
-    """Measure, compare, print."""
-    asked = options()
-    hold_to(asked.cores)
+    """Measure and compare."""
+    options = parse_options()
+    restrict_to(options.cores)
 
     import numpy as np
     import tiktoken
@@ -74,45 +81,47 @@ def main() -> int:
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.tokenizer.train import train
 
-    texts = read(asked.folder, asked.megabytes * 1e6)
-    if asked.tokenizer:
-        tokenizer = Tokenizer.load(asked.tokenizer)
+    texts = read(options.folder, options.megabytes * 1e6)
+    if options.tokenizer:
+        tokenizer = Tokenizer.load(options.tokenizer)
     else:
-        recipe = TokenizerRecipe(vocab_size=asked.vocab_size, max_training_bytes=20_000_000)
+        recipe = TokenizerRecipe(vocab_size=options.vocab_size, max_training_bytes=20_000_000)
         tokenizer = train(texts, recipe)
-    encoder, refused = choose_encoder(tokenizer, texts)
+    encoder, refusal = choose_encoder(tokenizer, texts)
     ranks = {token: i for i, token in enumerate(tokenizer.token_bytes) if token}
-    rust = tiktoken.Encoding(
+    encoding = tiktoken.Encoding(
         "ours", pat_str=GPT2_EXPRESSION, mergeable_ranks=ranks, special_tokens={}
     )
 
-    def by_tiktoken(some: Sequence[str]) -> Encoded:
-        encoded = rust.encode_ordinary_batch(list(some), num_threads=asked.cores)
+    def by_tiktoken(batch: Sequence[str]) -> Encoded:
+        encoded = encoding.encode_ordinary_batch(list(batch), num_threads=options.cores)
         ids = np.concatenate([np.asarray(each, np.uint32) for each in encoded])
         return Encoded(ids, np.cumsum([0, *map(len, encoded)], dtype=np.int64))
 
-    few = read(asked.folder, asked.peer_megabytes * 1e6)
+    sample = read(options.folder, options.peer_megabytes * 1e6)
     ways: dict[str, tuple[Callable[[Sequence[str]], Encoded], list[str]]] = {
         encoder.name: (encoder.encode, texts),
-        "tiktoken": (by_tiktoken, few),
-        "tokenizers": (reference_encoder(tokenizer).encode, few),
+        "tiktoken": (by_tiktoken, sample),
+        "tokenizers": (reference_encoder(tokenizer).encode, sample),
     }
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     results: dict[str, Encoded] = {}
-    for _ in range(asked.rounds):
-        for name, (encode, some) in ways.items():
+    for _ in range(options.rounds):
+        for name, (encode, batch) in ways.items():
             clock, processor = time.perf_counter(), time.process_time()
-            results[name] = encode(some)
-            size = sum(len(text.encode()) for text in some) / 1e6
+            results[name] = encode(batch)
+            size = sum(len(text.encode()) for text in batch) / 1e6
             rates[name].append(
                 (size / (time.perf_counter() - clock), size / (time.process_time() - processor))
             )
     size = sum(len(text.encode()) for text in texts) / 1e6
-    print(f"{len(texts):,} files, {size:.1f} MB, {tokenizer.vocab_size:,} entries; peers encode")
-    print(f"the first {len(few):,} files of them. {asked.cores} cores.")
-    if refused:
-        print(f"fastokens was refused: {refused}")
-    equal = {name: same(results[name], results["tokenizers"], len(few)) for name in ways}
+    print(
+        f"{len(texts):,} files, {size:.1f} MB, {tokenizer.vocab_size:,} entries; the other libraries encode"
+    )
+    print(f"the first {len(sample):,} files; {options.cores} cores")
+    if refusal:
+        print(f"fastokens was refused: {refusal}")
+    equal = {name: num_equal(results[name], results["tokenizers"], len(sample)) for name in ways}
     ours = [clock for clock, _ in rates[encoder.name]]
     for name in ways:
         clock, processor = (statistics.median(each) for each in zip(*rates[name], strict=True))
@@ -120,20 +129,20 @@ def main() -> int:
             mine / theirs for mine, (theirs, _) in zip(ours, rates[name], strict=True)
         )
         print(
-            f"{name:<11} {clock / asked.cores:7.1f} MB/s a core by the clock, "
+            f"{name:<11} {clock / options.cores:7.1f} MB/s per core by wall clock, "
             f"{processor:7.1f} by processor time; ours is {ratio:5.1f} times as fast; "
-            f"ids equal on {equal[name]:,} of {len(few):,} files"
+            f"ids equal on {equal[name]:,} of {len(sample):,} files"
         )
-    everything = reference_encoder(tokenizer).encode(texts)
-    right = same(results[encoder.name], everything, len(texts))
-    rate = statistics.median(ours) / asked.cores
-    print(f"ids of {encoder.name} equal on {right:,} of {len(texts):,} files")
-    print(f"{rate:.1f} MB/s a core; the floor is {FLOOR:.0f}")
-    return 0 if rate >= FLOOR and right == len(texts) else 1
+    reference = reference_encoder(tokenizer).encode(texts)
+    correct = num_equal(results[encoder.name], reference, len(texts))
+    rate = statistics.median(ours) / options.cores
+    print(f"ids of {encoder.name} equal on {correct:,} of {len(texts):,} files")
+    print(f"{rate:.1f} MB/s per core; required: {MIN_RATE:.0f}")
+    return 0 if rate >= MIN_RATE and correct == len(texts) else 1
 
 
-def same(ours: "object", theirs: "object", num_texts: int) -> int:
-    """Of the first ``num_texts`` texts, how many have the same ids."""
+def num_equal(ours: "object", theirs: "object", num_texts: int) -> int:
+    """Number of the first ``num_texts`` texts with equal ids."""
     from codeling.tokenizer.encoders import Encoded
 
     assert isinstance(ours, Encoded)

@@ -1,15 +1,15 @@
-"""Claim: every choice in how a model is trained pays, or is off.
+"""Every choice in how a model is trained lowers bits per byte, or is off by default.
 
-Trains the same model on the same corpus for the same time (or the same tokens) with one thing
-changed, three seeds each, and scores it in bits per byte of validation text. Seeds are paired: the
-same seed has the same weights to begin with and the same order. Cells stand one a line in
-OUT/cells.jsonl and are not done again; the table at the end is made from all of them.
+Trains the same model on the same corpus for the same time (or the same number of tokens), each
+variant with one change, and scores it in bits per byte of validation text. Runs of one seed share
+the initial weights and the order of the data. Results are appended to OUT/runs.jsonl; runs that
+have one are skipped. The table at the end shows all of them.
 
     codeling tokenizer recipes/demo.toml --out runs/demo
-    python -m benchmarks.training.ablations runs/demo --out /tmp/choices --minutes 3
-    python -m benchmarks.training.ablations runs/demo --out /tmp/choices --rows recipe z-loss
+    python -m benchmarks.training.ablations runs/demo --out /tmp/ablations --minutes 3
+    python -m benchmarks.training.ablations runs/demo --out /tmp/ablations --variants recipe z-loss
 
-The choices that no recipe can change (AdamW in the place of Muon, the cosine) are patched in here.
+Variants that no recipe key provides (AdamW alone, a cosine schedule) are patched in.
 """
 
 import argparse
@@ -20,81 +20,81 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.runs import Bench, add_options, print_table
+from benchmarks.runs import Comparison, add_options, print_table
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
 from codeling.training import schedule
 from codeling.training.optimizer import optimizer
 from codeling.training.warm_start import warm_start
 
-AS_IS = "recipe"
+BASELINE = "recipe"
 
 
 def cosine(step: float, num_steps: int, warmup_fraction: float) -> float:
-    """To a tenth of the peak, as most recipes have it."""
+    """Share of the peak rate: warm-up, then a cosine to a tenth."""
     warmup = max(1, round(num_steps * warmup_fraction))
     if step < warmup:
         return (step + 1) / warmup
-    share = (step - warmup) / max(1, num_steps - warmup)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * share))
+    progress = (step - warmup) / max(1, num_steps - warmup)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
 
 
-def gpt2_weights() -> Callable[[GPT2, int], None]:
-    """GPT-2's own initialisation: residual projections normal, smaller by the root of layers."""
+def gpt2_initialisation() -> Callable[[GPT2, int], None]:
+    """GPT-2's initialisation: residual projections normal, scaled down by the root of the depth."""
     ours = GPT2.initialize
 
     def initialize(model: GPT2, seed: int) -> None:
         ours(model, seed)
-        drawn = torch.Generator().manual_seed(seed + 1)
+        generator = torch.Generator().manual_seed(seed + 1)
         for name, parameter in model.named_parameters():
             if name.endswith("c_proj.weight"):
                 deviation = 0.02 / math.sqrt(2 * model.config.n_layer)
-                torch.nn.init.normal_(parameter, std=deviation, generator=drawn)
+                torch.nn.init.normal_(parameter, std=deviation, generator=generator)
 
     return initialize
 
 
 def decay_everywhere(wrapped: type[torch.optim.AdamW]) -> Callable[..., torch.optim.AdamW]:
-    """AdamW that decays norms and biases too."""
+    """AdamW with weight decay also on norms and biases."""
 
-    def made(groups: list[dict[str, object]], **settings: object) -> torch.optim.AdamW:
+    def make(groups: list[dict[str, object]], **settings: object) -> torch.optim.AdamW:
         return wrapped([{"params": each["params"]} for each in groups], **settings)  # type: ignore[arg-type]
 
-    return made
+    return make
 
 
 ADAMW_ALONE = patch.object(optimizer, "is_hidden_matrix", lambda name, parameter: False)
-ROWS: dict[str, tuple[list[str], object | None]] = {
-    AS_IS: ([], None),
+VARIANTS: dict[str, tuple[list[str], object | None]] = {
+    BASELINE: ([], None),
     "AdamW alone, 6e-3": ([], ADAMW_ALONE),
     "AdamW alone, 3e-3": (["training.adamw_lr=3e-3"], ADAMW_ALONE),
     "AdamW alone, 1.5e-3": (["training.adamw_lr=1.5e-3"], ADAMW_ALONE),
     "fused QKV is one matrix": ([], patch.object(optimizer, "_FUSED", " ")),
     "cosine": ([], patch.object(schedule, "learning_rate", cosine)),
-    "GPT-2's initialisation": ([], patch.object(GPT2, "initialize", gpt2_weights())),
+    "GPT-2's initialisation": ([], patch.object(GPT2, "initialize", gpt2_initialisation())),
     "no warm start": (["training.warm_start_steps=0"], None),
-    "no heads that copy": ([], patch.object(warm_start, "build_heads", lambda *anything: None)),
+    "no copying heads": ([], patch.object(warm_start, "build_heads", lambda *_: None)),
     "no weight decay": (["training.weight_decay=0"], None),
     "weight decay on all": (
         [],
         patch.object(torch.optim, "AdamW", decay_everywhere(torch.optim.AdamW)),
     ),
     "z-loss": (["training.z_loss=1e-4"], None),
-    "document isolation": (["training.intra_document_masking=true"], None),
-    "repositories as they come": (["training.mixture_exponent=1"], None),
+    "intra-document masking": (["training.intra_document_masking=true"], None),
+    "repositories weighted by size": (["training.mixture_exponent=1"], None),
     "no infilling": (["training.fim_rate=0"], None),
     "twice the batch": (["training.tokens_per_step=4096"], None),
-    "half the rates": (["training.adamw_lr=3e-3", "training.muon_lr=1.5e-3"], None),
+    "half the learning rates": (["training.adamw_lr=3e-3", "training.muon_lr=1.5e-3"], None),
     "twice Muon's rate": (["training.muon_lr=6e-3"], None),
-    "contexts of 512": (["model.context_length=512"], None),
-    "products in fp32": (['training.precision="fp32"'], None),
+    "context length 512": (["model.context_length=512"], None),
+    "fp32": (['training.precision="fp32"'], None),
 }
-"""Name → (what is set, what is patched)."""
+"""Name → (changes of the recipe, patch of the code)."""
 
 
 @contextmanager
 def patched(change: object | None) -> Iterator[None]:
-    """With a row's patch in place."""
+    """Apply the patch of a variant, if it has one."""
     with ExitStack() as stack:
         if change is not None:
             stack.enter_context(change)  # type: ignore[arg-type]
@@ -102,21 +102,24 @@ def patched(change: object | None) -> Iterator[None]:
 
 
 def main() -> None:
-    """Do the cells that are missing, then print the table."""
+    """Train the runs that are missing, then print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_options(parser, minutes=3.0)
-    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
-    asked = parser.parse_args()
-    bench = Bench(asked)
-    tokenizer = Tokenizer.load(asked.run / "tokenizer" / FILE_NAME)
-    rows = {name: ROWS[name][0] for name in asked.rows}
-    for name, cell, recipe in bench.missing(rows, tokenizer):
-        with patched(ROWS[name][1]):
-            _, result = bench.train(cell, "run", tokenizer, recipe)
-        bench.keep(cell, result)
-    print_table(bench.results(), AS_IS, {})
+    parser.add_argument(
+        "--variants", nargs="*", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME",
+        help=f"default: all of {', '.join(VARIANTS)}",
+    )  # fmt: skip
+    options = parser.parse_args()
+    comparison = Comparison(options)
+    tokenizer = Tokenizer.load(options.folder / "tokenizer" / FILE_NAME)
+    changes = {name: VARIANTS[name][0] for name in options.variants}
+    for name, run, recipe in comparison.missing(changes, tokenizer):
+        with patched(VARIANTS[name][1]):
+            _, result = comparison.train(run, "run", tokenizer, recipe)
+        comparison.save(run, result)
+    print_table(comparison.results(), BASELINE, {})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Claim: rows that hold data science's key words, counted for more, make its completions better.
+"""Key-word weights, as in the Hugging Face course, do not improve a data-science model.
 
-Trains the same model on the data-science slice with and without ``training.key_words``, the words
-of the Hugging Face course (chapter 7.6, ``keytoken_weighted_loss``) with its alpha, 1, or a milder
-one, three seeds each, which share weights and order. Scored on repositories that training never
-saw: their files in bits per byte, of which the lines with a key word and those without also by
-themselves, each after the file before it; and the names that an editor would be asked for at key
-words, greedily, from the 2,000 characters before. Cells stand one a line in OUT/cells.jsonl and are
-not done again.
+Trains the same model on the data-science slice with and without ``training.key_words``: the words
+of the Hugging Face course (chapter 7.6, ``keytoken_weighted_loss``) with its alpha, 1, and with 10.
+Runs of one seed share the initial weights and the order of the data. The models are scored on
+repositories outside the training split:
+
+- bits per byte of the files, also separately for lines with and without a key word,
+- the share of names at key words that greedy completion writes as in the file, from the 2,000
+  characters before.
+
+Results are appended to OUT/runs.jsonl; runs that have one are skipped.
 
     codeling tokenizer recipes/data-science.toml --out runs/slice --set model.size=nano \\
         --set corpus.validation_share=0.12 \\
@@ -23,7 +26,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from benchmarks.runs import Bench, add_options, print_table
+from benchmarks.runs import Comparison, add_options, print_table
 from codeling.corpus.document import Document, iterate
 from codeling.dataset.rng import Purpose, generator
 from codeling.evaluation.intrinsic import windows
@@ -31,52 +34,60 @@ from codeling.generation.engine import Engine
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
 
-AS_IS = "recipe"
+BASELINE = "recipe"
 WORDS = ("plt", "pd", "sk", "fit", "predict")
-ROWS: dict[str, list[str]] = {AS_IS: []} | {
+VARIANTS: dict[str, list[str]] = {BASELINE: []} | {
     f"key words, alpha {alpha}": [
         f"training.key_words={json.dumps(WORDS)}",
         f"training.key_word_alpha={alpha}",
     ]
     for alpha in (1, 10)
 }
-"""Name → what is set."""
-HOLDS_ONE = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(WORDS)})(?![A-Za-z])")
-ASKED = re.compile(r"(?:(?<![A-Za-z0-9_.])(?:pd|plt)\.|\.(?=(?:fit|predict)\b))([A-Za-z]\w*)")
-PROMPT, PLACES, BATCH = 2_000, 60, 32
+"""Name → changes of the recipe."""
+KEY_WORD = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(WORDS)})(?![A-Za-z])")
+KEY_NAME = re.compile(r"(?:(?<![A-Za-z0-9_.])(?:pd|plt)\.|\.(?=(?:fit|predict)\b))([A-Za-z]\w*)")
+PROMPT_CHARACTERS, MAX_NAMES, BATCH = 2_000, 60, 32
+"""Length of a prompt; names per repository; completions at a time."""
 
 
 def main() -> None:
-    """Do the cells that are missing, then print the table."""
+    """Train the runs that are missing, then print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_options(parser, minutes=6.0)
-    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
-    asked = parser.parse_args()
-    bench = Bench(asked)
-    tokenizer = Tokenizer.load(asked.run / "tokenizer" / FILE_NAME)
-    for _, cell, recipe in bench.missing({name: ROWS[name] for name in asked.rows}, tokenizer):
-        model, result = bench.train(cell, "run", tokenizer, recipe)
-        result |= by_line(model, tokenizer, bench.held_out())
-        unseen = iterate(asked.run / "corpus", "validation", "files")
-        result |= names(Engine.from_model(model, tokenizer), unseen)
-        bench.keep(cell, result)
+    parser.add_argument(
+        "--variants", nargs="*", choices=list(VARIANTS), default=list(VARIANTS),
+        help="default: all",
+    )  # fmt: skip
+    options = parser.parse_args()
+    comparison = Comparison(options)
+    tokenizer = Tokenizer.load(options.folder / "tokenizer" / FILE_NAME)
+    changes = {name: VARIANTS[name] for name in options.variants}
+    for _, run, recipe in comparison.missing(changes, tokenizer):
+        model, result = comparison.train(run, "run", tokenizer, recipe)
+        result |= bits_per_byte_by_line(model, tokenizer, comparison.validation_texts())
+        unseen = iterate(options.folder / "corpus", "validation", "files")
+        result |= completed_names(Engine.from_model(model, tokenizer), unseen)
+        comparison.save(run, result)
     print_table(
-        bench.results(),
-        AS_IS,
+        comparison.results(),
+        BASELINE,
         {
             "key_lines": "lines with a key word",
-            "other_lines": "without",
-            "names_right": "names right",
+            "other_lines": "other lines",
+            "names_right": "names as in the file",
         },
     )
 
 
 @torch.no_grad()
-def by_line(model: GPT2, tokenizer: Tokenizer, documents: Sequence[str]) -> dict[str, float]:
-    """Bits per byte of lines with a key word, and of those without; a token belongs to the line
-    that its last byte stands on.
+def bits_per_byte_by_line(
+    model: GPT2, tokenizer: Tokenizer, documents: Sequence[str]
+) -> dict[str, float]:
+    """Bits per byte of lines with and without a key word.
+
+    A token belongs to the line of its last byte.
     """
     nats, sizes = np.zeros(2), np.zeros(2)
     for text in documents:
@@ -85,8 +96,8 @@ def by_line(model: GPT2, tokenizer: Tokenizer, documents: Sequence[str]) -> dict
         lengths = np.array([len(tokenizer.token_bytes[each]) for each in ids], dtype=np.int64)
         lines = text.split("\n")
         ends = np.cumsum([len(line.encode()) + 1 for line in lines])
-        holds = np.array([bool(HOLDS_ONE.search(line)) for line in lines], dtype=np.int64)
-        group = holds[np.searchsorted(ends, np.cumsum(lengths) - 1, side="right")]
+        has_key_word = np.array([bool(KEY_WORD.search(line)) for line in lines], dtype=np.int64)
+        group = has_key_word[np.searchsorted(ends, np.cumsum(lengths) - 1, side="right")]
         for begin, end, first in windows(len(ids), model.config.context_length):
             inputs, targets = (torch.tensor([each[begin:end]]) for each in (sequence, ids))
             scored = torch.arange(begin, end)[None] >= first
@@ -97,27 +108,28 @@ def by_line(model: GPT2, tokenizer: Tokenizer, documents: Sequence[str]) -> dict
     return {"key_lines": float(key), "other_lines": float(other)}
 
 
-def names(engine: Engine, documents: Iterable[Document]) -> dict[str, float]:
-    """How many of the names that an editor would be asked for here are written as they stood:
-    what follows ``pd.`` and ``plt.``, and ``fit`` and ``predict`` behind a dot. Of each repository
-    up to PLACES are drawn.
+def completed_names(engine: Engine, documents: Iterable[Document]) -> dict[str, float]:
+    """Share of names that greedy completion writes as in the file.
+
+    The names are those after ``pd.`` and ``plt.``, and ``fit`` and ``predict`` after a dot; at most
+    MAX_NAMES of each repository, chosen at random.
     """
-    of: dict[str, list[tuple[str, str]]] = {}
+    by_repository: dict[str, list[tuple[str, str]]] = {}
     for document in documents:
-        for found in ASKED.finditer(document.text):
+        for found in KEY_NAME.finditer(document.text):
             at = found.start(1)
-            prompt = document.text[max(0, at - PROMPT) : at]
-            of.setdefault(document.repository, []).append((prompt, found[1]))
-    asked: list[tuple[str, str]] = []
-    for number, places in enumerate(of.values()):
-        drawn = generator(Purpose.CHUNK_ORDER, 0, number, 0).permutation(len(places))
-        asked += [places[each] for each in drawn[:PLACES]]
+            prompt = document.text[max(0, at - PROMPT_CHARACTERS) : at]
+            by_repository.setdefault(document.repository, []).append((prompt, found[1]))
+    chosen: list[tuple[str, str]] = []
+    for number, places in enumerate(by_repository.values()):
+        order = generator(Purpose.CHUNK_ORDER, 0, number, 0).permutation(len(places))
+        chosen += [places[each] for each in order[:MAX_NAMES]]
     answers = engine.complete_batch(
-        [prompt for prompt, _ in asked], batch_size=BATCH, temperature=0.0, max_new_tokens=12
+        [prompt for prompt, _ in chosen], batch_size=BATCH, temperature=0.0, max_new_tokens=12
     )
     right = [
         re.match(r"\w*", answer.text)[0] == name  # type: ignore[index]
-        for (answer,), (_, name) in zip(answers, asked, strict=True)
+        for (answer,), (_, name) in zip(answers, chosen, strict=True)
     ]
     return {"names_right": float(np.mean(right)), "names_asked": len(right)}
 
