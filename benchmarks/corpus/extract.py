@@ -1,14 +1,15 @@
-"""Claim: extraction on two cores is at least 1.7 times a plain tree-sitter loop.
+"""Extraction on two cores is at least 1.7 times as fast as a plain tree-sitter loop.
 
-Three ways over the same files of the installed Python, alternating in one run: ours, which is
-the extraction of `codeling corpus` from files on disk to rows on disk, in as many processes as
-there are cores; a plain loop in one process that walks tree-sitter's trees to the same functions
-and tokens, held in memory; and `ast.parse` of every file alone. Beside them tree-sitter's parse
-without any record, the floor of one core. The records of both ways are compared first.
+Three ways alternate over the same files of the installed Python: our extraction of `codeling
+corpus`, from files on disk to rows on disk, with one process per core; a plain loop in one process
+that walks the syntax trees to the same functions and tokens and keeps them in memory; and
+`ast.parse` of every file. Parsing with tree-sitter alone is the upper bound for one core. The
+records of the first two ways are compared first.
 
-Ours includes the start of its worker processes, about a second of each. Three minutes on two cores.
+Our time includes the start of the worker processes, about one second. Takes three minutes on two
+cores.
 
-Run:  python -m benchmarks.corpus.extract [--megabytes 40] [--rounds 3] [--json]
+    python -m benchmarks.corpus.extract --megabytes 40 --rounds 3
 """
 
 import argparse
@@ -39,9 +40,9 @@ from codeling.recipe import CorpusRecipe
 from codeling.recipe.cleaning import Redaction
 
 Record = tuple[str, str, tuple[str, ...], str, tuple[str, ...], int, int]
-"""Name, text, tokens, docstring, its tokens, first and last line."""
+"""Name, text, tokens, docstring, tokens of the docstring, first and last line."""
 
-EVERYTHING = CorpusRecipe(
+NO_FILTERS = CorpusRecipe(
     min_function_lines=1,
     empty_bodies=True,
     test_functions=True,
@@ -49,11 +50,11 @@ EVERYTHING = CorpusRecipe(
     exclude=(),
     redaction=Redaction(kinds=()),
 )
-"""Every function that there is, so that both ways have the same to do."""
+"""Every function is extracted, so that both ways do the same work."""
 
 
 def plain_records(text: str) -> Iterator[Record]:
-    """The functions of a file the plain way: down the tree, node by node."""
+    """The functions of a file, by walking the tree node by node."""
     root = Parser(LANGUAGE).parse(text.encode()).root_node
     for node, scope in _functions(root):
         body = node.child_by_field_name("body")
@@ -118,7 +119,7 @@ def _text(node: Node | None) -> str:
 
 
 class Ours:
-    """The extraction of a corpus build, its executor started and its documents chosen."""
+    """The extraction of a corpus build, with a started executor and selected documents."""
 
     def __init__(self, files: list[SourceFile], folder: Path, executor: Executor) -> None:
         self._folder, self._executor = folder, executor
@@ -134,15 +135,15 @@ class Ours:
                 writer.write_batch(batch)
 
     def __call__(self) -> None:
-        """Extract from every file and leave the rows of both tables in the folder."""
-        recipe = EVERYTHING.model_dump(mode="json")
+        """Extract from every file and write the rows of both tables into the folder."""
+        recipe = NO_FILTERS.model_dump(mode="json")
         settings = json.dumps({"recipe": recipe, "folder": str(self._folder)})
         tasks = [partition.to_json() for partition in self._partitions]
         for _ in self._executor.map("extraction", tasks, settings, self._num_bytes):
             pass
 
     def records(self) -> Iterator[Record]:
-        """What it left."""
+        """The extracted functions."""
         for partition in self._partitions:
             with pa.OSFile(str(self._file("functions", partition))) as file:
                 for row in pa.ipc.open_file(file).read_all().to_pylist():
@@ -161,9 +162,9 @@ class Ours:
 
 
 def chosen_files(num_bytes: int) -> list[SourceFile]:
-    """Files of the installed Python, spread over all of it, that can be decoded."""
-    listed = [file for file in list_files(EVERYTHING) if file.drop_reason is None]
-    listed = [file for file in listed if file.num_bytes <= EVERYTHING.max_bytes]
+    """Decodable files of the installed Python, evenly chosen, about ``num_bytes`` in total."""
+    listed = [file for file in list_files(NO_FILTERS) if file.drop_reason is None]
+    listed = [file for file in listed if file.num_bytes <= NO_FILTERS.max_bytes]
     every = max(1, sum(file.num_bytes for file in listed) // num_bytes)
     found = []
     for file in listed[::every]:
@@ -175,7 +176,7 @@ def chosen_files(num_bytes: int) -> list[SourceFile]:
     return found
 
 
-def over(files: list[SourceFile], work: Callable[[str], object]) -> Callable[[], None]:
+def loop_over(files: list[SourceFile], work: Callable[[str], object]) -> Callable[[], None]:
     """A plain loop over the files: read, decode, ``work``."""
 
     def loop() -> None:
@@ -186,50 +187,48 @@ def over(files: list[SourceFile], work: Callable[[str], object]) -> Callable[[],
 
 
 def parse_ast(text: str) -> None:
-    """``ast.parse``, or nothing where it refuses."""
+    """Parse with ``ast`` and ignore errors."""
     try:
         ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
 
 
-FLOOR = "tree-sitter's parse alone"
+PARSE_ALONE = "tree-sitter's parse alone"
 
 
 def show(result: dict[str, Any]) -> None:
-    """The result for people: one line a way and the ratios."""
+    """Print one line for each way, and the ratios."""
     print(f"{result['files']:,} files of the installed Python, {result['megabytes']:.1f} MB")
     print(
-        f"{result['functions']:,} functions, {result['functions_differing']} of them told "
-        f"differently by the two ways; {result['cores']} cores"
+        f"{result['functions']:,} functions, {result['functions_differing']} of them "
+        f"different between the two ways; {result['cores']} cores"
     )
     for name, rate in result["megabytes_per_second"].items():
-        note = ", the floor of one core" if name == FLOOR else ""
+        note = " (upper bound for one core)" if name == PARSE_ALONE else ""
         print(f"{name}: {rate:.1f} MB/s{note}")
     for name, ratio in result["times_as_fast_as"].items():
         print(f"codeling is {ratio:.2f} times as fast as {name}")
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """Wall-clock of one call."""
+    """Wall-clock time of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Compare the records, measure, print one line a way and the ratio."""
+    """Compare the records and measure all ways."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--megabytes", type=int, default=40, help="of Python, about (default 40)")
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="measurements of each way (default 3)"
-    )
+    parser.add_argument("--megabytes", type=int, default=40, help="size of the input (default: 40)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: 3)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    files = chosen_files(arguments.megabytes * 1_000_000)
+    files = chosen_files(options.megabytes * 1_000_000)
     megabytes = sum(file.num_bytes for file in files) / 1e6
     with tempfile.TemporaryDirectory() as folder, Executor() as executor:
         ours = Ours(files, Path(folder), executor)
@@ -243,20 +242,18 @@ def main() -> None:
         del found, theirs
         ways: dict[str, Callable[[], None]] = {
             "codeling": ours,
-            "plain tree-sitter loop": over(files, lambda text: list(plain_records(text))),
-            "ast.parse alone": over(files, parse_ast),
-            FLOOR: over(files, lambda text: Parser(LANGUAGE).parse(text.encode())),
+            "plain tree-sitter loop": loop_over(files, lambda text: list(plain_records(text))),
+            "ast.parse alone": loop_over(files, parse_ast),
+            PARSE_ALONE: loop_over(files, lambda text: Parser(LANGUAGE).parse(text.encode())),
         }
-        times = [
-            {name: seconds(way) for name, way in ways.items()} for _ in range(arguments.rounds)
-        ]
+        times = [{name: seconds(way) for name, way in ways.items()} for _ in range(options.rounds)]
     result = {
         "files": len(files),
         "megabytes": megabytes,
         "functions": number,
         "functions_differing": differing,
         "cores": usable_cores(),
-        "rounds": arguments.rounds,
+        "rounds": options.rounds,
         "megabytes_per_second": {
             name: megabytes / statistics.median(round_[name] for round_ in times) for name in ways
         },
@@ -265,7 +262,7 @@ def main() -> None:
             for name in list(ways)[1:]
         },
     }
-    if arguments.json:
+    if options.json:
         print(json.dumps(result))
     else:
         show(result)

@@ -115,10 +115,8 @@ def main() -> int:
                 (size / (time.perf_counter() - clock), size / (time.process_time() - processor))
             )
     size = sum(len(text.encode()) for text in texts) / 1e6
-    print(
-        f"{len(texts):,} files, {size:.1f} MB, {tokenizer.vocab_size:,} entries; the other libraries encode"
-    )
-    print(f"the first {len(sample):,} files; {options.cores} cores")
+    print(f"{len(texts):,} files, {size:.1f} MB, {tokenizer.vocab_size:,} entries")
+    print(f"the other libraries encode the first {len(sample):,} files; {options.cores} cores")
     if refusal:
         print(f"fastokens was refused: {refusal}")
     equal = {name: num_equal(results[name], results["tokenizers"], len(sample)) for name in ways}
