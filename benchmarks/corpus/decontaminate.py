@@ -95,7 +95,9 @@ def installed(count: int, seed: int) -> list[tuple[Path, str]]:
 
 def main() -> None:
     """Measure both and print the results."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("problems", nargs="+", type=Path, help="problem sets, .jsonl or .jsonl.gz")
     parser.add_argument("--files", type=int, default=10_000, help="installed files to search")
     parser.add_argument("--seed", type=int, default=0, help="seed of their choice")

@@ -188,7 +188,9 @@ def agreement(found: Labels, truth: Labels) -> dict[str, float]:
 
 def main() -> None:
     """Measure all ways and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--documents", type=int, default=3000, help="size of the input")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each")
     parser.add_argument("--seed", type=int, default=0, help="seed of the input")

@@ -1,19 +1,23 @@
-"""Claim: the data-science slice is picked at least 4 times as fast as with `datasets`.
+"""The data-science slice is selected at least 4 times as fast as with `datasets`.
 
-Both ways pick, from the same Parquet files in codeparrot's columns, the rows whose content holds
-one of the words pandas, sklearn, matplotlib, seaborn. Theirs is the Hugging Face course's
-(chapter 7.6): `datasets` streaming, `any(word in content)`. Ours is how `codeling corpus` reads
-such files where the recipe has keywords, in as many processes as there are cores. They alternate
-in one run, and have to pick the same rows. Beside them stand pyarrow's decompression of the
-column alone with as many threads; the whole first pass of `codeling corpus` over the same files,
-which also filters, labels and hashes what was picked; and the rate that the course shows, 610
-files/s (gzipped JSON from the network, on another machine: of interest, no comparison).
+Both ways select, from the same Parquet files in codeparrot's columns, the rows whose content
+contains one of the words pandas, sklearn, matplotlib, seaborn. Theirs is the code of the Hugging
+Face course (chapter 7.6): `datasets` in streaming mode with `any(word in content)`. Ours is how
+`codeling corpus` reads such files for a recipe with keywords, with one process per core. They
+alternate, and must select the same rows. For comparison the benchmark also measures
 
-The files are made once, in the folder given by --data: the installed Python over and over, each
-time with other names, until there is a gigabyte of text. Of the files with one of the words so
-many are taken that they are about one in thirty, as in codeparrot (the course keeps 3.26 %).
+- pyarrow's decompression of the column with as many threads (the upper bound),
+- the whole first pass of `codeling corpus`, which also filters, labels, and hashes the rows,
 
-Run:  pip install 'codeling[bench]';  python -m benchmarks.corpus.filter --data /tmp/slice
+and prints the rate that the course reports, 610 files/s (gzipped JSON over the network, on another
+machine).
+
+The input is written once, into the folder ``--data``: the installed Python, repeated with other
+names, up to one gigabyte of text. One file in thirty contains a keyword, as in codeparrot (the
+course keeps 3.26 %).
+
+    pip install 'codeling[bench]'
+    python -m benchmarks.corpus.filter --data /tmp/slice
 """
 
 import argparse
@@ -56,7 +60,7 @@ _ROW_GROUP = 1_000
 
 
 def make(folder: Path, num_bytes: int, compression: str) -> list[Path]:
-    """The Parquet files, made where they are not there yet."""
+    """The Parquet files; missing ones are written."""
     done = folder / f"{compression}-{num_bytes}.json"
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,13 +71,13 @@ def make(folder: Path, num_bytes: int, compression: str) -> list[Path]:
             name = f"{compression}-{num_bytes}-{len(names):03d}.parquet"
             total += _write(folder / name, source, len(names), compression)
             names.append(name)
-            print(f"made {name}: {total / 1e9:.2f} GB of text so far", file=sys.stderr)
+            print(f"wrote {name}: {total / 1e9:.2f} GB of text in total", file=sys.stderr)
         done.write_text(json.dumps(names), encoding="utf-8")
     return [folder / name for name in json.loads(done.read_bytes())]
 
 
 def _installed() -> Iterator[tuple[str, str]]:
-    """(path, text) of the installed Python, the files of the slice thinned, in a mixed order."""
+    """(path, text) of the installed Python, shuffled, with SHARE of the files in the slice."""
     found = []
     for kind in ("stdlib", "purelib"):
         root = Path(sysconfig.get_paths()[kind])
@@ -86,41 +90,41 @@ def _installed() -> Iterator[tuple[str, str]]:
                 if len(text) <= 1_000_000:
                     found.append((path.relative_to(root).as_posix(), text))
     found.sort(key=lambda file: hashlib.sha256(file[0].encode()).digest())
-    of_slice = [any(word in text for word in KEYWORDS) for _, text in found]
-    rest = len(found) - sum(of_slice)
-    kept = min(1.0, rest * SHARE / (1 - SHARE) / sum(of_slice))  # of the slice, spread evenly
+    in_slice = [any(word in text for word in KEYWORDS) for _, text in found]
+    rest = len(found) - sum(in_slice)
+    kept = min(1.0, rest * SHARE / (1 - SHARE) / sum(in_slice))  # share of the slice's files
     seen = 0
-    for file, is_of_slice in zip(found, of_slice, strict=True):
-        seen += is_of_slice
-        if not is_of_slice or int(seen * kept) > int((seen - 1) * kept):
+    for file, is_in_slice in zip(found, in_slice, strict=True):
+        seen += is_in_slice
+        if not is_in_slice or int(seen * kept) > int((seen - 1) * kept):
             yield file
 
 
 def _write(path: Path, source: Sequence[tuple[str, str]], number: int, compression: str) -> int:
-    """One file of rows whose called names end in ``number``; the bytes of its texts."""
+    """Write one file whose called names end in ``number``; return the bytes of its texts."""
     schema, total = pa.schema([(name, pa.string()) for name in COLUMNS]), 0
     partial = path.with_suffix(".partial")
     with pq.ParquetWriter(partial, schema, compression=compression) as writer:
         for start in range(0, len(source), _ROW_GROUP):
-            run = source[start : start + _ROW_GROUP]
-            texts = [_CALLED.sub(rf"\1_{number}", text) for _, text in run]
+            group = source[start : start + _ROW_GROUP]
+            texts = [_CALLED.sub(rf"\1_{number}", text) for _, text in group]
             sizes = [len(text.encode()) for text in texts]
             total += sum(sizes)
             columns = {
-                "repo_name": [f"copy{number}/{name.partition('/')[0]}" for name, _ in run],
-                "path": [name for name, _ in run],
-                "copies": ["1"] * len(run),
+                "repo_name": [f"copy{number}/{name.partition('/')[0]}" for name, _ in group],
+                "path": [name for name, _ in group],
+                "copies": ["1"] * len(group),
                 "size": list(map(str, sizes)),
                 "content": texts,
-                "license": ["mit"] * len(run),
+                "license": ["mit"] * len(group),
             }
             writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
     partial.replace(path)
     return total
 
 
-def published(paths: Sequence[Path]) -> set[tuple[str, str]]:
-    """The course's ``filter_streaming_dataset``; (repository, path) of the rows it keeps."""
+def course_filter(paths: Sequence[Path]) -> set[tuple[str, str]]:
+    """The course's ``filter_streaming_dataset``; (repository, path) of the selected rows."""
     from datasets import load_dataset
 
     stream = load_dataset(
@@ -135,7 +139,7 @@ def published(paths: Sequence[Path]) -> set[tuple[str, str]]:
 
 
 class Ours:
-    """The corpus's reading of the files, cut as it cuts them, in warm worker processes."""
+    """The reader of the corpus, with its partitions, in running worker processes."""
 
     def __init__(self, paths: Sequence[Path], workers: int) -> None:
         source = CodeParrot(kind="codeparrot", paths=tuple(map(str, paths)))
@@ -151,21 +155,21 @@ class Ours:
         self._pool.shutdown()
 
     def __call__(self) -> set[tuple[str, str]]:
-        """(repository, path) of the rows that are of the slice, their texts made."""
+        """(repository, path) of the selected rows; their texts are decoded too."""
         tasks = [partition.to_json() for partition in self.partitions]
         settings = self.recipe.model_dump_json()
-        return {row for rows in self._pool.map(picked, tasks, repeat(settings)) for row in rows}
+        return {row for rows in self._pool.map(select, tasks, repeat(settings)) for row in rows}
 
 
-def picked(task: str, settings: str) -> list[tuple[str, str]]:
-    """One partition's share of :class:`Ours`, in a worker."""
+def select(task: str, settings: str) -> list[tuple[str, str]]:
+    """(repository, path) of the selected rows of one partition, in a worker."""
     recipe = CorpusRecipe.model_validate_json(settings)
     documents = read_partition(Partition.from_json(task), recipe)
     return [(each.repository, each.path) for each in documents if each.reason is None]
 
 
 def survey(ours: Ours, folder: Path, executor: Executor) -> None:
-    """All that `codeling corpus` does in its first pass: also filters, label and digest."""
+    """The whole first pass of `codeling corpus`."""
     problem_sets.save([], folder / "problems.json")
     settings = {"recipe": ours.recipe.model_dump(mode="json"), "folder": str(folder)}
     tasks = [partition.to_json() for partition in ours.partitions]
@@ -175,7 +179,7 @@ def survey(ours: Ours, folder: Path, executor: Executor) -> None:
 
 
 def decompress(paths: Sequence[Path], threads: int) -> int:
-    """The floor: every row's content read and let go; the number of rows."""
+    """Decompress the content of all rows; return their number."""
 
     def read(path: Path) -> int:
         with pq.ParquetFile(path) as file:
@@ -187,29 +191,36 @@ def decompress(paths: Sequence[Path], threads: int) -> int:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock of one call."""
+    """Wall-clock time of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Make the files, compare the rows, measure, print one line a way and the ratio."""
+    """Write the input, compare the rows, and measure all ways."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder to make the files in")
-    parser.add_argument("--gigabytes", type=float, default=1.0, help="of text (default 1)")
-    parser.add_argument("--compression", choices=("zstd", "snappy"), default="snappy")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
-    arguments = parser.parse_args()
+    parser.add_argument("--data", type=Path, required=True, help="folder of the input")
+    parser.add_argument(
+        "--gigabytes", type=float, default=1.0, help="text in the input (default: 1)"
+    )
+    parser.add_argument(
+        "--compression",
+        choices=("zstd", "snappy"),
+        default="snappy",
+        help="of the input (default: snappy)",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default: 5)")
+    options = parser.parse_args()
     os.environ.update(
         HF_HUB_OFFLINE="1",
         HF_DATASETS_DISABLE_PROGRESS_BARS="1",
-        **ENVIRONMENT,  # ours in worker processes, as the executor starts them
+        **ENVIRONMENT,  # worker processes as the executor starts them
     )
-    num_bytes = int(arguments.gigabytes * 1e9)
-    paths = make(arguments.data.resolve(), num_bytes, arguments.compression)
+    num_bytes = int(options.gigabytes * 1e9)
+    paths = make(options.data.resolve(), num_bytes, options.compression)
     cores = usable_cores()
     number = decompress(paths, cores)
     with (
@@ -218,25 +229,23 @@ def main() -> None:
         Executor() as executor,
     ):
         OptOut.read(None).save(Path(folder) / "opt-out.json")
-        kept, theirs = ours(), published(paths)
-        assert kept == theirs, "both ways keep the same rows"
+        kept, theirs = ours(), course_filter(paths)
+        assert kept == theirs, "both ways select the same rows"
         print(
-            f"{number:,} files in {len(paths)} {arguments.compression} Parquet files; both ways "
-            f"keep the same {len(kept):,} ({len(kept) / number:.2%}); {cores} cores"
+            f"{number:,} files in {len(paths)} {options.compression} Parquet files; both ways "
+            f"select the same {len(kept):,} ({len(kept) / number:.2%}); {cores} cores"
         )
         ways: dict[str, Callable[[], object]] = {
             "codeling": ours,
-            "datasets": lambda: published(paths),
+            "datasets": lambda: course_filter(paths),
             "decompression alone": lambda: decompress(paths, cores),
             "codeling's whole first pass": lambda: survey(ours, Path(folder), executor),
         }
-        times = [
-            {name: seconds(way) for name, way in ways.items()} for _ in range(arguments.rounds)
-        ]
+        times = [{name: seconds(way) for name, way in ways.items()} for _ in range(options.rounds)]
     for name in ways:
         median = statistics.median(round_[name] for round_ in times)
         print(f"{name}: {number / median:,.0f} files/s ({median:.2f} s)")
-    print(f"as published for datasets: {PUBLISHED_RATE} files/s, another machine, by network")
+    print(f"reported by the course: {PUBLISHED_RATE} files/s, other machine, over the network")
     for name in list(ways)[1:3]:
         ratio = statistics.median(round_[name] / round_["codeling"] for round_ in times)
         print(f"codeling is {ratio:.2f} times as fast as {name}")

@@ -1,12 +1,13 @@
-"""Claim: 20 GB of Python go through filter, extraction and exact deduplication under 6 GB.
+"""Filtering, extraction, and exact deduplication of 20 GB of Python need less than 6 GB of memory.
 
-Makes the input first: the Python of the running interpreter and its packages in codeparrot's
-columns as Parquet, again and again, every function and class with another name each time, so that
-nothing is left out as a copy. Then builds the corpus, with the filters of
-``recipes/data-science.toml`` or with ``--all`` with none, in a process of its own and looks ten
-times a second at the memory of that process and all below it. Prints the peak as the kernel counts
-it for each process alone (RSS, shared pages more than once) and shared pages once (PSS), and the
-rate. Run:  python -m benchmarks.corpus.memory --gigabytes 20 --folder /big/disk
+Writes the input first: the Python of the running interpreter and its packages, as Parquet in
+codeparrot's columns, repeated with other names of all functions and classes, so that nothing is
+dropped as a copy. Then builds the corpus in a separate process, with the filters of
+``recipes/data-science.toml`` or, with ``--all``, without filters. Ten times per second it samples
+the memory of the process and its children. Prints the rate and the peak memory: the sum over the
+processes (RSS, counts shared pages repeatedly) and with shared pages counted once (PSS).
+
+    python -m benchmarks.corpus.memory --gigabytes 20 --folder /big/disk
 """
 
 import argparse
@@ -28,7 +29,7 @@ import pyarrow.parquet as pq
 from codeling.corpus.sources.files import list_files
 from codeling.recipe import CorpusRecipe, read_recipe
 
-LIMIT_GB = 6.0
+MAX_GB = 6.0
 FILTERS = Path(__file__).parents[2] / "recipes" / "data-science.toml"
 SHARD_BYTES = 500_000_000
 _NAME = re.compile(r"^[ \t]*(?:async )?(?:def|class) \w+", re.MULTILINE)
@@ -46,7 +47,7 @@ print(json.dumps({"totals": report["totals"], "files_dropped": report["files_dro
 
 
 def rows(num_bytes: int) -> Iterator[dict[str, str]]:
-    """Real files with changed names, until so many bytes of text are given."""
+    """Rows of real files with changed names, about ``num_bytes`` of text."""
     files = [f for f in list_files(CorpusRecipe()) if f.drop_reason is None]
     originals: list[tuple[dict[str, str], list[str]]] = []
     for file in files:
@@ -60,20 +61,20 @@ def rows(num_bytes: int) -> Iterator[dict[str, str]]:
             }
             ends = [0, *(match.end() for match in _NAME.finditer(text)), len(text)]
             originals.append((row, [text[i:j] for i, j in pairwise(ends)]))
-    given = turn = 0
-    while given < num_bytes:
+    total = repetition = 0
+    while total < num_bytes:
         for row, pieces in originals:
-            content = f"_{turn}".join(pieces)
-            given += len(content)
-            repository = f"{row['repo_name']}/copy{turn}"
+            content = f"_{repetition}".join(pieces)
+            total += len(content)
+            repository = f"{row['repo_name']}/copy{repetition}"
             yield {**row, "repo_name": repository, "size": str(len(content)), "content": content}
-            if given >= num_bytes:
+            if total >= num_bytes:
                 return
-        turn += 1
+        repetition += 1
 
 
 def write_input(folder: Path, num_bytes: int) -> int:
-    """Shards of about half a gigabyte of text, in row groups of 1,000; their bytes of text."""
+    """Write shards of about half a gigabyte of text; return the bytes of text in total."""
     schema = pa.schema(
         [
             (name, pa.string())
@@ -100,8 +101,8 @@ def write_input(folder: Path, num_bytes: int) -> int:
     return total
 
 
-def tree(root: int) -> list[int]:
-    """A process and everything below it."""
+def process_tree(root: int) -> list[int]:
+    """A process and all its descendants."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -113,9 +114,9 @@ def tree(root: int) -> list[int]:
 
 
 def memory(root: int) -> tuple[int, int]:
-    """Bytes that a process tree holds: RSS summed, PSS summed."""
+    """RSS and PSS of a process tree in bytes."""
     rss = pss = 0
-    for process in tree(root):
+    for process in process_tree(root):
         with suppress(OSError):
             text = Path(f"/proc/{process}/smaps_rollup").read_text()
             rss += 1024 * sum(map(int, re.findall(r"^Rss:\s+(\d+)", text, re.MULTILINE)))
@@ -124,29 +125,31 @@ def memory(root: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Make the input, build, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--gigabytes", type=float, default=20.0, help="text of the input")
-    parser.add_argument("--folder", type=Path, help="where to put input and corpus (and keep both)")
-    parser.add_argument("--near", action="store_true", help="near-copies too, not exact ones alone")
-    parser.add_argument("--all", action="store_true", help="no filter: every file is extracted")
-    arguments = parser.parse_args()
-    folder = arguments.folder or Path(tempfile.mkdtemp())
+    """Write the input, build the corpus, and print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gigabytes", type=float, default=20.0, help="text in the input")
+    parser.add_argument("--folder", type=Path, help="folder that keeps input and corpus")
+    parser.add_argument("--near", action="store_true", help="also drop near-duplicates")
+    parser.add_argument("--all", action="store_true", help="no filters")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp())
     shutil.rmtree(folder / "input", ignore_errors=True)
     (folder / "input").mkdir(parents=True)
-    began = time.perf_counter()
-    total = write_input(folder / "input", int(arguments.gigabytes * 1e9))
+    start = time.perf_counter()
+    total = write_input(folder / "input", int(options.gigabytes * 1e9))
     stored = sum(path.stat().st_size for path in (folder / "input").iterdir())
     print(
         f"input      {total / 1e9:.1f} GB of text, {stored / 1e9:.1f} GB of Parquet, "
-        f"made in {time.perf_counter() - began:.0f} s",
+        f"written in {time.perf_counter() - start:.0f} s",
         flush=True,
     )
-    began = time.perf_counter()
+    start = time.perf_counter()
     command = [sys.executable, "-c", BUILD, str(folder / "input"), str(folder / "corpus")]
-    recipe = CorpusRecipe() if arguments.all else read_recipe(FILTERS).corpus
+    recipe = CorpusRecipe() if options.all else read_recipe(FILTERS).corpus
     values = recipe.model_dump(mode="json", exclude_none=True)
-    values["near_duplicates"] = {"enabled": arguments.near}
+    values["near_duplicates"] = {"enabled": options.near}
     command.append(json.dumps(values))
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     peak_rss = peak_pss = 0
@@ -154,7 +157,7 @@ def main() -> None:
         rss, pss = memory(process.pid)
         peak_rss, peak_pss = max(peak_rss, rss), max(peak_pss, pss)
         time.sleep(0.1)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     assert process.stdout is not None
     report = json.loads(process.stdout.read())
     totals = report["totals"]
@@ -163,10 +166,10 @@ def main() -> None:
     for reason, counts in report["files_dropped"].items():
         print(f"  {reason}: {counts['files']:,}")
     print(f"time       {seconds:.0f} s, {total / seconds / 1e6:.1f} MB/s of text")
-    print(f"peak       {peak_rss / 1e9:.2f} GB RSS, {peak_pss / 1e9:.2f} GB PSS (limit {LIMIT_GB})")
-    if arguments.folder is None:
+    print(f"peak       {peak_rss / 1e9:.2f} GB RSS, {peak_pss / 1e9:.2f} GB PSS (limit: {MAX_GB})")
+    if options.folder is None:
         shutil.rmtree(folder)
-    if peak_rss > LIMIT_GB * 1e9:
+    if peak_rss > MAX_GB * 1e9:
         sys.exit(1)
 
 

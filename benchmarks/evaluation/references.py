@@ -1,10 +1,10 @@
-"""Judge the published problems' own solutions in the sandbox, and what limits they need.
+"""Nearly all published reference solutions pass in the sandbox, and hardly any empty answer does.
 
-Each reference solution is judged as a model's answer would be; then each is replaced by an empty
-body and judged again. Every problem that does not pass is printed with its reason. ``--limits``
-also prints how many references pass within each limit of memory and of CPU time.
+Judges each reference solution like a model's answer, then an empty answer to the same problem.
+Prints every problem with an unexpected verdict and the reason. ``--limits`` also prints how many
+references pass within each limit of memory and of CPU time.
 
-    python -m benchmarks.evaluation.references --data DIR [--limits]
+    python -m benchmarks.evaluation.references --data DIR --limits
 """
 
 import argparse
@@ -115,7 +115,9 @@ def find_files(data: Path) -> list[tuple[FunctionalSuite, Path]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line for each file, and one for each solution that does not pass."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with the published files")
     parser.add_argument("--workers", type=int, help="programs run in parallel")
     parser.add_argument("--limits", action="store_true", help="measure what the references need")

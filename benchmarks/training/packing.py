@@ -55,7 +55,9 @@ def window(tokens: TokenFile, tokenizer: Tokenizer, side: str) -> tuple[float, N
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
     options = parser.parse_args()
     rates: dict[str, list[float]] = {side: [] for side in SIDES}

@@ -39,7 +39,9 @@ class Ended:
 
 def main() -> None:
     """Train three times, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", default="small", help="model.size")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--tokens-per-step", type=int, default=131_072)

@@ -264,7 +264,9 @@ def draw(path: Path, curves: dict[str, Curve]) -> None:
 
 def main() -> None:
     """Train all sides one after another and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=20.0, help="of side A")
     parser.add_argument("--rates", default="5e-4,1e-3,2e-3,3e-3", help="tried for side A")
     parser.add_argument(
