@@ -1,16 +1,17 @@
 """Functions and methods of a Python file, in the layout of CodeSearchNet.
 
 The parser is tree-sitter, so Python 2 and broken files yield the functions that can be recognized.
-One regular expression cuts the tokens, which is faster than one node object per token. If a
-replacement field of an f-string contains a quote, tree-sitter decides where the string ends. This
-module must not read files and does not know repositories.
+One regular expression splits the tokens, which is faster than one node object per token. If a
+replacement field of an f-string contains a quote, tree-sitter decides where the string ends.
 
-Rules: CodeSearchNet's ``function_parser`` (Husain et al. 2019), checked against its published
-rows: functions at the top level of a module and methods of its top-level classes; decorators
-are not part of the text; ``code`` is the whole text, docstring included; ``code_tokens``
-leave the docstring out and keep comments; documentation tokens are those of the first
-paragraph. Deviations: classes may be decorated (theirs may not). Which functions are left out
-afterwards is :func:`codeling.corpus.filters.rules.function_drop_reason`.
+The rules are those of CodeSearchNet's ``function_parser`` (Husain et al. 2019), checked against its
+published rows. Functions at the top level of a module and methods of its top-level classes are
+extracted. Decorators are not part of the text. ``code`` is the whole text with the docstring;
+``code_tokens`` omit the docstring and keep comments. Docstring tokens are those of the first
+paragraph. Deviation: classes may be decorated.
+:func:`codeling.corpus.filters.rules.function_drop_reason` decides which functions are dropped.
+
+This module must not read files and does not know repositories.
 """
 
 import re
@@ -46,8 +47,8 @@ _PLAIN_OPERATOR = r"[()\[\]{},`?$]"
 _TOKENS = re.compile(
     "|".join((r"#[^\n]*", _PLAIN_WORD, _PLAIN_OPERATOR, _STRING, _NUMBER, r"\w+", _OPERATOR))
 )
-"""The plain ones begin with a character that begins nothing else. They are most of all tokens, and
-found before anything longer is tried."""
+"""Plain words and operators come first, because they are the most frequent tokens. Their first
+character starts no other token."""
 _QUOTED_FIELD = re.compile(r"""[fFtT][rR]?["'][^\n]*\{|[fFtT][rR]?(?:\"\"\"|''')""")
 _FAR_RELATIVE = re.compile(r"\bfrom[\s\\]*\.[\s\\]*\.[\s\\]*\.")
 _BLANK = frozenset({"comment", "line_continuation"})
@@ -61,14 +62,14 @@ _DOC_TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ExtractionOptions:
-    """Contents of the rows. The defaults give CodeSearchNet's published rows."""
+    """Options of the rows. The defaults give CodeSearchNet's published rows."""
 
     methods: bool = True
-    """Methods of top-level classes, beside top-level functions."""
+    """Extract methods of top-level classes in addition to top-level functions."""
     docstring_summary: bool = False
-    """``docstring`` is its first paragraph alone, their ``docstring_summary``."""
+    """Reduce ``docstring`` to its first paragraph (CodeSearchNet's ``docstring_summary``)."""
     comment_tokens: bool = True
-    """Comments are among the tokens of the code."""
+    """Include comments in the tokens of the code."""
 
 
 PUBLISHED = ExtractionOptions()
@@ -85,9 +86,9 @@ class Function:
     docstring: str
     docstring_tokens: list[str]
     start_line: int
-    """From 1."""
+    """First line, from 1."""
     end_line: int
-    """The last line, inclusive."""
+    """Last line, inclusive."""
     is_empty: bool
     """The body begins with ``pass`` or ``raise``, with no comment line before it. CodeSearchNet
     leaves such a function out."""
@@ -104,18 +105,18 @@ def extract(text: str, options: ExtractionOptions = PUBLISHED) -> list[Function]
 
 
 def tokenize_docstring(docstring: str) -> list[str]:
-    """CodeSearchNet's tokens of a docstring: those of its first paragraph or before an ``@``."""
+    """Split the :func:`summary` of a docstring into CodeSearchNet's tokens."""
     return _DOC_TOKENS.findall(summary(docstring))
 
 
 def summary(docstring: str) -> str:
-    """The part before the first empty line; without one, the part before the first ``@``."""
+    """Part before the first empty line or, if there is none, before the first ``@``."""
     paragraph, gap, _ = docstring.partition("\n\n")
     return paragraph if gap else docstring.partition("@")[0]
 
 
 def _definitions(root: Node, methods: bool) -> Iterator[tuple[Node, str]]:
-    """Functions at the top and methods of classes at the top, with the class's name."""
+    """Yield top-level functions, and methods of top-level classes with the class's name."""
     for node in root.named_children:
         definition = _undecorated(node)
         if definition.type == "function_definition":
@@ -194,9 +195,9 @@ def _is_empty(node: Node, statements: list[Node]) -> bool:
 
 
 def _docstring_node(statements: list[Node]) -> Node | None:
-    """The first statement that is nothing but a string, wherever it stands in the body.
+    """Return the first statement of the body that is only a string.
 
-    That it need not be the body's first statement is CodeSearchNet's rule, not Python's.
+    In CodeSearchNet's rule, unlike in Python's, it need not be the first statement.
     """
     for statement in statements:
         if statement.type == "expression_statement":
@@ -209,35 +210,35 @@ def _docstring_node(statements: list[Node]) -> Node | None:
 def _tokens(
     node: Node, end: int, documentation: Node | None, text: str, source: bytes
 ) -> list[str]:
-    spans = _spans_of_the_tree(node, text)
+    spans = _parsed_spans(node, text)
     if documentation is not None:
         spans.append((documentation.start_byte, documentation.end_byte, []))
     if not spans:
-        return _split_unpacking(_cut(text))
+        return _split_unpacking(_split(text))
     tokens: list[str] = []
     position = node.start_byte
     for start, stop, inner in sorted(spans):
         if start < position:
             continue
-        tokens += _cut(_decode(source[position:start]))
+        tokens += _split(_decode(source[position:start]))
         tokens += inner
         position = stop
-    tokens += _cut(_decode(source[position:end]))
+    tokens += _split(_decode(source[position:end]))
     return _split_unpacking(tokens)
 
 
-def _cut(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     masked = mask_identifier_marks(text)
     if masked is text:
         return _TOKENS.findall(text)
     return [text[slice(*match.span())] for match in _TOKENS.finditer(masked)]
 
 
-def _spans_of_the_tree(node: Node, text: str) -> list[tuple[int, int, list[str]]]:
-    """Start, end and tokens of what the regular expression cannot cut.
+def _parsed_spans(node: Node, text: str) -> list[tuple[int, int, list[str]]]:
+    """Start, end and tokens of spans that the regular expression cannot split.
 
     These are strings with a quote in a replacement field, and the dots of
-    ``from ...package import x``: each is a token there, while ``...`` elsewhere is one token.
+    ``from ...package import x``, where each dot is a token; elsewhere ``...`` is one token.
     """
     spans: list[tuple[int, int, list[str]]] = []
     if "{" in text and _QUOTED_FIELD.search(text):
@@ -253,7 +254,7 @@ def _spans_of_the_tree(node: Node, text: str) -> list[tuple[int, int, list[str]]
 
 
 def _split_unpacking(tokens: list[str]) -> list[str]:
-    """``**`` before an argument is two tokens in CodeSearchNet, as an operator one."""
+    """Split ``**`` before an argument into two tokens, as CodeSearchNet does; not the operator."""
     if "**" not in tokens:
         return tokens
     result: list[str] = []

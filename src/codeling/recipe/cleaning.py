@@ -12,18 +12,17 @@ class NearDuplicates(Section):
     """Near-duplicate removal. The best-ranked document of each cluster is kept."""
 
     enabled: bool = True
-    """Drop near-copies (``near_duplicate``), and hold forks on one side of the split."""
+    """Drop near-duplicates (``near_duplicate``), and keep forks on one side of the split."""
     threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
-    """Jaccard similarity of the sets of 5-grams of words from which on two documents are
-    near-copies; BigCode's."""
+    """Minimum Jaccard similarity of two documents' sets of word 5-grams; BigCode's value."""
 
 
 class Decontamination(Section):
     """Removal of documents that contain problems of a benchmark."""
 
     problems: tuple[Path, ...] = ()
-    """Problem sets (JSONL, gzipped or not, in HumanEval's columns): documents that hold one of
-    their problems are dropped (``contaminated``)."""
+    """Problem sets: JSONL with HumanEval's columns, optionally gzipped. Documents that contain a
+    problem are dropped (``contaminated``)."""
 
     @field_validator("problems")
     @classmethod
@@ -35,6 +34,6 @@ class Redaction(Section):
     """Replacement of personal data and secrets by placeholders."""
 
     kinds: tuple[Literal["email", "ip_address", "key"], ...] = ("email", "ip_address", "key")
-    """E-mail addresses, public IP addresses, secret keys; an empty list redacts nothing."""
+    """E-mail addresses, public IP addresses and secret keys; an empty list disables redaction."""
     seed: int = Field(0, ge=0)
     """Seed of the mapping from secrets to placeholders."""

@@ -51,7 +51,7 @@ def test_solutions_may_be_a_list_or_one_written_as_text(
 @pytest.mark.parametrize(
     "data, message",
     [
-        (b"", "no problem in it"),
+        (b"", "contains no problem"),
         (b"{", "line 1: not JSON"),
         (b"[]\n", "line 1: no task_id"),
         (json.dumps(ROW).encode() + b'\n{"task_id": "x"}\n', "line 2: no prompt"),

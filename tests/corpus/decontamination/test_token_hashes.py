@@ -38,25 +38,25 @@ def test_other_code_has_other_tokens(one: str, other: str) -> None:
 
 
 def test_names_are_what_may_be_renamed() -> None:
-    cut = hash_tokens(["for item in self.items:\n    print(item, 'x', 3)\n"])
+    tokens = hash_tokens(["for item in self.items:\n    print(item, 'x', 3)\n"])
     names = {word: word_hash(word) for word in ("for", "item", "in", "self", "items", "print")}
-    kept = [word for word, each in names.items() if each in cut.hashes[cut.is_name].tolist()]
+    kept = [word for word, each in names.items() if each in tokens.hashes[tokens.is_name].tolist()]
     assert kept == ["item", "self", "print"]
 
 
 def test_last_use_is_within_the_text() -> None:
-    cut = hash_tokens(["a = b", "a = a + b"])
-    assert cut.last_use.tolist() == [-1, -1, -1, -1, -1, 3, -1, -1]
-    assert cut.owners.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+    tokens = hash_tokens(["a = b", "a = a + b"])
+    assert tokens.last_use.tolist() == [-1, -1, -1, -1, -1, 3, -1, -1]
+    assert tokens.text_ids.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_lines_are_counted_through_strings_and_comments() -> None:
     text = '# one\nx = """two\nthree"""\ny = [\n  1,\n  "a\\\nb", zz]\n'
-    cut = hash_tokens(["before\n\n", text])
-    last = cut.hashes.tolist().index(word_hash("zz"))
-    assert cut.line(last) == text[: text.index("zz")].count("\n") + 1
-    said = hash_words([text])
-    assert [said.line(i) for i in range(len(said.hashes))] == [1, 2, 2, 3, 4, 5, 6, 7, 7]
+    tokens = hash_tokens(["before\n\n", text])
+    last = tokens.hashes.tolist().index(word_hash("zz"))
+    assert tokens.line(last) == text[: text.index("zz")].count("\n") + 1
+    words = hash_words([text])
+    assert [words.line(i) for i in range(len(words.hashes))] == [1, 2, 2, 3, 4, 5, 6, 7, 7]
 
 
 @given(st.lists(st.text("ab'\"#\\\n= ([f", max_size=30), max_size=5))
@@ -64,7 +64,7 @@ def test_a_text_is_cut_the_same_in_any_company(texts: list[str]) -> None:
     together = hash_tokens(texts)
     for number, text in enumerate(texts):
         alone = hash_tokens([text])
-        own = together.owners == number
+        own = together.text_ids == number
         assert together.hashes[own].tolist() == alone.hashes.tolist()
         assert together.is_name[own].tolist() == alone.is_name.tolist()
         lines = [together.line(i) for i in own.nonzero()[0].tolist()]
@@ -73,5 +73,5 @@ def test_a_text_is_cut_the_same_in_any_company(texts: list[str]) -> None:
 
 @given(st.text("ab'\"#\\\n ", max_size=40))
 def test_no_text_takes_long_or_loses_a_line(text: str) -> None:
-    cut = hash_tokens([text])
-    assert all(1 <= cut.line(i) <= text.count("\n") + 1 for i in range(len(cut.hashes)))
+    tokens = hash_tokens([text])
+    assert all(1 <= tokens.line(i) <= text.count("\n") + 1 for i in range(len(tokens.hashes)))

@@ -155,7 +155,7 @@ def test_characters_per_token(letters_alone: Path, least: float) -> None:
 def test_a_tokenizer_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone.json", Path(__file__)):
         recipe = CorpusRecipe(min_characters_per_token=1.5, ratio_tokenizer=path)
-        with pytest.raises(UsageError, match=r"ratio_tokenizer .*: no tokenizer can be read there"):
+        with pytest.raises(UsageError, match=r"ratio_tokenizer .*: cannot read a tokenizer"):
             rules.check(recipe)
 
 

@@ -1,8 +1,7 @@
-"""Problem sets as they are published: JSONL, gzipped or not, a problem a line.
+"""Reads published problem sets for decontamination: JSONL, optionally gzipped.
 
-HumanEval's columns (``task_id``, ``prompt``, ``canonical_solution``; Chen et al. 2021), which
-MBPP, PandasEval and NumpyEval are published in, too. This module reads what a corpus has to be
-kept clean of; how models are tested on it is none of its business.
+The columns are HumanEval's (``task_id``, ``prompt``, ``canonical_solution``; Chen et al. 2021).
+MBPP, PandasEval and NumpyEval use them too. This module does not know how models are evaluated.
 """
 
 import ast
@@ -19,20 +18,20 @@ from codeling.errors import CorpusError
 
 @dataclass(frozen=True)
 class Problem:
-    """What of a problem may stand in a corpus."""
+    """The parts of a problem that a corpus may contain."""
 
     task_id: str
     prompt: str
     solutions: tuple[str, ...]
-    """Each goes on from the prompt."""
+    """Each continues the prompt."""
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """The problems of one file.
+    """Read one problem set.
 
-    A ``canonical_solution`` may be a list, or a list written as text as in PandasEval.
+    ``canonical_solution`` may be a string, a list, or a list in text form as in PandasEval.
 
-    :raises CorpusError: the file cannot be read, or a line is not a problem.
+    :raises CorpusError: when the file cannot be read or a line is not a problem.
     """
     try:
         data = path.read_bytes()
@@ -46,7 +45,7 @@ def read_problems(path: Path) -> list[Problem]:
         if line.strip()
     ]
     if not problems:
-        raise CorpusError(f"problem set {path}: no problem in it")
+        raise CorpusError(f"problem set {path}: contains no problem")
     return problems
 
 
@@ -56,7 +55,7 @@ def save(problems: Sequence[Problem], path: Path) -> None:
 
 
 def load(path: Path) -> list[Problem]:
-    """What :func:`save` wrote."""
+    """Read problems that :func:`save` wrote."""
     return [
         Problem(each["task_id"], each["prompt"], tuple(each["solutions"]))
         for each in json.loads(path.read_bytes())

@@ -1,13 +1,12 @@
 """The keyword slice: files that mention, or import, one of a list of words.
 
-Two rules. In the text: the word occurs anywhere, in a comment or as a part of another word too,
-as the Hugging Face course picks its data-science files (chapter 7.6: ``any(word in content)``).
-Among the imports: the word is a module that an import statement of the file names, wherever the
-statement stands. What is written in strings and comments does not count, nor does a relative
-import (``from .pandas import x``), nor what is only loaded when it runs (``__import__``,
-``importlib.import_module``, ``exec``), which no reading of a text can settle.
+There are two rules. ``text``: the word occurs anywhere, including in comments and inside longer
+words. The Hugging Face course selects its data-science files this way (chapter 7.6:
+``any(word in content)``). ``imports``: an import statement anywhere in the file names the word as a
+module. Strings, comments and relative imports (``from .pandas import x``) do not count. Dynamic
+imports (``__import__``, ``importlib.import_module``, ``exec``) are not detected.
 
-This module must not read files and knows no other rule.
+This module must not read files and does not know the other filters.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,28 +22,28 @@ _IMPORTS = Query(LANGUAGE, "[(import_statement) (import_from_statement)] @import
 
 
 def words(recipe: CorpusRecipe) -> tuple[str, ...]:
-    """The words of which a file of the slice has to hold one, whichever rule is asked for."""
+    """Words of which a file must contain at least one, under either rule."""
     if recipe.keywords_in == "text":
         return recipe.keywords
     return tuple(dict.fromkeys(word.partition(".")[0] for word in recipe.keywords))
 
 
 def reason(recipe: CorpusRecipe) -> str:
-    """The drop reason of a file that is not of the slice."""
+    """Drop reason of a file outside the slice."""
     return "no_keyword" if recipe.keywords_in == "text" else "not_imported"
 
 
 def mentions(text: str, keywords: Sequence[str]) -> bool:
-    """Whether any of the words occurs in ``text``, as a part of a longer one too."""
+    """Whether any of the words occurs in ``text``, also inside a longer word."""
     return any(word in text for word in keywords)
 
 
 def mask(texts: pa.Array, keywords: Sequence[str]) -> pa.BooleanArray | None:
-    """Return :func:`mentions` of each text of a column; True for null, which others must judge.
+    """Apply :func:`mentions` to each text of a column (N,). Null gives True.
 
-    StringZilla searches the column's bytes at once, more than ten times as fast as making a
-    ``str`` of each text. None where the texts have to be judged one by one: the column is not
-    text, or not UTF-8.
+    StringZilla searches the bytes of the whole column, which is more than ten times as fast as
+    creating a ``str`` per text. Returns None if the column is not text or not UTF-8; the caller
+    then tests each text by itself.
     """
     is_large = pa.types.is_large_string(texts.type)
     if not (is_large or pa.types.is_string(texts.type)):
@@ -70,15 +69,15 @@ def mask(texts: pa.Array, keywords: Sequence[str]) -> pa.BooleanArray | None:
             if start + size <= offsets[row + 1]:
                 found[row] = True
                 start = haystack.find(word, int(offsets[row + 1]))
-            else:  # across two texts
+            else:  # the match spans two texts
                 start = haystack.find(word, start + 1)
     return pa.array(found)
 
 
 def imports(text: str, keywords: Sequence[str]) -> bool:
-    """Whether ``text`` imports any of the modules, or a module within one of them.
+    """Whether ``text`` imports any of the modules or one of their submodules.
 
-    The parser is asked only where one of the words and ``import`` both occur.
+    The text is parsed only if it contains ``import`` and one of the words.
     """
     if "import" not in text or not any(word.partition(".")[0] in text for word in keywords):
         return False
@@ -90,9 +89,9 @@ def imports(text: str, keywords: Sequence[str]) -> bool:
 
 
 def imported_modules(text: str) -> Iterator[str]:
-    """The names of the modules that ``text`` imports, with repetition.
+    """Names of the modules that ``text`` imports; a name may repeat.
 
-    ``from a import b`` gives ``a`` and ``a.b``, as ``b`` may be a module.
+    ``from a import b`` gives ``a`` and ``a.b``, because ``b`` may be a module.
     """
     root = Parser(LANGUAGE).parse(text.encode()).root_node
     for statement in QueryCursor(_IMPORTS).captures(root).get("import", []):
@@ -108,7 +107,7 @@ def imported_modules(text: str) -> Iterator[str]:
 
 
 def _dotted(node: Node) -> str:
-    """``a.b`` of ``a.b`` or ``a . b as c``."""
+    """Return ``a.b`` for both ``a.b`` and ``a . b as c``."""
     name = node.child_by_field_name("name") if node.type == "aliased_import" else node
     text = name.text if name is not None else None
     return "".join((text or b"").decode("utf-8", "replace").split())

@@ -1,13 +1,15 @@
-"""Whether a file is Python at all: by its name, by its first lines, by how much of it parses.
+"""Language detection: is a file Python, by its extension, its first lines and its syntax errors?
 
-A shard of "Python" may hold other languages. The name and the first lines cost nothing and are
-asked of every file; the share of bytes that tree-sitter's grammar (Python 2 and 3) cannot place
-takes a parse. This module must not read files.
+A shard labelled Python may contain other languages. The checks of extension and first lines are
+cheap and run on every file. The share of bytes that tree-sitter's grammar (Python 2 and 3) cannot
+parse requires a parse.
 
-Sources: the extensions of Python in GitHub's linguist (``languages.yml``), without those that it
-shares with other languages; BigCode's filter of XML (``preprocessing/filtering.py``: ``<?xml
-version=`` among the first 100 characters; here a file has to begin with it, so that a string may
-hold it), and the same for HTML and PHP.
+Sources: Python's extensions in GitHub's linguist (``languages.yml``), without those shared with
+other languages; BigCode's XML filter (``preprocessing/filtering.py``), extended to HTML and PHP.
+Deviation: BigCode searches the first 100 characters for ``<?xml version=``; here the file must
+start with it, because a string literal may contain it.
+
+This module must not read files.
 """
 
 import ast
@@ -26,20 +28,20 @@ EXTENSIONS = frozenset(
 )
 _MARKUP = re.compile(r"\s*(?:<\?xml version=|<!doctype html|<html[ >]|<\?php)", re.IGNORECASE)
 _SHEBANG = re.compile(r"#![^\n]*")
-_PARSING = threading.Lock()
+_AST_LOCK = threading.Lock()
 
 
 def is_other_by_name(path: str) -> bool:
-    """Whether the extension of ``path`` is one that is not Python's; none says nothing."""
+    """Whether ``path`` has an extension that is not Python's; False without an extension."""
     suffix = PurePosixPath(path).suffix.lower()
     return suffix != "" and suffix not in EXTENSIONS
 
 
 def is_other_by_head(text: str) -> bool:
-    """Whether the first lines are of a page, or the ``#!`` line names another interpreter.
+    """Whether the file starts as markup, or its ``#!`` line names another interpreter.
 
-    A shell's ``#!`` line with ``python`` among the first five lines is the old way to find an
-    interpreter from within a script that is Python nevertheless.
+    A shell's ``#!`` line followed by ``python`` within the first five lines is accepted: some
+    Python scripts start their interpreter through a shell.
     """
     if _MARKUP.match(text):
         return True
@@ -51,14 +53,14 @@ def is_other_by_head(text: str) -> bool:
 
 
 def error_fraction(text: str) -> float:
-    """Share of the bytes of ``text`` that stand in no rule of Python's grammar, old or new."""
+    """Share of the bytes of ``text`` that neither Python 2's nor Python 3's grammar accepts."""
     data = text.encode()
     root = Parser(LANGUAGE).parse(data).root_node
     return _error_bytes(root) / max(len(data), 1)
 
 
 def _error_bytes(root: Node) -> int:
-    """Bytes within the outermost nodes of error."""
+    """Number of bytes in the outermost error nodes."""
     if not root.has_error:
         return 0
     total, todo = 0, [root]
@@ -74,11 +76,10 @@ def _error_bytes(root: Node) -> int:
 def parses_as_python3(text: str) -> bool:
     """Whether the running interpreter's ``ast.parse`` accepts ``text``.
 
-    Meanwhile warnings about odd escapes are silenced, and so is the garbage collector, which
-    has nothing to find in a syntax tree (a sixth of the time). Both are the whole process's,
-    hence the lock.
+    Warnings about invalid escapes are silenced, and the garbage collector is paused, which saves
+    a sixth of the time. Both settings are global to the process, so a lock protects them.
     """
-    with _PARSING:
+    with _AST_LOCK:
         collecting = gc.isenabled()
         gc.disable()
         try:

@@ -1,8 +1,8 @@
-"""Who does not want to be trained on: repositories and contents that are left out wholly.
+"""Opt-out list: repositories and file contents that are excluded from the corpus.
 
-The list is a text file, one entry a line: a repository (``owner/name``; case does not matter, and
-a version after ``==`` is left out of the comparison) or the SHA-256 of a file's content in
-hexadecimal. ``#`` begins a remark. This module must not know where documents come from.
+The list is a text file with one entry per line. An entry is a repository (``owner/name``; case and
+a version after ``==`` are ignored) or the hexadecimal SHA-256 of a file's content. ``#`` starts a
+comment. This module must not know where documents come from.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class OptOut:
-    """The list, read."""
+    """The entries of an opt-out list."""
 
     repositories: frozenset[str] = frozenset()
-    """In lower case."""
+    """Repository names in lower case."""
     hashes: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, path: Path | None) -> "OptOut":
-        """The list of a text file; an empty one for None.
+        """Read a list from a text file; None gives an empty list.
 
-        :raises UsageError: the file cannot be read.
+        :raises UsageError: when the file cannot be read.
         """
         if path is None:
             return cls()
@@ -43,13 +43,13 @@ class OptOut:
         return cls(frozenset(entries - hashes), hashes)
 
     def save(self, path: Path) -> None:
-        """Write it for :meth:`load`."""
+        """Write the list as JSON for :meth:`load`."""
         values = {"repositories": sorted(self.repositories), "hashes": sorted(self.hashes)}
         path.write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "OptOut":
-        """What :meth:`save` wrote."""
+        """Read a list that :meth:`save` wrote."""
         values = json.loads(path.read_bytes())
         return cls(frozenset(values["repositories"]), frozenset(values["hashes"]))
 
@@ -61,7 +61,7 @@ class OptOut:
         return name in self.repositories or name.partition("==")[0] in self.repositories
 
     def holds(self, data: bytes | str, text: str) -> bool:
-        """Whether a content is on the list: its bytes as found, or its text in UTF-8."""
+        """Whether the list has the hash of the original bytes or of the text in UTF-8."""
         found = data if isinstance(data, bytes) else data.encode()
         return any(
             hashlib.sha256(each).hexdigest() in self.hashes for each in {found, text.encode()}

@@ -1,7 +1,8 @@
-"""Which names after an ``@`` are mail domains, and not attributes, files or units.
+"""Mail domains: tells the domain of an e-mail address from attributes, file names and units.
 
-Source: IANA's root zone database: all country codes, and the generic domains that are in common
-use. A domain under another generic one is not found. This module must not know e-mail addresses.
+Source: IANA's root zone database, all country codes and the common generic top-level domains.
+Domains under other top-level domains are not recognized. This module must not know e-mail
+addresses.
 """
 
 _COUNTRIES = frozenset(
@@ -34,11 +35,11 @@ _GENERIC = frozenset(
     """.split()  # noqa: SIM905
 )
 _CODE = frozenset({"self", "cls", "np", "numpy", "torch", "tf", "jnp", "jax", "scipy"})
-"""First labels of attributes of matrices: ``x@self.io``."""
+"""First labels that are Python names in a matrix product, as in ``x@self.io``."""
 
 
 def is_mail_domain(domain: str) -> bool:
-    """Whether a dotted name may be the domain of an address. ``k.mT`` is not, for its case."""
+    """Whether a dotted name may be a mail domain; ``k.mT`` is not, because its case is mixed."""
     labels = domain.split(".")
     last = labels[-1].lower()
     is_known = last in _COUNTRIES or last in _GENERIC

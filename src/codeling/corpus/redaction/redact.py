@@ -1,16 +1,17 @@
-"""Secrets and personal data in a text, and what stands there instead.
+"""Redaction: replace secrets and personal data in a text by placeholders.
 
-E-mail addresses, public IP addresses and keys, as BigCode hid them in The Stack
-(``bigcode-dataset/pii``), are looked for in strings and comments alone: nothing else of a
-Python file can hold one, and ``q@k.mT`` in code is a product of matrices. Kept are addresses
-that are nobody's: the domains and networks reserved for examples (RFC 2606, RFC 5737, RFC
-3849), ``git@``, ``noreply@``, resolvers everybody knows, four numbers that look like a version.
+Finds e-mail addresses, public IP addresses and keys, as BigCode did for The Stack
+(``bigcode-dataset/pii``). Only strings and comments are searched: nothing else in a Python file can
+contain one, and ``q@k.mT`` in code is a matrix product. Addresses that identify nobody are kept:
+domains and networks reserved for examples (RFC 2606, RFC 5737, RFC 3849), ``git@``, ``noreply@``,
+well-known DNS resolvers, and four numbers that look like a version.
 
-Instead of each stands a placeholder of its kind, drawn from the secret by a hash: the same one
-wherever the secret stands, in every file. A kind has :data:`PLACEHOLDERS` of them and no more,
-so that countless secrets share each, and trying out all addresses that exist does not tell
-which it was. A placeholder is letters, digits and ``@ . : _``; so a string stays a string, and
-what parsed as Python parses still. This module must not log what it finds, nor tell anyone.
+The placeholder is chosen by a hash of the secret, so a secret has the same placeholder in every
+file. Each kind has only :data:`PLACEHOLDERS` placeholders. Many secrets therefore share one, and
+hashing all possible addresses does not reveal which one was replaced. A placeholder consists of
+letters, digits and ``@ . : _``, so text that parsed as Python still parses.
+
+This module must not log or print what it finds.
 """
 
 import hashlib
@@ -29,16 +30,16 @@ from codeling.python_lexer import literal_parts
 Kind = Literal["email", "ip_address", "key"]
 KINDS: tuple[Kind, ...] = ("email", "ip_address", "key")
 PLACEHOLDERS = 512
-"""Of each kind: nine bits of a secret are no way back to it."""
+"""Placeholders of each kind; nine bits of a hash do not identify a secret."""
 
 _DOMAIN = re.compile(r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}\.))+[A-Za-z]{2,24})(?![\w@(\[-]|\.\w)")
-"""No address is called, indexed or has attributes."""
+"""The lookahead excludes names that are called, indexed or have attributes."""
 _LOCAL = re.compile(r"[\w.+%-]{1,64}\Z")
-_FREE_DOMAIN = re.compile(
+_RESERVED_DOMAIN = re.compile(
     r"(?:.*\.)?(?:example(?:\.(?:com|org|net|edu))?|test|invalid|localhost|local|localdomain)\Z",
     re.IGNORECASE,
 )
-_NOBODY = frozenset({"git", "hg", "svn", "noreply", "no-reply", "donotreply", "do-not-reply"})
+_IMPERSONAL = frozenset({"git", "hg", "svn", "noreply", "no-reply", "donotreply", "do-not-reply"})
 
 _IP_ADDRESSES = (
     (
@@ -50,8 +51,9 @@ _IP_ADDRESSES = (
         re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}\Z"),
     ),
 )
-"""Of both versions what is after the first number, beginning with a character that the engine
-looks for fast, and the first number. Global addresses of version 6 begin with 2 or 3."""
+"""For IPv4 and IPv6: a pattern for the part after the first number, and one for the first number.
+The rest comes first because the regex engine scans quickly for its literal first character.
+Global IPv6 addresses begin with 2 or 3."""
 _RESOLVERS = frozenset(
     {
         "1.0.0.1", "1.1.1.1", "8.8.4.4", "8.8.8.8", "9.9.9.9", "149.112.112.112",
@@ -64,17 +66,17 @@ _VERSION = re.compile(
     r"|firefox|opera|safari))[\W_]{0,6}|[=<>~!]=\ ?|(?<![\w./:-])[A-Z][\w+-]*/)\Z",
     re.IGNORECASE,
 )
-"""What stands before a version: a word, a comparison, or a product (``Chrome/120.0.0.0``)."""
-_SMALL = 32
-"""Four numbers below it are a version, unless a server is spoken of nearby; of all addresses one
-in 4,096. BigCode's gate is four digits."""
+"""Text before a version: a word, a comparison, or a product (``Chrome/120.0.0.0``)."""
+_VERSION_LIMIT = 32
+"""Four numbers that are all smaller count as a version, unless the text nearby mentions a server.
+This affects one address in 4,096. BigCode's rule is four single digits."""
 _SERVER = re.compile(r"dns|server", re.IGNORECASE)
 _ESCAPE = re.compile(r"x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|.", re.DOTALL)
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Where something to hide stands in a text: characters ``start`` to ``end``."""
+    """A span of a text to redact: characters ``start`` (inclusive) to ``end`` (exclusive)."""
 
     start: int
     end: int
@@ -84,9 +86,10 @@ class Finding:
 def redact(
     text: str, kinds: tuple[Kind, ...] = KINDS, seed: int = 0
 ) -> tuple[str, Mapping[Kind, int]]:
-    """``text`` with placeholders, and how many of each kind; ``text`` itself where there are none.
+    """Return the redacted text and the number of replacements of each kind.
 
-    ``seed`` decides which secret gets which placeholder.
+    Without findings the result is ``text`` itself. ``seed`` determines the mapping from secrets to
+    placeholders.
     """
     found = findings(text, kinds)
     parts, end = [], 0
@@ -98,7 +101,7 @@ def redact(
 
 
 def findings(text: str, kinds: tuple[Kind, ...] = KINDS) -> list[Finding]:
-    """What is to be hidden, in order and without overlap."""
+    """Spans to redact, sorted and without overlap."""
     candidates = sorted(
         Finding(start, end, kind) for kind in kinds for start, end in _FINDERS[kind](text)
     )
@@ -120,7 +123,7 @@ def findings(text: str, kinds: tuple[Kind, ...] = KINDS) -> list[Finding]:
 
 
 def _after_escape(text: str, start: int) -> int:
-    """``start``, or where an escape sequence ends whose backslash stands before it."""
+    """End of the escape sequence whose backslash precedes ``start``, or else ``start``."""
     backslashes = start
     while backslashes and text[backslashes - 1] == "\\":
         backslashes -= 1
@@ -135,8 +138,8 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
         local = _LOCAL.search(text, max(0, domain.start() - 64), domain.start())
         if (
             local
-            and local[0].lower() not in _NOBODY
-            and not _FREE_DOMAIN.match(domain[1])
+            and local[0].lower() not in _IMPERSONAL
+            and not _RESERVED_DOMAIN.match(domain[1])
             and is_mail_domain(domain[1])
         ):
             yield local.start(), domain.end()
@@ -144,10 +147,10 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
 
 def _ip_addresses(text: str) -> Iterator[tuple[int, int]]:
     for rest, first in _IP_ADDRESSES:
-        for found in rest.finditer(text):
-            head = first.search(text, max(0, found.start() - 4), found.start())
-            if head and _is_public(text, head.start(), found.end()):
-                yield head.start(), found.end()
+        for match in rest.finditer(text):
+            head = first.search(text, max(0, match.start() - 4), match.start())
+            if head and _is_public(text, head.start(), match.end()):
+                yield head.start(), match.end()
 
 
 def _is_public(text: str, start: int, end: int) -> bool:
@@ -159,7 +162,7 @@ def _is_public(text: str, start: int, end: int) -> bool:
         return False
     if _VERSION.search(text, max(0, start - 20), start):
         return False
-    is_large = address.version == 6 or max(address.packed) >= _SMALL
+    is_large = address.version == 6 or max(address.packed) >= _VERSION_LIMIT
     return is_large or bool(_SERVER.search(text, max(0, start - 100), end + 100))
 
 

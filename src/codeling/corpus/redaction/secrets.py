@@ -1,18 +1,19 @@
-"""Secret keys in a text: detect-secrets' rules, asked only where there may be one.
+"""Secret keys in a text: detect-secrets' rules, applied only to candidate lines.
 
-The rules are the regular expressions of detect-secrets' plugins for keys of a known form, and
-its two for strings of high entropy: those that BigCode chose for The Stack
-(``bigcode-dataset/pii/utils/keys_detection.py``) and those for services added since. As there,
-a rule sees one line. All of them need 20 characters in a row that keys are written in, so numpy
-looks for such runs first, and the rules are asked about their lines alone.
+The rules are the regular expressions of detect-secrets' plugins for keys of a known format and its
+two entropy rules: those that BigCode used for The Stack
+(``bigcode-dataset/pii/utils/keys_detection.py``) and those for services added since. As in that
+code, a rule sees one line. Every rule needs a run of at least 20 key characters, so numpy finds the
+lines with such runs first, and only those lines are tested.
 
-BigCode's gates against false alarms (UUIDs, identifiers, templates, sequences, hashes, words)
-are asked of the entropy rules only: a key of a known form needs no more proof, and asked about
-all, the gate "a file that speaks of hashes" would let any key in such a file pass. Deviations:
-hexadecimal strings count from 32 digits on, a commit's name is a hash, and strings of more
-than 512 characters are data.
-The body of a private key's block, of which detect-secrets finds the first line, is looked for
-here. This module must not keep or print what it finds.
+BigCode's filters for false positives (UUIDs, identifiers, templates, sequences, hashes, words)
+apply to the entropy rules only. A key of a known format needs no further evidence, and the filter
+"the file mentions hashes" would otherwise keep every key in such a file. Deviations: hexadecimal
+strings count from 32 digits on, commit names count as hashes, and strings of more than 512
+characters count as data. detect-secrets finds the first line of a private key block; this module
+also finds its body.
+
+This module must not store or print what it finds.
 """
 
 import math
@@ -53,18 +54,18 @@ from detect_secrets.plugins import (
 from gibberish_detector.detector import Detector, create_from_model
 
 RUN_CHARACTERS = 20
-"""Characters in a row from which on one may be a key; AWS's key ids have so many."""
+"""Minimum length of a run of key characters; AWS key ids have 20."""
 HEX_CHARACTERS = 32
 MAX_CHARACTERS = 512
 BASE64_BITS, HEX_BITS = 4.5, 3.0
-"""Shannon entropy a character above which a string may be random; detect-secrets' defaults."""
+"""Minimum Shannon entropy of a random string, in bits per character; detect-secrets' defaults."""
 WORDLIKE = 3.7
-"""Mean surprise of a pair of letters, in nats, up to which they may be words; detect-secrets'."""
+"""Maximum mean surprisal of a pair of letters in words, in nats; detect-secrets' default."""
 HASH_LINES = 0.02
-"""A file in which so many lines speak of hashes has hashes, not keys; BigCode's."""
+"""A file with more mentions of hashes per line contains hashes, not keys; BigCode's value."""
 
 Span = tuple[int, int]
-"""First character, and the one after the last."""
+"""Start (inclusive) and end (exclusive), in characters."""
 
 _PLUGINS = (
     artifactory.ArtifactoryDetector,
@@ -95,9 +96,9 @@ _LEAST_RUN = {
     ibm_cos_hmac.IbmCosHmacDetector: 48,
     softlayer.SoftlayerDetector: 64,
 }
-"""Characters in a row without which these rules, the slow ones, find nothing."""
+"""Minimum run length that these slow rules need for a match."""
 _HINTS = {artifactory.ArtifactoryDetector: ("AKC", "AP"), cloudant.CloudantDetector: ("cl", "CL")}
-"""What their finds, or the name before them, begin with."""
+"""Prefixes, one of which each match of these slow rules contains."""
 
 _QUOTED = re.compile(r"""(["'])([A-Za-z0-9+/\-_=]{20,512})\1""")
 _BLOCK = re.compile(
@@ -109,45 +110,45 @@ _ALLOWED = re.compile(r"[A-Za-z0-9+/_=.:~-]+")
 _ESCAPE = re.compile(
     r"\\(?:[abfnrtv]|[0-7]{1,3}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})\Z"
 )
-_SIGNS, _DIGIT = re.compile(r"[_/=-]"), re.compile(r"[0-9]")
+_SEPARATORS, _DIGIT = re.compile(r"[_/=-]"), re.compile(r"[0-9]")
 _HASH_WORDS = ("sha", "md5", "hash", "byte", "commit", "revision", "version")
 
 _HASH_LENGTHS = (32, 40, 64)
 _GROUP_CHARACTERS = 16
-"""A rule's group of so many characters is the key; a shorter one is a part of it."""
+"""A regex group of at least this length is the key; a shorter group is a part of it."""
 
 _KEY_BYTES = np.zeros(256, np.bool_)
 _KEY_BYTES[list((string.ascii_letters + string.digits + "+/_=-").encode())] = True
 
 
 def find_keys(text: str) -> Iterator[Span]:
-    """Where keys stand in ``text``; spans may overlap and come in no order."""
+    """Spans of the keys in ``text``, unsorted; spans may overlap."""
     if "PRIVATE KEY" in text:
         for block in _BLOCK.finditer(text):
             for body in _BODY.finditer(text, *block.span(1)):
                 yield body.span()
-    places = list(_candidates(text))
-    if not places:
+    spans = list(_candidates(text))
+    if not spans:
         return
-    lines = [text[start:end] for start, end in places]
+    lines = [text[start:end] for start, end in spans]
     excerpt = "\n".join(lines)
-    begins = [0, *accumulate(len(line) + 1 for line in lines)]
+    line_starts = [0, *accumulate(len(line) + 1 for line in lines)]
     longest = max(map(len, _RUN.findall(excerpt)), default=0)
-    for low, high in _known(excerpt, longest):
-        line = bisect_right(begins, low) - 1
-        yield places[line][0] + low - begins[line], places[line][0] + high - begins[line]
+    for low, high in _keys_of_known_format(excerpt, longest):
+        line = bisect_right(line_starts, low) - 1
+        yield spans[line][0] + low - line_starts[line], spans[line][0] + high - line_starts[line]
     has_hashes: bool | None = None
     for found in _QUOTED.finditer(excerpt):
-        line = bisect_right(begins, found.start()) - 1
-        start = found.start(2) - begins[line]
+        line = bisect_right(line_starts, found.start()) - 1
+        start = found.start(2) - line_starts[line]
         if _is_random(found[2]) and _is_secret(found[2], lines[line], start):
             has_hashes = _has_hashes(text) if has_hashes is None else has_hashes
             if not has_hashes:
-                yield places[line][0] + start, places[line][0] + start + len(found[2])
+                yield spans[line][0] + start, spans[line][0] + start + len(found[2])
 
 
 def _candidates(text: str) -> Iterator[Span]:
-    """Lines with a run of characters that is long enough and not a name; of long ones a part."""
+    """Lines with a long run of key characters; long lines are cut around the run."""
     data = np.frombuffer(text.encode("ascii", "replace"), np.uint8)
     within = np.zeros(len(data) + 2, np.bool_)
     within[1:-1] = _KEY_BYTES[data]
@@ -164,16 +165,18 @@ def _candidates(text: str) -> Iterator[Span]:
 
 
 def _may_be_key(run: str) -> bool:
-    """Not a rule of dashes, and not short words joined by signs."""
+    """Whether a run is neither a line of dashes nor short words joined by ``_ / = -``."""
     if len(set(run)) < 8:
         return False
-    return _DIGIT.search(run) is not None or max(map(len, _SIGNS.split(run))) >= _GROUP_CHARACTERS
+    return (
+        _DIGIT.search(run) is not None or max(map(len, _SEPARATORS.split(run))) >= _GROUP_CHARACTERS
+    )
 
 
-def _known(lines: str, longest: int) -> Iterator[Span]:
-    """Keys of a known form, without what the rules see around them.
+def _keys_of_known_format(lines: str, longest: int) -> Iterator[Span]:
+    """Spans of keys of a known format, without the context that the rules match.
 
-    ``longest`` is the longest run in the lines.
+    ``longest`` is the length of the longest run in the lines.
     """
     for plugin, regex in _RULES:
         hints = _HINTS.get(plugin, ("",))
@@ -186,29 +189,29 @@ def _known(lines: str, longest: int) -> Iterator[Span]:
             groups = [found.span(i) for i in range(1, regex.groups + 1)]
             long = [(low, high) for low, high in groups if high - low >= _GROUP_CHARACTERS]
             inner = _ALLOWED.search(lines, *(long or [found.span()])[-1])
-            if inner is None or _is_rest(lines, inner.start()):
+            if inner is None or _continues_word(lines, inner.start()):
                 continue
-            # A token's rule ends before its signature.
+            # The JWT rule does not match the signature.
             rest = _ALLOWED.match(lines, inner.end()) if is_token else None
             yield inner.start(), (rest or inner).end()
 
 
-def _is_rest(line: str, start: int) -> bool:
-    """Whether a word stands right before ``start``; an escape sequence is none."""
+def _continues_word(line: str, start: int) -> bool:
+    """Whether a word character, but no escape sequence, precedes ``start``."""
     before = line[start - 1 : start]
     is_word = before.isalnum() or before == "_"
     return is_word and _ESCAPE.search(line, max(0, start - 10), start) is None
 
 
 def _is_random(value: str) -> bool:
-    """detect-secrets' two entropy rules, and that its letters are not in pairs of a language."""
+    """detect-secrets' two entropy rules, and its test for letter pairs of natural words."""
     if set(value) <= set(string.hexdigits):
         return len(value) >= HEX_CHARACTERS and not value.isdigit() and _bits(value) > HEX_BITS
     return _bits(value) > BASE64_BITS and _detector().is_gibberish(value.lower())
 
 
 def _bits(value: str) -> float:
-    """Shannon entropy of a character."""
+    """Shannon entropy in bits per character."""
     shares = [count / len(value) for count in Counter(value).values()]
     return -sum(share * math.log2(share) for share in shares)
 
@@ -219,7 +222,7 @@ def _detector() -> Detector:
 
 
 def _is_secret(value: str, line: str, start: int) -> bool:
-    """BigCode's gates on what is random."""
+    """BigCode's filters for false positives among random strings."""
     if (
         heuristic.is_potential_uuid(value)
         or heuristic.is_likely_id_string(value, line)
@@ -233,7 +236,7 @@ def _is_secret(value: str, line: str, start: int) -> bool:
 
 
 def _is_alphabet(value: str) -> bool:
-    """Whether most characters follow each other as in a table: ``ABCDEFGH…0123``."""
+    """Whether most characters are one more than the one before, as in ``ABCDEFGH…0123``."""
     steps = sum(ord(after) - ord(before) == 1 for before, after in pairwise(value))
     return 2 * steps > len(value)
 

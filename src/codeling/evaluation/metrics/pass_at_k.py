@@ -1,10 +1,10 @@
-"""pass@k, and means over problems with intervals.
+"""pass@k, and means over problems with confidence intervals.
 
 pass@k is the unbiased estimator of Chen et al. 2021 ("Evaluating Large Language Models Trained on
-Code", section 2.1): with ``c`` of ``n`` samples right, the probability that a random subset of k
-samples holds a right one. Intervals are percentile bootstraps over problems (Efron and Tibshirani
-1993). Where every problem scores the same 0 or 1, a bootstrap sees no variance, and the interval is
-Wilson's (1927). Numbers only; this module must not know what a problem is.
+Code", section 2.1): if ``c`` of ``n`` samples are correct, the probability that a random subset of
+k samples contains a correct one. Intervals are percentile bootstraps over problems (Efron and
+Tibshirani 1993). If every problem scores 0 or every problem scores 1, the bootstrap has no
+variance, and the interval is Wilson's (1927). This module must not know what a problem is.
 """
 
 import math
@@ -20,12 +20,12 @@ _ROWS_PER_BATCH = 200
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """1 - C(n - c, k) / C(n, k), exact and rounded once; ``c`` of ``n`` samples are right.
+    """Compute 1 - C(n - c, k) / C(n, k) exactly; ``c`` of ``n`` samples are correct.
 
-    :raises ValueError: ``k`` exceeds ``n``, or ``c`` does.
+    :raises ValueError: when ``k`` or ``c`` exceeds ``n``.
     """
     if not (1 <= k <= n and 0 <= c <= n):
-        raise ValueError(f"no pass@{k} of {c} right among {n} samples")
+        raise ValueError(f"pass@{k} is undefined for {c} correct of {n} samples")
     return float(1 - Fraction(math.comb(n - c, k), math.comb(n, k)))
 
 
@@ -35,7 +35,7 @@ class Score:
 
     value: float
     interval_95: tuple[float, float] | None
-    """Where the mean would be with other problems of the same kind; None for one problem."""
+    """Confidence interval over the choice of problems; None for a single problem."""
     num_problems: int
 
 
@@ -52,8 +52,8 @@ def ratio(
 ) -> Score | None:
     """Sum of numerators over sum of denominators, with its 95 % interval; None without problems.
 
-    Each problem is a pair, and pairs are resampled. With the right and all samples of each problem
-    this is a cluster bootstrap: samples of one problem are not independent.
+    Each problem is a pair, and pairs are resampled. If a pair is the number of correct samples and
+    of all samples of a problem, this is a cluster bootstrap: samples of one problem are dependent.
     """
     if not numerators:
         return None

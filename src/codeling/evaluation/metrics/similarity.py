@@ -1,8 +1,8 @@
-"""How near a completion is to what stood there: edits, and the names in it. Text only.
+"""Similarity of a completion and the reference: edit similarity and F1 of identifiers.
 
-Edit similarity is 1 - Levenshtein distance / length of the longer (Levenshtein 1966); identifiers
-are compared as in CrossCodeEval (Ding et al. 2023): names outside of strings and comments, without
-keywords.
+Edit similarity is 1 - Levenshtein distance / length of the longer text (Levenshtein 1966).
+Identifiers are compared as in CrossCodeEval (Ding et al. 2023): names outside strings and comments,
+without keywords.
 """
 
 import keyword
@@ -16,19 +16,19 @@ from codeling.python_lexer import literals, mask_identifier_marks, prefix_start
 _NAME = re.compile(r"(?<![\w.])\d\w*|[^\W\d]\w*")
 
 
-def edit_distance(one: str, two: str) -> int:
-    """Characters to insert, delete or replace to make ``two`` of ``one``."""
-    return Levenshtein.distance(one, two)
+def edit_distance(first: str, second: str) -> int:
+    """Levenshtein distance, in characters."""
+    return Levenshtein.distance(first, second)
 
 
-def edit_similarity(one: str, two: str) -> float:
-    """1 where both are equal, 0 where they have nothing in common."""
-    longest = max(len(one), len(two))
-    return 1.0 - edit_distance(one, two) / longest if longest else 1.0
+def edit_similarity(first: str, second: str) -> float:
+    """Edit similarity in [0, 1]; 1.0 if both texts are equal."""
+    longest = max(len(first), len(second))
+    return 1.0 - edit_distance(first, second) / longest if longest else 1.0
 
 
 def identifiers(code: str) -> list[str]:
-    """The names in a piece of code, in order; it need not parse."""
+    """Names in ``code``, in order. The code need not parse."""
     bare = _without_literals(code)
     words = [bare[slice(*match.span())] for match in _NAME.finditer(mask_identifier_marks(bare))]
     return [word for word in words if not word[0].isdecimal() and not keyword.iskeyword(word)]
@@ -42,9 +42,9 @@ def _without_literals(code: str) -> str:
     return " ".join([*pieces, code[done:]])
 
 
-def identifier_f1(written: str, wanted: str) -> float:
-    """Harmonic mean of precision and recall of the names, each as often as it stands there."""
-    ours, theirs = Counter(identifiers(written)), Counter(identifiers(wanted))
-    if not ours or not theirs:
-        return float(ours == theirs)
-    return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
+def identifier_f1(completion: str, reference: str) -> float:
+    """F1 of the names as multisets: harmonic mean of precision and recall."""
+    predicted, expected = Counter(identifiers(completion)), Counter(identifiers(reference))
+    if not predicted or not expected:
+        return float(predicted == expected)
+    return 2 * (predicted & expected).total() / (predicted.total() + expected.total())
