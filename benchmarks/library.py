@@ -1,4 +1,4 @@
-"""Python that is on every machine, as ids: the running interpreter's standard library, no tests."""
+"""Token files of text that every machine has: the standard library of this interpreter."""
 
 import sysconfig
 from pathlib import Path
@@ -10,7 +10,7 @@ from codeling.tokenizer.train import train
 
 
 def write_library(folder: Path) -> tuple[Tokenizer, TokenFile]:
-    """A tokenizer of 8,192 entries learned from the files, and these in order of their paths."""
+    """A tokenizer with 8,192 entries, and the ids of the files in order of their paths."""
     root = Path(sysconfig.get_paths()["stdlib"])
     texts = [
         file.read_text(encoding="utf-8", errors="replace")

@@ -1,10 +1,13 @@
-"""Claim: on a processor, training attention in blocks beats PyTorch's fused kernel.
+"""On a processor, training attention in blocks is faster than PyTorch's fused kernel.
 
-Forward and backward of both ways on the same input, alternating; prints the median time of
-each, the median of the pairwise ratios, and how close each comes to the rate of a plain matrix
-product on this machine. Run:  python -m benchmarks.training.attention
+Runs forward and backward of both implementations on the same input, alternating. Prints the median
+time of each, its share of the rate of a plain matrix product on this machine, and the median of the
+pairwise ratios.
+
+    python -m benchmarks.training.attention
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -18,10 +21,11 @@ from codeling.training.machine import matrix_rate, set_up
 
 ROUNDS = 9
 SHAPES = ((32, 256, 4, 64), (16, 512, 4, 64), (8, 1024, 12, 64))
+"""(B, T, heads, width of a head)."""
 
 
 def fused_kernel(fused: Tensor, n_head: int) -> Tensor:
-    """PyTorch's own, (B, T, 3 C) → (B, T, C)."""
+    """PyTorch's implementation, (B, T, 3 C) → (B, T, C)."""
     rows, length, width = fused.shape
     query, key, value = split_heads(fused, n_head)
     y = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
@@ -29,7 +33,7 @@ def fused_kernel(fused: Tensor, n_head: int) -> Tensor:
 
 
 def seconds(attention: Callable[[Tensor, int], Tensor], fused: Tensor, n_head: int) -> float:
-    """Wall-clock of one forward and backward pass."""
+    """Wall-clock time of one forward and backward pass."""
     start = time.perf_counter()
     output = attention(fused, n_head)
     output.backward(torch.ones_like(output))  # type: ignore[no-untyped-call]
@@ -38,16 +42,19 @@ def seconds(attention: Callable[[Tensor, int], Tensor], fused: Tensor, n_head: i
 
 
 def main() -> None:
-    """Measure every shape and print one line each."""
+    """Measure every shape and print one line for each."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     machine = set_up("cpu")
     peak = matrix_rate(machine, seconds=1.0)
     print(f"matrix product: {peak / 1e9:.0f} GFLOP/s in {machine.dtype}, {machine.threads} threads")
     for rows, length, n_head, head_dim in SHAPES:
         width = n_head * head_dim
         fused = torch.randn(rows, length, 3 * width).to(machine.dtype).requires_grad_()
-        flops = 6 * rows * length**2 * width  # causal half, forward 2, backward 4
-        for way in (causal_attention, fused_kernel):
-            seconds(way, fused, n_head)
+        flops = 6 * rows * length**2 * width  # the causal half; forward 2, backward 4
+        for attention in (causal_attention, fused_kernel):
+            seconds(attention, fused, n_head)
         pairs = [
             (seconds(causal_attention, fused, n_head), seconds(fused_kernel, fused, n_head))
             for _ in range(ROUNDS)

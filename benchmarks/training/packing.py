@@ -1,9 +1,10 @@
-"""Claim: one core packs rows with infilling as fast as an accelerator trains on them.
+"""One core packs sequences with infilling as fast as an accelerator trains on them.
 
-Rows of 1,024 from the running interpreter's standard library, half of the documents rearranged:
-as a run packs them, with the ends of each part encoded alone; with every part encoded as a whole;
-and without infilling. The three take turns, a window of rows each, and the first two must give
-the same rows. Prints medians, in tokens a second of one core.
+Packs sequences of 1,024 tokens from the standard library of the running interpreter, half of the
+documents with infilling, in three ways: as in a run, where only the ends of each part are encoded
+again; with every part encoded again as a whole; and without infilling. The three alternate, one
+window of sequences each. The first two must give the same sequences. Prints the median tokens per
+second of one core.
 
     python -m benchmarks.training.packing
 """
@@ -26,53 +27,57 @@ from codeling.tokenizer.parts import Encode, Parts
 from codeling.tokenizer.tokenizer import Tokenizer
 
 CONTEXT = 1024
-SIDES = ("ends encoded", "all encoded", "no infilling")
+WAYS = ("ends encoded", "all encoded", "no infilling")
 
 
-class Whole(Parts):
-    """Encodes every part as a text of its own."""
+class WholeParts(Parts):
+    """Encodes every part as a separate text."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
         self._encode = tokenizer.encode
 
     def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Encode:
-        """Without a look at ``ids``."""
+        """Ignore ``ids`` and encode the text."""
         return lambda begin, end: self._encode(text[begin:end])
 
 
-def window(tokens: TokenFile, tokenizer: Tokenizer, side: str) -> tuple[float, NDArray[np.int64]]:
-    """Tokens a second of this thread's processor time, and the first window's rows."""
-    rate = 0.0 if side == "no infilling" else 0.5
+def pack_window(
+    tokens: TokenFile, tokenizer: Tokenizer, way: str
+) -> tuple[float, NDArray[np.int64]]:
+    """Tokens per second of processor time, and the sequences of the first window."""
+    rate = 0.0 if way == "no infilling" else 0.5
     loader = Loader(tokens, tokenizer, CONTEXT, 0, Infilling(rate, 0.5, 0))
-    if side == "all encoded":
-        loader._parts = Whole(tokenizer)
-    rows = loader.shuffled_sequences(loader.start())
-    began = time.thread_time()
-    taken = [row for row, _ in islice(rows, WINDOW_SEQUENCES)]
-    return WINDOW_SEQUENCES * CONTEXT / (time.thread_time() - began), np.stack(taken)
+    if way == "all encoded":
+        loader._parts = WholeParts(tokenizer)
+    sequences = loader.shuffled_sequences(loader.start())
+    start = time.thread_time()
+    window = [sequence for sequence, _ in islice(sequences, WINDOW_SEQUENCES)]
+    return WINDOW_SEQUENCES * CONTEXT / (time.thread_time() - start), np.stack(window)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all ways and print the rates."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each")
     options = parser.parse_args()
-    rates: dict[str, list[float]] = {side: [] for side in SIDES}
+    rates: dict[str, list[float]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer, tokens = write_library(Path(folder))
         for _ in range(options.rounds):
-            rows = {}
-            for side in SIDES:
-                rate, rows[side] = window(tokens, tokenizer, side)
-                rates[side].append(rate)
-            assert (rows["ends encoded"] == rows["all encoded"]).all(), "other rows"
-    for side in SIDES:
-        print(f"{side}: {statistics.median(rates[side]):,.0f} tokens/s")
+            sequences = {}
+            for way in WAYS:
+                rate, sequences[way] = pack_window(tokens, tokenizer, way)
+                rates[way].append(rate)
+            assert (sequences["ends encoded"] == sequences["all encoded"]).all(), (
+                "different sequences"
+            )
+    for way in WAYS:
+        print(f"{way}: {statistics.median(rates[way]):,.0f} tokens/s")
     pairs = zip(rates["ends encoded"], rates["all encoded"], strict=True)
-    print(f"ends against all: {statistics.median(a / b for a, b in pairs):.2f} times, same rows")
+    print(f"ends / all encoded: {statistics.median(a / b for a, b in pairs):.2f}, same sequences")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
-"""Claim: the bits per byte of a tuned Hugging Face run, in a fifth of its time.
+"""Our training reaches the bits per byte of a tuned Hugging Face run in a fifth of its time.
 
-One corpus (this machine's installed Python, built once into the run folder), one held-out text in
-bytes, the same blocks (layers, heads, width) for all sides:
+All sides use one corpus (the installed Python of this machine), one held-out text, and the same
+layers, heads, and width:
 
-- **A**: transformers' Trainer with bf16 on (where it is not emulated), GPT-2's byte-level BPE
-  trained anew, overflow chunks of 128 tokens as in the Hugging Face course (chapter 7.6), AdamW,
-  warm-up of 5 % and a cosine, both by the clock, so that they end when its ``--minutes`` do. Each
-  of ``--rates`` is first tried for a fifth of them, then each of ``--rows`` at the best rate; the
-  best of both is what A trains with.
-- **A'**: the course as written: rate 5e-4, 32 rows at a time and 8 of them a step, warm-up of
+- **A**: the Trainer of transformers, in bf16 where it is not emulated, with a newly trained
+  GPT-2 byte-level BPE, overflow chunks of 128 tokens as in the Hugging Face course (chapter 7.6),
+  AdamW, a warm-up of 5 %, and a cosine schedule, both by wall clock. Each of ``--rates`` is first
+  tried for a fifth of ``--minutes``, then each of ``--rows`` at the best rate.
+- **A'**: the course as written: learning rate 5e-4, 8 times 32 sequences per step, warm-up of
   1,000 steps, fp32, for the same time.
-- **B**: ``codeling train`` for a fifth of A's minutes and for a tenth (``--shares``), as the preset
-  is. It should reach A's end in a fifth of the time, and that of A' in a tenth.
+- **B**: ``codeling train`` with the preset, for the given ``--shares`` of A's minutes. It should
+  reach A's final value in a fifth of the time, and that of A' in a tenth.
 
-Bits per byte of all sides by the same code: windows of the side's own context, every token once,
-with at least half a context before it. Time is that of training alone; measuring stands outside.
-Prints the curves' points, and how long A and A' took to what B came to; draws all curves into one
-picture. Curves stand one a line in OUT/curves.jsonl and are not trained again: what was stopped
-goes on with the curve it was at.  Run:  python -m benchmarks.training.time_to_quality --minutes 20
+The same code scores all sides: windows of the side's own context, every token once, with at least
+half a context before it. Time is training time without the scoring. Prints all measurements and
+draws the curves. Curves are stored in OUT/curves.jsonl; an interrupted benchmark continues with the
+next curve.
+
+    python -m benchmarks.training.time_to_quality --minutes 20
 """
 
 import argparse
@@ -48,11 +48,11 @@ from codeling.training.machine import choose_device, multiplies_bf16
 Curve = list[tuple[float, float]]
 """(seconds of training, bits per byte of the held-out text)."""
 CHUNK = 128
-"""The course's context."""
+"""Context length of the course."""
 POINTS = 12
-"""Measurements of a curve; of a trial there is one, at its end."""
+"""Measurements of a curve. A trial has one, at its end."""
 WINDOWS = 16
-"""Scored at a time."""
+"""Windows that are scored in one batch."""
 
 
 def bits_per_byte(
@@ -62,7 +62,7 @@ def bits_per_byte(
     start: int,
     context: int,
 ) -> float:
-    """Of ``texts``, each after the id ``start``, which ``encode`` does not give."""
+    """Bits per byte of ``texts``, each after the id ``start``; ``encode`` does not add it."""
     half, num_bytes = context // 2, sum(len(text.encode()) for text in texts)
     windows: dict[int, list[tuple[list[int], int]]] = defaultdict(list)  # by length
     for text in texts:
@@ -84,13 +84,14 @@ def bits_per_byte(
 
 
 def corpus_texts(folder: Path, split: str) -> list[str]:
-    """The documents of a split."""
+    """The texts of a split."""
     return [document.text for document in iterate(folder / "corpus", split, "files")]
 
 
 def overflow_chunks(path: Path, tokenizer: Any, texts: list[str]) -> NDArray[np.uint16]:
-    """All whole chunks of all texts, (N, CHUNK), made before the clock starts and once; what is
-    left of a text at its end is dropped, as in the course.
+    """All complete chunks of all texts, (N, CHUNK), cached in ``path``.
+
+    The rest of each text is dropped, as in the course.
     """
     if not path.exists():
         found = []
@@ -108,7 +109,7 @@ def hugging_face(
     *, rate: float, rows: int, accumulation: int, bf16: bool, warm_up: float | int,
     points: int = POINTS,
 ) -> Curve:  # fmt: skip
-    """Train as the course does for so long; a curve."""
+    """Train as in the course for ``seconds``."""
     import transformers
     from tokenizers import ByteLevelBPETokenizer
 
@@ -127,7 +128,7 @@ def hugging_face(
 
     chunks = overflow_chunks(folder / "gpt2-chunks.npy", tokenizer, texts)
 
-    class Chunks(torch.utils.data.Dataset[dict[str, list[int]]]):  # the Trainer shuffles these
+    class Chunks(torch.utils.data.Dataset[dict[str, list[int]]]):  # the Trainer shuffles them
         def __len__(self) -> int:
             return len(chunks)
 
@@ -143,34 +144,36 @@ def hugging_face(
     curve: Curve = []
 
     class Clock(transformers.TrainerCallback):  # type: ignore[misc]
-        begun, outside = time.perf_counter(), 0.0
+        start, scoring = time.perf_counter(), 0.0
 
         def elapsed(self) -> float:
-            return time.perf_counter() - self.begun - self.outside
+            return time.perf_counter() - self.start - self.scoring
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            self.begun = time.perf_counter()
+            self.start = time.perf_counter()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             done = self.elapsed()
-            ended = done >= seconds
-            if ended or done >= (len(curve) + 1) * seconds / points:
+            is_over = done >= seconds
+            if is_over or done >= (len(curve) + 1) * seconds / points:
                 self.measure(done)
-            control.should_training_stop = ended
+            control.should_training_stop = is_over
 
         def fraction(self, step: int) -> float:
-            """Of the peak rate: warm-up, then a cosine that ends when the time does."""
+            """Share of the peak rate: warm-up, then a cosine that ends with the time."""
             done = self.elapsed() / seconds
             if isinstance(warm_up, int):
-                warmed, begins = step / warm_up, 0.0
+                warm, cosine_start = step / warm_up, 0.0
             else:
-                warmed, begins = done / warm_up, warm_up
-            if warmed < 1:
-                return warmed
-            return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (done - begins) / (1 - begins)))
+                warm, cosine_start = done / warm_up, warm_up
+            if warm < 1:
+                return warm
+            return 0.5 + 0.5 * math.cos(
+                math.pi * min(1.0, (done - cosine_start) / (1 - cosine_start))
+            )
 
         def measure(self, done: float) -> None:
-            began = time.perf_counter()
+            before = time.perf_counter()
             model.eval()
             found = bits_per_byte(
                 lambda ids: model(ids).logits, lambda text: tokenizer(text)["input_ids"],
@@ -179,7 +182,7 @@ def hugging_face(
             model.train()
             curve.append((done, found))
             print(f"  {done:6.0f} s  {found:.3f}", flush=True)
-            self.outside += time.perf_counter() - began
+            self.scoring += time.perf_counter() - before
 
     class ByTheClock(transformers.Trainer):  # type: ignore[misc]
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -199,7 +202,7 @@ def hugging_face(
 
 
 def ours(folder: Path, recipe: Path, held_out: list[str], minutes: float) -> Curve:
-    """Train by the command line for so long; a curve from the checkpoints that it kept."""
+    """Train by the command line for ``minutes``, and score the checkpoints."""
     run = folder / f"codeling-{minutes:g}"
     shutil.rmtree(run, ignore_errors=True)
     subprocess.run(["cp", "-r", str(folder / "run"), str(run)], check=True)
@@ -226,11 +229,11 @@ def ours(folder: Path, recipe: Path, held_out: list[str], minutes: float) -> Cur
     return curve
 
 
-def kept(path: Path, name: str, train: Callable[[], Curve]) -> Curve:
-    """The curve of that name if a former run has come to its end, else trained now and kept."""
+def stored_curve(path: Path, name: str, train: Callable[[], Curve]) -> Curve:
+    """The curve called ``name``, trained and stored unless it is there already."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     curves = dict(json.loads(line) for line in lines if line.endswith("]]]"))
-    print(name, "(kept)" if name in curves else "", flush=True)
+    print(name, "(stored)" if name in curves else "", flush=True)
     if name not in curves:
         curves[name] = train()
         with path.open("a", encoding="utf-8") as file:
@@ -239,18 +242,18 @@ def kept(path: Path, name: str, train: Callable[[], Curve]) -> Curve:
 
 
 def compare(curves: dict[str, Curve], theirs: str, ours: str) -> None:
-    """Print whether the end of our curve is as good as that of theirs, and how much earlier."""
+    """Print whether our curve ends at least as low as theirs, and the ratio of the times."""
     (seconds, final), (own_seconds, own_final) = curves[theirs][-1], curves[ours][-1]
     print(
         f"{theirs}: {final:.3f} after {seconds:.0f} s; {ours}: {own_final:.3f} after "
-        f"{own_seconds:.0f} s, {seconds / own_seconds:.1f} times as early: "
+        f"{own_seconds:.0f} s, {seconds / own_seconds:.1f} times as fast: "
         f"{'reached' if own_final <= final else 'NOT reached'}",
         flush=True,
     )
 
 
 def draw(path: Path, curves: dict[str, Curve]) -> None:
-    """All curves in one picture."""
+    """Draw all curves."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5))
@@ -263,19 +266,21 @@ def draw(path: Path, curves: dict[str, Curve]) -> None:
 
 
 def main() -> None:
-    """Train all sides one after another and print."""
+    """Train all sides and compare them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=20.0, help="of side A")
-    parser.add_argument("--rates", default="5e-4,1e-3,2e-3,3e-3", help="tried for side A")
+    parser.add_argument("--minutes", type=float, default=20.0, help="training time of side A")
     parser.add_argument(
-        "--rows", default="32,16,8,64", help="rows of 128 in a step; tried likewise"
+        "--rates", default="5e-4,1e-3,2e-3,3e-3", help="learning rates to try for side A"
     )
-    parser.add_argument("--shares", default="5,10", help="of those minutes B has one in so many")
-    parser.add_argument("--recipe", type=Path, default=Path("recipes/demo.toml"))
-    parser.add_argument("--held-out-bytes", type=int, default=200_000)
-    parser.add_argument("--out", type=Path, default=Path("runs/time-to-quality"))
+    parser.add_argument("--rows", default="32,16,8,64", help="sequences per step to try for side A")
+    parser.add_argument("--shares", default="5,10", help="side B trains for 1/SHARE of the minutes")
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/demo.toml"), help="of side B")
+    parser.add_argument("--held-out-bytes", type=int, default=200_000, help="text to score")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/time-to-quality"), help="folder of results"
+    )
     options = parser.parse_args()
     folder: Path = options.out
     command = [sys.executable, "-m", "codeling", "tokenizer", str(options.recipe)]
@@ -300,8 +305,8 @@ def main() -> None:
     native = multiplies_bf16(choose_device("auto"))
 
     def side_a(rate: float, rows: int, seconds: float, points: int = 1) -> Curve:
-        name = f"A at {rate:g}, {rows} rows a step, {seconds:.0f} s"
-        return kept(path, name, lambda: hugging_face(
+        name = f"A at {rate:g}, {rows} sequences per step, {seconds:.0f} s"
+        return stored_curve(path, name, lambda: hugging_face(
             folder, shape, texts, held_out, seconds,
             rate=rate, rows=rows, accumulation=1, bf16=native, warm_up=0.05, points=points,
         ))  # fmt: skip
@@ -315,9 +320,10 @@ def main() -> None:
     own = {f"B, 1/{share}": options.minutes / int(share) for share in options.shares.split(",")}
     for name, minutes in own.items():
         train = functools.partial(ours, folder, options.recipe, held_out, minutes)
-        curves[name] = kept(path, f"B, {minutes:g} minutes", train)
+        curves[name] = stored_curve(path, f"B, {minutes:g} minutes", train)
         compare(curves, "A", name)
-    curves["A'"] = kept(path, f"A', the course as written, {seconds:.0f} s", lambda: hugging_face(
+    name = f"A', the course as written, {seconds:.0f} s"
+    curves["A'"] = stored_curve(path, name, lambda: hugging_face(
         folder, shape, texts, held_out, seconds, rate=5e-4, rows=32, accumulation=8, bf16=False,
         warm_up=1000,
     ))  # fmt: skip
