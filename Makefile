@@ -19,7 +19,7 @@ check: $(VENV)/dev  ## format, lint, strict types, floors
 	$(BIN)/lint-imports
 
 test: $(VENV)/dev  ## the tests, under ten minutes on two cores
-	$(BIN)/pytest -m "not proof" $(SIDE_BY_SIDE) $(ARGS)
+	$(BIN)/pytest -m "not proof" --durations=10 $(SIDE_BY_SIDE) $(ARGS)
 
 proof: $(VENV)/dev  ## the slow proofs
 	$(BIN)/pytest -m proof $(ARGS)

@@ -48,3 +48,12 @@ def python_files() -> list[str]:
 def tokenizer(python_files: list[str]) -> Tokenizer:
     """512 entries learned from :func:`python_files`."""
     return train(python_files, TokenizerRecipe(vocab_size=512))
+
+
+@pytest.fixture(scope="session")
+def corpus_process() -> Iterator[None]:
+    """One process for all corpus builds of the session; not imported where no test builds one."""
+    from .corpus_process import shared_corpus_process
+
+    with shared_corpus_process():
+        yield

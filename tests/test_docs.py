@@ -29,6 +29,8 @@ from codeling.run import STAGES
 from .documented_commands import FENCED, OUTPUTS, ROOT, Shell, blocks, commands, make_folder
 from .documented_run import RULES, make_run, rows_at_fault
 
+pytestmark = pytest.mark.usefixtures("corpus_process")
+
 SOURCE = ROOT / "src" / "codeling"
 DOCUMENTS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ from codeling.corpus.extract import extract
 from codeling.recipe import CorpusRecipe, Recipe, read_recipe
 from codeling.run import run
 
+pytestmark = pytest.mark.usefixtures("corpus_process")
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
 SMALL = (
     "tokenizer.vocab_size=600", "model.n_layer=2", "model.n_head=2", "model.n_embd=64",

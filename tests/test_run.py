@@ -17,6 +17,7 @@ from codeling.progress import SILENT
 from codeling.recipe import Recipe, read_recipe
 from codeling.run import STAGES, StopRequest, run
 
+pytestmark = pytest.mark.usefixtures("corpus_process")
 NAMES = [stage.name for stage in STAGES]
 WRITTEN = {
     "recipe.toml",

@@ -60,6 +60,11 @@ def signals_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def _share_the_corpus_process(corpus_process: None) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Answer:
     """Exit code and output of a call of ``codeling``."""

@@ -87,6 +87,7 @@ import json, os, sys, time
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
+from codeling.corpus.build import pipeline
 from codeling.corpus.build.pipeline import build
 from codeling.corpus.build.executor import Executor
 from codeling.progress import SILENT
@@ -94,13 +95,22 @@ from codeling.recipe import CorpusRecipe
 
 top, cases = Path(sys.argv[1]), json.loads(sys.argv[2])
 map_tasks = Executor.map
+end = Executor.restart
+shared = Executor()  # one process for all cases with the same processors
+shared.restart = lambda: None
+pipeline.Executor = lambda ray=None: shared
+allowed = sorted(os.sched_getaffinity(0))
+before = None
 
 def map_as_large(self, name, tasks, settings="", num_bytes=0, heartbeats=None):
     num_bytes = 10**9 if name in ("survey", "extraction") else num_bytes
     return map_tasks(self, name, tasks, settings, num_bytes, heartbeats)
 
 for number_of_shards, processors, form, size in cases:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:processors])
+    if processors != before:
+        end(shared)
+    before = processors
+    os.sched_setaffinity(0, allowed[:processors])
     Executor.map = map_as_large if size == "large" else map_tasks
     folder = top / f"{number_of_shards}-{processors}-{form}-{size}"
     folder.mkdir()
@@ -125,6 +135,7 @@ for number_of_shards, processors, form, size in cases:
     found = report["totals"]["files_found"]
     assert found == 4 * number_of_shards, report
     print(number_of_shards, processors, form, size, f"{time.monotonic() - start:.1f} s", flush=True)
+end(shared)
 """
 
 

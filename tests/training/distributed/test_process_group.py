@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,11 @@ from codeling.errors import StoppedError, UsageError
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics
+from codeling.training import metrics, samples
 from codeling.training.checkpoint import state
 from codeling.training.data import TrainingData
 from codeling.training.distributed.process_group import SINGLE_PROCESS, World
 from codeling.training.planning import plan
-from codeling.training.samples import PromptSampler
 from codeling.training.trainer import train
 
 pytestmark = [
@@ -37,46 +37,69 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 import torch
+import torch._dynamo
+import torch.distributed.fsdp
+import torch.distributed.nn.functional
 from codeling.dataset import loader
 from codeling.dataset.tokens import open_tokens
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics
+from codeling.training import metrics, samples
 from codeling.training.distributed import process_group
 from codeling.training.planning import plan
 from codeling.training.data import TrainingData
-from codeling.training.samples import PromptSampler
 from codeling.errors import StoppedError
 from codeling.training.trainer import train
 
 torch.set_num_threads(1)
 loader.WINDOW_SEQUENCES = 16
+samples._MAX_NEW_TOKENS = 4
 plan.matrix_rate = lambda machine: 1e12
-tokens, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
-splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
-inputs = TrainingData(Tokenizer.load(tokens), *splits)
-for job in jobs:
-    folder = Path(job["folder"])
-    recipe = TrainingRecipe.model_validate(job["recipe"])
 
-    def should_stop():
-        lines = list(metrics.read(folder / "metrics.jsonl"))
-        done = sum(line["kind"] == "step" for line in lines)
-        if os.environ["RANK"] == job.get("dies") and done >= job["until"]:
-            os.abort()
-        return os.environ["RANK"] == "0" and done >= job["until"]
 
-    try:
-        train(
-            recipe, GPT2Config(*job["shape"]), inputs, folder, should_stop=should_stop,
-            sample=PromptSampler(inputs.tokenizer),
-        )
-    except StoppedError:
-        pass
-process_group.leave()
-threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-assert not [name for name in threads if "gloo" in name], threads
+def run_jobs(tokens, jobs):
+    splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
+    inputs = TrainingData(Tokenizer.load(tokens), *splits)
+    for job in jobs:
+        folder = Path(job["folder"])
+        recipe = TrainingRecipe.model_validate(job["recipe"])
+
+        def should_stop():
+            lines = list(metrics.read(folder / "metrics.jsonl"))
+            done = sum(line["kind"] == "step" for line in lines)
+            if os.environ["RANK"] == job.get("dies") and done >= job["until"]:
+                os.abort()
+            return os.environ["RANK"] == "0" and done >= job["until"]
+
+        try:
+            train(
+                recipe, GPT2Config(*job["shape"]), inputs, folder, should_stop=should_stop,
+                sample=samples.PromptSampler(inputs.tokenizer),
+            )
+        except StoppedError:
+            pass
+    process_group.leave()
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    assert not [name for name in threads if "gloo" in name], threads
+
+
+# Importing takes longer than a job. This process imports and forks one process per rank and
+# request; it never joins a process group itself.
+for line in sys.stdin:
+    request = json.loads(line)
+    pids = []
+    for rank, log in enumerate(request["logs"]):
+        pid = os.fork()
+        if pid == 0:
+            os.environ.update(request["environment"], RANK=str(rank), LOCAL_RANK=str(rank))
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            run_jobs(Path(request["tokens"]), request["jobs"])
+            sys.exit()
+        pids.append(pid)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    print(json.dumps(codes), flush=True)
 """
 DAMAGE = "malloc(): unaligned tcache chunk detected"
 STEPS, CONTEXT = 10, 32
@@ -93,46 +116,61 @@ RECIPE = TrainingRecipe(
 ).model_dump(mode="json")  # fmt: skip
 
 
-def start(processes: int, tokens: Path, jobs: list[dict[str, Any]]) -> None:
-    """Do ``jobs`` one after another in so many processes.
+class Launcher:
+    """Starts processes that train together."""
 
-    Once in two thousand jobs or so glibc finds a process's heap damaged and ends it, as
-    :data:`DAMAGE` says. The cause is not known: valgrind saw no wrong write, and 900 more jobs
-    did not show it again. Training goes on after a crash from where it was, so after this one,
-    and no other, the jobs are started once more, and a warning says where each thread stood.
-    """
-    codes, said = start_once(processes, tokens, jobs)
-    if -signal.SIGABRT in codes and DAMAGE in said:
-        warnings.warn(f"a process was brought down ({codes}):\n{said}", stacklevel=2)
-        codes, said = start_once(processes, tokens, jobs)
-    assert codes == [0] * processes, said
+    def __init__(self, tokens: Path, folder: Path, server: "subprocess.Popen[str]") -> None:
+        self._tokens = tokens
+        self._folder = folder
+        self._server = server
+
+    def run(self, jobs: list[dict[str, Any]]) -> None:
+        """Do ``jobs`` one after another in two processes.
+
+        About once in two thousand jobs glibc finds a process's heap damaged and ends it with
+        :data:`DAMAGE`. The cause is unknown: valgrind saw no wrong write, and 900 more jobs did
+        not show it again. After this crash alone the jobs are started once more, which continues
+        the training, and a warning shows where each thread stood.
+        """
+        codes, errors = self.run_once(jobs)
+        if -signal.SIGABRT in codes and DAMAGE in errors:
+            warnings.warn(f"a process was brought down ({codes}):\n{errors}", stacklevel=2)
+            codes, errors = self.run_once(jobs)
+        assert codes == [0, 0], errors
+
+    def run_once(self, jobs: list[dict[str, Any]]) -> tuple[list[int], str]:
+        """Return the exit code of each process, and their standard error."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2",
+            "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo",
+        }  # fmt: skip
+        logs = [self._folder / f"{rank}.log" for rank in range(2)]
+        request = {
+            "tokens": str(self._tokens), "jobs": jobs, "environment": environment,
+            "logs": list(map(str, logs)),
+        }  # fmt: skip
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        answer = self._server.stdout.readline()
+        return json.loads(answer), "\n".join(log.read_text() for log in logs)
 
 
-def start_once(processes: int, tokens: Path, jobs: list[dict[str, Any]]) -> tuple[list[int], str]:
-    """What each process ended with, and all that they said."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-        "LOCAL_WORLD_SIZE": str(processes), "WORLD_SIZE": str(processes),
-        "GLOO_SOCKET_IFNAME": "lo",
-    }  # fmt: skip
-    command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", SCRIPT, str(tokens)]
-    running = [
-        subprocess.Popen(
-            [*command, json.dumps(jobs)],
-            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(processes)
-    ]  # fmt: skip
-    try:
-        said = [process.communicate(timeout=600)[1] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    return [process.returncode for process in running], "\n".join(said)
+@pytest.fixture(scope="module")
+def launcher(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", SCRIPT]
+    # Its own group, so that a rank that waits for ever ends with the test.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as server:
+        try:
+            yield Launcher(tokens, tmp_path_factory.mktemp("logs"), server)
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +196,17 @@ def do_alone(tokens: Path, job: dict[str, Any]) -> None:
     with pytest.MonkeyPatch.context() as patch, suppress(StoppedError):
         patch.setattr(loader, "WINDOW_SEQUENCES", 16)
         patch.setattr(plan, "matrix_rate", lambda machine: 1e12)
+        patch.setattr(samples, "_MAX_NEW_TOKENS", 4)
         until = job["until"]
         train(
             recipe, GPT2Config(*job["shape"]), inputs, folder,
             should_stop=lambda: len(losses(folder)) >= until,
-            sample=PromptSampler(inputs.tokenizer),
+            sample=samples.PromptSampler(inputs.tokenizer),
         )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def runs(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tokens: Path, launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of finished runs: by one process, by two in two ways, and by both in turn."""
     top = tmp_path_factory.mktemp("runs")
 
@@ -176,7 +215,7 @@ def runs(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return {"folder": str(top / name), "recipe": recipe, "until": until, "shape": SHAPE}
 
     # In two: all of it, with all of the model in each process and with a share; and a part.
-    start(2, tokens, [
+    launcher.run([
         job("ddp", parallel="ddp"), job("fsdp", parallel="fsdp"),
         job("ddp in turn", 3, parallel="ddp"), job("fsdp in turn", 3, parallel="fsdp"),
         job("fsdp to ddp", 4, parallel="fsdp"),
@@ -184,12 +223,12 @@ def runs(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ])  # fmt: skip
     for number, name in enumerate(("first dies", "second dies")):
         dying = job(name, 5, parallel="fsdp", keep_every=2) | {"dies": str(number)}
-        codes, said = start_once(2, tokens, [dying])
+        codes, said = launcher.run_once([dying])
         assert codes[number] == -signal.SIGABRT, said
         assert codes[1 - number] != 0, said
     for each in (job("alone"), job("ddp in turn", 6), job("fsdp in turn", 8)):
         do_alone(tokens, each)
-    start(2, tokens, [
+    launcher.run([
         job("ddp in turn", parallel="ddp"), job("fsdp in turn", parallel="fsdp"),
         job("fsdp to ddp", parallel="ddp"), job("recomputed", parallel="fsdp"),
         job("first dies", parallel="fsdp"), job("second dies", parallel="ddp"),
