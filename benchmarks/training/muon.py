@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from codeling.training.machine import matrix_rate, multiplies_bf16, set_up
-from codeling.training.optimizer.muon import orthogonalised
+from codeling.training.optimizer.muon import orthogonalize
 
 ROUNDS = 5
 SHAPES = ((16, 192, 192), (4, 192, 768), (4, 768, 192), (4, 512, 512), (4, 512, 2048))
@@ -52,7 +52,7 @@ def spread(matrices: Tensor) -> str:
 
 def ours(matrices: Tensor) -> Tensor:
     """The orthogonalization of a training step."""
-    return orthogonalised(matrices, EPS)
+    return orthogonalize(matrices, EPS)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from codeling.manifest import (
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
 from codeling.recipe.renamed_keys import update_settings
-from codeling.recipe.training import DECIDE_NOTHING
+from codeling.recipe.training import WEIGHT_INDEPENDENT_KEYS
 
 if TYPE_CHECKING:
     from codeling.training.trainer import TrainingResult
@@ -362,7 +362,7 @@ STAGES: Sequence[Stage] = (
     Stage("tokenizer", "tokenizer", ("tokenizer", "corpus.train_on"), ("corpus",), _tokenizer),
     Stage("tokens", "tokens", ("corpus.train_on",), ("corpus", "tokenizer"), _tokens),
     Stage("training", "training", ("model", "training"), ("tokenizer", "tokens"), _training,
-          ignored_settings=tuple(f"training.{name}" for name in DECIDE_NOTHING)),
+          ignored_settings=tuple(f"training.{name}" for name in WEIGHT_INDEPENDENT_KEYS)),
     Stage("model", "model folder", (), ("corpus", "tokenizer", "training"), _model),
     Stage("provenance", "provenance index", ("corpus.train_on",), ("corpus",), _provenance),
     Stage("evaluation", "evaluation", ("evaluation",), ("corpus", "model"), _evaluation),

@@ -31,7 +31,7 @@ def test_two_processes_make_one_run(recipe_file: Path, tmp_path: Path) -> None:
         assert list(stages)[-1] == "model"
         assert all(stage["done"] is not again for stage in stages.values())
     steps = [line for line in metrics.read(folder / "metrics.jsonl") if line["kind"] == "step"]
-    newest, complaints = state.newest_whole(folder / "checkpoints")
+    newest, complaints = state.newest_intact(folder / "checkpoints")
     assert newest is not None
     assert complaints == []
     assert [line["step"] for line in steps] == list(range(1, state.load(newest).step + 1))

@@ -34,7 +34,7 @@ folder = Path(sys.argv[1])
 for line in sys.stdin:  # every line asks for one more process that saves until it is killed
     child = os.fork()
     if child == 0:
-        first = state.load(state.newest_whole(folder)[0])
+        first = state.load(state.newest_intact(folder)[0])
         print(os.getpid(), flush=True)
         for step in range(first.step + 1, 10**9):
             state.save(folder, replace(first, step=step), keep_last=2)
@@ -81,7 +81,7 @@ def _check(folder: Path, weights: dict[str, torch.Tensor], most: int) -> int:
     found = state.checkpoints(folder)
     assert 1 <= len(found) <= most
     assert [state.find_damage(path) for path in found] == [None] * len(found)
-    newest, complaints = state.newest_whole(folder)
+    newest, complaints = state.newest_intact(folder)
     assert newest == found[-1]
     assert complaints == []
     loaded = state.load(newest)

@@ -76,7 +76,7 @@ def test_three_such_steps_in_a_row_are_an_error_with_advice(
     assert "training.muon_lr" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(losses(tmp_path)) == 7
-    newest, complaints = state.newest_whole(tmp_path / "checkpoints")
+    newest, complaints = state.newest_intact(tmp_path / "checkpoints")
     assert newest is not None
     assert complaints == []
 

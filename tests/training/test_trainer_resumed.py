@@ -125,7 +125,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_costs_what_came_after_the_last(
         with pytest.raises(StorageError, match="no space left on the disk; free some") as caught:
             train(recipe, CONFIG, inputs, tmp_path)
     assert "\n" not in str(caught.value)
-    newest, complaints = state.newest_whole(tmp_path / "checkpoints")
+    newest, complaints = state.newest_intact(tmp_path / "checkpoints")
     assert (newest, complaints) == (tmp_path / "checkpoints" / state.folder_name(5), [])
     train(recipe, CONFIG, inputs, tmp_path)
     assert_ended_the_same(tmp_path, whole)

@@ -29,7 +29,7 @@ class CorpusRecipe(Section):
     )
     """Path patterns to exclude (drop reason ``excluded``). The default excludes vendored copies of
     other distributions, whose repository and licence would be wrong, and tests, because a small
-    model repeats their asserts everywhere (``docs/results.md``)."""
+    model repeats their asserts everywhere (``docs/log.md``, "Tests and balance")."""
     min_bytes: int = Field(32, ge=0)
     """Smaller files are dropped (``too_small``)."""
     max_bytes: Positive = 1_000_000

@@ -1,4 +1,4 @@
-"""``[tokenizer]``, ``[model]`` and ``[training]``, and what ``model.size`` sets of them."""
+"""The tables ``[tokenizer]``, ``[model]`` and ``[training]``, and the presets of ``model.size``."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -49,18 +49,18 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }
-"""What ``model.size`` sets. ``small`` and ``medium`` are GPT-2's 124M and 350M shapes
-(Radford et al. 2019, table 2); ``nano`` and ``mini`` are for processors. What their
-values were chosen against is in ``docs/results.md``; the rates of the others are not tuned."""
+"""Settings of each ``model.size``. ``small`` and ``medium`` have GPT-2's 124M and 350M shapes
+(Radford et al. 2019, table 2). ``nano`` and ``mini`` are for processors; ``docs/log.md`` lists the
+alternatives that were tried. The learning rates of ``small`` and ``medium`` are not tuned."""
 
 
-DECIDE_NOTHING = (
+WEIGHT_INDEPENDENT_KEYS = (
     "activation_checkpointing", "checkpoint_minutes", "keep_every", "keep_last", "parallel",
     "sample_interval",
 )  # fmt: skip
-"""Keys of ``[training]`` that the weights do not depend on: a run goes on when they change."""
+"""Keys of ``[training]`` that do not affect the weights: a run continues after they change."""
 
-SMALLEST_VOCABULARY = 261
+MIN_VOCAB_SIZE = 261
 """The 256 bytes and the five special tokens."""
 
 
@@ -68,41 +68,41 @@ Cut = Literal["gpt2", "python"]
 
 
 class TokenizerRecipe(Section):
-    """The byte-level BPE that is learned on the train split."""
+    """The byte-level BPE, trained on the train split."""
 
     vocab_size: int | Literal["auto"] | None = None
-    """Entries, the 256 bytes and the five special tokens among them; ``auto``: by the model's
-    size and the training's length (:mod:`codeling.recipe.vocabulary`)."""
+    """Number of entries, including the 256 bytes and the five special tokens; ``auto``: chosen by
+    model size and run length (:mod:`codeling.recipe.vocabulary`)."""
     cut: Cut = "gpt2"
-    """How text is cut before merges: ``gpt2`` as GPT-2 does; ``python`` with whole indentations and
-    line ends by themselves, for programs that cannot heal a prompt."""
+    """Pre-tokenization: ``gpt2`` splits text as GPT-2 does; ``python`` makes each indentation and
+    each line end its own piece, for programs without token healing."""
     max_training_bytes: Positive = 200_000_000
-    """Text that counts in learning the merges; of a larger corpus so many documents are drawn."""
+    """Maximum bytes of text to learn the merges from; a larger corpus is subsampled by document."""
     max_document_bytes: Positive = 20_000
-    """Of one document only this much counts, so that no single large table of data decides."""
+    """Maximum bytes of one document, so that a single large table of data does not dominate."""
     seed: int = Field(0, ge=0)
 
     @field_validator("vocab_size", mode="plain")
     @classmethod
-    def _a_number_or_auto(cls, value: object) -> object:
+    def _number_or_auto(cls, value: object) -> object:
         if value is None or value == "auto":
             return value
-        if not isinstance(value, int) or isinstance(value, bool) or value < SMALLEST_VOCABULARY:
+        if not isinstance(value, int) or isinstance(value, bool) or value < MIN_VOCAB_SIZE:
             raise ValueError(
-                f'give an integer greater than or equal to {SMALLEST_VOCABULARY}, or "auto"'
+                f'give an integer greater than or equal to {MIN_VOCAB_SIZE}, or "auto"'
             )
         return value
 
 
 class ModelRecipe(Section):
-    """The shape of the GPT-2."""
+    """The shape of the GPT-2 model."""
 
     size: Literal["nano", "mini", "small", "medium"] = "nano"
     n_layer: Positive | None = None
     n_head: Positive | None = None
     n_embd: Positive | None = None
     context_length: int | None = Field(None, ge=16)
-    """Positions; GPT-2's ``n_positions``."""
+    """Maximum number of positions (``n_positions`` in GPT-2)."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ModelRecipe":
@@ -115,77 +115,77 @@ class ModelRecipe(Section):
 
 
 class TrainingRecipe(Section):
-    """How long, how fast, and how it survives."""
+    """Length, optimization, measurements and checkpoints of the training."""
 
     minutes: float | None = Field(None, gt=0)
-    """Length by the clock: the rate is measured first, the schedule planned from it. The
-    default where neither ``tokens`` nor ``steps`` is given: 6."""
+    """Length of the run in minutes; the number of steps is planned from the measured rate. Default
+    without ``tokens`` and ``steps``: 6."""
     tokens: Positive | None = None
-    """Length in tokens."""
+    """Length of the run in tokens."""
     steps: Positive | None = None
-    """Length in optimizer updates."""
+    """Length of the run in optimizer updates."""
     tokens_per_step: Positive | None = None
-    """Tokens of one optimizer update, a multiple of the model's ``context_length``."""
+    """Tokens per optimizer update, a multiple of ``context_length``."""
     micro_batch_size: Positive | None = None
-    """Rows of one forward and backward pass; ``tokens_per_step`` is reached by gradient
-    accumulation. Default: 32,768 tokens, halved on an accelerator until they fit."""
+    """Sequences per forward and backward pass; gradients accumulate up to ``tokens_per_step``.
+    Default: 32,768 tokens; on an accelerator halved until they fit."""
     adamw_lr: float | None = Field(None, gt=0)
-    """Peak rate of AdamW (embeddings, norms, biases)."""
+    """Peak learning rate of AdamW (embeddings, norms, biases)."""
     muon_lr: float | None = Field(None, gt=0)
-    """Peak rate of Muon (matrices of the blocks), scaled to match AdamW's update size."""
+    """Peak learning rate of Muon (matrices of the blocks), scaled to AdamW's update size."""
     warm_start_steps: int | None = Field(None, ge=0)
-    """Before training the embeddings and the last block's MLP learn in so many updates what
-    follows each token, from counts over the train split, and two blocks get heads that copy; 0:
-    weights begin as drawn, as in ``small`` and ``medium``."""
+    """Updates of the warm start: before training, the embeddings and the last block's MLP learn the
+    bigrams of the train split, and two blocks get induction heads. 0: no warm start (``small`` and
+    ``medium``)."""
     weight_decay: float = Field(0.1, ge=0)
-    """On matrices alone; norms and biases never decay."""
+    """Weight decay of matrices; norms and biases never decay."""
     warmup_fraction: Share = 0.05
-    """Of all steps; then the rate falls linearly to zero."""
+    """Share of the steps in which the learning rate rises; then it falls linearly to zero."""
     gradient_clip: float = Field(1.0, gt=0)
-    """Largest global norm of the gradient."""
+    """Maximum global norm of the gradient."""
     z_loss: float = Field(0.0, ge=0)
-    """Weight of the squared logarithm of the softmax's denominator in the loss (PaLM: 1e-4)."""
+    """Weight of the squared log-partition function in the loss (PaLM: 1e-4)."""
     key_words: tuple[str, ...] = ()
-    """Words whose rows count more: each row's loss is scaled by ``key_word_alpha`` and the
-    number of these words in it, divided by the mean of that over the step."""
+    """Words that raise the weight of a sequence: its loss is scaled by ``key_word_alpha`` plus the
+    number of these words in it, divided by the mean of this over the step."""
     key_word_alpha: float = Field(1.0, gt=0)
-    """What a row without any of the ``key_words`` is scaled by, before the division."""
+    """Weight of a sequence without ``key_words``, before the division."""
     intra_document_masking: bool = False
-    """No attention across ``<|endoftext|>``, and positions begin anew after it."""
+    """No attention across ``<|endoftext|>``; positions restart there."""
     mixture_exponent: float = Field(0.5, ge=0, le=1)
-    """A run that does not reach the end of the corpus reads of a repository of n tokens a share
-    in proportion to n ** exponent: 1 as the corpus has it, 0 of all repositories alike."""
+    """Sampling of repositories in a run shorter than the corpus: a repository of n tokens gets a
+    share proportional to n ** exponent. 1: by size; 0: equal shares."""
     fim_rate: float = Field(0.5, ge=0, le=1)
-    """Share of documents turned into fill-in-the-middle (Bavarian et al. 2022)."""
+    """Share of documents transformed for fill-in-the-middle (Bavarian et al. 2022)."""
     fim_spm_rate: float = Field(0.5, ge=0, le=1)
-    """Of those, the share whose suffix comes before the prefix (SPM)."""
+    """Share of the transformed documents with the suffix before the prefix (SPM)."""
     validation_interval: float = Field(0.1, gt=0, le=1)
-    """Share of the run between two measurements on the validation split."""
+    """Share of the run between two validations."""
     validation_tokens: Positive | None = None
-    """Tokens of one such measurement. Default: 32,768, in a short run a hundredth of its tokens."""
+    """Tokens of one validation. Default: 1 % of the run's tokens, between 2,048 and 32,768."""
     sample_interval: float = Field(0.2, gt=0, le=1)
     """Share of the run between two sample completions."""
     checkpoint_minutes: float = Field(1.0, gt=0)
-    """Time between two checkpoints."""
+    """Minutes between two checkpoints."""
     keep_last: Positive = 2
-    """Checkpoints kept."""
+    """Number of newest checkpoints to keep."""
     keep_every: Positive | None = None
-    """A checkpoint is made after every so many steps, and is never removed."""
+    """Interval in steps of additional checkpoints, which are never removed."""
     threads: Positive | None = None
-    """Processor threads; default: all."""
+    """Number of processor threads; default: all cores."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of the forward and backward pass; ``auto`` takes bf16 where the hardware multiplies it
-    natively. Weights are kept and updated in fp32 either way."""
+    """Type of the forward and backward pass; ``auto``: bf16 if the hardware multiplies it natively.
+    Weights and updates are always fp32."""
     compile: Literal["auto", "on", "off"] = "auto"
     """``torch.compile`` of the blocks and the loss; ``auto``: on CUDA."""
     activation_checkpointing: bool = False
-    """Keep each block's input alone and compute the rest again in the backward pass: less
-    memory, a third more operations."""
+    """Keep only each block's input and recompute the rest in the backward pass: less memory, a
+    third more operations."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
-    """With several processes: all of the model in each (``ddp``), or a share (``fsdp``);
-    ``auto`` shares from 1e9 parameters on."""
+    """With several processes: replicate the model (``ddp``) or shard it (``fsdp``); ``auto``: shard
+    from 1e9 parameters."""
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ equal shares of a compute budget. A shorter run gets no smaller vocabulary: in a
 
 USUAL_TOKENS_PER_PARAMETER = 2.3
 """``nano`` in six minutes on two cores: 4.1 M tokens for 1.78 M parameters of its blocks
-(``docs/results.md``). :data:`FACTOR` was fitted there."""
+(``docs/log.md``). :data:`FACTOR` was fitted there."""
 
 REFERENCE_RATE = 9.5e10
 """Training FLOP/s of that run: six times the parameters of its blocks times the tokens per second

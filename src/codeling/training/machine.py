@@ -17,8 +17,8 @@ from codeling.errors import UsageError
 _DEVICES = "auto, cpu, cuda, cuda:N or mps"
 _KEEP_FREED_MEMORY = {-3: 1 << 25, -1: (1 << 31) - 1, -2: 1 << 28, -4: 0}
 """glibc's ``mallopt``: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX. A training step
-frees and allocates the same large buffers over and over; by default glibc returns them to the
-kernel each time and pays for every page again, a quarter of the step."""
+frees and allocates the same large buffers repeatedly. By default, glibc returns them to the kernel
+each time; the page faults that follow take a quarter of a step."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class Machine:
 
     device: torch.device
     dtype: torch.dtype
-    """Of the forward and backward pass."""
+    """Type of the forward and backward pass."""
     threads: int
 
     @property
     def is_emulated(self) -> bool:
-        """Whether matrix products in :attr:`dtype` are emulated: on a processor without bf16,
-        at least 40 times slower than fp32.
+        """Whether matrix products in :attr:`dtype` are emulated.
+
+        On a processor without bf16 they are at least 40 times slower than in fp32.
         """
         return self.dtype == torch.bfloat16 and not multiplies_bf16(self.device)
 
@@ -44,7 +45,7 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
     :raises UsageError: the requested device does not exist.
     """
     chosen = choose_device(device)
-    count = threads or max(1, usable_cores() // _of_torchrun("LOCAL_WORLD_SIZE", 1))
+    count = threads or max(1, usable_cores() // _torchrun_variable("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)
     if chosen.type == "cuda":
@@ -56,14 +57,14 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` is a CUDA device, or the processor.
+    """Return the device called ``name``; ``auto`` is a CUDA device if there is one, else the CPU.
 
     ``cuda`` is the first CUDA device; under ``torchrun`` each process has its own. ``mps`` is the
-    GPU of a Mac; it is never chosen automatically, because nobody has measured it.
+    GPU of a Mac; ``auto`` never chooses it, because its speed has not been measured.
 
     :raises UsageError: the device does not exist.
     """
-    own = _of_torchrun("LOCAL_RANK", 0)
+    own = _torchrun_variable("LOCAL_RANK", 0)
     if name == "auto":
         return torch.device("cuda", own) if torch.cuda.is_available() else torch.device("cpu")
     try:
@@ -115,8 +116,8 @@ def sequences_per_pass(requested: int | None, num_sequences: int, context_length
     return min(num_sequences, requested or max(1, 32_768 // context_length))
 
 
-def _of_torchrun(name: str, default: int) -> int:
-    """A number that ``torchrun`` passes to its processes."""
+def _torchrun_variable(name: str, default: int) -> int:
+    """An integer that ``torchrun`` sets in the environment of its processes."""
     return int(os.environ.get(name, default))
 
 
@@ -138,7 +139,7 @@ def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until ``device`` has finished its work; a processor always has."""
+    """Wait until ``device`` has finished its work; a processor has none pending."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

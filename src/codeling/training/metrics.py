@@ -1,4 +1,4 @@
-"""The logs of a training, JSON Lines, and the validation measure.
+"""The logs of a run (JSON Lines), and validation.
 
 ``metrics.jsonl`` has lines of kind ``data``, ``step`` and ``validation``; ``docs/formats.md`` lists
 their keys. A killed process may leave an incomplete last line, which :func:`keep_until` removes.
@@ -29,7 +29,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop lines of later steps, which will be logged again, and an incomplete line."""
+    """Remove the lines after ``step``, which will be logged again, and an incomplete line."""
     kept = [values for values in read(path) if values["step"] <= step]
     text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in kept)
     write_bytes(path, text.encode())
@@ -37,7 +37,7 @@ def keep_until(path: Path, step: int) -> None:
 
 @dataclass(frozen=True)
 class Validation:
-    """Quality on held-out documents."""
+    """Results on held-out documents."""
 
     loss: float
     """Nats per token."""
@@ -55,10 +55,10 @@ def validate(
     intra_document_masking: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Validation | None:
-    """Measure ``model`` on the first ``num_tokens`` of ``loader``, the same ones in every call.
+    """Evaluate ``model`` on the first ``num_tokens`` of ``loader``, the same in every call.
 
-    ``<|endoftext|>`` counts as a token of the loss; it has no bytes, so its nats are left out of
-    the bits per byte. Return None if ``should_stop`` returns True on the way.
+    ``<|endoftext|>`` counts in the loss. It has no bytes, so the bits per byte exclude its nats.
+    Return None if ``should_stop`` returns True before a batch.
     """
     boundary = tokenizer.end_of_text if intra_document_masking else None
     token_bytes = torch.from_numpy(

@@ -3,8 +3,8 @@
 A skipped step leaves weights and optimizer unchanged; its tokens are used up. The number of
 consecutive skipped steps is part of the training state, so a resumed run decides like an
 uninterrupted one. This module must not know about tensors. Source: OLMo-core's
-``SkipStepOptimizer`` (Ai2), which also skips spikes of loss and gradient norm; on our runs that
-changed nothing (``docs/results.md``).
+``SkipStepOptimizer`` (Ai2), which also skips spikes of loss and gradient norm; that changed nothing
+in our runs.
 """
 
 import math

@@ -121,7 +121,7 @@ def start(job: TrainingJob) -> Start:
 
 def _newest_checkpoint(job: TrainingJob) -> str | None:
     """Name of the checkpoint to continue from; without one, old checkpoints are removed."""
-    newest, complaints = state.newest_whole(job.checkpoints)
+    newest, complaints = state.newest_intact(job.checkpoints)
     for complaint in complaints:
         job.progress.note(complaint)
     if newest is not None:

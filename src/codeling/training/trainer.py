@@ -25,7 +25,7 @@ from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
 from codeling.recipe.renamed_keys import previous_table
-from codeling.recipe.training import DECIDE_NOTHING
+from codeling.recipe.training import WEIGHT_INDEPENDENT_KEYS
 from codeling.training import clock, metrics, skip_step
 from codeling.training.checkpoint import resume
 from codeling.training.clock import Stopwatch
@@ -119,13 +119,13 @@ def train(
 
 def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
     """SHA-256 of everything that decides the result of a step, without display and saving."""
-    settings = recipe.model_dump(mode="json", exclude=set(DECIDE_NOTHING))
+    settings = recipe.model_dump(mode="json", exclude=set(WEIGHT_INDEPENDENT_KEYS))
     return _sha256([_ORDER_FORMAT, settings, asdict(config), inputs])
 
 
 def identify_as_before(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
     """The identity that the previous version, with its recipe keys, gave the same run."""
-    settings = recipe.model_dump(mode="json", exclude=set(DECIDE_NOTHING))
+    settings = recipe.model_dump(mode="json", exclude=set(WEIGHT_INDEPENDENT_KEYS))
     settings = previous_table("training", settings)
     return _sha256([_ORDER_FORMAT, settings, asdict(config), inputs])
 

@@ -173,7 +173,7 @@ def test_training_killed_at_random_moments_ends_in_the_same_bits(
         kills += 1
         # It saves after every step, so at most the step under way is lost.
         logged = max((line["step"] for line in metrics.read(tmp_path / "metrics.jsonl")), default=0)
-        newest, _ = state.newest_whole(tmp_path / "checkpoints")
+        newest, _ = state.newest_intact(tmp_path / "checkpoints")
         assert (state.load(newest).step if newest else 0) >= logged - 1
     assert kills >= 2
     assert outcome(tmp_path) == outcome(whole)

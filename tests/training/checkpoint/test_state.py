@@ -93,7 +93,7 @@ def test_the_newest_are_kept(tmp_path: Path, keep_last: int) -> None:
         state.folder_name(step) for step in kept
     ]
     assert len(list(tmp_path.iterdir())) == len(kept)
-    newest, complaints = state.newest_whole(tmp_path)
+    newest, complaints = state.newest_intact(tmp_path)
     assert newest == tmp_path / state.folder_name(100)
     assert complaints == []
 
@@ -136,7 +136,7 @@ def test_damage_is_noticed_and_passed_over(tmp_path: Path, name: str, damage: st
     found = state.find_damage(newer)
     assert found is not None
     assert name in found
-    newest, complaints = state.newest_whole(tmp_path)
+    newest, complaints = state.newest_intact(tmp_path)
     assert newest == older
     (line,) = complaints
     assert "step-00000002 is damaged" in line
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_version_is_passed_over_and_said(tmp_path: Path)
     write_json(path / "state.json", values | {"format": 1})
     names = [name for name in FILES if name != "manifest.json"]
     write_json(path / "manifest.json", {name: sha256_file(path / name) for name in names})
-    newest, (line,) = state.newest_whole(tmp_path)
+    newest, (line,) = state.newest_intact(tmp_path)
     assert newest is None
     assert "format is 1" in line
 
@@ -200,10 +200,10 @@ def test_a_manifest_that_is_none_is_damage(tmp_path: Path, text: str) -> None:
 def test_where_all_are_damaged_there_is_none(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         flipped(state.save(tmp_path, state_at(step), 5) / "model.safetensors")
-    newest, complaints = state.newest_whole(tmp_path)
+    newest, complaints = state.newest_intact(tmp_path)
     assert newest is None
     assert len(complaints) == 3
-    assert state.newest_whole(tmp_path / "nowhere") == (None, [])
+    assert state.newest_intact(tmp_path / "nowhere") == (None, [])
 
 
 @pytest.mark.parametrize("keep_last", [1, 2])
@@ -214,7 +214,7 @@ def test_a_damaged_newer_one_does_not_push_out_a_whole_one(tmp_path: Path, keep_
         flipped(tmp_path / state.folder_name(step) / "model.safetensors")
     # The run goes on from 10, and saves before it is as far as the damaged ones.
     path = state.save(tmp_path, state_at(15), keep_last)
-    assert state.newest_whole(tmp_path) == (path, [])
+    assert state.newest_intact(tmp_path) == (path, [])
     names = [state.folder_name(step) for step in (10, 15)[-keep_last:]]
     assert [path.name for path in state.checkpoints(tmp_path)] == names
 
@@ -225,7 +225,7 @@ def test_what_a_killed_save_left_is_ignored_and_removed(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(b"half")
     assert state.checkpoints(tmp_path) == [whole]
-    assert state.newest_whole(tmp_path) == (whole, [])
+    assert state.newest_intact(tmp_path) == (whole, [])
     second = state.save(tmp_path, state_at(2), 2)
     assert sorted(tmp_path.iterdir()) == [whole, second]
     assert same(state.load(second), state_at(2))

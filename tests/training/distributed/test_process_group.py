@@ -242,7 +242,7 @@ def losses(folder: Path, key: str = "loss") -> list[float]:
 
 
 def last(folder: Path) -> state.TrainingState:
-    newest, complaints = state.newest_whole(folder / "checkpoints")
+    newest, complaints = state.newest_intact(folder / "checkpoints")
     assert newest is not None
     assert complaints == []
     return state.load(newest)

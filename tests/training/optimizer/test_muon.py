@@ -15,7 +15,7 @@ from codeling.training import machine
 from codeling.training import train_module as step_module
 from codeling.training.machine import set_up
 from codeling.training.optimizer import muon
-from codeling.training.optimizer.muon import POLYNOMIALS, BatchedMuon, orthogonalised
+from codeling.training.optimizer.muon import POLYNOMIALS, BatchedMuon, orthogonalize
 
 SHAPES = [(24, 24), (24, 96), (96, 24), (24, 24), (24, 96), (1, 8)]
 
@@ -65,7 +65,7 @@ def test_singular_vectors_stay_and_values_are_drawn_to_one(
     shape: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    found = orthogonalised(matrices.to(dtype), 1e-7)
+    found = orthogonalize(matrices.to(dtype), 1e-7)
     assert found.dtype == dtype
     left, before, right = torch.linalg.svd(matrices, full_matrices=False)
     after = left.mT @ found.float() @ right.mT
@@ -82,9 +82,9 @@ def test_matrices_of_hardly_any_rank_or_size(columns: int, dtype: torch.dtype) -
     generator = torch.Generator().manual_seed(0)
     column = torch.randn(1, 24, 1, generator=generator)
     one = column @ torch.randn(1, 1, columns, generator=generator)
-    assert torch.linalg.matrix_norm(orthogonalised(one.to(dtype), 1e-7).float(), 2) < 1.4
-    assert not orthogonalised(torch.zeros(1, 24, columns, dtype=dtype), 1e-7).any()
-    assert orthogonalised((1e-20 * one).to(dtype), 1e-7).abs().max() < 1e-6
+    assert torch.linalg.matrix_norm(orthogonalize(one.to(dtype), 1e-7).float(), 2) < 1.4
+    assert not orthogonalize(torch.zeros(1, 24, columns, dtype=dtype), 1e-7).any()
+    assert orthogonalize((1e-20 * one).to(dtype), 1e-7).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -98,7 +98,7 @@ def test_a_step_multiplies_in_bf16_only_where_the_processor_does(
         return matrices
 
     monkeypatch.setattr(machine, "multiplies_bf16", lambda device: native)
-    monkeypatch.setattr(muon, "orthogonalised", noted)
+    monkeypatch.setattr(muon, "orthogonalize", noted)
     recipe = TrainingRecipe(adamw_lr=0.01, muon_lr=0.01)
     tokenizer = learn(["import os\n"], TokenizerRecipe(vocab_size=261))
     module = step_module.TrainModule(recipe, GPT2Config(261, 8, 1, 1, 8), tokenizer, set_up("cpu"))

@@ -8,7 +8,10 @@ from torch import Tensor
 from codeling.model.attention import split_heads
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2, Block
-from codeling.training.warm_start.induction_heads import build_heads, place_positions
+from codeling.training.warm_start.induction_heads import (
+    init_induction_heads,
+    init_position_embeddings,
+)
 
 CONFIG = GPT2Config(600, 128, 3, 4, 128)
 
@@ -17,9 +20,9 @@ def built(config: GPT2Config) -> GPT2:
     """With tokens that differ as those do which know their bigrams."""
     model = GPT2(config)
     model.initialize(seed=0)
-    place_positions(model)
+    init_position_embeddings(model)
     torch.nn.init.normal_(model.wte.weight, std=0.12, generator=torch.Generator().manual_seed(1))
-    build_heads(model, np.full(config.vocab_size, 1 / config.vocab_size))
+    init_induction_heads(model, np.full(config.vocab_size, 1 / config.vocab_size))
     return model
 
 

@@ -86,7 +86,7 @@ def test_ids_are_drawn_with_their_probabilities(rows: int) -> None:
     drawn = np.random.default_rng(1)
     times = np.zeros(100)
     for _ in range(4000):
-        ids = warm_start._draw(probabilities, drawn)
+        ids = warm_start._draw_ids(probabilities, drawn)
         assert len(ids) == rows
         times[ids] += 1
     assert times / 4000 == pytest.approx(probabilities, abs=0.04)

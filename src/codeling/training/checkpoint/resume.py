@@ -1,8 +1,8 @@
-"""From a run in this process to a checkpoint and back, sharded or not.
+"""Save and load the checkpoints of a run, sharded or not.
 
-The first process writes; of a sharded model, every process writes its shards. Both kinds are read
-by any number of processes, sharded or not. :mod:`codeling.training.checkpoint.state` defines the
-files.
+The first process writes the checkpoint; with a sharded model, every process writes its shards. Any
+number of processes, sharded or not, can read either kind. The files are defined by
+:mod:`codeling.training.checkpoint.state`.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,10 @@ def save(
     keep_last: int,
     keep_every: int | None = None,
 ) -> Path:
-    """Write ``now``, given without tensors, with the tensors of ``module``.
+    """Write a checkpoint of ``now``, which has no tensors, and of the tensors of ``module``.
 
-    All processes call it together. Return the checkpoint, which is complete once the first process
-    has returned.
+    All processes call it together. The returned checkpoint is complete when the first process
+    returns.
 
     :raises StorageError: the checkpoint cannot be written; earlier ones stay as they are.
     """
@@ -61,17 +61,17 @@ def load(checkpoint: Path, module: TrainModule) -> None:
 
     All processes call it together.
 
-    :raises TrainingError: the checkpoint is of another network.
+    :raises TrainingError: the checkpoint belongs to another model.
     """
     if module.is_sharded and state.is_sharded(checkpoint):
-        _load_parts(checkpoint, module)
+        _load_shards(checkpoint, module)
     else:
         found = state.load(checkpoint)
         module.load(found.model, found.optimizer)
 
 
-def _load_parts(checkpoint: Path, module: TrainModule) -> None:
-    """Read the shards of this process from the shards that other processes wrote."""
+def _load_shards(checkpoint: Path, module: TrainModule) -> None:
+    """Read this process's shards from a sharded checkpoint."""
     present = sharded_tensors.names(checkpoint)
     parameters = module.parameters.items()
     model = {f"{_MODEL}/{name}": parameter.detach() for name, parameter in parameters}

@@ -1,11 +1,9 @@
-"""The tensors of a checkpoint in pieces: every process writes and reads those that it has.
+"""The tensors of a sharded model in a checkpoint: every process writes and reads its own shards.
 
-For models that several processes share. The pieces are safetensors files below ``sharded/``,
-one a process; where in its tensor a piece belongs stands in the file's own metadata, so they
-are read again by any number of processes, or by one alone. Nothing is pickled to a file. Built
-on ``torch.distributed.checkpoint`` with its safetensors storage. This module must not know
-what the tensors mean. What it needs of torch takes a second to import, so that is done in the
-functions.
+Each process writes one safetensors file into ``sharded/``. The file's metadata has the place of
+each shard in its tensor, so any number of processes can read the files. Nothing is pickled. Built
+on ``torch.distributed.checkpoint`` with its safetensors storage. This module must not know what the
+tensors mean. The functions import torch's checkpoint modules, because that takes a second.
 """
 
 import warnings
@@ -19,9 +17,9 @@ FOLDER = "sharded"
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write the pieces of ``tensors`` that this process has; all processes call it together.
+    """Write this process's shards of ``tensors``; all processes call it together.
 
-    Of a tensor that more than one has whole, one of them writes it.
+    If several processes have a full copy of a tensor, one of them writes it.
     """
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save
@@ -31,9 +29,9 @@ def write(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read(checkpoint: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Fill ``tensors`` in place with what stands in ``checkpoint``; all processes together.
+    """Read ``tensors`` from ``checkpoint``, in place; all processes call it together.
 
-    Each may be in other pieces than it was written in.
+    The shards may differ from those that were written.
     """
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.state_dict_loader import load
@@ -43,15 +41,15 @@ def read(checkpoint: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def names(checkpoint: Path) -> set[str]:
-    """The tensors that stand in ``checkpoint``."""
+    """Names of the tensors in ``checkpoint``."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
     reader = HuggingFaceStorageReader(str(checkpoint / FOLDER))
     return set(reader.read_metadata().state_dict_metadata)
 
 
-def read_whole(checkpoint: Path) -> dict[str, Tensor]:
-    """All of every tensor, on the processor, in this process alone."""
+def read_unsharded(checkpoint: Path) -> dict[str, Tensor]:
+    """Read all tensors unsharded, into main memory, in this process alone."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
     from torch.distributed.checkpoint.state_dict_loader import load

@@ -44,9 +44,10 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """How long the run is and how its steps are computed.
+    """The length of a run and the size of its steps.
 
-    A run of given steps or tokens keeps its first plan; a run by the clock moves its end.
+    A run with a given number of steps or tokens keeps its first plan. A run by the clock is
+    replanned and its end moves.
     """
 
     schedule: Schedule
@@ -63,11 +64,11 @@ class Plan:
 
     @property
     def first_num_tokens(self) -> int:
-        """Tokens of the whole run by its first plan; data and validation depend on it alone."""
+        """Tokens of the whole run by its first plan; these fix the data and the validation."""
         return self.schedule.length * self.tokens_per_step
 
     def to_json(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Plain numbers by name."""
         schedule = self.schedule
         return {
             "num_steps": schedule.num_steps,
@@ -81,7 +82,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Plan":
-        """Inverse of :meth:`to_json`; the version before 0.2 had no anchor and one plan."""
+        """Inverse of :meth:`to_json`; versions before 0.2 wrote no anchor and no first plan."""
         schedule = Schedule(
             values.get("first_num_steps", values["num_steps"]),
             values["num_steps"],
@@ -101,14 +102,14 @@ class TrainingState:
     step: int
     """Optimizer updates done."""
     seconds: float
-    """Wall-clock time of the training so far, over all processes that continued it."""
+    """Wall-clock time of the training so far, including earlier processes of the run."""
     position: Position
-    """Where the next sequence comes from."""
+    """Position of the next sequence in the training data."""
     plan: Plan
     model: Mapping[str, Tensor] = field(default_factory=dict)
     optimizer: Mapping[str, Tensor] = field(default_factory=dict)
     num_skipped: int = 0
-    """Consecutive skipped steps up to now."""
+    """Number of consecutive skipped steps, up to the last step."""
     pace: Pace = field(default_factory=Pace)
 
 
@@ -119,22 +120,22 @@ def save(
     keep_every: int | None = None,
     write_tensors: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write ``state`` as a new checkpoint in ``folder``, then remove all but the newest.
+    """Write ``state`` as a new checkpoint in ``folder``, keep the ``keep_last`` newest.
 
-    Checkpoints at multiples of ``keep_every`` steps stay. Checkpoints of later steps are removed:
-    the run continued from an earlier one. ``write_tensors``, if given, writes the tensors into the
-    folder that it receives.
+    Checkpoints at multiples of ``keep_every`` steps stay. Checkpoints of later steps are removed,
+    because the run continued from an earlier one. ``write_tensors``, if given, writes the tensors
+    into the folder that it receives.
 
     :raises StorageError: the checkpoint cannot be written; earlier ones stay as they are.
     """
     target = folder / folder_name(state.step)
     partial = partial_folder(folder, state.step)
     with storage_errors(target):
-        for left in folder.glob(f"step-*{_PARTIAL}"):  # of a killed process
+        for left in folder.glob(f"step-*{_PARTIAL}"):  # left by a killed process
             shutil.rmtree(left, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            (write_tensors or _whole_tensors(state))(partial)
+            (write_tensors or _unsharded_writer(state))(partial)
             _write_state(partial, state)
             if target.exists():
                 _remove(target)
@@ -151,7 +152,7 @@ def save(
     return target
 
 
-def _whole_tensors(state: TrainingState) -> Callable[[Path], None]:
+def _unsharded_writer(state: TrainingState) -> Callable[[Path], None]:
     """Return a function that writes the tensors of ``state`` as two files."""
 
     def write(folder: Path) -> None:
@@ -207,7 +208,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
+def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest undamaged checkpoint, and one message per newer, damaged one."""
     complaints: list[str] = []
     for path in reversed(checkpoints(folder)):
@@ -239,18 +240,18 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def _is_complete(manifest: Mapping[str, str]) -> bool:
-    whole = {MODEL_FILE, OPTIMIZER_FILE, STATE_FILE}
-    if manifest.keys() == whole:
+    """Whether ``manifest`` lists all files of a checkpoint, sharded or not."""
+    if manifest.keys() == {MODEL_FILE, OPTIMIZER_FILE, STATE_FILE}:
         return True
-    shared = [name for name in manifest if name.startswith(f"{sharded_tensors.FOLDER}/")]
-    return bool(shared) and manifest.keys() == {*shared, STATE_FILE}
+    shards = [name for name in manifest if name.startswith(f"{sharded_tensors.FOLDER}/")]
+    return bool(shards) and manifest.keys() == {*shards, STATE_FILE}
 
 
 def load(checkpoint: Path) -> TrainingState:
     """Read a checkpoint with all its tensors, unsharded."""
     values = load_without_tensors(checkpoint)
     if is_sharded(checkpoint):
-        tensors = sharded_tensors.read_whole(checkpoint)
+        tensors = sharded_tensors.read_unsharded(checkpoint)
         model = {k[len("model/") :]: v for k, v in tensors.items() if k.startswith("model/")}
         rest = {k: v for k, v in tensors.items() if not k.startswith("model/")}
         return replace(values, model=model, optimizer=rest)

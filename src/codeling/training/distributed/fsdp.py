@@ -105,7 +105,7 @@ class ShardedOptimizer:
             _local(parameter).copy_(_local(distributed_like(tensor, parameter)))
 
     def zero_gradients(self) -> None:
-        """Drop the gradients without an update."""
+        """Clear the gradients without an update."""
         for parameter in self._parameters.values():
             parameter.grad = None
         self._inner.zero_gradients()
@@ -115,7 +115,7 @@ class ShardedOptimizer:
         return self._inner.state()
 
     def blank_state(self) -> dict[str, Tensor]:
-        """Zeros in the shapes that :meth:`state` has after a step."""
+        """Zeros with the keys and shapes of :meth:`state` after a step."""
         return self._inner.blank_state()
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
-"""What a step descends on: the loss of some rows, with the options that a recipe can set.
+"""The training objective: from token ids to the loss, with the options of the recipe.
 
-A module of its own, so that whatever wraps a network for several processes sees one forward
-pass from ids to loss. This module must not know where rows come from.
+It is an ``nn.Module``, so that the wrapper for several processes sees one forward pass from ids to
+loss. This module must not know where sequences come from.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,16 @@ from codeling.model.gpt2 import GPT2
 
 @dataclass(frozen=True)
 class LossOptions:
-    """What is computed besides the plain cross entropy; none of it by default."""
+    """Additions to the plain cross entropy; the defaults add nothing."""
 
     z_loss: float = 0.0
+    """Weight of the squared log-partition function."""
     boundary: int | None = None
-    """The id after which a document begins, where documents are to be isolated."""
+    """Id that starts a document, for attention within documents only; None: no document masking."""
 
 
 class Objective(nn.Module):
-    """A network and how it is trained."""
+    """A model with its loss."""
 
     def __init__(self, model: GPT2, options: LossOptions) -> None:
         super().__init__()
@@ -30,9 +31,10 @@ class Objective(nn.Module):
         self.options = options
 
     def forward(self, ids: Tensor, sequence_weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Rows (B, T + 1) → what to descend on and nats per token, fp32 scalars.
+        """Return the objective to minimise and the nats per token of ``ids`` (B, T + 1).
 
-        ``sequence_weights`` (B,) scale each row's share of the first.
+        Both are fp32 scalars. ``sequence_weights`` (B,) scale the loss of each sequence in the
+        objective only.
         """
         inputs, targets = ids[:, :-1], ids[:, 1:]
         options = self.options
@@ -51,14 +53,13 @@ class Objective(nn.Module):
 
 
 def layout(input_ids: Tensor, boundary: int | None) -> tuple[Tensor | None, Tensor | None]:
-    """Positions and segments (B, T) of documents that begin at each ``boundary``.
+    """Positions and segment numbers (B, T) of ``input_ids`` (B, T); both None without a boundary.
 
-    The boundary is the first id of the document after it, as it is of a prompt. None and None
-    where there is no boundary.
+    A document starts with its ``boundary``, as a prompt does; its positions start at zero there.
     """
     if boundary is None:
         return None, None
     starts = input_ids == boundary
-    places = torch.arange(input_ids.size(1), device=input_ids.device).expand_as(input_ids)
-    begun = torch.where(starts, places, torch.zeros_like(places)).cummax(dim=1).values
-    return places - begun, starts.cumsum(dim=1)
+    indices = torch.arange(input_ids.size(1), device=input_ids.device).expand_as(input_ids)
+    document_starts = torch.where(starts, indices, 0).cummax(dim=1).values
+    return indices - document_starts, starts.cumsum(dim=1)

@@ -1,9 +1,9 @@
-"""Which parameter is updated how: Muon for the blocks' matrices, AdamW for all others.
+"""The optimizer: Muon updates the blocks' matrices, AdamW all other parameters.
 
-Weight decay falls on matrices alone, by their shape and not by a name that might match nothing.
-GPT-2's fused projection is three matrices to Muon, which works on singular values: each third
-is handed over as a view of its own. Source: Jordan et al. 2024 (Muon); Liu et al. 2025
-(``match_rms_adamw``: an update of AdamW's size whatever the shape).
+Weight decay applies to matrices only, selected by shape: a filter by name might match nothing.
+Muon works on singular values, so it updates the query, key and value parts of GPT-2's fused
+projection as three matrices, each a view. Source: Jordan et al. 2024 (Muon); Liu et al. 2025
+(``match_rms_adamw``: updates as large as AdamW's for any shape).
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
 
 
 class Optimizer:
-    """Muon and AdamW over one network, stepped together."""
+    """Muon and AdamW over the parameters of one model."""
 
     def __init__(
         self,
@@ -37,18 +37,18 @@ class Optimizer:
         weight_decay: float,
         muon_dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        """``parameters`` by GPT-2's names; ``adamw_lr`` and ``muon_lr`` are peak rates, of
-        which :meth:`step` takes a fraction; ``muon_dtype`` is the type that Muon multiplies in.
+        """``parameters`` have GPT-2's names; ``adamw_lr`` and ``muon_lr`` are peak learning rates;
+        ``muon_dtype`` is the type of Muon's matrix products.
         """
         self._parameters = dict(parameters)
-        self._pieces: dict[str, tuple[nn.Parameter, nn.Parameter, slice]] = {}
+        self._views: dict[str, tuple[nn.Parameter, nn.Parameter, slice]] = {}
         matrices: dict[str, nn.Parameter] = {}
         others: dict[str, nn.Parameter] = {}
         for name, parameter in self._parameters.items():
             if not is_hidden_matrix(name, parameter):
                 others[name] = parameter
             elif name.endswith(_FUSED):
-                matrices.update(self._split(name, parameter))
+                matrices.update(self._split_fused(name, parameter))
             else:
                 matrices[name] = parameter
         decayed = {"params": [p for p in others.values() if p.ndim == 2]}
@@ -68,46 +68,47 @@ class Optimizer:
             momentum=0.95,
             nesterov=True,
             adjust_lr_fn="match_rms_adamw",
-            products=muon_dtype,
+            matmul_dtype=muon_dtype,
         )
-        self._peaks = ((self._adamw, adamw_lr), (self._muon, muon_lr))
+        self._peak_rates = ((self._adamw, adamw_lr), (self._muon, muon_lr))
         self._named = {"adamw": (self._adamw, others), "muon": (self._muon, matrices)}
 
-    def _split(self, name: str, fused: nn.Parameter) -> Iterator[tuple[str, nn.Parameter]]:
-        """The three matrices in a fused projection (C, 3 C), as parameters on its memory."""
+    def _split_fused(self, name: str, fused: nn.Parameter) -> Iterator[tuple[str, nn.Parameter]]:
+        """Query, key and value (C, C) of a fused projection (C, 3 C), as views on its memory."""
         width = fused.size(1) // 3
         for number, part in enumerate(_FUSED_PARTS):
             columns = slice(number * width, (number + 1) * width)
-            piece = nn.Parameter(fused.data[:, columns])
-            self._pieces[f"{name}.{part}"] = (piece, fused, columns)
-            yield f"{name}.{part}", piece
+            view = nn.Parameter(fused.data[:, columns])
+            self._views[f"{name}.{part}"] = (view, fused, columns)
+            yield f"{name}.{part}", view
 
     def clip_gradients(self, max_norm: float) -> Tensor:
-        """Scale all gradients down to a global norm of ``max_norm``; the norm before, a scalar
-        on the device, so that nobody waits for it here.
+        """Clip the global gradient norm to ``max_norm``; return the norm before clipping.
+
+        It is a scalar on the device, so that the host does not wait.
         """
         return nn.utils.clip_grad_norm_(self._parameters.values(), max_norm)
 
     def step(self, fraction: float) -> None:
-        """Update at ``fraction`` of the peak rates, then drop the gradients."""
-        for piece, fused, columns in self._pieces.values():
+        """Update at ``fraction`` of the peak learning rates, then clear the gradients."""
+        for view, fused, columns in self._views.values():
             assert fused.grad is not None
-            piece.grad = fused.grad[:, columns]
-        for optimizer, peak in self._peaks:
+            view.grad = fused.grad[:, columns]
+        for optimizer, peak in self._peak_rates:
             for group in optimizer.param_groups:
                 group["lr"] = peak * fraction
             optimizer.step()
         self.zero_gradients()
 
     def zero_gradients(self) -> None:
-        """Drop the gradients without an update."""
+        """Clear the gradients without an update."""
         for parameter in self._parameters.values():
             parameter.grad = None
-        for piece, _, _ in self._pieces.values():
-            piece.grad = None
+        for view, _, _ in self._views.values():
+            view.grad = None
 
     def blank_state(self) -> dict[str, Tensor]:
-        """Zeros in the shapes that :meth:`state` has after a step."""
+        """Zeros with the keys and shapes of :meth:`state` after a step."""
         return {
             f"{kind}/{name}/{buffer}": torch.tensor(0.0)
             if buffer == "step"
@@ -127,18 +128,18 @@ class Optimizer:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` gave.
+        """Load what :meth:`state` returned.
 
-        :raises TrainingError: it is the state of another network.
+        :raises TrainingError: ``state`` belongs to another model.
         """
         owners = {
             f"{kind}/{name}": (optimizer, parameter)
             for kind, (optimizer, named) in self._named.items()
             for name, parameter in named.items()
         }
-        odd = owners.keys() ^ {key.rpartition("/")[0] for key in state} if state else None
-        if odd:
-            raise TrainingError(f"the optimizer's state does not fit the model: {min(odd)}")
+        unmatched = owners.keys() ^ {key.rpartition("/")[0] for key in state} if state else None
+        if unmatched:
+            raise TrainingError(f"the optimizer's state does not fit the model: {min(unmatched)}")
         for key, value in state.items():
             owner, _, buffer = key.rpartition("/")
             optimizer, parameter = owners[owner]

@@ -1,7 +1,7 @@
-"""What a run will take, before it is started: parameters, memory, tokens, operations, time.
+"""Estimate a run before it starts: parameters, memory, tokens, operations, time.
 
-Memory is counted from what this network keeps, not measured. Time takes the rate of a matrix
-product measured on this machine and :data:`EXPECTED_UTILISATION` of it.
+Memory is calculated from the tensors that a step keeps. Time is calculated from the rate of matrix
+products on this machine, which is measured, and :data:`EXPECTED_UTILISATION`.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from codeling.training.planning.forecast import forecast
 from codeling.training.schedule import requested_steps
 
 EXPECTED_UTILISATION = 0.5
-"""Of the matrix rate, by the whole training step; ``docs/results.md`` lists what was measured."""
+"""Share of the matrix rate that a training step reaches; ``docs/results.md``, "Training speed"."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What ``codeling run --dry-run`` prints."""
+    """The figures that ``codeling run --dry-run`` prints."""
 
     num_parameters: int
     num_block_parameters: int
@@ -31,23 +31,23 @@ class Estimate:
     tokens_per_step: int
     num_steps: int
     flops: int
-    """Floating-point operations of the whole training."""
+    """Floating-point operations of the whole run."""
     matrix_flops_per_second: float
-    """Measured now."""
+    """Measured on this machine by :func:`estimate`."""
     seconds: float
     device: str
     precision: str
     bits_per_byte: float
-    """On held-out text, by :mod:`codeling.training.planning.forecast`."""
+    """Forecast for held-out text, by :mod:`codeling.training.planning.forecast`."""
     bits_per_byte_error: float
     bits_per_byte_within: bool
-    """Whether the runs that the fit was made from were of this kind of size."""
+    """Whether the forecast stays near the sizes of the measured runs."""
 
 
 def estimate(recipe: Recipe) -> Estimate:
-    """Of a resolved recipe, for this machine.
+    """Estimate the run of ``recipe``, which is resolved, on this machine.
 
-    :raises UsageError: the device that it asks for is not there.
+    :raises UsageError: the requested device does not exist.
     """
     training, shape = recipe.training, recipe.model.model_dump(exclude={"size"})
     assert isinstance(recipe.tokenizer.vocab_size, int)
@@ -55,9 +55,9 @@ def estimate(recipe: Recipe) -> Estimate:
     config = GPT2Config(vocab_size=recipe.tokenizer.vocab_size, **shape)
     machine = set_up(training.device, training.precision, training.threads)
     rate = matrix_rate(machine)
-    rows = training.tokens_per_step // config.context_length
     context = config.context_length
-    at_once = sequences_per_pass(training.micro_batch_size, rows, context)
+    num_sequences = training.tokens_per_step // context
+    micro_batch_size = sequences_per_pass(training.micro_batch_size, num_sequences, context)
     tokens_per_second = rate * EXPECTED_UTILISATION / config.train_flops_per_token
     num_steps = requested_steps(training, training.tokens_per_step)
     if num_steps is None:
@@ -69,7 +69,7 @@ def estimate(recipe: Recipe) -> Estimate:
     return Estimate(
         num_parameters=config.num_parameters,
         num_block_parameters=config.num_block_parameters,
-        memory_bytes=_memory(config, at_once, machine),
+        memory_bytes=_memory(config, micro_batch_size, machine),
         num_tokens=num_tokens,
         tokens_per_step=training.tokens_per_step,
         num_steps=num_steps,
@@ -84,23 +84,23 @@ def estimate(recipe: Recipe) -> Estimate:
     )
 
 
-def _memory(config: GPT2Config, rows: int, machine: Machine) -> int:
-    """Bytes at the height of a step.
+def _memory(config: GPT2Config, micro_batch_size: int, machine: Machine) -> int:
+    """Peak bytes of a step.
 
-    fp32 weights and gradients; two buffers a parameter for AdamW, one for Muon (the blocks'
-    matrices). A block keeps 20 numbers a token and channel (two norms, the fused projection and
-    its copies by head, attention's result, two residuals, the MLP's inner layer before and
-    after GELU) and half of the attention probabilities. On an accelerator, compiled, 16 are kept
-    (one H200, 124 M parameters: 13.5 GiB, of which this finds 13.0), and no probabilities.
+    Weights and gradients are fp32. AdamW has two buffers per parameter, Muon (the blocks' matrices)
+    one. A block keeps 20 numbers per token and channel (two norms, the fused projection and its
+    copies by head, the output of attention, two residuals, the MLP's inner layer before and after
+    GELU) and half of the attention probabilities. On an accelerator, compiled, it keeps 16 numbers
+    and no probabilities (one H200, 124 M parameters: 13.5 GiB measured, 13.0 GiB by this formula).
     """
-    size, on_processor = machine.dtype.itemsize, machine.device.type == "cpu"
+    itemsize, on_processor = machine.dtype.itemsize, machine.device.type == "cpu"
     matrices = 12 * config.n_layer * config.n_embd**2
     others = config.num_parameters - matrices
     fixed = 4 * (2 * config.num_parameters + matrices + 2 * others)
-    tokens = rows * config.context_length
+    tokens = micro_batch_size * config.context_length
     kept = 16 * config.n_embd
     if on_processor:
         kept = 20 * config.n_embd + config.n_head * config.context_length // 2
-    block = tokens * kept * size
-    head = min(tokens, loss_chunk_positions(machine.device)) * config.vocab_size * (4 + size)
+    block = tokens * kept * itemsize
+    head = min(tokens, loss_chunk_positions(machine.device)) * config.vocab_size * (4 + itemsize)
     return fixed + config.n_layer * block + head + 4 * config.vocab_size * config.n_embd

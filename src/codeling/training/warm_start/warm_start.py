@@ -1,13 +1,13 @@
-"""Warm start: weights that know the corpus's bigrams, and how to copy, before training.
+"""Warm start: weights that predict the corpus's bigrams and copy, before training.
 
 The embeddings and the last block's MLP learn which token follows which, from counts over the whole
 corpus: their target is the full distribution of next tokens, not one sample, and attention is left
 out. That takes a few seconds; a short run would spend a good part of its steps on it and see a few
 percent of the corpus. The last MLP is used so that the blocks before it see plain tokens:
-:mod:`codeling.training.warm_start.induction_heads` builds copying heads there. The result is an
-ordinary GPT-2; all other weights are random. ``docs/results.md`` lists the gain. Embeddings from
-more text than the model sees: Welch, Mihalcea & Kummerfeld 2020, "Improving Low Compute Language
-Modeling with In-Domain Embedding Initialisation".
+:mod:`codeling.training.warm_start.induction_heads` sets heads that copy there. The result is an
+ordinary GPT-2; all other weights are random. ``docs/results.md`` lists the gain, ``docs/log.md``
+the measurements. Embeddings from more text than the model sees: Welch, Mihalcea & Kummerfeld 2020,
+"Improving Low Compute Language Modeling with In-Domain Embedding Initialisation".
 """
 
 from collections.abc import Callable
@@ -26,15 +26,18 @@ from codeling.recipe import TrainingRecipe
 from codeling.training.machine import Machine, native_dtype
 from codeling.training.optimizer.optimizer import Optimizer
 from codeling.training.schedule import learning_rate
-from codeling.training.warm_start.induction_heads import build_heads, place_positions
+from codeling.training.warm_start.induction_heads import (
+    init_induction_heads,
+    init_position_embeddings,
+)
 
 BATCH_SIZE = 512
-"""Tokens in an update."""
+"""Tokens per update."""
 _MAX_LOGITS = 1 << 22
-"""Logits held at a time."""
-_RATE = 3.0
+"""Maximum number of logits in memory."""
+_RATE_FACTOR = 3.0
 """Factor on the peak rates of training: the gradient has hardly any noise."""
-_WARMUP = 0.05
+_WARMUP_FRACTION = 0.05
 
 
 def warm_started_weights(
@@ -45,7 +48,7 @@ def warm_started_weights(
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor] | None:
-    """Weights that know the bigrams of the corpus and how to copy; None if asked to stop.
+    """Weights that predict the corpus's bigrams and copy; None if asked to stop.
 
     ``recipe`` must be resolved. Several processes compute the same weights.
     """
@@ -53,10 +56,10 @@ def warm_started_weights(
     model.initialize(recipe.seed)
     model.to(machine.device)
     model.compute_dtype = machine.dtype
-    place_positions(model)
+    init_position_embeddings(model)
     if not learn_bigrams(model, bigrams, recipe, progress, should_stop):
         return None
-    build_heads(model, bigrams.frequencies())
+    init_induction_heads(model, bigrams.frequencies())
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
@@ -82,20 +85,20 @@ def learn_bigrams(
     learned = {name: p for name, p in model.named_parameters() if name.startswith(names)}
     optimizer = Optimizer(
         learned,
-        adamw_lr=_RATE * recipe.adamw_lr,
-        muon_lr=_RATE * recipe.muon_lr,
+        adamw_lr=_RATE_FACTOR * recipe.adamw_lr,
+        muon_lr=_RATE_FACTOR * recipe.muon_lr,
         weight_decay=0.0,
         muon_dtype=native_dtype(device),
     )
-    shares = bigrams.frequencies()
-    probabilities = _inclusion_probabilities(shares, min(BATCH_SIZE, bigrams.vocab_size))
+    frequencies = bigrams.frequencies()
+    probabilities = _inclusion_probabilities(frequencies, min(BATCH_SIZE, bigrams.vocab_size))
     rng = generator(Purpose.BIGRAMS, recipe.seed)
     with progress.task("learning bigrams", num_steps, "updates") as advance:
         for step in range(num_steps):
             if should_stop():
                 return False
-            ids = _draw(probabilities, rng)
-            weights = shares[ids] / probabilities[ids]
+            ids = _draw_ids(probabilities, rng)
+            weights = frequencies[ids] / probabilities[ids]
             positions = rng.integers(model.config.context_length, size=len(ids))
             nats = 0.0
             for part in np.array_split(
@@ -106,7 +109,7 @@ def learn_bigrams(
                 loss.backward()  # type: ignore[no-untyped-call]
                 nats += loss.item()
             optimizer.clip_gradients(1.0)
-            optimizer.step(learning_rate(step, num_steps, _WARMUP))
+            optimizer.step(learning_rate(step, num_steps, _WARMUP_FRACTION))
             advance(1, f"{nats:.3f} nats per token")
     return True
 
@@ -132,12 +135,14 @@ def _loss(
     return -(weighted.to(head.device) * log_probabilities).sum()
 
 
-def _inclusion_probabilities(shares: NDArray[np.float64], batch_size: int) -> NDArray[np.float64]:
+def _inclusion_probabilities(
+    frequencies: NDArray[np.float64], batch_size: int
+) -> NDArray[np.float64]:
     """Probability (V,) of each token to be in a batch, at most 1.
 
-    In proportion to the root of its frequency, so that rare tokens are learned too.
+    It is proportional to the square root of the frequency, so that rare tokens are learned too.
     """
-    wanted = np.sqrt(shares + shares[shares > 0].min(initial=1.0))
+    wanted = np.sqrt(frequencies + frequencies[frequencies > 0].min(initial=1.0))
     probabilities: NDArray[np.float64] = wanted * (batch_size / wanted.sum())
     while probabilities.max() > 1:
         certain = probabilities >= 1
@@ -146,7 +151,7 @@ def _inclusion_probabilities(shares: NDArray[np.float64], batch_size: int) -> ND
     return probabilities
 
 
-def _draw(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _draw_ids(probabilities: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Distinct tokens by systematic sampling: a random start, then even steps (Madow 1949)."""
     points = np.arange(round(probabilities.sum())) + rng.random()
     last = len(probabilities) - 1
