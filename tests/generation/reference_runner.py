@@ -1,4 +1,4 @@
-"""A runner without a network: its logits are a function of the ids in a row's slot, to the bit.
+"""A runner without a model: its logits are an exact function of the ids in a row's slot.
 
 It holds what a cache would hold, and so notices every slot that was not filled as the scheduler
 believes.
@@ -43,7 +43,7 @@ class ReferenceRunner:
 
 
 def logits_after(window: list[int], vocab_size: int) -> NDArray[np.float32]:
-    """(V,): random numbers that depend on the whole window."""
+    """Random logits (V,) that depend on the whole window."""
     digest = hashlib.blake2b(repr(window).encode(), digest_size=8).digest()
     generator = np.random.default_rng(int.from_bytes(digest, "big"))
     return generator.standard_normal(vocab_size, dtype=np.float32)

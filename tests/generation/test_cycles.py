@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from codeling.generation.cycles import LONGEST, SHORT, Cycles
 
 
-def slowly(prompt: list[int], written: list[int], max_repeats: int) -> set[int]:
-    """What would go on with a cycle, from the definition."""
+def brute_force(prompt: list[int], written: list[int], max_repeats: int) -> set[int]:
+    """Ids that would continue a cycle, by definition."""
     ids, found = prompt + written, set()
     for period in range(1, min(LONGEST, len(ids)) + 1):
         repeated = 0
@@ -31,14 +31,14 @@ def after(prompt: list[int], written: list[int], max_repeats: int = 3) -> set[in
     st.integers(1, 20),
     st.integers(1, 4),
 )
-def test_equals_the_definition(
+def test_forbidden_ids_equal_the_definition(
     prompt: list[int], unit: list[int], times: int, max_repeats: int
 ) -> None:
     written = unit * times
-    assert after(prompt, written, max_repeats) == slowly(prompt, written, max_repeats)
+    assert after(prompt, written, max_repeats) == brute_force(prompt, written, max_repeats)
 
 
-def test_a_line_may_come_three_times_and_short_runs_more_often() -> None:
+def test_a_line_may_repeat_three_times_and_short_runs_more_often() -> None:
     line = list(range(12))
     assert after([], 3 * line) == {0}
     assert after([], 3 * line + [99]) == set()
@@ -49,14 +49,14 @@ def test_a_line_may_come_three_times_and_short_runs_more_often() -> None:
     assert after([], [7] * 9) == {7}
 
 
-def test_what_the_prompt_repeats_does_not_count_but_may_be_repeated() -> None:
+def test_repeats_in_the_prompt_do_not_count_but_may_be_continued() -> None:
     line = list(range(12))
     assert after(9 * line, []) == set()
     assert after(9 * line, line) == set()
     assert after(line, 2 * line) == {0}
 
 
-def test_long_texts_and_periods() -> None:
+def test_long_periods_are_found_in_long_texts() -> None:
     unit = list(range(LONGEST))
     assert after([], 3 * unit) == {0}
     assert after([], 2 * unit) == set()

@@ -49,8 +49,8 @@ def random_model(config: GPT2Config, seed: int = 0) -> GPT2:
 
 @pytest.fixture(scope="module", params=["torch", "fast", "fast int8"])
 def engine(tokenizer: Tokenizer, request: pytest.FixtureRequest) -> Engine:
-    """Every runner, with weights that int8 holds exactly, so that one oracle is right for all."""
-    # More entries than the tokenizer has: a vocabulary is often rounded up.
+    """An engine per runner. Its weights are exact in int8, so all runners share one reference."""
+    # More entries than the tokenizer: a vocabulary is often padded.
     model = rounded(random_model(GPT2Config(330, CONTEXT, 2, 2, 32)))
     if request.param == "torch":
         return Engine.from_model(model, tokenizer)
@@ -63,7 +63,7 @@ def tensors_of(model: GPT2) -> Tensors:
 
 
 def rounded(model: GPT2) -> GPT2:
-    """``model`` with every matrix rounded to int8 with a scale for each of its outputs."""
+    """``model`` with every matrix rounded to int8, one scale per output."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name != "wpe.weight" and parameter.dim() == 2:
@@ -74,14 +74,14 @@ def rounded(model: GPT2) -> GPT2:
 
 
 def fresh_runner(engine: Engine) -> Runner:
-    """A runner of the same kind and weights, with slots of its own."""
+    """New runner of the same kind and weights, with empty slots."""
     old = engine.runner
     return FastRunner(old.weights) if isinstance(old, FastRunner) else TorchRunner(engine.model)
 
 
 def preferring(engine: Engine, token: int, after: int | None = None, score: float = 1e4) -> Engine:
-    """The same engine, whose model puts ``token`` first, everywhere or right behind ``after``;
-    or last, with another ``score``."""
+    """The same engine with the logit of ``token`` set to ``score``, everywhere or only after the
+    token ``after``."""
 
     runner = fresh_runner(engine)
 
@@ -98,8 +98,10 @@ def preferring(engine: Engine, token: int, after: int | None = None, score: floa
 
 
 @torch.inference_mode()
-def slowly(engine: Engine, prompt: str, suffix: str | None, max_new_tokens: int) -> list[int]:
-    """Greedy ids by a full pass over the window for each: the twin of the cached path."""
+def greedy_by_full_passes(
+    engine: Engine, prompt: str, suffix: str | None, max_new_tokens: int
+) -> list[int]:
+    """Greedy ids with a full pass over the window per token: reference of the cached path."""
     healed = engine.prepare(prompt, suffix, max_new_tokens)
     tokens, pending, table = list(healed.ids), healed.pending, engine.tokenizer.token_bytes
     special = engine.tokenizer.special_ids - {engine.tokenizer.end_of_text}
@@ -122,21 +124,21 @@ def slowly(engine: Engine, prompt: str, suffix: str | None, max_new_tokens: int)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_cached_decoding_equals_full_passes_past_the_contexts_end(
+def test_cached_decoding_equals_full_passes_past_the_context_end(
     engine: Engine, prompt: str
 ) -> None:
     completion = engine.complete(prompt, max_new_tokens=3 * CONTEXT, max_repeats=0)
-    assert list(completion.ids) == slowly(engine, prompt, None, 3 * CONTEXT)
+    assert list(completion.ids) == greedy_by_full_passes(engine, prompt, None, 3 * CONTEXT)
     assert completion.finish_reason in ("length", "end_of_text")
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("suffix", ["", "\n    return x\n", "y = 2\n" * 40])
-def test_infilling_equals_full_passes_and_ends_where_the_context_is_full(
+def test_infilling_equals_full_passes_and_ends_at_the_context_end(
     engine: Engine, prompt: str, suffix: str
 ) -> None:
     completion = engine.complete(prompt, suffix, max_new_tokens=3 * CONTEXT, max_repeats=0)
-    assert list(completion.ids) == slowly(engine, prompt, suffix, 3 * CONTEXT)
+    assert list(completion.ids) == greedy_by_full_passes(engine, prompt, suffix, 3 * CONTEXT)
     assert len(engine.prepare(prompt, suffix, 3 * CONTEXT).ids) <= CONTEXT - CONTEXT // 2
 
 
@@ -178,7 +180,7 @@ def test_samples_differ_from_each_other_and_by_seed(engine: Engine) -> None:
     assert len({sample.ids for sample in first + second}) == 8
 
 
-def test_the_text_is_that_of_the_ids(engine: Engine) -> None:
+def test_the_text_is_decoded_from_the_ids(engine: Engine) -> None:
     pending = engine.prepare("def", None, 40).pending.decode()
     for completion in engine.complete_many("def", 10, temperature=1.0, max_new_tokens=40):
         whole = engine.tokenizer.decode(completion.ids).removeprefix(pending)
@@ -188,7 +190,7 @@ def test_the_text_is_that_of_the_ids(engine: Engine) -> None:
 
 
 def test_stop_strings_and_blocks_cut_the_same_ids(engine: Engine) -> None:
-    # Blocks are not ended by <|endoftext|> within a string: without it the ids are the same.
+    # <|endoftext|> does not end a block inside a string; excluding it keeps the ids equal.
     engine = preferring(engine, engine.tokenizer.end_of_text, score=-1e4)
     options: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 60}
     plain = engine.complete("def f():\n    x", **options).text
@@ -200,13 +202,13 @@ def test_stop_strings_and_blocks_cut_the_same_ids(engine: Engine) -> None:
     assert block.text == cut_at_block_end("def f():\n    x", plain)
 
 
-def test_end_of_text_ends_and_is_no_part(engine: Engine) -> None:
+def test_end_of_text_ends_a_completion_and_is_not_part_of_it(engine: Engine) -> None:
     completion = preferring(engine, engine.tokenizer.end_of_text).complete("x = 1")
     assert (completion.text, completion.ids, completion.finish_reason) == ("", (), "end_of_text")
 
 
 @pytest.mark.parametrize("prompt", ["x = (1", "x = 'a", 'def f():\n    """Add', "x = [  # all"])
-def test_no_block_ends_within_a_string_or_brackets(engine: Engine, prompt: str) -> None:
+def test_blocks_do_not_end_within_a_string_or_brackets(engine: Engine, prompt: str) -> None:
     ending = preferring(engine, engine.tokenizer.end_of_text)
     assert ending.complete(prompt).finish_reason == "end_of_text"
     assert len(ending.complete(prompt, stop_at_block_end=True, max_new_tokens=1).ids) == 1
@@ -215,7 +217,7 @@ def test_no_block_ends_within_a_string_or_brackets(engine: Engine, prompt: str) 
     assert ending.complete(closed, stop_at_block_end=True).finish_reason == "end_of_text"
 
 
-def test_what_goes_in_circles_is_left_unless_the_prompt_has_to_be_written_again(
+def test_repetition_is_limited_except_while_the_prompt_is_healed(
     engine: Engine,
 ) -> None:
     x = engine.tokenizer.encode("x")[0]
@@ -229,8 +231,8 @@ def test_what_goes_in_circles_is_left_unless_the_prompt_has_to_be_written_again(
     assert stubborn.complete(prompt, max_new_tokens=9, max_repeats=1).text
 
 
-def test_docstrings_and_comments_are_prose(engine: Engine) -> None:
-    """Greedy but for prose: two seeds differ in a docstring alone."""
+def test_prose_temperature_applies_to_docstrings_and_comments(engine: Engine) -> None:
+    """Decoding is greedy outside prose, so seeds differ only in docstrings and comments."""
     for prompt, differ in (('def f():\n    """Add', True), ("# all ", True), ("x = 'a", False)):
         ids = [
             engine.complete(prompt, prose_temperature=3.0, max_new_tokens=1, seed=seed).ids
@@ -239,7 +241,7 @@ def test_docstrings_and_comments_are_prose(engine: Engine) -> None:
         assert (len(set(ids)) > 1) == differ
 
 
-def test_special_and_unknown_ids_are_never_picked(engine: Engine) -> None:
+def test_special_and_unknown_ids_are_never_chosen(engine: Engine) -> None:
     for token in (engine.tokenizer.fim_prefix, engine.tokenizer.fim_pad, 325):
         stubborn = preferring(engine, token)
         for temperature in (0.0, 5.0):
@@ -275,7 +277,7 @@ def test_the_window_keeps_between_three_quarters_and_all_of_the_context() -> Non
             before = start
 
 
-def test_prompts_become_ids_as_documents_do_in_training(engine: Engine) -> None:
+def test_prompts_are_encoded_like_training_documents(engine: Engine) -> None:
     t = engine.tokenizer
     assert engine.prepare("", None, 1).ids == [t.end_of_text]
     assert engine.prepare("x<|endoftext|>", None, 1).ids == [
@@ -292,7 +294,7 @@ def test_prompts_become_ids_as_documents_do_in_training(engine: Engine) -> None:
     ]
 
 
-def test_a_healed_prompt_is_written_again_and_shown_once(engine: Engine) -> None:
+def test_a_healed_prompt_is_generated_again_and_shown_once(engine: Engine) -> None:
     t = engine.tokenizer
     word = max((token for token in t.token_bytes if token.isalpha()), key=len)
     entry = t.token_bytes.index(word)
@@ -311,7 +313,7 @@ def test_a_healed_prompt_is_written_again_and_shown_once(engine: Engine) -> None
             assert written.startswith(prompt + sample.text)
 
 
-def test_a_long_infilling_keeps_what_is_near_the_cursor(engine: Engine) -> None:
+def test_a_long_infilling_prompt_keeps_the_text_near_the_cursor(engine: Engine) -> None:
     t, prefix, suffix = engine.tokenizer, "a = 1\n" * 50, "b = 2\n" * 50
     ids = engine.prepare(prefix, suffix, 8).ids
     assert len(ids) == CONTEXT - 8
@@ -326,7 +328,7 @@ def test_a_long_infilling_keeps_what_is_near_the_cursor(engine: Engine) -> None:
 
 @pytest.fixture(scope="module")
 def folder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder, by our own writers."""
+    """A model folder written by codeling."""
     path = tmp_path_factory.mktemp("model")
     t = engine.tokenizer
     weights.save(
@@ -340,11 +342,11 @@ def folder(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_loaded_engine_completes_the_same(engine: Engine, folder: Path) -> None:
+def test_a_loaded_engine_gives_the_same_completion(engine: Engine, folder: Path) -> None:
     assert Engine.load(folder, "cpu").complete("def f") == engine.complete("def f")
 
 
-def test_hugging_faces_pipeline_generates_our_ids(folder: Path, engine: Engine) -> None:
+def test_the_transformers_pipeline_generates_our_ids(folder: Path, engine: Engine) -> None:
     pipe = transformers.pipeline("text-generation", model=str(folder))
     source = Path(__file__).read_text()[:30]
     prepared = {source[:end]: engine.prepare(source[:end], None, 1) for end in range(30)}
@@ -417,14 +419,14 @@ def test_an_unknown_keyword_is_an_error(engine: Engine) -> None:
         engine.stream("x", max_tokens=3)  # type: ignore[call-arg]
 
 
-def test_complete_gives_one_completion_and_says_how_to_get_more(engine: Engine) -> None:
+def test_complete_refuses_n_and_names_complete_many(engine: Engine) -> None:
     with pytest.raises(UsageError, match="one completion; complete_many"):
         engine.complete("x", n=3)  # type: ignore[call-arg]
     assert len(engine.complete_many("x", 3, max_new_tokens=1)) == 3
 
 
 @pytest.mark.parametrize("prompt, suffix", [(None, None), (b"x", None), ("x", 3), (["x"], None)])
-def test_a_prompt_that_is_no_string_is_refused(engine: Engine, prompt: Any, suffix: Any) -> None:
+def test_a_prompt_that_is_not_a_string_is_refused(engine: Engine, prompt: Any, suffix: Any) -> None:
     with pytest.raises(UsageError, match="must be a string, not"):
         engine.complete(prompt, suffix)
     with pytest.raises(UsageError, match="must be a string, not"):
@@ -441,10 +443,10 @@ print(sorted(heavy & sys.modules.keys()))
 """
 
 
-def test_the_first_token_takes_no_compiler_and_no_random_numbers(folder: Path) -> None:
+def test_the_first_token_needs_no_compiler_and_no_random_numbers(folder: Path) -> None:
     command = [sys.executable, "-c", START, str(folder)]
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"[]\n"
 
 
-def test_no_prompts_no_completions(engine: Engine) -> None:
+def test_no_prompts_give_no_completions(engine: Engine) -> None:
     assert engine.complete_batch([]) == []

@@ -34,7 +34,7 @@ def test_values_out_of_range_are_refused(values: dict[str, object]) -> None:
         SamplingParams(**values)  # type: ignore[arg-type]
 
 
-def test_one_stop_string_or_several() -> None:
+def test_stop_is_one_string_or_several() -> None:
     assert SamplingParams().stops == ()
     assert SamplingParams(stop="ab").stops == ("ab",)
     assert SamplingParams(stop=["a", "b"]).stops == ("a", "b")

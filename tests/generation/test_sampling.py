@@ -33,12 +33,12 @@ def many(logits: Logits, draw: Draw, count: int) -> list[int]:
     ],
     ids=str,
 )
-def test_all_that_leave_one_id_are_greedy(draw: Draw) -> None:
+def test_settings_that_leave_one_id_are_greedy(draw: Draw) -> None:
     logits = random_logits(50, 99)
     assert sample(logits, [draw] * 50) == logits.argmax(-1).tolist()
 
 
-def test_equal_logits_the_lowest_id_wins() -> None:
+def test_the_lowest_id_wins_among_equal_logits() -> None:
     logits = np.array([[0.0, 2.0, 2.0, 1.0]], np.float32)
     for draw in (Draw(), Draw(1.0, top_k=1), Draw(1.0, None, 0.1)):
         assert many(logits, draw, 20) == [1] * 20
@@ -47,7 +47,7 @@ def test_equal_logits_the_lowest_id_wins() -> None:
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 @pytest.mark.parametrize("top_k", [None, 5, 500])
 @pytest.mark.parametrize("top_p", [None, 0.5, 0.95, 1.0])
-def test_the_distribution_is_hugging_faces(
+def test_the_distribution_is_that_of_transformers(
     temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
     size, count = 24, 3000
@@ -72,14 +72,14 @@ def test_top_p_keeps_the_smallest_set() -> None:
         assert set(many(logits, Draw(1.0, top_p=top_p), 200)) == kept
 
 
-def test_top_p_applies_to_what_top_k_keeps() -> None:
+def test_top_p_applies_after_top_k() -> None:
     logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]], np.float32))
     assert set(many(logits, Draw(1.0, top_k=2, top_p=0.5), 200)) == {0}
     assert set(many(logits, Draw(1.0, top_k=2, top_p=0.6), 200)) == {0, 1}
 
 
 def test_a_row_gets_the_same_id_in_a_batch_as_alone() -> None:
-    """Every row with parameters of its own."""
+    """Every row has its own parameters."""
     logits = random_logits(8, 40)
     kinds = [
         Draw(),
@@ -99,7 +99,7 @@ def test_masked_ids_are_never_drawn() -> None:
         assert set(many(logits, draw, 100)) == {4, 6}
 
 
-def test_draws_are_spread_and_their_own() -> None:
+def test_random_draws_are_uniform_and_distinct() -> None:
     draws = [
         uniform(seed, number, step)
         for seed in range(10)

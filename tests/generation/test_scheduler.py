@@ -1,4 +1,4 @@
-"""Laws of the scheduler, with a runner that holds ids in its slots: every comparison is exact."""
+"""Laws of the scheduler. The runner keeps ids in its slots, so every comparison is exact."""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ def sequence(prompt: list[int], max_new_tokens: int = 8) -> Sequence:
 
 
 def alone(prompt: list[int], max_new_tokens: int) -> list[int]:
-    """Greedy ids by the window of each step, without scheduler or cache."""
+    """Greedy ids from the window of each step, without scheduler or cache."""
     ids = [END, *prompt]
     for _ in range(max_new_tokens):
         window = ids[window_start(len(ids), CONTEXT) :]
@@ -38,7 +38,7 @@ def alone(prompt: list[int], max_new_tokens: int) -> list[int]:
 
 @dataclass
 class Machine:
-    """A scheduler and a runner, stepped by hand."""
+    """A scheduler and a runner, stepped manually."""
 
     num_slots: int = 4
     max_batch_tokens: int = 64
@@ -63,7 +63,7 @@ class Machine:
         raise AssertionError("the schedule does not end")
 
     def check_slots(self) -> None:
-        """No slot is leaked, none is shared, and each holds what the scheduler believes."""
+        """No slot is leaked or shared, and each holds what the scheduler expects."""
         owners = [slot.owner for slot in self.scheduler._slots]
         owned = [owner for owner in owners if owner is not None]
         assert sorted(map(id, owned)) == sorted(map(id, self.scheduler.running))
@@ -74,7 +74,7 @@ class Machine:
 
 
 IDS = st.integers(1, 3)
-"""Few ids, so that prompts share prefixes."""
+"""Few distinct ids, so that prompts share prefixes."""
 
 PROMPTS = st.lists(IDS, max_size=24)
 
@@ -124,15 +124,15 @@ def play(actions: list[tuple[str, object, object]], num_slots: int, max_batch_to
 
 @settings(max_examples=300, deadline=None)
 @given(ACTIONS, st.integers(1, 5), st.sampled_from([1, 3, 64]))
-def test_any_schedule_gives_each_sequence_what_it_gets_alone_and_leaks_no_slot(
+def test_sequences_equal_those_alone_in_any_schedule_and_no_slot_leaks(
     actions: list[tuple[str, object, object]], num_slots: int, max_batch_tokens: int
 ) -> None:
-    """Batched, admitted late, forked, beside aborted neighbours, past the end of the context."""
+    """Batched, admitted late, forked, beside aborted sequences, past the end of the context."""
     play(actions, num_slots, max_batch_tokens)
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.proof)])
-def test_seeded_schedules(count: int) -> None:
+def test_random_schedules_keep_the_laws(count: int) -> None:
     generator = np.random.default_rng(0)
     for _ in range(count):
         actions: list[tuple[str, object, object]] = []
@@ -144,7 +144,7 @@ def test_seeded_schedules(count: int) -> None:
         play(actions, int(generator.integers(1, 5)), int(generator.choice([1, 5, 64])))
 
 
-def test_typing_on_reads_only_what_is_new() -> None:
+def test_only_new_ids_are_read_when_a_prompt_grows() -> None:
     machine = Machine()
     prompt = [1, 2, 3, 1, 2]
     for length in range(1, 6):
@@ -163,10 +163,10 @@ def test_a_shared_prompt_is_read_once() -> None:
     assert [len(row.ids) for row in machine.step().rows] == [6]
     batch = machine.step()
     assert [len(row.ids) for row in batch.rows] == [1, 1, 1]
-    assert len(batch.forks) == 2  # the slot of the first one is taken over by another
+    assert len(batch.forks) == 2  # another sequence takes over the slot of the first
 
 
-def test_the_least_recently_used_slot_is_given_away() -> None:
+def test_the_least_recently_used_slot_is_reused() -> None:
     machine = Machine(num_slots=2)
     for prompt in ([1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 1, 1, 1], [3, 3, 3, 3]):
         machine.scheduler.add(sequence(prompt, 1))
@@ -177,7 +177,7 @@ def test_the_least_recently_used_slot_is_given_away() -> None:
     assert machine.runner.num_read - before == 1
 
 
-def test_a_short_common_prefix_does_not_destroy_a_long_slot() -> None:
+def test_a_short_common_prefix_does_not_overwrite_a_long_slot() -> None:
     machine = Machine(num_slots=3)
     for prompt in ([1, 2, 3, 1, 2, 3, 1], [1, 3, 3]):
         machine.scheduler.add(sequence(prompt, 1))
@@ -188,7 +188,7 @@ def test_a_short_common_prefix_does_not_destroy_a_long_slot() -> None:
     assert machine.runner.num_read - before == 1
 
 
-def test_decoding_goes_on_beside_a_long_prefill() -> None:
+def test_decoding_continues_beside_a_long_prefill() -> None:
     machine = Machine(max_batch_tokens=4)
     short, long = sequence([1], 8), sequence([2, 3] * 6, 8)
     machine.scheduler.add(short)
@@ -198,7 +198,7 @@ def test_decoding_goes_on_beside_a_long_prefill() -> None:
     assert lengths == [[1, 4], [1, 4], [1, 4], [1, 1]]
 
 
-def test_an_interrupted_step_leaves_nothing_behind() -> None:
+def test_an_interrupted_step_leaves_no_trace() -> None:
     machine = Machine()
     machine.scheduler.add(sequence([1, 2, 3]))
     machine.scheduler.schedule()
@@ -208,7 +208,7 @@ def test_an_interrupted_step_leaves_nothing_behind() -> None:
 
 
 @given(PROMPTS, PROMPTS)
-def test_the_common_length_is_that_of_a_loop(first: list[int], second: list[int]) -> None:
+def test_common_length_equals_a_loop(first: list[int], second: list[int]) -> None:
     expected = 0
     while expected < min(len(first), len(second)) and first[expected] == second[expected]:
         expected += 1

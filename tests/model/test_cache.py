@@ -9,7 +9,7 @@ CONFIG = GPT2Config(vocab_size=50, context_length=24, n_layer=2, n_head=2, n_emb
 
 
 def random_model(seed: int = 0) -> GPT2:
-    """All weights random: blocks of a fresh model are the identity, and would hide mistakes."""
+    """Random weights: the blocks of a new model are the identity and would hide mistakes."""
     model = GPT2(CONFIG)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -25,7 +25,7 @@ def random_ids(*shape: int) -> torch.Tensor:
 @torch.inference_mode()
 @pytest.mark.parametrize("slots", [[0, 1, 2], [4, 1, 0], [3, 1, 2]], ids=str)
 @pytest.mark.parametrize("pieces", [[24], [1] * 24, [7, 1, 1, 10, 5], [23, 1]], ids=str)
-def test_reading_in_pieces_equals_reading_at_once(pieces: list[int], slots: list[int]) -> None:
+def test_a_pass_in_pieces_equals_one_pass(pieces: list[int], slots: list[int]) -> None:
     model, ids = random_model(), random_ids(3, 24)
     cache, start, logits = KeyValueCache(CONFIG, 5), 0, []
     for piece in torch.split(ids, pieces, dim=1):
@@ -36,7 +36,7 @@ def test_reading_in_pieces_equals_reading_at_once(pieces: list[int], slots: list
 
 @torch.inference_mode()
 @pytest.mark.parametrize("slots", [[0, 1, 2, 3, 4], [6, 2, 3, 0, 5]], ids=str)
-def test_rows_of_different_lengths_equal_each_alone(slots: list[int]) -> None:
+def test_rows_of_different_lengths_equal_rows_alone(slots: list[int]) -> None:
     model, lengths = random_model(), [5, 1, 12, 0, 19]
     ids = random_ids(5, 24)
     cache = KeyValueCache(CONFIG, 7)
@@ -54,7 +54,7 @@ def test_rows_of_different_lengths_equal_each_alone(slots: list[int]) -> None:
 
 
 @torch.inference_mode()
-def test_a_fork_continues_as_a_fresh_read_does_and_leaves_its_source_alone() -> None:
+def test_a_fork_equals_a_fresh_pass_and_leaves_its_source_unchanged() -> None:
     model, ids = random_model(), random_ids(2, 10)
     cache = KeyValueCache(CONFIG, 2)
     model(ids[:1], cache.rows([0], [0], 10))
@@ -67,7 +67,7 @@ def test_a_fork_continues_as_a_fresh_read_does_and_leaves_its_source_alone() -> 
 
 
 @torch.inference_mode()
-def test_a_grown_cache_keeps_what_it_held() -> None:
+def test_a_grown_cache_keeps_its_content() -> None:
     model, ids = random_model(), random_ids(2, 8)
     cache = KeyValueCache(CONFIG, 2)
     model(ids[:, :7], cache.rows([0, 1], [0, 0], 7))

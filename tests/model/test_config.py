@@ -21,7 +21,7 @@ GPT2_124M = GPT2Config(50257, 1024, 12, 12, 768)
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=str)
-def test_the_parameters_counted_are_those_of_the_network(config: GPT2Config) -> None:
+def test_num_parameters_equals_those_of_the_model(config: GPT2Config) -> None:
     model = GPT2(config)
     assert config.num_parameters == sum(p.numel() for p in model.parameters())
     embeddings = {"wte.weight", "wpe.weight"}
@@ -29,14 +29,14 @@ def test_the_parameters_counted_are_those_of_the_network(config: GPT2Config) -> 
     assert config.num_block_parameters == sum(p.numel() for p in blocks)
 
 
-def test_gpt2_has_its_known_numbers() -> None:
+def test_gpt2_sizes_have_their_published_numbers() -> None:
     assert GPT2_124M.num_parameters == 124_439_808
     medium = GPT2Config(50257, 1024, 24, 16, 1024)
     assert medium.num_parameters == 354_823_168
     assert GPT2_124M.head_dim == medium.head_dim == 64
 
 
-def test_training_flops_are_those_of_the_products_that_run() -> None:
+def test_training_flops_equal_those_counted_by_torch() -> None:
     config = GPT2Config(vocab_size=211, context_length=128, n_layer=3, n_head=2, n_embd=32)
     model = GPT2(config)
     ids = torch.zeros(2, config.context_length, dtype=torch.long)
@@ -48,12 +48,12 @@ def test_training_flops_are_those_of_the_products_that_run() -> None:
     assert matrices + attention == sum(counted.values())
     per_token = config.n_layer * 12 * config.n_embd**2 + config.vocab_size * config.n_embd
     assert matrices == 6 * per_token * ids.numel()
-    # In a single block of queries the masked half is computed too.
+    # With a single block of queries the masked half is computed too.
     assert matrices + attention / 2 == config.train_flops_per_token * ids.numel()
 
 
 @pytest.mark.parametrize("config", [*SHAPES, GPT2_124M], ids=str)
-def test_hugging_faces_config_and_back(config: GPT2Config) -> None:
+def test_the_hugging_face_config_survives_a_round_trip(config: GPT2Config) -> None:
     values = config.to_hugging_face()
     assert GPT2Config.from_hugging_face(values) == config
     theirs = transformers.GPT2Config(**values)
@@ -62,7 +62,7 @@ def test_hugging_faces_config_and_back(config: GPT2Config) -> None:
         assert getattr(theirs, key) == value
 
 
-def test_what_hugging_faces_config_leaves_out_has_gpt2s_default() -> None:
+def test_missing_keys_of_a_hugging_face_config_have_the_defaults_of_gpt2() -> None:
     given = ("model_type", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
     values = {key: GPT2_124M.to_hugging_face()[key] for key in given}
     assert GPT2Config.from_hugging_face(values) == GPT2_124M
@@ -89,7 +89,7 @@ def test_what_hugging_faces_config_leaves_out_has_gpt2s_default() -> None:
     ],
     ids=str,
 )
-def test_another_network_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+def test_another_architecture_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError) as caught:
         GPT2Config.from_hugging_face(GPT2_124M.to_hugging_face() | changes)
     assert message in str(caught.value)

@@ -14,7 +14,7 @@ CONFIG = GPT2Config(vocab_size=61, context_length=40, n_layer=2, n_head=2, n_emb
 
 
 def random_model() -> GPT2:
-    """Every parameter drawn, so that none is zero and hides a path."""
+    """Model with random parameters: a zero parameter would hide a path."""
     model = GPT2(CONFIG)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -38,16 +38,16 @@ def gradients(loss: Tensor, model: GPT2) -> dict[str, Tensor]:
     return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
-def test_names_and_shapes_are_gpt2s() -> None:
+def test_parameter_names_and_shapes_are_those_of_gpt2() -> None:
     theirs = transformers.GPT2Model(transformers.GPT2Config(**CONFIG.to_hugging_face()))
     assert {k: tuple(v.shape) for k, v in GPT2(CONFIG).state_dict().items()} == {
         k: tuple(v.shape) for k, v in theirs.named_parameters()
     }
 
 
-# 3 rows of 37 are 111 positions: chunks of one, some, some with a last partial one, all, more.
+# 3 rows of 37 are 111 positions. Chunk sizes: one, a divisor, a non-divisor, all, more.
 @pytest.mark.parametrize("chunk", [1, 16, 37, 100, 111, 1024])
-def test_loss_and_gradients_equal_those_of_the_plain_formula(
+def test_loss_and_gradients_equal_the_plain_formula(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpt2, "LOSS_CHUNK_POSITIONS", chunk)
@@ -59,12 +59,12 @@ def test_loss_and_gradients_equal_those_of_the_plain_formula(
     for name, gradient in gradients(ours, model).items():
         error = (gradient - expected[name]).norm() / expected[name].norm()
         assert error <= 1e-6, name
-    # A factor on the loss, as gradient accumulation puts one, is a factor on the gradient.
+    # Scaling the loss scales the gradient, as gradient accumulation needs.
     for name, gradient in gradients(model.loss(inputs, targets) * 0.3, model).items():
         torch.testing.assert_close(gradient, 0.3 * expected[name], rtol=1e-4, atol=1e-6)
 
 
-def test_the_loss_needs_no_gradient() -> None:
+def test_the_loss_works_without_gradients() -> None:
     model, (inputs, targets) = random_model(), random_ids(2, 9)
     with_gradient = model.loss(inputs, targets)
     with torch.no_grad():
@@ -74,9 +74,7 @@ def test_the_loss_needs_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 16, 1024])
-def test_nats_of_tokens_are_their_cross_entropy(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nats_per_token_are_the_cross_entropy(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpt2, "LOSS_CHUNK_POSITIONS", chunk)
     model, (inputs, targets) = random_model(), random_ids(3, 37)
     nats = model.token_nats(inputs, targets)
@@ -93,8 +91,8 @@ def test_nats_of_tokens_are_their_cross_entropy(
     assert not model.token_nats(inputs, targets, wanted=wanted & False).any()
 
 
-def test_every_target_counts_end_of_text_and_padding_among_them() -> None:
-    # Padding with <|endoftext|> masks every real one out of the loss elsewhere; no id is special.
+def test_every_target_counts_in_the_loss_including_end_of_text_and_padding() -> None:
+    # Other trainers pad with <|endoftext|> and so mask real ones; here no id is special.
     model, (inputs, targets) = random_model(), random_ids(1, 30)
     for number in range(CONFIG.vocab_size):
         alone = model.loss(inputs, torch.full_like(targets, number))
@@ -119,7 +117,7 @@ def test_bfloat16_is_close_to_single_precision() -> None:
 
 
 @pytest.mark.parametrize("vocab_size", [61, 4096])
-def test_at_first_nothing_is_known(vocab_size: int) -> None:
+def test_a_new_model_predicts_uniformly(vocab_size: int) -> None:
     model = GPT2(GPT2Config(vocab_size, 64, 2, 2, 64))
     model.initialize(seed=1)
     ids = torch.randint(vocab_size, (16, 65), generator=torch.Generator().manual_seed(0))
@@ -128,9 +126,9 @@ def test_at_first_nothing_is_known(vocab_size: int) -> None:
     assert loss == pytest.approx(math.log(vocab_size), abs=0.05)
 
 
-def test_a_seed_gives_the_same_weights_and_another_others() -> None:
+def test_weights_depend_on_the_seed_alone() -> None:
     def weights(seed: int) -> dict[str, Tensor]:
-        torch.randn(seed + 1)  # what ran before does not matter
+        torch.randn(seed + 1)  # earlier draws must not matter
         model = GPT2(CONFIG)
         model.initialize(seed)
         return model.state_dict()
@@ -145,7 +143,7 @@ def test_a_seed_gives_the_same_weights_and_another_others() -> None:
     assert not torch.equal(first["h.0.mlp.c_fc.weight"], first["h.1.mlp.c_fc.weight"])
 
 
-def test_every_parameter_has_a_part_in_the_loss() -> None:
+def test_every_parameter_gets_a_gradient() -> None:
     model, (inputs, targets) = random_model(), random_ids(2, CONFIG.context_length)
     for name, gradient in gradients(model.loss(inputs, targets), model).items():
         assert gradient.abs().sum() > 0, name

@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @torch.inference_mode()
-def test_hugging_face_computes_our_logits(folder: Path) -> None:
+def test_transformers_computes_our_logits(folder: Path) -> None:
     ours = random_model()
     theirs = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
     for ids in batches():
@@ -59,7 +59,7 @@ def test_hugging_face_computes_our_logits(folder: Path) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("shard", ["50GB", "40KB"])
-def test_we_compute_hugging_faces_logits(tmp_path: Path, shard: str) -> None:
+def test_our_model_computes_the_logits_of_transformers(tmp_path: Path, shard: str) -> None:
     theirs = random_hugging_face_model()
     theirs.save_pretrained(tmp_path, max_shard_size=shard)
     assert (tmp_path / folder_module.INDEX).exists() == (shard == "40KB")
@@ -69,7 +69,7 @@ def test_we_compute_hugging_faces_logits(tmp_path: Path, shard: str) -> None:
         assert (ours(ids) - theirs(ids).logits).abs().max() <= 1e-4
 
 
-def test_saved_and_loaded_is_the_same_to_the_bit(folder: Path, tmp_path: Path) -> None:
+def test_weights_survive_a_round_trip_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     before = random_model().state_dict()
     model, config = weights.load(folder)
     assert config == CONFIG
@@ -92,7 +92,7 @@ def test_a_loaded_model_can_be_trained(folder: Path) -> None:
 
 
 @torch.inference_mode()
-def test_generation_config_keeps_generate_from_our_forbidden_ids(tmp_path: Path) -> None:
+def test_generate_of_transformers_avoids_our_forbidden_ids(tmp_path: Path) -> None:
     model = random_model()
     prompt = torch.tensor([[5, 6, 7]])
     favourite = int(model(prompt)[0, -1].argmax())
@@ -149,7 +149,7 @@ def widen(tensors: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("change", [strip_prefix, add_head, add_buffers, widen])
-def test_what_other_writers_make_of_it_loads_the_same(
+def test_variants_of_other_writers_load_the_same(
     folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
 ) -> None:
     rewrite(folder, change)
@@ -305,7 +305,7 @@ def test_a_broken_folder_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_truncated_anywhere_is_refused(folder: Path) -> None:
+def test_a_file_truncated_anywhere_is_refused(folder: Path) -> None:
     path = folder / "model.safetensors"
     data = path.read_bytes()
     for size in [*range(64), *range(64, len(data), len(data) // 40)]:
@@ -314,7 +314,9 @@ def test_truncated_anywhere_is_refused(folder: Path) -> None:
             weights.load(folder)
 
 
-def test_model_names_a_run_folder_or_a_hugging_face_folder(folder: Path, tmp_path: Path) -> None:
+def test_a_model_path_is_a_run_folder_or_a_hugging_face_folder(
+    folder: Path, tmp_path: Path
+) -> None:
     assert folder_module.resolve(str(folder)) == folder
     run = tmp_path / "run"
     run.mkdir()
@@ -348,7 +350,7 @@ def test_a_folder_that_is_not_a_model_is_a_usage_error(
     assert caught.value.exit_code == 2
 
 
-def test_the_hub_is_asked_for_safetensors_and_json_alone(
+def test_only_safetensors_and_json_are_downloaded(
     monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     asked: dict[str, Any] = {}
@@ -369,7 +371,7 @@ def test_an_invalid_hub_address_is_a_usage_error(name: str) -> None:
         folder_module.resolve(name)
 
 
-def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def snapshot_download(name: str, **values: Any) -> str:
         raise ConnectionError("no route to host\nand a long explanation")
 

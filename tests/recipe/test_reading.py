@@ -26,20 +26,20 @@ def complaint(text: str, *overrides: str) -> str:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_of_the_repository_is_one(path: Path) -> None:
+def test_every_recipe_of_the_repository_is_valid(path: Path) -> None:
     recipe = read_recipe(path).resolved()
     assert recipe.model.n_layer is not None
     assert recipe == recipe.resolved() == parse_recipe(recipe.to_toml())
 
 
-def test_the_demo_is_its_recipe() -> None:
+def test_the_defaults_equal_the_demo_recipe() -> None:
     demo = parse_recipe("", ["training.minutes=6.0"])
     (path,) = (path for path in RECIPES if path.stem == "demo")
     assert read_recipe(path).resolved() == demo.resolved()
 
 
 @pytest.mark.parametrize("size", PRESETS)
-def test_the_size_fills_in_what_is_left_out(size: str) -> None:
+def test_the_size_fills_in_missing_keys(size: str) -> None:
     recipe = resolved(f"model.size={size}")
     for table, values in PRESETS[size].items():
         section = getattr(recipe, table)
@@ -49,12 +49,12 @@ def test_the_size_fills_in_what_is_left_out(size: str) -> None:
     assert kept.model.n_embd == PRESETS[size]["model"]["n_embd"]
 
 
-def test_small_is_gpt2_124m_but_for_its_vocabulary() -> None:
+def test_small_is_gpt2_124m_except_for_its_vocabulary() -> None:
     shape = PRESETS["small"]["model"]
     assert GPT2Config(vocab_size=50257, **shape).num_parameters == 124_439_808
 
 
-def test_six_minutes_where_no_length_is_given() -> None:
+def test_the_default_length_is_six_minutes() -> None:
     assert resolved().training.minutes == 6.0
     for override in ("training.tokens=1000000", "training.steps=7"):
         assert resolved(override).training.minutes is None
@@ -68,7 +68,7 @@ def test_six_minutes_where_no_length_is_given() -> None:
     st.booleans(),
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), max_size=3),
 )
-def test_toml_and_back(
+def test_recipes_survive_a_round_trip_through_toml(
     device: str, minutes: float, steps: int, by_clock: bool, exclude: list[str]
 ) -> None:
     recipe = Recipe.model_validate(
@@ -94,13 +94,13 @@ def test_toml_and_back(
         ("training.device=cuda:1", "training", "device", "cuda:1"),
     ],
 )
-def test_set(override: str, table: str, key: str, value: object) -> None:
+def test_set_replaces_a_value(override: str, table: str, key: str, value: object) -> None:
     recipe = parse_recipe(f"[{table}]", [override])
     assert getattr(getattr(recipe, table), key) == value
     assert getattr(getattr(parse_recipe("", [override]), table), key) == value
 
 
-def test_a_length_that_is_set_replaces_the_recipes() -> None:
+def test_a_length_given_by_set_replaces_that_of_the_recipe() -> None:
     text = "[training]\nminutes = 6"
     training = parse_recipe(text, ["training.steps=5"]).training
     assert (training.minutes, training.steps) == (None, 5)
@@ -166,16 +166,16 @@ def test_a_wrong_recipe_is_one_line(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("override", ["steps=5", "training.steps", "training.=5", ".steps=5", ""])
-def test_set_is_written_as_table_key_value(override: str) -> None:
+def test_an_override_without_table_key_and_value_is_refused(override: str) -> None:
     assert "write table.key=value" in complaint("", override)
 
 
-def test_an_override_may_not_be_unknown_either() -> None:
+def test_an_override_of_an_unknown_key_is_refused() -> None:
     assert 'did you mean "steps"?' in complaint("", "training.stesp=5")
     assert "is not a table" in complaint("model = 3", "model.size=nano")
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
     for path, words in (
         (tmp_path / "none.toml", "No such file"),
@@ -186,7 +186,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
             read_recipe(path)
 
 
-def test_the_recipe_needs_nothing_heavy() -> None:
+def test_the_recipe_package_imports_nothing_heavy() -> None:
     program = (
         "import sys, codeling.recipe; print(sorted({'torch', 'daft', 'numpy'} & {*sys.modules}))"
     )

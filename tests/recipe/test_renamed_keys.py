@@ -1,4 +1,4 @@
-"""Keys of the previous version: still accepted, with a note that names the new one."""
+"""Keys of the previous version are accepted, with a note that names the new key."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ VALUES: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", RENAMED)
 @pytest.mark.parametrize("by_set", [False, True])
-def test_an_old_name_sets_the_new_key_and_says_so(name: str, by_set: bool) -> None:
+def test_an_old_name_sets_the_new_key_with_a_note(name: str, by_set: bool) -> None:
     table, old = name.split(".")
     new = RENAMED[name].split(".")[1]
     value = VALUES[old]
@@ -51,7 +51,7 @@ def test_a_key_under_both_names_is_an_error() -> None:
         parse_recipe("[training]\nfim_rate = 0.1\ninfilling_rate = 0.2", name="recipe x.toml")
 
 
-def test_a_removed_key_is_accepted_at_its_default_alone() -> None:
+def test_a_removed_key_is_accepted_only_at_its_default() -> None:
     notes: list[str] = []
     text = '[training]\naverage_tail = 0.0\npacking = "stream"'
     assert parse_recipe(text, ["training.average_tail=0"], note=notes.append) == parse_recipe("")
@@ -68,12 +68,12 @@ def test_a_removed_key_is_accepted_at_its_default_alone() -> None:
             parse_recipe("", [f"training.{wrong.replace(' ', '')}"])
 
 
-def test_a_table_that_is_not_one_is_still_the_users_mistake() -> None:
+def test_a_value_in_place_of_a_table_is_an_error() -> None:
     with pytest.raises(RecipeError, match="training"):
         parse_recipe("training = 3")
 
 
-def test_recorded_settings_and_back() -> None:
+def test_recorded_settings_survive_a_round_trip() -> None:
     values = TrainingRecipe(fim_rate=0.25, warm_start_steps=3).model_dump(mode="json")
     before = previous_table("training", values)
     assert before["infilling_rate"] == 0.25

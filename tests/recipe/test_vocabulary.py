@@ -13,16 +13,16 @@ def resolved(text: str) -> object:
     return parse_recipe(AUTO + text).resolved().tokenizer.vocab_size
 
 
-def test_the_demo_gets_what_its_preset_says() -> None:
+def test_the_demo_gets_the_vocabulary_of_its_preset() -> None:
     assert resolved("") == PRESETS["nano"]["tokenizer"]["vocab_size"] == 4096
 
 
-def test_a_shorter_run_gets_no_less_and_a_much_longer_one_more() -> None:
+def test_a_shorter_run_keeps_the_vocabulary_and_a_much_longer_one_gets_more() -> None:
     assert resolved("[training]\nminutes = 1\n") == 4096
     assert resolved("[training]\nminutes = 60\n") == 8192
 
 
-def test_the_other_presets_at_the_same_tokens_a_parameter() -> None:
+def test_other_presets_scale_with_tokens_per_parameter() -> None:
     sizes = {}
     for name, preset in PRESETS.items():
         shape = preset["model"]
@@ -32,7 +32,7 @@ def test_the_other_presets_at_the_same_tokens_a_parameter() -> None:
     assert sizes == {"nano": 4096, "mini": 16384, "small": 32768, "medium": 65536}
 
 
-def test_steps_tokens_and_minutes_say_the_same() -> None:
+def test_steps_tokens_and_minutes_are_equivalent() -> None:
     n = vocabulary.block_parameters(8, 512)
     minutes = 1000.0
     steps = round(vocabulary.tokens_in(minutes, n) / 32768)
@@ -41,7 +41,7 @@ def test_steps_tokens_and_minutes_say_the_same() -> None:
     assert len(sizes) == 1
 
 
-def test_larger_models_and_longer_runs_never_get_less() -> None:
+def test_larger_models_and_longer_runs_never_get_fewer_entries() -> None:
     shapes = [(4, 128), (4, 192), (6, 256), (8, 512), (12, 768), (24, 1024), (48, 1600)]
     counts = [vocabulary.block_parameters(*shape) for shape in shapes]
     for ratio in (0.1, 1, 20, 1000):
@@ -57,14 +57,14 @@ def test_larger_models_and_longer_runs_never_get_less() -> None:
         assert sizes == sorted(sizes)
 
 
-def test_parameters_are_the_matrices_of_the_blocks() -> None:
+def test_parameters_counted_are_the_matrices_of_the_blocks() -> None:
     config = GPT2Config(4096, 256, 12, 12, 768)
     matrices = vocabulary.block_parameters(12, 768)
     assert matrices == pytest.approx(config.num_block_parameters, rel=0.01)
 
 
 @pytest.mark.parametrize("value", ["260", '"many"', "true", "1e4", "[]"])
-def test_anything_else_is_one_line(value: str) -> None:
+def test_other_values_are_refused_in_one_line(value: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(f"[tokenizer]\nvocab_size = {value}\n")
     line = str(caught.value)

@@ -1,4 +1,4 @@
-"""The fast runner against torch's, and against itself: to the bit where it promises that."""
+"""The fast runner compared with torch, and with itself bit for bit where it promises that."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def random_ids(count: int, seed: int = 0) -> list[int]:
 
 
 @pytest.mark.parametrize("pieces", [[1], [5, 1, 1], [_MANY_TOKENS, 1], [60, 30, 2, 1]], ids=str)
-def test_the_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
+def test_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
     runners: list[Runner] = [
         FastRunner(convert(model.config, tensors_of(model))),
         TorchRunner(model),
@@ -60,8 +60,8 @@ def test_the_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
     np.testing.assert_allclose(found[0], found[1], atol=2e-4, rtol=0)
 
 
-def test_a_row_is_equal_to_the_bit_in_any_batch(runner: FastRunner) -> None:
-    """Short and long reads, and single tokens at different positions, alone and together."""
+def test_a_row_is_identical_in_any_batch(runner: FastRunner) -> None:
+    """Short and long prompts and single tokens at different positions, alone and together."""
     prompts = [random_ids(length, length) for length in (1, 7, 30, 2, 50)]
     together, alone = [], []
     for step in range(4):
@@ -78,7 +78,7 @@ def test_a_row_is_equal_to_the_bit_in_any_batch(runner: FastRunner) -> None:
             assert np.array_equal(together[step][slot], alone[slot][step])
 
 
-def test_a_fork_and_a_rollback_are_equal_to_a_fresh_read_to_the_bit(runner: FastRunner) -> None:
+def test_a_fork_and_a_rollback_are_identical_to_a_fresh_pass(runner: FastRunner) -> None:
     ids = random_ids(20)
     fresh = runner.run(Batch(rows=[Row(0, 0, ids[:9], False)]))
     assert fresh.shape == (0, CONFIG.vocab_size)
@@ -89,7 +89,7 @@ def test_a_fork_and_a_rollback_are_equal_to_a_fresh_read_to_the_bit(runner: Fast
     assert np.array_equal(runner.run(Batch(rows=[Row(3, 9, ids[9:], True)])), fresh)
 
 
-def test_more_slots_keep_what_there_was(runner: FastRunner) -> None:
+def test_adding_slots_keeps_the_existing_ones(runner: FastRunner) -> None:
     ids = random_ids(6)
     runner.run(Batch(rows=[Row(1, 0, ids[:5], False)]))
     before = runner.run(Batch(rows=[Row(1, 5, ids[5:], True)]))
@@ -97,7 +97,7 @@ def test_more_slots_keep_what_there_was(runner: FastRunner) -> None:
     assert np.array_equal(runner.run(Batch(rows=[Row(1, 5, ids[5:], True)])), before)
 
 
-def test_int8_keeps_what_it_can_hold_and_is_close_elsewhere() -> None:
+def test_int8_is_exact_where_representable_and_close_elsewhere() -> None:
     weight = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
     weight[3] = 0
     rounded = matrix(weight, np.zeros(5, np.float32), int8=True)

@@ -14,7 +14,7 @@ from codeling.generation.text.blocks import BlockEnd, cut_at_block_end, cut_unfi
 
 DEF = "def mean(xs):\n"
 
-# prompt, completion, what of it belongs to the block
+# name -> (prompt, completion, the part of it that belongs to the block)
 CASES = {
     "next function": (DEF, "    return 1\n\n\ndef other():\n    pass\n", "    return 1\n"),
     "module code": (DEF, "    return 1\nprint(mean([1]))\n", "    return 1\n"),
@@ -157,7 +157,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_where_blocks_end(name: str) -> None:
+def test_blocks_end_where_expected(name: str) -> None:
     prompt, completion, block = CASES[name]
     assert cut_at_block_end(prompt, completion) == block
 
@@ -194,7 +194,7 @@ PYTHONESQUE = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(PYTHONESQUE, PYTHONESQUE, st.data())
-def test_pieces_do_not_matter_and_what_is_shown_is_a_beginning(
+def test_the_result_does_not_depend_on_pieces_and_only_grows(
     prompt: str, completion: str, data: st.DataObject
 ) -> None:
     whole = cut_at_block_end(prompt, completion)
@@ -208,7 +208,7 @@ def test_pieces_do_not_matter_and_what_is_shown_is_a_beginning(
 
 @settings(max_examples=300, deadline=None)
 @given(PYTHONESQUE, PYTHONESQUE, PYTHONESQUE)
-def test_nothing_after_the_end_matters(prompt: str, completion: str, more: str) -> None:
+def test_text_after_the_end_does_not_matter(prompt: str, completion: str, more: str) -> None:
     block = BlockEnd(prompt)
     shown = block.feed(completion)
     if block.ended:
@@ -227,13 +227,13 @@ def _functions(module: types.ModuleType) -> list[tuple[str, int, int]]:
 
 
 @pytest.mark.parametrize("module", [ast, inspect, textwrap], ids=lambda m: str(m.__name__))
-def test_real_functions_end_where_ast_says(module: types.ModuleType) -> None:
+def test_real_functions_end_where_ast_ends_them(module: types.ModuleType) -> None:
     functions = _functions(module)
     assert functions
     for source, first, end in functions[:60]:
         lines = source.splitlines(keepends=True)
         got = cut_at_block_end("".join(lines[:first]), "".join(lines[first : end + 40]))
-        # Comments indented like the block belong to it here; the syntax tree knows of none.
+        # Comments indented like the block belong to it; the syntax tree has no comments.
         rest = got.removeprefix("".join(lines[first:end]))
         assert len(rest) < len(got)
         assert all(not line.strip() or line.strip()[0] == "#" for line in rest.splitlines())
@@ -251,12 +251,12 @@ def test_real_functions_end_where_ast_says(module: types.ModuleType) -> None:
         ("def f():", " return 1", ""),
     ],
 )
-def test_only_whole_logical_lines_are_left(prompt: str, completion: str, expected: str) -> None:
+def test_only_whole_logical_lines_are_kept(prompt: str, completion: str, expected: str) -> None:
     assert cut_unfinished(prompt, completion) == expected
 
 
 @pytest.mark.parametrize("module", [ast, textwrap])
-def test_what_is_left_of_real_code_is_whole_for_pythons_own_tokenizer(
+def test_kept_lines_of_real_code_are_complete_for_tokenize(
     module: types.ModuleType,
 ) -> None:
     text = inspect.getsource(module)

@@ -14,7 +14,7 @@ def split_at(data: st.DataObject, size: int) -> list[tuple[int, int]]:
 
 
 @given(st.one_of(st.binary(max_size=30), st.text(max_size=20).map(str.encode)), st.data())
-def test_partial_text_is_the_decoded_whole_but_for_an_unfinished_end(
+def test_partial_text_is_the_decoded_whole_without_an_incomplete_character(
     raw: bytes, data: st.DataObject
 ) -> None:
     machine = Utf8Decoder()
@@ -22,7 +22,7 @@ def test_partial_text_is_the_decoded_whole_but_for_an_unfinished_end(
     whole = raw.decode("utf-8", errors="replace")
     assert whole.startswith(text)
     assert set(whole[len(text) :]) <= {"\ufffd"}
-    # What is missing is the beginning of a character, and the rest of it would finish it.
+    # The missing part is the beginning of a character that further bytes would complete.
     assert len(whole) - len(text) <= 1
 
 
@@ -34,7 +34,7 @@ def test_whole_characters_are_never_held_back(text: str, data: st.DataObject) ->
 
 
 def cut_at_stop(text: str, stops: list[str]) -> tuple[str, bool]:
-    """The twin: the shortest beginning that ends with a stop string decides."""
+    """Reference: the shortest prefix that ends with a stop string."""
     for end in range(1, len(text) + 1):
         found = [stop for stop in stops if text[:end].endswith(stop)]
         if found:
@@ -48,7 +48,7 @@ def cut_at_stop(text: str, stops: list[str]) -> tuple[str, bool]:
     st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),
     st.data(),
 )
-def test_stop_strings_equal_their_twin_however_cut(
+def test_stop_strings_equal_the_reference_for_any_pieces(
     text: str, stops: list[str], data: st.DataObject
 ) -> None:
     expected, found = cut_at_stop(text, stops)
@@ -61,7 +61,7 @@ def test_stop_strings_equal_their_twin_however_cut(
     assert shown + machine.finish() == expected
 
 
-def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
+def test_only_a_possible_beginning_of_a_stop_string_is_held_back() -> None:
     machine = StopStringFilter(["\ndef", "###"])
     assert machine.feed("x = 1") == "x = 1"
     assert machine.feed("\nd") == ""
@@ -80,7 +80,7 @@ def test_only_what_may_begin_a_stop_string_is_held_back() -> None:
         (("never",), False, "    return 'é'\n\n\ndef f(): pass\nne", "length"),
     ],
 )
-def test_output_names_what_came_first_however_cut(
+def test_the_finish_reason_is_the_first_event_for_any_pieces(
     stops: tuple[str, ...], at_block_end: bool, text: str, reason: str
 ) -> None:
     raw = "    return 'é'\n\n\ndef f(): pass\nne".encode()

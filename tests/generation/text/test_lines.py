@@ -1,4 +1,4 @@
-"""What is open at a place in Python: strings, brackets, comments and docstrings."""
+"""State of a logical line: open strings, brackets, comments and docstrings."""
 
 import pytest
 
@@ -39,6 +39,6 @@ def at_end(text: str) -> LogicalLine:
         ('x = f"{y}"\n', False, False),
     ],
 )
-def test_what_is_open_at_the_end(text: str, in_prose: bool, is_open: bool) -> None:
+def test_state_at_the_end_of_a_text(text: str, in_prose: bool, is_open: bool) -> None:
     line = at_end(text)
     assert (line.in_prose, line.is_open) == (in_prose, is_open)

@@ -1,4 +1,4 @@
-"""Where a script ends: at a word at the margin, and nowhere else."""
+"""A script ends at a stop word in column 0 and nowhere else."""
 
 import pytest
 
@@ -32,13 +32,13 @@ def cut(prompt: str, text: str, pieces: int = 1) -> str:
         ("", ""),
     ],
 )
-def test_a_script_ends_before_a_word_at_the_margin(completion: str, kept: str) -> None:
+def test_a_script_ends_before_a_stop_word_in_column_0(completion: str, kept: str) -> None:
     prompt = "# a comment, a def and a print\ndef f():\n    pass\nprint(1)\nx ="
     for pieces in (1, 3, 1000):
         assert cut(prompt, completion, pieces) == kept
 
 
-def test_the_line_that_the_prompt_leaves_unfinished_is_not_looked_at() -> None:
+def test_the_unfinished_line_of_the_prompt_is_not_checked() -> None:
     assert cut("x = [\n", "print(1)]\nprint(2)\n") == "print(1)]\n"
     assert cut("import os\n", "print(1)\nprint(2)\n") == "print(1)\n"
 
@@ -56,5 +56,5 @@ def test_the_line_that_the_prompt_leaves_unfinished_is_not_looked_at() -> None:
         ("", False),
     ],
 )
-def test_a_prompt_stands_in_a_definition_or_it_does_not(prompt: str, expected: bool) -> None:
+def test_a_prompt_inside_a_definition_is_recognised(prompt: str, expected: bool) -> None:
     assert stands_in_definition(prompt) is expected
