@@ -36,7 +36,7 @@ def count_forbidden(documents: Iterable[list[int]]) -> tuple[int, Counter[str]]:
         for times in MAX_REPEATS:
             cycles = Cycles([], times)
             for each in ids:
-                found[f"max_repeats {times}"] += each in cycles.going_on()
+                found[f"max_repeats {times}"] += each in cycles.banned()
                 cycles.add(each)
     return num_tokens, found
 

@@ -22,7 +22,7 @@ def after(prompt: list[int], written: list[int], max_repeats: int = 3) -> set[in
     cycles = Cycles(prompt, max_repeats)
     for each in written:
         cycles.add(each)
-    return set(cycles.going_on())
+    return set(cycles.banned())
 
 
 @given(

@@ -1,8 +1,9 @@
-"""Which tokens may come next: the others get a logit of minus infinity.
+"""Masks the logits of tokens that must not be picked next, with minus infinity.
 
-Special tokens and padding of the vocabulary never come. Where healing took tokens off a prompt,
-only tokens that rewrite it may come. No file ends within a string or brackets, but an infilling
-may. What has repeated too often does not repeat once more.
+Special tokens and vocabulary padding are always masked. While a prompt is being healed, only tokens
+that match its removed bytes are allowed. ``<|endoftext|>`` is masked within strings and brackets if
+the completion stops at the block's end, unless it is an infilling. A token that would exceed
+``max_repeats`` is masked.
 """
 
 from collections.abc import Sequence as Ordered
@@ -27,7 +28,7 @@ class Constraints:
         self._never = np.array(sorted(never), np.int64)
 
     def apply(self, logits: NDArray[np.float32], sequences: Ordered[Sequence]) -> None:
-        """Change ``logits`` (B, V) in place; row b belongs to ``sequences[b]``."""
+        """Mask ``logits`` (B, V) in place; row b belongs to ``sequences[b]``."""
         logits[:, self._never] = -np.inf
         for scores, sequence in zip(logits, sequences, strict=True):
             if sequence.pending:
@@ -35,8 +36,8 @@ class Constraints:
                 kept = scores[allowed]
                 scores[:] = -np.inf
                 scores[allowed] = kept
-            holds_block = sequence.params.stop_at_block_end and not sequence.is_infilling
-            if holds_block and sequence.output.is_open:
+            must_close = sequence.params.stop_at_block_end and not sequence.is_infilling
+            if must_close and sequence.output.is_open:
                 scores[self._end_of_text] = -np.inf
             if sequence.cycles and not sequence.pending:
-                scores[sequence.cycles.going_on()] = -np.inf
+                scores[sequence.cycles.banned()] = -np.inf

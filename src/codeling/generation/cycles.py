@@ -1,9 +1,9 @@
 """Detect token sequences that repeat back to back, and the ids that would continue them.
 
-A small model that has written a line twice tends to write it until its tokens are used up. A
+A small model that has written a line twice tends to repeat it until it reaches the token limit. A
 penalty on earlier tokens (Keskar et al. 2019) or a ban on repeated n-grams (Paulus et al. 2017)
-does not suit code, which repeats itself all the time. But code hardly ever repeats a sequence
-several times directly one after another, so only that is limited. docs/results.md has both shares.
+does not suit code, which is repetitive. But code rarely repeats a sequence several times back to
+back, so only that is limited. docs/results.md has the figures.
 
 This module must not know torch or what the ids mean.
 """
@@ -32,7 +32,7 @@ class Cycles:
         :data:`SHORT` ids.
         """
         self._ids = np.full(2 * LONGEST, -1, dtype=np.int64)
-        """The latest ids from index ``_newest``, newest first; before it, space for as many."""
+        """The latest ids from index ``_newest`` on, newest first, with free space before them."""
         self._newest = LONGEST
         last = prompt[-LONGEST:]
         self._ids[LONGEST : LONGEST + len(last)] = last[::-1]
@@ -49,7 +49,7 @@ class Cycles:
         self._newest -= 1
         self._ids[self._newest] = picked
 
-    def going_on(self) -> list[int]:
+    def banned(self) -> list[int]:
         """The ids that would exceed the allowed repetition."""
         (places,) = np.nonzero(self._repeated >= self._allowed)
         return self._ids[self._newest + places].tolist()  # type: ignore[no-any-return]

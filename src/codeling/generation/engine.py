@@ -1,27 +1,27 @@
-"""A model and its tokenizer at work: prompts in, completions out.
+"""The inference engine: prompts in, completions out.
 
 :meth:`Engine.step` is schedule, run, postprocess: the scheduler plans which tokens are read, the
-runner reads them, the next ids are picked. :meth:`Engine.complete`, :meth:`Engine.complete_batch`
-and :meth:`Engine.stream` are loops over it, and :meth:`Engine.add` and :meth:`Engine.abort` let a
-server have a loop of its own. An engine belongs to one thread.
+runner reads them, and the next ids are picked. :meth:`Engine.complete`,
+:meth:`Engine.complete_batch` and :meth:`Engine.stream` are loops over it. A server runs a loop of
+its own with :meth:`Engine.add` and :meth:`Engine.abort`. An engine belongs to one thread.
 
-Laws, each a test: a prompt gets the same completion in a batch as alone, whenever it was added and
-whatever is aborted beside it; decoding with the cache gives the ids that full passes over the
-window give, also past the context's end; the pieces that :meth:`Engine.stream` yields, joined, are
-the text that :meth:`Engine.complete` returns.
+Laws, each a test. A prompt gets the same completion in a batch as alone, independent of when it was
+added and of aborted sequences. Decoding with the cache gives the same ids as full passes over the
+window, also beyond the context length. The pieces that :meth:`Engine.stream` yields add up to the
+text that :meth:`Engine.complete` returns.
 
-End of a prompt. Within a word, behind an indentation or before a line end, a prompt is cut into
-tokens as no finished file is. So its last tokens are taken off where a longer one may stand, and
-the next ones have to begin with their bytes (:mod:`codeling.tokenizer.healing`). The text of a
-completion begins behind the prompt all the same. The prefix of an infilling stays as it is: in
-training it ends anywhere.
+Token healing. A prompt that ends within a word, after indentation or before a line end is tokenized
+differently from a complete file. So its last tokens are removed if a longer token is possible, and
+the next tokens must start with their bytes (:mod:`codeling.tokenizer.healing`). The text of the
+completion still starts after the prompt. The prefix of an infilling is not healed: in training it
+ends anywhere.
 
-Past the context's end. Learned positions cannot slide, so the window moves in coarse steps
-(:func:`~codeling.generation.sequence.window_start`). An infilling cannot lose its beginning: its
-prefix and suffix are cut to leave room for ``max_new_tokens`` (or half the context, if less), and
-it ends with finish reason ``length`` where the context is full.
+Context length. Learned positions cannot slide, so the window moves in coarse steps
+(:func:`~codeling.generation.sequence.window_start`). An infilling must keep its beginning: its
+prefix and suffix are cut to leave space for ``max_new_tokens`` (at most half the context), and it
+ends with finish reason ``length`` when the context is full.
 
-This module must not know torch, files other than a model folder's, or sockets.
+This module must not know torch, sockets or files other than a model folder's.
 """
 
 import ctypes
@@ -51,11 +51,11 @@ if TYPE_CHECKING:
     from codeling.model.gpt2 import GPT2
 
 _NUM_SLOTS = 8
-"""Slots that an engine begins with: recent sequences whose prefix may come again."""
+"""Number of slots kept for recent sequences, whose prefixes may be reused."""
 
 
 class Engine:
-    """Completes Python. :meth:`load` makes one from a folder."""
+    """Completes Python code. :meth:`load` reads a model from a folder."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class Engine:
         tokenizer: Tokenizer,
         load_model: "Callable[[], GPT2] | None" = None,
     ) -> None:
-        """Complete with ``runner``; ``load_model`` gives its network to :attr:`model`.
+        """Complete with ``runner``; ``load_model`` loads the network for :attr:`model`.
 
-        :raises TokenizerError: the tokenizer has more entries than the model.
+        :raises TokenizerError: when the tokenizer has more entries than the model.
         """
         if tokenizer.vocab_size > runner.vocab_size:
             raise TokenizerError(
@@ -82,16 +82,16 @@ class Engine:
 
     @classmethod
     def from_model(cls, model: "GPT2", tokenizer: Tokenizer) -> "Engine":
-        """Complete with a network in memory, where its weights are. Raises as the constructor."""
+        """Complete with a network in memory, on its device. Raises like the constructor."""
         from codeling.generation.runners.torch import TorchRunner
 
         return cls(TorchRunner(model), tokenizer, lambda: model)
 
     @property
     def model(self) -> "GPT2":
-        """The network, for what needs more than completions. Loaded when it is first asked for."""
+        """The network, for uses other than completions. Loaded on first access."""
         if self._model is None:
-            assert self._load_model is not None, "the engine was made from a runner alone"
+            assert self._load_model is not None, "the engine was created without load_model"
             self._model = self._load_model()
         return self._model
 
@@ -99,11 +99,11 @@ class Engine:
     def load(cls, model: str | Path, device: str = "auto") -> "Engine":
         """Read a run folder, a Hugging Face folder or ``hf://owner/name``.
 
-        ``device`` is ``cpu``, ``cuda`` or ``auto``: an accelerator where there is one.
+        ``device`` is ``cpu``, ``cuda`` or ``auto`` (CUDA if available).
 
-        :raises UsageError: ``model`` is none of these.
-        :raises ModelError: the weights are broken, or of another architecture.
-        :raises TokenizerError: the tokenizer is missing, broken, or belongs to another model.
+        :raises UsageError: when ``model`` is none of these.
+        :raises ModelError: when the weights are corrupt or of another architecture.
+        :raises TokenizerError: when the tokenizer is missing, corrupt or of another model.
         """
         path = resolve(str(model))
         tokenizer = Tokenizer.load(path)
@@ -125,13 +125,14 @@ class Engine:
     def complete(
         self, prompt: str, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> Completion:
-        """Continue ``prompt``, or fill in what stands between it and ``suffix``.
+        """Continue ``prompt``, or fill in the gap between it and ``suffix``.
 
-        The prompt is taken as the beginning of a file. Further keywords are the fields of
-        :class:`SamplingParams`, with their defaults: greedy, at most 128 tokens.
+        The prompt is the beginning of a file. ``options`` are the fields of
+        :class:`SamplingParams`; the defaults are greedy and at most 128 tokens.
 
-        :raises UsageError: a value is out of range or of the wrong type.
-        :raises TokenizerError: ``suffix`` is given and the model was not trained for infilling.
+        :raises UsageError: when a value is out of range or of the wrong type.
+        :raises TokenizerError: when ``suffix`` is given and the model was not trained for
+            infilling.
         """
         if "n" in options:
             raise UsageError("complete() gives one completion; complete_many(prompt, n) gives n")
@@ -141,7 +142,7 @@ class Engine:
     def complete_many(
         self, prompt: str, n: int, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> list[Completion]:
-        """``n`` samples for one prompt, which is read once. The first is :meth:`complete`'s."""
+        """Return ``n`` samples for one prompt. The first equals :meth:`complete`'s result."""
         return self.complete_batch([prompt], [suffix], n=n, **options)[0]
 
     def complete_batch(
@@ -155,10 +156,10 @@ class Engine:
         progress: Progress = SILENT,
         **options: "Unpack[SamplingKwargs]",
     ) -> list[list[Completion]]:
-        """``n`` samples for each of many prompts, at most ``batch_size`` at the same time.
+        """Return ``n`` samples for each prompt, at most ``batch_size`` at the same time.
 
-        ``first_samples`` are the indices of each prompt's first sample, 0 by default: with other
-        indices another prompt draws other samples from the same seed. Raises as :meth:`complete`.
+        ``first_samples`` are the indices of each prompt's first sample, 0 by default. Another index
+        gives other samples for the same seed. Raises like :meth:`complete`.
         """
         params = SamplingParams(**options)
         if n < 1 or batch_size < 1:
@@ -180,13 +181,14 @@ class Engine:
     def complete_requests(
         self, requests: Ordered[Request], batch_size: int = 32, progress: Progress = SILENT
     ) -> list[Completion]:
-        """A completion for each request, at most ``batch_size`` at the same time.
+        """Return one completion per request, at most ``batch_size`` at the same time.
 
-        :raises UsageError: a text cannot be written as UTF-8.
-        :raises TokenizerError: a request has a suffix and the model was not trained for infilling.
+        :raises UsageError: when a text cannot be encoded as UTF-8.
+        :raises TokenizerError: when a request has a suffix and the model was not trained for
+            infilling.
         """
         sequences = [self._sequence(request) for request in requests]
-        # Prompts of like length come together, so that little is padded.
+        # Prompts of similar length run together, to reduce padding.
         waiting = iter(sorted(sequences, key=lambda sequence: sequence.num_prompt))
         self._reserve(batch_size)
         running: list[Sequence] = []
@@ -211,7 +213,7 @@ class Engine:
     def stream(
         self, prompt: str, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> Iterator[str]:
-        """Like :meth:`complete`, piece by piece as the text becomes certain."""
+        """Like :meth:`complete`, but yield pieces of text as they become certain."""
         sequence = self._sequence(Request(prompt, suffix, SamplingParams(**options)))
         return self._stream(sequence)
 
@@ -227,25 +229,25 @@ class Engine:
             self._abort([sequence])
 
     def add(self, request: Request) -> Sequence:
-        """Queue a request. It proceeds with each :meth:`step`. Raises as :meth:`complete`."""
+        """Queue a request, which advances with each :meth:`step`. Raises like :meth:`complete`."""
         sequence = self._sequence(request)
         self._reserve(1)
         self.scheduler.add(sequence)
         return sequence
 
     def abort(self, sequence: Sequence) -> None:
-        """Drop a sequence that has not ended. Must not be called during a step."""
+        """Remove an unfinished sequence. Must not be called during a step."""
         self.scheduler.abort(sequence)
 
     def step(self) -> list[Sequence]:
-        """One step of all sequences; those for which a token was picked."""
+        """Run one step of all sequences; return those for which a token was picked."""
         batch = self.scheduler.schedule()
         if not batch.rows:
             return []
         try:
             logits = self.runner.run(batch)
         except BaseException:
-            self.scheduler.reset()  # which slots were written is not known
+            self.scheduler.reset()  # it is unknown which slots were written
             raise
         picking = batch.picking
         self._constraints.apply(logits, picking)
@@ -256,14 +258,14 @@ class Engine:
         return picking
 
     def prepare(self, prompt: str, suffix: str | None, max_new_tokens: int) -> Healed:
-        """The ids of a prompt, healed; those of an infilling leave room in the context.
+        """Encode a prompt: healed ids, or the ids of an infilling cut to fit the context.
 
-        Documents begin with ``<|endoftext|>`` in training, so prompts do here. An infilling is
+        Prompts start with ``<|endoftext|>``, as documents do in training. An infilling is
         ``<fim_prefix>`` prefix ``<fim_suffix>`` suffix ``<fim_middle>`` (Bavarian et al. 2022,
-        PSM). Where prefix and suffix do not fit, the suffix gets a quarter of the room, or what
-        the prefix leaves; the text nearest to the cursor is kept.
+        PSM). If prefix and suffix do not fit, the suffix gets a quarter of the space, or what the
+        prefix leaves, and the text nearest to the cursor is kept.
 
-        :raises UsageError: a text is no string or cannot be written as UTF-8.
+        :raises UsageError: when a text is not a string or cannot be encoded as UTF-8.
         """
         tokenizer = self.tokenizer
         for name, text in (("prompt", prompt), ("suffix", "" if suffix is None else suffix)):
@@ -277,9 +279,9 @@ class Engine:
         after = tokenizer.encode(suffix)
         markers = tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle
         context = self.runner.context_length
-        room = max(0, context - min(max_new_tokens, context // 2) - len(markers) - 1)
-        num_after = min(len(after), max(room // 4, room - len(before)))
-        before = before[max(0, len(before) - (room - num_after)) :]
+        available = max(0, context - min(max_new_tokens, context // 2) - len(markers) - 1)
+        num_after = min(len(after), max(available // 4, available - len(before)))
+        before = before[max(0, len(before) - (available - num_after)) :]
         after = after[:num_after]
         ids = [tokenizer.end_of_text, markers[0], *before, markers[1], *after, markers[2]]
         return Healed(ids, b"")
@@ -289,7 +291,7 @@ class Engine:
         return Sequence(request, healed, self.runner.context_length)
 
     def _reserve(self, num_running: int) -> None:
-        """Have slots for ``num_running`` sequences, and some for recent ones."""
+        """Reserve slots for ``num_running`` sequences and for recent ones."""
         num_slots = num_running + _NUM_SLOTS
         if num_slots > self.scheduler.num_slots:
             self.runner.reserve(num_slots)
@@ -307,7 +309,7 @@ def _load_network(path: Path, device: str) -> "GPT2":
 
 
 def _has_cuda() -> bool:
-    """Whether torch can use a GPU. Where there is no driver, torch is not imported to ask."""
+    """Whether torch can use a GPU. Without a driver, torch is not imported."""
     for driver in ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so"):
         with suppress(OSError):
             ctypes.CDLL(driver)
@@ -318,7 +320,7 @@ def _has_cuda() -> bool:
 
 
 def _draw(sequence: Sequence) -> Draw:
-    """How the next id of a sequence is picked."""
+    """Sampling parameters for the next id of a sequence."""
     params = sequence.params
     temperature = params.temperature
     if params.prose_temperature is not None and sequence.output.in_prose:

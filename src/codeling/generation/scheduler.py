@@ -1,4 +1,4 @@
-"""Which sequence reads which tokens in the next step, and into which slot of the cache.
+"""Scheduler: plans which sequence reads which tokens into which cache slot in the next step.
 
 :meth:`Scheduler.schedule` plans one step as a :class:`Batch`: copies of slots, then rows of tokens.
 A runner executes it. :meth:`Scheduler.postprocess` records it and takes the picked ids. A sequence
@@ -6,12 +6,12 @@ can be added or aborted between any two steps.
 
 Prefix cache. A slot keeps its tokens after its sequence has ended. A new sequence takes over or
 copies the slot with the longest common prefix and reads only the rest. When slots run out, the
-least recently used one is given away. Sequences that share a prompt wait until one of them has read
+least recently used one is reassigned. Sequences that share a prompt wait until one of them has read
 it.
 
-Window. Where the window of a sequence moves (:func:`~codeling.generation.sequence.window_start`),
-its slot is read again as a prefill. A long prefill is cut into chunks, so that sequences
-that are being decoded beside it take part in every step.
+Window. When the window of a sequence moves (:func:`~codeling.generation.sequence.window_start`),
+its slot is read again as a prefill. A long prefill is divided into chunks, so that sequences that
+are being decoded take part in every step.
 
 This module must not know torch, numpy or text.
 """
@@ -23,10 +23,10 @@ from typing import NamedTuple
 from codeling.generation.sequence import Sequence
 
 MAX_BATCH_TOKENS = 2048
-"""Maximum number of tokens that one step reads, the last tokens of decoded sequences aside."""
+"""Maximum number of prefill tokens that one step reads."""
 
 _WORTH_WAITING = 16
-"""Number of tokens from which a prefix that another sequence is still reading is waited for."""
+"""Minimum length, in tokens, of a prefix being read by another sequence that is waited for."""
 
 
 class Fork(NamedTuple):
@@ -38,7 +38,7 @@ class Fork(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Tokens that a slot reads from position ``start`` on."""
+    """Tokens to read into a slot from position ``start`` on."""
 
     slot: int
     start: int
@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """One step. Forks come first, in order."""
+    """One step: the forks in order, then the rows."""
 
     forks: list[Fork] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -68,27 +68,27 @@ class Batch:
 
 @dataclass
 class _Slot:
-    """What a slot of the cache holds."""
+    """Contents of a cache slot."""
 
     ids: list[int] = field(default_factory=list)
-    """The tokens it has read, from position 0 on."""
+    """Tokens read, from position 0 on."""
     left_edge: int = 0
-    """Index of the first of them among the owner's ids."""
+    """Index of the first token in the owner's ids."""
     owner: Sequence | None = None
     last_use: int = 0
 
 
 class Scheduler:
-    """Sequences that wait, sequences that run, and the slots that they use."""
+    """Waiting sequences, running sequences, and the slots that they use."""
 
     def __init__(self, num_slots: int, max_batch_tokens: int = MAX_BATCH_TOKENS) -> None:
         self.waiting: list[Sequence] = []
         self.running: dict[Sequence, int] = {}
         """Sequence to slot, in order of admission."""
         self.num_prompt_tokens = 0
-        """Number of tokens of all windows that were admitted."""
+        """Number of tokens in the windows of all admitted sequences."""
         self.num_reused_tokens = 0
-        """Number of those that did not have to be read."""
+        """Number of those tokens that were already in a slot."""
         self._slots = [_Slot() for _ in range(num_slots)]
         self._max_batch_tokens = max_batch_tokens
         self._clock = 0
@@ -99,7 +99,7 @@ class Scheduler:
         return len(self._slots)
 
     def grow(self, num_slots: int) -> None:
-        """Have at least ``num_slots`` slots."""
+        """Increase the number of slots to at least ``num_slots``."""
         self._slots += [_Slot() for _ in range(num_slots - len(self._slots))]
 
     def add(self, sequence: Sequence) -> None:
@@ -107,23 +107,23 @@ class Scheduler:
         self.waiting.append(sequence)
 
     def abort(self, sequence: Sequence) -> None:
-        """Forget a sequence, whatever its state. Must not be called during a step."""
+        """Remove a sequence in any state. Must not be called during a step."""
         if sequence in self.running:
             self._release(sequence)
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
 
     def reset(self) -> None:
-        """Forget all sequences and all tokens, after a step that was not completed."""
+        """Remove all sequences and tokens, after a step that failed."""
         self.waiting, self.running = [], {}
         self._slots = [_Slot() for _ in self._slots]
 
     def schedule(self) -> Batch:
-        """Plan the next step; a batch without rows if there is nothing to do."""
+        """Plan the next step. The batch has no rows if there is nothing to do."""
         self._clock += 1
         batch = Batch()
         self._admit(batch.forks)
-        room = self._max_batch_tokens
+        budget = self._max_batch_tokens
         decodes: list[tuple[Row, Sequence]] = []
         prefills: list[tuple[Row, Sequence]] = []
         for sequence, number in self.running.items():
@@ -135,9 +135,9 @@ class Scheduler:
             unread = sequence.ids[slot.left_edge + start :]
             if len(unread) == 1:
                 decodes.append((Row(number, start, unread, True), sequence))
-            elif room > 0:
-                chunk = unread[:room]
-                room -= len(chunk)
+            elif budget > 0:
+                chunk = unread[:budget]
+                budget -= len(chunk)
                 row = Row(number, start, chunk, len(chunk) == len(unread))
                 prefills.append((row, sequence))
         for row, sequence in sorted(decodes, key=lambda pair: pair[0].slot) + prefills:
@@ -159,27 +159,27 @@ class Scheduler:
         self._slots[self.running.pop(sequence)].owner = None
 
     def _admit(self, forks: list[Fork]) -> None:
-        """Give slots to waiting sequences, in order, while there are any."""
+        """Assign free slots to waiting sequences, in order."""
         still_waiting = []
         num_free = len(self._slots) - len(self.running)
         for sequence in self.waiting:
-            if not num_free or not self._give_slot(sequence, forks):
+            if not num_free or not self._assign_slot(sequence, forks):
                 still_waiting.append(sequence)
             else:
                 num_free -= 1
         self.waiting = still_waiting
 
-    def _give_slot(self, sequence: Sequence, forks: list[Fork]) -> bool:
-        """Admit ``sequence``; False where it is better off waiting for another one's prefix."""
+    def _assign_slot(self, sequence: Sequence, forks: list[Fork]) -> bool:
+        """Admit ``sequence``; False if it should wait for a prefix that another one is reading."""
         window = sequence.window
         wanted = window[:-1]  # the last token is always read, for its logits
         lengths = [common_length(slot.ids, wanted) for slot in self._slots]
         source = max(range(len(lengths)), key=lambda number: (lengths[number], -number))
         reused = lengths[source]
         for other, number in self.running.items():
-            promised = common_length(other.window, wanted)
-            is_ahead = promised > max(reused, lengths[number])
-            if is_ahead and (promised >= _WORTH_WAITING or promised == len(wanted)):
+            upcoming = common_length(other.window, wanted)
+            is_ahead = upcoming > max(reused, lengths[number])
+            if is_ahead and (upcoming >= _WORTH_WAITING or upcoming == len(wanted)):
                 return False
         target = source
         slot = self._slots[source]
@@ -187,16 +187,16 @@ class Scheduler:
             target = self._least_recently_used()
         if target != source and reused:
             forks.append(Fork(source, target, reused))
-        given = self._slots[target]
-        given.ids, given.left_edge = wanted[:reused], sequence.left_edge
-        given.owner, given.last_use = sequence, self._clock
+        assigned = self._slots[target]
+        assigned.ids, assigned.left_edge = wanted[:reused], sequence.left_edge
+        assigned.owner, assigned.last_use = sequence, self._clock
         self.running[sequence] = target
         self.num_prompt_tokens += len(window)
         self.num_reused_tokens += reused
         return True
 
     def _least_recently_used(self) -> int:
-        """The slot without an owner that is given away next."""
+        """Number of the least recently used slot without an owner."""
         free = (number for number, slot in enumerate(self._slots) if slot.owner is None)
         return min(free, key=lambda number: (self._slots[number].last_use, number))
 

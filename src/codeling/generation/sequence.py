@@ -1,4 +1,4 @@
-"""One sequence on its way through the engine: its ids, its text, and where it ends.
+"""State of one sequence in the engine: its ids, its text and its finish reason.
 
 This module must not know torch, slots of a cache, or other sequences.
 """
@@ -12,9 +12,9 @@ from codeling.tokenizer.healing import Healed, Vocabulary
 def window_start(num_tokens: int, context_length: int) -> int:
     """Index of the first of ``num_tokens`` tokens that the model sees.
 
-    Learned positions cannot slide. While all tokens fit the context, all are seen. After that the
-    left edge moves in steps of a quarter of the context, so the window keeps between three quarters
-    and all of the context, and a text that grows at its end has the same left edge for a while.
+    Learned positions cannot slide. While all tokens fit the context, the index is 0. After that it
+    moves in steps of a quarter of the context, so the window has between three quarters and all of
+    the context, and the cache stays valid between steps.
     """
     excess = num_tokens - context_length
     step = max(1, context_length // 4)
@@ -25,13 +25,13 @@ class Sequence:
     """One request being completed."""
 
     def __init__(self, request: Request, healed: Healed, context_length: int) -> None:
-        """``healed`` is the prompt as ids, with the bytes that the next tokens have to rewrite."""
+        """``healed`` is the prompt as ids, and the bytes that the next tokens must match."""
         params = request.params
         self.request = request
         self.ids = list(healed.ids)
         self.num_prompt = len(self.ids)
         self.pending = healed.pending
-        """Bytes of the prompt that the next tokens have to begin with."""
+        """Bytes of the prompt that the next tokens must start with."""
         self.context_length = context_length
         self.output = CompletionText(
             request.prompt, params.stops, params.stop_at_block_end, tuple(params.script_ends)
@@ -56,7 +56,7 @@ class Sequence:
 
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why the sequence has ended; None while it has not."""
+        """Why the sequence ended; None while it runs."""
         return self.output.finish_reason
 
     @property
@@ -70,7 +70,7 @@ class Sequence:
         return self.ids[self.left_edge :]
 
     def append(self, picked: int, vocabulary: Vocabulary, end_of_text: int) -> None:
-        """Add a picked id, and end the sequence where it ends."""
+        """Add a picked id, and finish the sequence if it is the last one."""
         if picked == end_of_text:
             self.output.finish("end_of_text")
             return

@@ -169,7 +169,7 @@ def test_a_tokenizer_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
         ('keywords=["a b"]\nkeywords_in="imports"', "keyword 'a b' is not a module name"),
         ('keywords=["pandas "]', "begins or ends with white space"),
         ('keywords=[""]', "at least 1 character"),
-        ('keywords="pandas"', "valid tuple"),
+        ('keywords="pandas"', "write a list"),
         ('keywords_in="comments"', "'text' or 'imports'"),
         ("min_asignments=5", 'did you mean "min_assignments"?'),
     ],

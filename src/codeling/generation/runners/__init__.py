@@ -1,4 +1,4 @@
-"""What executes a step of the engine: batches of tokens in, logits out."""
+"""Runners execute the steps of the engine: batches of tokens in, logits out."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from codeling.generation.scheduler import Batch
 
 
 class Runner(Protocol):
-    """A network with a cache of keys and values in slots."""
+    """A network with a key-value cache in slots."""
 
     @property
     def context_length(self) -> int:
@@ -17,10 +17,10 @@ class Runner(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """Number of logits."""
+        """Number of logits per token."""
 
     def reserve(self, num_slots: int) -> None:
-        """Have at least ``num_slots`` slots; those that exist keep what they hold."""
+        """Increase the number of slots to at least ``num_slots``; contents are kept."""
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Execute one step: the forks in order, then the rows.

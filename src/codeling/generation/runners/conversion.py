@@ -1,4 +1,4 @@
-"""The tensors of a model folder as the weights of the fast runner."""
+"""Converts the tensors of a model folder to the weights of the fast runner."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from codeling.model.folder import Tensors
 
 
 def convert(config: GPT2Config, tensors: Tensors, *, int8: bool = False) -> Weights:
-    """Weights made of copies of ``tensors``; the matrices in int8 where that is asked for."""
+    """Copy ``tensors`` to :class:`Weights`; with ``int8``, matrices are quantized."""
 
     def layer(name: str) -> Matrix:
         return matrix(tensors[f"{name}.weight"].T, tensors[f"{name}.bias"], int8=int8)

@@ -1,7 +1,7 @@
-"""The runner for processors: a token costs little more than reading the weights.
+"""The runner for CPUs: the cost of a token is close to that of reading the weights.
 
-Few tokens go through compiled kernels (:mod:`codeling.generation.runners.kernels`), many through
-the matrix products of numpy's BLAS. This module must not know torch.
+A few tokens use compiled kernels (:mod:`codeling.generation.runners.kernels`), many use the matrix
+products of numpy's BLAS. This module must not know torch.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,10 @@ from codeling.generation.scheduler import Batch, Row
 Floats = NDArray[np.float32]
 
 _MANY_TOKENS = 24
-"""From so many tokens of one row on, matrix products are faster than reading weights per token."""
+"""Number of tokens in a row from which BLAS matrix products are faster than the kernels."""
 
 _PANEL_ROWS = 1024
-"""Rows of an int8 matrix that are converted at the same time: they stay in the processor's
-cache."""
+"""Rows of an int8 matrix that are converted to fp32 at a time; they fit the CPU's cache."""
 
 
 class Matrix(NamedTuple):
@@ -31,29 +30,29 @@ class Matrix(NamedTuple):
     weight: NDArray[Any]
     """(out, in), int8 or fp32."""
     scale: Floats
-    """(out,): what a row of an int8 weight is multiplied by; ones for fp32."""
+    """(out,): factor of each row of an int8 weight; ones for fp32."""
     bias: Floats
     """(out,)."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A GPT-2 as the kernels read it."""
+    """The weights of a GPT-2 in the layout of the kernels."""
 
     n_head: int
     epsilon: float
     embedding: Matrix
-    """(V, C), which is also the head; its bias is zero."""
+    """(V, C); also the output head, whose bias is zero."""
     positions: Floats
     """(S, C)."""
     norms: Floats
-    """(L + 1, 4, C): gain and bias of both norms of each layer; last those before the head."""
+    """(L + 1, 4, C): gain and bias of both norms of each layer, then of the final norm."""
     layers: Sequence[tuple[Matrix, Matrix, Matrix, Matrix]]
     """Attention in, attention out, MLP in, MLP out."""
 
 
 def matrix(weight: Floats, bias: Floats, *, int8: bool) -> Matrix:
-    """``weight`` (out, in) as fp32, or rounded to int8 with a scale a row."""
+    """Convert ``weight`` (out, in) to fp32, or to int8 with one scale per row."""
     weight = np.ascontiguousarray(weight, np.float32)
     bias = np.ascontiguousarray(bias, np.float32)
     if not int8:
@@ -64,7 +63,7 @@ def matrix(weight: Floats, bias: Floats, *, int8: bool) -> Matrix:
 
 
 class FastRunner:
-    """Runs ``weights`` on one thread."""
+    """Runs a GPT-2 on one CPU thread."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
@@ -79,18 +78,18 @@ class FastRunner:
 
     @property
     def vocab_size(self) -> int:
-        """Number of logits."""
+        """Number of logits per token."""
         return len(self.weights.embedding.weight)
 
     def _store(self, num_slots: int) -> Floats:
-        """(L, slots, H, S, D); pages that are never written take no memory."""
+        """Allocate (L, slots, H, S, D) zeros; pages that are never written take no memory."""
         num_positions, width = self.weights.positions.shape
         n_head = self.weights.n_head
         shape = (len(self.weights.layers), num_slots, n_head, num_positions, width // n_head)
         return np.zeros(shape, np.float32)
 
     def reserve(self, num_slots: int) -> None:
-        """Have at least ``num_slots`` slots; those that exist keep what they hold."""
+        """Increase the number of slots to at least ``num_slots``; contents are kept."""
         num_before = self._keys.shape[1]
         if num_slots <= num_before:
             return
@@ -117,7 +116,7 @@ class FastRunner:
         return logits
 
     def _read(self, rows: Sequence[Row]) -> dict[int, Floats]:
-        """Read the tokens of ``rows``; by slot the last hidden state (C,) where it is wanted."""
+        """Read the tokens of ``rows``; return the wanted last hidden states (C,) by slot."""
         weights = self.weights
         ids = np.array([i for row in rows for i in row.ids])
         slots = np.repeat([row.slot for row in rows], [len(row.ids) for row in rows])
@@ -166,7 +165,7 @@ def _block_by_blas(
 
 
 def _product(x: Floats, layer: Matrix, y: Floats) -> Floats:
-    """``y = x @ layer``: x (N, in), y (N, out)."""
+    """Compute ``y = x @ layer``: x (N, in), y (N, out)."""
     for first in range(0, len(layer.weight), _PANEL_ROWS):
         rows = slice(first, first + _PANEL_ROWS)
         panel = layer.weight[rows]

@@ -1,4 +1,4 @@
-"""The runner for any device that torch knows, and the reference for the others."""
+"""The runner for any torch device, and the reference for the other runners."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,11 +11,11 @@ from codeling.model.cache import KeyValueCache
 from codeling.model.gpt2 import GPT2
 
 _MAX_PADDING = 1.25
-"""Prefills share a pass where padding makes it at most so many times as large."""
+"""Maximum ratio of padded to real tokens for prefills to share a pass."""
 
 
 class TorchRunner:
-    """Runs ``model`` where its weights are, in its ``compute_dtype``."""
+    """Runs ``model`` on the device of its weights, in its ``compute_dtype``."""
 
     def __init__(self, model: GPT2) -> None:
         self.model = model
@@ -28,11 +28,11 @@ class TorchRunner:
 
     @property
     def vocab_size(self) -> int:
-        """Number of logits."""
+        """Number of logits per token."""
         return self.model.config.vocab_size
 
     def reserve(self, num_slots: int) -> None:
-        """Have at least ``num_slots`` slots; those that exist keep what they hold."""
+        """Increase the number of slots to at least ``num_slots``; contents are kept."""
         if self._cache is None:
             self._cache = KeyValueCache(
                 self.model.config,
@@ -47,7 +47,7 @@ class TorchRunner:
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Execute one step; see :class:`codeling.generation.runners.Runner`."""
         cache = self._cache
-        assert cache is not None, "reserve() comes first"
+        assert cache is not None, "call reserve() first"
         for fork in batch.forks:
             cache.fork(*fork)
         found: dict[int, torch.Tensor] = {}
@@ -59,7 +59,7 @@ class TorchRunner:
     def _pass(
         self, rows: Sequence[Row], cache: KeyValueCache
     ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Read the tokens of ``rows`` in one padded pass; the wanted logits by slot."""
+        """Read the tokens of ``rows`` in one padded pass; return the wanted logits (V,) by slot."""
         device = self.model.wte.weight.device
         num_new = max(len(row.ids) for row in rows)
         ids = torch.tensor([row.ids + [0] * (num_new - len(row.ids)) for row in rows])
@@ -72,8 +72,7 @@ class TorchRunner:
 
 
 def _passes(rows: Sequence[Row], capacity: int) -> Iterator[list[Row]]:
-    """Rows that are read together: those of like length, where the padding has room in the
-    slots."""
+    """Group rows of similar length whose padding fits the slots."""
     together: list[Row] = []
     for row in sorted(rows, key=lambda row: (-len(row.ids), row.slot)):
         if together:

@@ -1,8 +1,7 @@
-"""Where the block that a completion is written into ends: Python read a character at a time.
+"""End of the code block that a completion belongs to. Reads Python one character at a time.
 
-Logical lines and their indentation (:mod:`codeling.generation.text.lines`) decide, so broken code
-has
-an answer too. This module must not know torch, ids or files.
+The rule uses logical lines and their indentation (:mod:`codeling.generation.text.lines`), so it
+works for code that does not parse. This module must not know torch, ids or files.
 """
 
 import re
@@ -18,57 +17,57 @@ _WORD = re.compile(r"\w*")
 
 @dataclass
 class _Block:
-    """A block whose first line starts at ``column`` and whose body, once seen, at ``body``."""
-
     column: int
+    """Column of the header."""
     kind: Literal["definition", "compound", "statement"]
     body: int | None = None
+    """Column of the body; None before its first line."""
 
     @property
-    def floor(self) -> int:
-        """The smallest column of a line that still belongs to the body."""
+    def min_column(self) -> int:
+        """Smallest column of a line that belongs to the body."""
         return self.column + 1 if self.body is None else self.body
 
 
 class BlockEnd:
-    """Text up to the end of the block that ``prompt`` stands in.
+    """Passes text through up to the end of the block around the end of ``prompt``.
 
-    The block is the body of the innermost ``def`` or ``class`` around the end of the prompt,
-    or else the outermost compound statement, or else the one statement that the completion
-    begins or goes on with. It ends before the first logical line that starts in the completion
-    and is indented less than its body. Lines within brackets, strings and continuations start
-    nothing; blank lines and comments belong to what follows them, so they are held back until
-    a line of the block follows, and dropped if none does. A comment that is indented like the
-    block is shown at once.
+    The block is the body of the innermost ``def`` or ``class`` around the end of the prompt.
+    Without one, it is the outermost compound statement; without that, the one statement that the
+    completion starts or continues. The block ends before the first logical line that starts in the
+    completion and is indented less than the body. Physical lines within brackets, strings and
+    continuations are not logical lines. Blank lines and comments belong to the line after them:
+    they are held back until a line of the block follows, and dropped if none does. A comment
+    indented like the block is passed at once.
 
-    What the prompt's indentation leaves open is taken from its end: blanks after the last line
-    end, a comment, or two blank lines (PEP 8 puts those between top-level definitions) say
-    which column is being written.
+    If the prompt's last logical line does not determine the current column, the end of the prompt
+    does: whitespace after the last line end, a comment, or two blank lines (PEP 8 puts two between
+    top-level definitions).
     """
 
     def __init__(self, prompt: str) -> None:
-        """Read the prompt; nothing of it is ever cut."""
+        """Read the prompt, which is never cut."""
         self.ended = False
         self._line = LogicalLine()
-        self._open: list[_Block] = []
-        """Headers whose bodies are not over yet, outermost first."""
+        self._open_blocks: list[_Block] = []
+        """Blocks that have not ended, outermost first."""
         self._block: _Block | None = None
-        """The block being completed; None until the line that decides has ended."""
+        """The block being completed; None until the line that determines it has ended."""
         self._at_clause = False
-        """At the first word of a line that goes on with the block if it is one of _CLAUSES."""
+        """In the first word of a line that continues the block if it is one of _CLAUSES."""
         self._after_decorator = False
         self._pending: list[str] = []
         self._read_prompt(prompt)
 
     @property
     def in_definition(self) -> bool:
-        """Whether the block, as far as it is known, is the body of a ``def`` or ``class``."""
+        """Whether the block, as known so far, is the body of a ``def`` or ``class``."""
         if self._block is None:
-            return any(block.kind == "definition" for block in self._open)
+            return any(block.kind == "definition" for block in self._open_blocks)
         return self._block.kind == "definition"
 
     def feed(self, text: str) -> str:
-        """What may be shown after ``text``; nothing more once :attr:`ended`."""
+        """Add ``text``; return the text that is now certain, empty once :attr:`ended`."""
         shown: list[str] = []
         for character in text:
             if self.ended:
@@ -83,37 +82,37 @@ class BlockEnd:
         line = self._line
         blank_lines, comment_column = 0, None
         for character in line.significant(prompt):
-            begun = line.has_code
+            had_code = line.has_code
             ended = line.feed(character)
-            if line.has_code and not begun:
-                self._enter_line()
+            if line.has_code and not had_code:
+                self._start_line()
                 blank_lines, comment_column = 0, None
             elif not line.has_code and line.in_comment:
                 blank_lines, comment_column = 0, line.column
             if ended:
                 if line.has_code:
-                    self._leave_line()
+                    self._end_line()
                 elif line.is_blank:
                     blank_lines += 1
                 line.restart()
         if line.has_code:
-            return  # in the middle of a line, whose end decides
+            return  # the prompt ends within a line; the end of that line determines the block
         column = line.column or comment_column
         if column is None and blank_lines >= 2:
             column = 0
         if column is not None:
-            self._close(column)
-        if self._open and not self._after_decorator:
-            self._block = self._around()
+            self._close_blocks(column)
+        if self._open_blocks and not self._after_decorator:
+            self._block = self._current_block()
 
     def _read(self, character: str) -> bool:
-        """Read a character of the completion; True where it and all before it may be shown."""
+        """Read one character; True if all text up to it belongs to the block."""
         line, block = self._line, self._block
-        begun = line.has_code
+        had_code = line.has_code
         ended = line.feed(character)
-        if line.has_code and not begun:
-            if block is None or line.column >= block.floor:
-                self._enter_line()
+        if line.has_code and not had_code:
+            if block is None or line.column >= block.min_column:
+                self._start_line()
             elif block.kind == "compound" and line.column == block.column:
                 self._at_clause = True
             else:
@@ -126,14 +125,14 @@ class BlockEnd:
             if word not in _CLAUSES:
                 return self._end()
             self._at_clause = False
-            self._enter_line()
-        is_within = block is None or line.column >= block.floor
+            self._start_line()
+        is_within = block is None or line.column >= block.min_column
         belongs = line.has_code or (is_within and not line.is_blank)
         if ended:
             if line.has_code:
-                self._leave_line()
+                self._end_line()
                 if block is None and not self._after_decorator:
-                    self._block = self._around(line)
+                    self._block = self._current_block(line)
             line.restart()
         return belongs
 
@@ -142,35 +141,35 @@ class BlockEnd:
         self._pending.clear()
         return False
 
-    def _close(self, column: int) -> None:
-        """A line starts at ``column``: the blocks indented deeper are over."""
-        while self._open and column < self._open[-1].floor:
-            self._open.pop()
+    def _close_blocks(self, column: int) -> None:
+        """Close the blocks that a line starting at ``column`` ends."""
+        while self._open_blocks and column < self._open_blocks[-1].min_column:
+            self._open_blocks.pop()
 
-    def _enter_line(self) -> None:
-        """A logical line has begun."""
-        self._close(self._line.column)
-        if self._open and self._open[-1].body is None:
-            self._open[-1].body = self._line.column
+    def _start_line(self) -> None:
+        """Handle the start of a logical line."""
+        self._close_blocks(self._line.column)
+        if self._open_blocks and self._open_blocks[-1].body is None:
+            self._open_blocks[-1].body = self._line.column
 
-    def _leave_line(self) -> None:
-        """A logical line has ended."""
+    def _end_line(self) -> None:
+        """Handle the end of a logical line."""
         line = self._line
         if line.last == ":":
-            self._open.append(_Block(line.column, _kind(line)))
+            self._open_blocks.append(_Block(line.column, _kind(line)))
         self._after_decorator = line.head.startswith("@")
 
-    def _around(self, line: LogicalLine | None = None) -> _Block:
-        """The block that is being completed, after ``line`` where that line has just ended."""
+    def _current_block(self, line: LogicalLine | None = None) -> _Block:
+        """Return the block being completed; ``line`` is the line that has just ended, if any."""
         if line is not None and _kind(line) == "definition":
-            own = self._open and line.last == ":"
-            return self._open[-1] if own else _Block(line.column, "definition")
-        for block in reversed(self._open):
+            own = self._open_blocks and line.last == ":"
+            return self._open_blocks[-1] if own else _Block(line.column, "definition")
+        for block in reversed(self._open_blocks):
             if block.kind == "definition":
                 return block
-        if self._open:
-            return self._open[0]
-        assert line is not None, "at a line's start with no block open there is nothing to end"
+        if self._open_blocks:
+            return self._open_blocks[0]
+        assert line is not None, "without an open block, the first line determines the block"
         return _Block(line.column, "statement")
 
 
@@ -179,10 +178,10 @@ def _kind(line: LogicalLine) -> Literal["definition", "compound"]:
 
 
 def cut_unfinished(prompt: str, completion: str) -> str:
-    """``completion`` up to where its last whole logical line ends; for one that ran out of tokens.
+    """Cut a completion that ran out of tokens after its last complete logical line.
 
-    A line within open brackets or an open string is not whole, nor is a header (``if x:``) whose
-    body has not begun.
+    A line within open brackets or an open string is incomplete, and so is a header (``if x:``)
+    without a body.
     """
     line, end = LogicalLine(), 0
     for position, character in enumerate(prompt + completion, 1 - len(prompt)):
@@ -194,10 +193,10 @@ def cut_unfinished(prompt: str, completion: str) -> str:
 
 
 def cut_at_block_end(prompt: str, completion: str) -> str:
-    """The part of ``completion`` that belongs to the block that ``prompt`` stands in."""
+    """Return the part of ``completion`` that belongs to the block around the end of ``prompt``."""
     return BlockEnd(prompt).feed(completion)
 
 
 def stands_in_definition(prompt: str) -> bool:
-    """Whether what comes after ``prompt`` is written into a ``def`` or ``class``."""
+    """Whether the end of ``prompt`` is inside a ``def`` or ``class``."""
     return BlockEnd(prompt).in_definition

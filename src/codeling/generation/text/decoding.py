@@ -1,11 +1,10 @@
-"""From the bytes of sampled tokens to the text that may be shown: where it stops, and when.
+"""Decodes the bytes of sampled tokens to text, and finds where a completion ends.
 
-Small machines, each fed piece by piece, each returning what is certain so far:
-:class:`Utf8Decoder` (a character may straddle tokens), :class:`StopStringFilter` (so may a stop
-string), :class:`~codeling.generation.text.blocks.BlockEnd` and
-:class:`~codeling.generation.text.scripts.ScriptEnd`. What they give in all does not depend on how
-the
-text was cut into pieces. :class:`CompletionText` chains them.
+The classes are incremental: each takes pieces of text and returns the text that is certain so far.
+:class:`Utf8Decoder` handles characters that span tokens, :class:`StopStringFilter` stop strings
+that span tokens. :class:`~codeling.generation.text.blocks.BlockEnd` and
+:class:`~codeling.generation.text.scripts.ScriptEnd` find the end of code. The total output does not
+depend on how the text was divided into pieces. :class:`CompletionText` chains them.
 
 This module must not know torch, ids or files.
 """
@@ -19,35 +18,36 @@ from codeling.generation.text.lines import LogicalLine
 from codeling.generation.text.scripts import ScriptEnd
 
 FinishReason = Literal["stop", "length", "block", "end_of_text"]
-"""Why a completion ended: a stop string, ``max_new_tokens`` (or an infilling that has filled
-the context), the end of the block or script, or the model's own ``<|endoftext|>``."""
+"""Reason that a completion ended. ``stop``: a stop string. ``length``: ``max_new_tokens``, or an
+infilling that filled the context. ``block``: the end of the block or script. ``end_of_text``: the
+model predicted ``<|endoftext|>``."""
 
 
 class Utf8Decoder:
-    """UTF-8 that arrives in pieces. An unfinished character at the end waits for its rest."""
+    """Incremental UTF-8 decoder. An incomplete character at the end is held back."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, data: bytes) -> str:
-        """The characters that ``data`` finishes; bytes that cannot be UTF-8 become U+FFFD."""
+        """Return the characters that ``data`` completes; invalid bytes become U+FFFD."""
         return self._decoder.decode(data)
 
 
 class StopStringFilter:
-    """Text up to the first stop string to be complete, and nothing of that string.
+    """Passes text through up to the first completed stop string, which is removed.
 
-    Where two are complete at the same character, the longer one counts.
+    If two are completed by the same character, the longer one counts.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        """Empty stop strings are left out."""
+        """Empty stop strings are ignored."""
         self._stops = [stop for stop in stops if stop]
         self._held = ""
         self.found = False
 
     def feed(self, text: str) -> str:
-        """What may be shown after ``text``; nothing once :attr:`found`."""
+        """Add ``text``; return the text that is now certain, empty once :attr:`found`."""
         if self.found:
             return ""
         text = self._held + text
@@ -62,13 +62,13 @@ class StopStringFilter:
         return text[: len(text) - keep]
 
     def finish(self) -> str:
-        """What was held back for a stop string that never came."""
+        """Return text held back for a stop string that was not completed."""
         text, self._held = self._held, ""
         return text
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of ``text`` that ``stop`` begins with, ``stop`` itself aside."""
+    """Length of the longest suffix of ``text`` that is a proper prefix of ``stop``."""
     for size in range(min(len(stop) - 1, len(text)), 0, -1):
         if text.endswith(stop[:size]):
             return size
@@ -76,7 +76,7 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class CompletionText:
-    """What one completion shows: bytes of tokens in, text out, until something ends it."""
+    """Text of one completion, from the bytes of its tokens."""
 
     def __init__(
         self,
@@ -85,29 +85,29 @@ class CompletionText:
         at_block_end: bool = False,
         script_ends: Sequence[str] = (),
     ) -> None:
-        """``prompt`` matters only to where its block ends; where it stands in no definition and
-        there are ``script_ends``, one of those ends the completion instead."""
+        """``prompt`` determines the block. If its end is inside no definition and ``script_ends``
+        are given, those end the completion instead."""
         self._characters = Utf8Decoder()
         self._line = LogicalLine()
         self._unread = [prompt]
-        """What the line has not read yet: it is read where somebody asks what is open."""
+        """Text not yet read by ``_line``, which is updated on demand."""
         self._stops = StopStringFilter(stops)
         self._block: BlockEnd | ScriptEnd | None = None
         if at_block_end:
             block = BlockEnd(prompt)
             is_script = script_ends and not block.in_definition
             self._block = ScriptEnd(prompt, script_ends) if is_script else block
-        self._shown: list[str] = []
+        self._returned: list[str] = []
         self.finish_reason: FinishReason | None = None
 
     @property
     def in_prose(self) -> bool:
-        """Whether what was fed last stands within a comment or a triple-quoted string."""
+        """Whether the text ends within a comment or a triple-quoted string."""
         return self._read_line().in_prose
 
     @property
     def is_open(self) -> bool:
-        """Whether what was fed last stands within a string or brackets."""
+        """Whether the text ends within a string or brackets."""
         return self._read_line().is_open
 
     def _read_line(self) -> LogicalLine:
@@ -118,30 +118,30 @@ class CompletionText:
 
     @property
     def text(self) -> str:
-        """All that was shown."""
-        return "".join(self._shown)
+        """All text that was returned."""
+        return "".join(self._returned)
 
     def feed(self, data: bytes) -> str:
-        """The text that may be shown after the bytes of one more token."""
+        """Add the bytes of one token; return the text that is now certain."""
         text = self._characters.feed(data)
         self._unread.append(text)
-        return self._show(self._stops.feed(text))
+        return self._filter(self._stops.feed(text))
 
     def finish(self, reason: FinishReason) -> str:
-        """The text held back, now that nothing more comes, for a ``reason`` outside the text.
+        """End the completion for a ``reason`` outside the text; return the text held back.
 
-        An unfinished character at the very end is left out.
+        An incomplete character at the end is dropped.
         """
-        shown = self._show(self._stops.finish())
+        shown = self._filter(self._stops.finish())
         if isinstance(self._block, ScriptEnd) and not self._block.ended:
             held = self._block.finish()
-            self._shown.append(held)
+            self._returned.append(held)
             shown += held
         if self.finish_reason is None:
             self.finish_reason = reason
         return shown
 
-    def _show(self, text: str) -> str:
+    def _filter(self, text: str) -> str:
         if self._block is not None:
             text = self._block.feed(text)
         if self._block is not None and self._block.ended:
@@ -149,5 +149,5 @@ class CompletionText:
         elif self._stops.found:
             self.finish_reason = "stop"
         if text:
-            self._shown.append(text)
+            self._returned.append(text)
         return text

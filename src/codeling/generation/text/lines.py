@@ -1,8 +1,8 @@
 """Logical lines of Python and their indentation, read one character at a time.
 
-Strings, brackets and comments are those of :mod:`codeling.python_lexer`; this module adds the
-indentation and how a line begins and ends ("Lexical analysis" in the language reference). It must
-not know blocks, torch, ids or files.
+:mod:`codeling.python_lexer` finds strings, brackets and comments. This module adds indentation and
+the start and end of lines ("Lexical analysis" in the language reference). It must not know blocks,
+torch, ids or files.
 """
 
 from collections.abc import Iterator
@@ -11,43 +11,43 @@ from codeling.python_lexer import CODE, COMMENT, LINE_END, QUOTE, Lexer
 
 _HEAD_CHARACTERS = 64
 _TAB = 8
-"""Columns to a tab stop, as Python counts them."""
+"""Columns per tab stop, as in Python."""
 
 
 class LogicalLine:
-    """The logical line being read, and what is open in it."""
+    """The logical line being read, and its open strings and brackets."""
 
     def __init__(self) -> None:
         self.column = 0
-        """Column of the first character that is not blank, or of the next one if all are."""
+        """Column of the first non-blank character, or of the next character without one."""
         self.is_blank = True
-        """No character but blanks so far."""
+        """Only blanks so far."""
         self.has_code = False
-        """The line is neither blank nor a comment alone."""
+        """The line has code, not only blanks and a comment."""
         self.head = ""
-        """The first characters of the line's code."""
+        """First characters of the line's code."""
         self.last = ""
-        """Its last character that is neither blank nor within a comment or string."""
+        """Last non-blank character outside comments and strings."""
         self._lexer = Lexer()
         self._feed = self._lexer.feed
 
     @property
     def in_comment(self) -> bool:
-        """Within a comment."""
+        """Whether the current position is within a comment."""
         return self._lexer.in_comment
 
     @property
     def in_prose(self) -> bool:
-        """Within a comment or a triple-quoted string."""
+        """Whether the current position is within a comment or a triple-quoted string."""
         return self._lexer.in_comment or self._lexer.in_triple
 
     @property
     def is_open(self) -> bool:
-        """Within a string or brackets: no program ends here."""
+        """Whether a string or bracket is open; no program can end here."""
         return self._lexer.in_string or self._lexer.depth > 0
 
     def feed(self, character: str) -> bool:
-        """Read one character; True if it ends the line, be it logical, blank or a comment."""
+        """Read one character; True if it ends a logical line, a blank line or a comment line."""
         kind = self._feed(character)
         if kind == CODE:
             if character in " \t\f\r":
@@ -69,15 +69,15 @@ class LogicalLine:
         return False
 
     def read(self, text: str) -> None:
-        """Read all of ``text``, for what is open at its end."""
+        """Read all of ``text``."""
         for character in self.significant(text):
             if self.feed(character):
                 self.restart()
 
     def significant(self, text: str) -> Iterator[str]:
-        """The characters of ``text`` to :meth:`feed`, one after the other.
+        """Yield the characters of ``text`` to :meth:`feed`.
 
-        Those within a string or comment that end nothing are read here, many at a time.
+        Characters inside a string or comment that cannot end it are skipped in bulk.
         """
         lexer, position, length = self._lexer, 0, len(text)
         while position < length:
@@ -87,7 +87,7 @@ class LogicalLine:
                 position = lexer.skip(text, position)
 
     def restart(self) -> None:
-        """Begin the next line, after :meth:`feed` has returned True."""
+        """Start the next line, after :meth:`feed` has returned True."""
         self.column, self.is_blank, self.has_code = 0, True, False
         self.head = self.last = ""
 

@@ -1,9 +1,9 @@
-"""Where a script ends that a completion is written into: statements in a row, no block around them.
+"""End of a script: statements at the top level, without an enclosing block.
 
-A script has no end of its own, so its problems say how the line begins that is no longer part of
-it (``def``, ``print``, …). A word counts where a logical line begins at the margin, after a line
-end in the completion: not within a string or brackets, not on the line that the prompt leaves
-unfinished, and never in the prompt. This module must not know torch, ids or files.
+A script has no natural end, so the problem set gives the words that start the first line after it
+(``def``, ``print``, …). A word counts at column 0 of a logical line that starts in the completion:
+not within a string or brackets, not on the unfinished last line of the prompt, and not in the
+prompt. This module must not know torch, ids or files.
 """
 
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from codeling.generation.text.lines import LogicalLine
 
 
 class ScriptEnd:
-    """Text up to the first line at the margin that begins with one of some words.
+    """Passes text through up to the first line at column 0 that starts with one of ``words``.
 
-    A word that ends in a letter ends where it is written out: ``if`` does not end at ``iffy``.
+    A word that ends in a letter must be a whole word: ``if`` does not match ``iffy``.
     """
 
     def __init__(self, prompt: str, words: Sequence[str]) -> None:
-        """Read the prompt; nothing of it is ever cut."""
+        """Read the prompt, which is never cut."""
         self.ended = False
         self._words = tuple(words)
         self._line = LogicalLine()
         self._undecided = False
-        """At the beginning of a line that may turn out to begin with a word."""
+        """At the start of a line that may start with one of the words."""
         self._held = ""
-        """That line so far."""
+        """Text of that line so far."""
         self._line.read(prompt)
 
     def feed(self, text: str) -> str:
-        """What may be shown after ``text``; nothing more once :attr:`ended`."""
+        """Add ``text``; return the text that is now certain, empty once :attr:`ended`."""
         shown = []
         for character in text:
             if self.ended:
@@ -38,7 +38,7 @@ class ScriptEnd:
         return "".join(shown)
 
     def finish(self) -> str:
-        """What was held back of a last line that is no word after all."""
+        """Return the text held back if the last line is not one of the words."""
         self.ended = self.ended or self._held in self._words
         held, self._held = self._held, ""
         return "" if self.ended else held
@@ -50,7 +50,7 @@ class ScriptEnd:
         shown = character
         if self._undecided:
             self._held += character
-            if any(_begins(self._held, word) for word in self._words):
+            if any(_starts_with(self._held, word) for word in self._words):
                 self.ended, self._held = True, ""
                 return ""
             if not line_ended and any(word.startswith(self._held) for word in self._words):
@@ -60,8 +60,8 @@ class ScriptEnd:
         return shown
 
 
-def _begins(text: str, word: str) -> bool:
-    """Whether ``text`` begins with ``word``, written out."""
+def _starts_with(text: str, word: str) -> bool:
+    """Whether ``text`` starts with ``word`` as a whole word."""
     rest = text[len(word) :]
     whole = not _is_letter(word[-1]) or bool(rest and not _is_letter(rest[0]))
     return text.startswith(word) and whole
