@@ -8,6 +8,7 @@ import pytest
 
 from codeling.cli.run import SAMPLE_PROMPT
 from codeling.corpus.document import iterate
+from codeling.provenance.index import IndexSize, expected_size
 
 Main = Callable[..., Any]
 
@@ -55,10 +56,14 @@ def test_a_dry_run_does_nothing(
     monkeypatch.chdir(tmp_path)
     values = one_object(main("run", recipe_file, "--dry-run", "--json"))
     assert (values["num_steps"], values["num_tokens"]) == (30, 30 * 512)
+    index = IndexSize(**values["provenance_index"])
+    files = recipe_file.parent.rglob("*.py")
+    assert index == expected_size(sum(path.stat().st_size for path in files))
     answer = main("run", recipe_file, "--dry-run", "--set", "training.minutes=600")
     assert answer.code == 0
     for word in ("parameters", "memory", "tokens", "time", "hours"):
         assert word in answer.out
+    assert f"provenance    index of {index}\n" in answer.out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -194,6 +194,8 @@ def test_evaluation_is_json_and_reproducible(
     assert one_bits["interval_95"][0] <= one_bits["value"] <= one_bits["interval_95"][1]
     rate = one["parse_rate"]
     assert rate["num_completions"] == 4 == len(rate["samples"])
+    outcomes = ("num_parsed", "num_stub", "num_broken", "num_empty")
+    assert sum(rate[name] for name in outcomes) == rate["num_completions"]
     assert sum(rate[f"num_{outcome}"] for outcome in get_args(Outcome)) == 4
     assert rate["num_functions"] == 4
     assert one_bits["split"] == {

@@ -116,4 +116,4 @@ def test_every_outcome_is_among_the_samples_shown() -> None:
 def test_a_completion_is_escaped_and_unjudged_samples_are_counted() -> None:
     text = page([record(0, ["unjudged"])], num_unjudged=1)
     assert "<b>" not in text
-    assert "1 of 1 samples cannot be judged" in text
+    assert "1 of 1 sample cannot be judged" in text

@@ -403,7 +403,7 @@ def test_a_broken_folder_is_one_line(
         ({"stop": ""}, "a stop string must not be empty"),
         ({"temperature": -1.0}, "temperature must be 0 or more"),
         ({"n": 0}, "n and batch_size must be 1 or more"),
-        ({"suffixes": ["a", "b"]}, "1 prompts, but 2 suffixes"),
+        ({"suffixes": ["a", "b"]}, "1 prompt, but 2 suffixes"),
     ],
     ids=str,
 )

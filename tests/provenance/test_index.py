@@ -368,8 +368,9 @@ def test_the_size_is_known_before_the_index_is_built(
     assert (expected.num_parts, expected_size(0).num_parts) == (1, 1)
     assert expected_size(40 * 10**9).num_parts == 4
     assert str(expected_size(40 * 10**9)) == (
-        "provenance index: up to 24.0 GB in 4 files, built with up to 4.3 GB of memory"
+        "up to 24.0 GB in 4 files, built with up to 4.4 GB of memory"
     )
+    assert str(expected_size(1)) == "up to 1 MB in 1 file, built with up to 101 MB of memory"
 
 
 def test_the_file_is_the_one_of_earlier_versions(tmp_path: Path, corpus: list[Document]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codeling.cli.stages import AsJson, Out, Overrides, Ray, RecipeFile
+from codeling.quantity import quantity
 
 if TYPE_CHECKING:
     from codeling.recipe import Recipe
@@ -47,12 +48,11 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
-    from codeling.corpus.sources.listing import fingerprint
+    from codeling.corpus.sources.listing import max_text_bytes
     from codeling.training.planning.estimate import EXPECTED_UTILISATION, estimate
 
     resolved = recipe.resolved()
-    fingerprint(resolved.corpus)  # raises an error if a source is missing
-    expected = estimate(resolved)
+    expected = estimate(resolved, max_text_bytes(resolved.corpus))
     if as_json:
         typer.echo(json.dumps(asdict(expected)))
         return
@@ -61,16 +61,16 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
     bits = f"{expected.bits_per_byte:.2f} ± {expected.bits_per_byte_error:.2f} expected"
     if not expected.bits_per_byte_within:
         bits += " (extrapolated beyond the measured runs)"
-    steps = "step" if expected.num_steps == 1 else "steps"
     for name, value in {
         "parameters": f"{expected.num_parameters:,} ({expected.num_block_parameters:,} in blocks)",
         "memory": f"{expected.memory_bytes / 2**30:.2f} GiB on {expected.device}",
-        "tokens": f"{expected.num_tokens:,} in {expected.num_steps:,} {steps} of "
+        "tokens": f"{expected.num_tokens:,} in {quantity(expected.num_steps, 'step')} of "
         f"{expected.tokens_per_step:,}",
         "operations": f"{expected.flops:.3g}",
         "matrix rate": f"{expected.matrix_flops_per_second / 1e9:,.0f} GFLOP/s in "
         f"{expected.precision}, measured now",
         "time": f"{length} of training at {EXPECTED_UTILISATION:.0%} of that rate",
         "bits per byte": bits,
+        "provenance": f"index of {expected.provenance_index}",
     }.items():
         typer.echo(f"{name:<13} {value}")

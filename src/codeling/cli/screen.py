@@ -18,6 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from codeling.progress import Advance
+from codeling.quantity import quantity
 
 _MIN_BAR, _MAX_BAR = 8, 40
 _CONTROL = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")
@@ -123,7 +124,9 @@ def line(
 def _amount(value: float, unit: str) -> str:
     if unit == "bytes":
         return decimal(int(value))
-    return f"{value:,.0f} {unit}".rstrip()
+    if not unit:
+        return f"{value:,.0f}"
+    return quantity(value, re.sub("ies$", "y", unit).removesuffix("s"))
 
 
 def _clock(seconds: float) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from codeling.cli.stages import AsJson, parse_path
+from codeling.quantity import quantity
 
 
 def compare(
@@ -42,7 +43,7 @@ def compare(
         for peer in peers:
             figures.append(measure(peer, texts))
             advance(1)
-    corpus = f"{len(texts):,} {'file' if len(texts) == 1 else 'files'} of {on}"
+    corpus = f"{quantity(len(texts), 'file')} of {on}"
     if page is not None:
         name, text = sorted(named, key=lambda each: len(each[1]))[len(named) // 2]
         write_bytes(page, comparison_page(peers, figures, name, text, corpus).encode())

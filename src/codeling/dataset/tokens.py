@@ -19,6 +19,7 @@ from codeling.dataset.encoding_journal import EncodingJournal
 from codeling.errors import InputError
 from codeling.manifest import replacing
 from codeling.progress import SILENT, Progress
+from codeling.quantity import quantity
 from codeling.tokenizer.encoders import (
     Encoded,
     Encoder,
@@ -164,9 +165,13 @@ def open_tokens(path: Path) -> TokenFile:
     if magic != _MAGIC or version != _VERSION or id_bytes not in (2, 4):
         raise InputError(f"{index_path}: not a token index of version {_VERSION}")
     if len(index) != _HEADER.size + 8 * (2 * num_documents + 1):
-        raise InputError(f"{index_path}: cut short, it should have {num_documents:,} documents")
+        raise InputError(
+            f"{index_path}: cut short, it should have {quantity(num_documents, 'document')}"
+        )
     if data_bytes != num_ids * id_bytes:
-        raise InputError(f"{path}: {data_bytes:,} bytes, its index says {num_ids * id_bytes:,}")
+        raise InputError(
+            f"{path}: {quantity(data_bytes, 'byte')}, its index says {num_ids * id_bytes:,}"
+        )
     numbers = np.frombuffer(index, "<u8", offset=_HEADER.size)
     offsets = numbers[: num_documents + 1]
     if offsets[0] != 0 or offsets[-1] != num_ids or (offsets[1:] < offsets[:-1]).any():

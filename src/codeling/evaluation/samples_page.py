@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from codeling.evaluation.harness import RESULTS, SuiteResult, finished_results
 from codeling.evaluation.results import table_row
 from codeling.manifest import write_bytes
+from codeling.quantity import quantity
 from codeling.report.page import PageSection, frame, macros, short_bytes
 
 PAGE_NAME = "evaluation.html"
@@ -143,7 +144,7 @@ def _rows(values: Values) -> list[tuple[str, str, str, str, str]]:
 
 
 def _data(values: Values) -> str:
-    return f"{values['num_problems']:,} problems of {values['data']['name']}"
+    return f"{quantity(values['num_problems'], 'problem')} of {values['data']['name']}"
 
 
 def _sampling(values: Values) -> str:
@@ -155,7 +156,7 @@ def _sampling(values: Values) -> str:
     else:
         top_p = f", top p {settings['top_p']}" if settings["top_p"] else ""
         how = f"temperature {settings['temperature']}{top_p}, seed {settings['seed']}"
-    samples = "one sample" if settings["n"] == 1 else f"{settings['n']:,} samples"
+    samples = quantity(settings["n"], "sample")
     return f"{samples} per problem, {how}"
 
 
@@ -165,18 +166,18 @@ def _remarks(values: Values) -> tuple[list[str], list[tuple[str, list[list[str]]
     num_found = values["contamination"]["num_found"]
     if num_found is not None:
         sentences.append(
-            f"{num_found:,} of {values['num_problems']:,} problems share a passage with the "
+            f"{num_found:,} of {quantity(values['num_problems'], 'problem')} with a passage of the "
             "training data; the column unseen leaves them out."
         )
     if num_unjudged := values.get("num_unjudged"):
         sentences.append(
-            f"{num_unjudged:,} of {values['num_samples']:,} samples cannot be judged in the "
-            "sandbox; they count as not passed."
+            f"{num_unjudged:,} of {quantity(values['num_samples'], 'sample')} cannot be judged in "
+            "the sandbox; they count as not passed."
         )
     if raised := values.get("raised_limits", {}).get("problems"):
         sentences.append(
-            f"{len(raised):,} problems were judged with {values['raised_limits']['factor']} times "
-            f"the limits, because their reference solutions need them: {', '.join(raised)}."
+            f"{quantity(len(raised), 'problem')} judged with {values['raised_limits']['factor']} "
+            f"times the limits, because their reference solutions need them: {', '.join(raised)}."
         )
     tables = []
     if failed := values.get("references_failed"):

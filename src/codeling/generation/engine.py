@@ -42,6 +42,7 @@ from codeling.generation.scheduler import Scheduler
 from codeling.generation.sequence import Sequence
 from codeling.model.folder import read_config, read_tensors, resolve, tokenizer_digest
 from codeling.progress import SILENT, Progress
+from codeling.quantity import quantity
 from codeling.tokenizer.healing import Healed, Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
 
@@ -167,7 +168,9 @@ class Engine:
         if suffixes is None:
             suffixes = [None] * len(prompts)
         if len(suffixes) != len(prompts):
-            raise UsageError(f"{len(prompts)} prompts, but {len(suffixes)} suffixes")
+            raise UsageError(
+                f"{quantity(len(prompts), 'prompt')}, but {quantity(len(suffixes), 'suffix')}"
+            )
         if first_samples is None:
             first_samples = [0] * len(prompts)
         requests = [

@@ -15,6 +15,7 @@ Indexing 60 MB of installed packages took 1.5 s on one core and 80 MB of memory.
 not import torch, daft or pyarrow.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -39,6 +40,7 @@ from codeling.provenance.index_file import (
 )
 from codeling.provenance.passages import Passage, Run, best, join
 from codeling.provenance.winnowing import GUARANTEE, Cut, K, cut_texts
+from codeling.quantity import quantity
 
 INDEX_NAME = "index.safetensors"
 MAX_OCCURRENCES = 256
@@ -67,11 +69,17 @@ class IndexSize:
     """Peak memory while the index is built."""
 
     def __str__(self) -> str:
-        parts = "1 file" if self.num_parts == 1 else f"{self.num_parts} files"
         return (
-            f"provenance index: up to {self.disk_bytes / 1e9:.1f} GB in {parts}, built with up to "
-            f"{self.memory_bytes / 1e9:.1f} GB of memory"
+            f"up to {_size(self.disk_bytes)} in {quantity(self.num_parts, 'file')}, built with up "
+            f"to {_size(self.memory_bytes)} of memory"
         )
+
+
+def _size(num_bytes: int) -> str:
+    """Rounded up."""
+    if num_bytes < 1e9:
+        return f"{math.ceil(num_bytes / 1e6):,} MB"
+    return f"{math.ceil(num_bytes / 1e8) / 10:,.1f} GB"
 
 
 def expected_size(num_bytes: int) -> IndexSize:

@@ -6,6 +6,7 @@ Everything comes from ``corpus/report.json``. This module must not read files.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from codeling.quantity import quantity
 from codeling.report.page import short_bytes
 
 MAX_SOURCES = 30
@@ -29,9 +30,10 @@ def totals(report: Values) -> str:
     """What was found and what was kept, in a sentence."""
     values = report["totals"]
     return (
-        f"{values['files_found']:,} files and {short_bytes(values['bytes_found'])} found; "
-        f"{values['files']:,} files and {short_bytes(values['bytes'])} kept, with "
-        f"{values['functions']:,} functions."
+        f"{quantity(values['files_found'], 'file')} and {short_bytes(values['bytes_found'])} "
+        "found; "
+        f"{quantity(values['files'], 'file')} and {short_bytes(values['bytes'])} kept, with "
+        f"{quantity(values['functions'], 'function')}."
     )
 
 

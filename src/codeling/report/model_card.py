@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from codeling.quantity import quantity
 from codeling.recipe import Recipe
 from codeling.report.run_files import num_split_tokens, read_json, read_json_lines, share_read
 
@@ -34,19 +35,21 @@ def model_card(run_folder: Path, recipe: Recipe, *, vocab_size: int, num_paramet
     sources.sort(key=lambda source: (-source[size], source["repository"]))
     train = report["splits"]["train"]
     model = recipe.model
+    assert model.n_layer is not None
+    assert model.n_head is not None
     sections = [
         _front_matter(),
         "# A Python code model trained with codeling\n",
-        f"A GPT-2 with {num_parameters:,} parameters ({model.n_layer} layers, width "
-        f"{model.n_embd}, {model.n_head} heads, context {model.context_length}, vocabulary "
-        f"{vocab_size:,}), trained from scratch on Python alone. It completes code and fills in "
-        "the middle. It was not trained to follow instructions. Its output may be wrong, unsafe, "
-        "or a copy of training data.\n",
+        f"A GPT-2 with {num_parameters:,} parameters ({quantity(model.n_layer, 'layer')}, width "
+        f"{model.n_embd}, {quantity(model.n_head, 'head')}, context {model.context_length}, "
+        f"vocabulary {vocab_size:,}), trained from scratch on Python alone. It completes code and "
+        "fills in the middle. It was not trained to follow instructions. Its output may be wrong, "
+        "unsafe, or a copy of training data.\n",
         _usage(),
         "## Training data\n",
-        f"The training split has {train[what]:,} {what}: {train[size]:,} bytes of "
-        f"{train['repositories']:,} repositories.{_amount_read(run_folder, steps)} The largest "
-        "repositories:\n",
+        f"The training split has {quantity(train[what], what.removesuffix('s'))}: "
+        f"{quantity(train[size], 'byte')} of {quantity(train['repositories'], 'repository')}."
+        f"{_amount_read(run_folder, steps)} The largest repositories:\n",
         _table(sources[:_MAX_SOURCES], size),
         _other_sources(sources[_MAX_SOURCES:]),
         "## Training\n",
@@ -82,7 +85,7 @@ def _amount_read(run_folder: Path, steps: list[dict[str, Any]]) -> str:
         return ""
     tokens = steps[-1]["tokens"]
     share = share_read(tokens, num_split_tokens(run_folder))
-    return f" Training read {tokens:,} tokens, {share}."
+    return f" Training read {quantity(tokens, 'token')}, {share}."
 
 
 def _table(sources: list[dict[str, Any]], size: str) -> str:
@@ -103,7 +106,7 @@ def _other_sources(sources: list[dict[str, Any]]) -> str:
         return ""
     licenses = Counter(source["license"] for source in sources)
     counts = ", ".join(f"{name} ({count})" for name, count in sorted(licenses.items()))
-    return f"{len(sources):,} more repositories, by licence: {counts}.\n"
+    return f"{quantity(len(sources), 'more repository')}, by licence: {counts}.\n"
 
 
 def _training(
@@ -121,9 +124,8 @@ def _training(
     )
     if steps:
         last = steps[-1]
-        text += (
-            f" {last['step']:,} steps, {last['tokens']:,} tokens, {last['seconds']:,.0f} seconds."
-        )
+        text += f" {quantity(last['step'], 'step')}, {quantity(last['tokens'], 'token')}, "
+        text += f"{quantity(last['seconds'], 'second')}."
     if validations:
         text += f" Validation: {validations[-1]['bits_per_byte']:.3f} bits per byte"
         text += f" on excerpts of {held_out} that were not trained on."

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from codeling import jsonl
 from codeling.errors import InputError
+from codeling.quantity import quantity
 
 _INDEX_HEADER = struct.Struct("<8sIIQQ")
 """Magic, version, bytes per token id, number of documents, number of tokens."""
@@ -91,9 +92,9 @@ def share_read(tokens_read: int, split_tokens: int) -> str:
     """
     times = tokens_read / max(1, split_tokens)
     if times > 1.05:
-        return f"{times:.1f} times the {split_tokens:,} tokens of the training split"
+        return f"{times:.1f} times the {quantity(split_tokens, 'token')} of the training split"
     percent = f"{100 * times:.0f}" if times >= 0.1 else f"{100 * times:.2g}"
-    return f"{percent} % of the {split_tokens:,} tokens of the training split"
+    return f"{percent} % of the {quantity(split_tokens, 'token')} of the training split"
 
 
 def _unreadable(name: str, error: OSError) -> InputError:

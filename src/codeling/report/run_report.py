@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from codeling.errors import CodelingError, InputError
 from codeling.manifest import MANIFEST_NAME, write_bytes
+from codeling.quantity import quantity
 from codeling.recipe import Recipe, read_recipe
 from codeling.report import corpus_section
 from codeling.report.corpus_section import Table
@@ -160,7 +161,7 @@ def _summary(run: _Run) -> str:
         config = _or_none(lambda: read_json(run.folder, "model/config.json")) or {}
         vocab_size = config.get("vocab_size", recipe.tokenizer.vocab_size)
         sentences.append(
-            f"GPT-2 with {model.n_layer} layers of width {model.n_embd}, a context of "
+            f"GPT-2 with {quantity(model.n_layer, 'layer')} of width {model.n_embd}, a context of "
             f"{model.context_length:,} tokens and a vocabulary of {vocab_size:,}."
         )
     if corpus:
@@ -169,14 +170,14 @@ def _summary(run: _Run) -> str:
         num_bytes = train["function_bytes" if by_function else "bytes"]
         sentences.append(
             f"The training split has {short_bytes(num_bytes)} of Python from "
-            f"{train['repositories']:,} repositories."
+            f"{quantity(train['repositories'], 'repository')}."
         )
     steps = _or_none(lambda: run.steps)
     if steps:
         tokens = steps[-1]["tokens"]
         split_tokens = _or_none(lambda: num_split_tokens(run.folder))
         share = f", {share_read(tokens, split_tokens)}" if split_tokens else ""
-        sentences.append(f"Training read {tokens:,} tokens{share}.")
+        sentences.append(f"Training read {quantity(tokens, 'token')}{share}.")
     return " ".join(sentences)
 
 
@@ -200,7 +201,7 @@ def _tiles(run: _Run) -> list[tuple[str, str, str]]:
         tiles.append(("Parameters", short_number(count), size))
     if steps:
         last = steps[-1]
-        tiles.append(("Tokens read", short_number(last["tokens"]), f"{last['step']:,} steps"))
+        tiles.append(("Tokens read", short_number(last["tokens"]), quantity(last["step"], "step")))
         tiles.append(("Training time", short_seconds(last["seconds"]), ""))
         speeds = [step["tokens_per_second"] for step in steps if step.get("tokens_per_second")]
         utilisations = [step["mfu"] for step in steps if step.get("mfu")]
@@ -247,8 +248,9 @@ def _training(run: _Run) -> Markup:
 def _results(run: _Run) -> Markup:
     bits, rate = run.evaluation["bits_per_byte"], run.evaluation["parse_rate"]
     text = (
-        f"{short_bytes(bits['num_bytes'])}: {bits['num_documents']:,} files of "
-        f"{bits['num_repositories']:,} repositories, none of them trained on; {bits['precision']}"
+        f"{short_bytes(bits['num_bytes'])}: {quantity(bits['num_documents'], 'file')} of "
+        f"{quantity(bits['num_repositories'], 'repository')}, none of them trained on; "
+        f"{bits['precision']}"
     )
     rows = [
         ["Bits per byte", f"{bits['value']:.4f}", _interval(bits, 4), text],
@@ -272,13 +274,13 @@ def _outcomes(rate: Values) -> str:
 
     Before bodies without code were told apart, ``num_stub`` and ``num_functions`` did not exist.
     """
-    bodies = f"{rate['num_completions']:,} bodies"
+    bodies = quantity(rate["num_completions"], "body")
     if "num_functions" in rate:
-        bodies += f" of {rate['num_functions']:,} functions"
-    counts = [f"{rate['num_parsed']:,} parse"]
+        bodies += f" of {quantity(rate['num_functions'], 'function')}"
+    counts = [f"{rate['num_parsed']:,} parsed"]
     if "num_stub" in rate:
-        counts = [f"{rate['num_parsed']:,} parse and hold code", f"{rate['num_stub']:,} hold none"]
-    counts += [f"{rate['num_broken']:,} do not parse", f"{rate['num_empty']:,} are empty"]
+        counts = [f"{rate['num_parsed']:,} parsed with code", f"{rate['num_stub']:,} without code"]
+    counts += [f"{rate['num_broken']:,} not parsed", f"{rate['num_empty']:,} empty"]
     return f"{bodies}: {', '.join(counts)}; {rate['num_out_of_tokens']:,} reached the token limit"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from codeling.quantity import quantity
 from codeling.report.page import PageSection, frame, macros
 from codeling.tokenizer.measure import Measured, Peer
 from codeling.tokenizer.tokenizer import token_bytes
@@ -59,7 +60,7 @@ def comparison_page(
     for number, peer in enumerate(peers):
         ids = peer.encode(shown)
         spans = _spans(ids, token_bytes(peer.core))
-        title = f"{peer.name}: {len(ids):,} tokens"
+        title = f"{peer.name}: {quantity(len(ids), 'token')}"
         sections.append(PageSection(f"cut-{number}", title, template.tokens(spans)))
     return frame(
         kind="comparison of tokenizers",

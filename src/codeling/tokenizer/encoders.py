@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling.quantity import quantity
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 SAMPLE_BYTES = 200_000
@@ -113,7 +114,7 @@ def find_difference(
     The ids of the texts ``numbers`` are compared, and the number of bytes of all texts.
     """
     if len(encoded.offsets) != len(texts) + 1 or encoded.offsets[-1] != len(encoded.ids):
-        return f"encoded {len(encoded.offsets) - 1} of {len(texts)} texts"
+        return f"encoded {len(encoded.offsets) - 1} of {quantity(len(texts), 'text')}"
     sizes = np.array([len(token) for token in tokenizer.token_bytes], np.int64)
     if len(encoded.ids) and int(encoded.ids.max()) >= len(sizes):
         return "gives ids that are not in the vocabulary"

@@ -15,6 +15,7 @@ from tokenizers import AddedToken, models, pre_tokenizers
 
 from codeling.errors import CorpusError
 from codeling.progress import SILENT, Advance, Progress
+from codeling.quantity import quantity
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer import merges
 from codeling.tokenizer.counting import count_words
@@ -51,13 +52,14 @@ def train(
     if not sampled.num_bytes:
         raise CorpusError("no text to train a tokenizer on: the train split is empty")
     if left_out:
-        progress.note(f"the tokenizer is trained without the {left_out:,} rarest words")
+        progress.note(f"the tokenizer is trained without the {quantity(left_out, 'rarest word')}")
     fixed = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     entries, learned = merges.learn(counts, fixed, recipe.vocab_size, progress)
     if len(entries) < recipe.vocab_size:
         progress.note(
-            f"the vocabulary has {len(entries):,} entries instead of {recipe.vocab_size:,}: "
-            f"no pair occurs twice any more in {sampled.num_bytes:,} bytes of text"
+            f"the vocabulary has {quantity(len(entries), 'entry')} instead of "
+            f"{recipe.vocab_size:,}: no pair occurs twice any more in "
+            f"{quantity(sampled.num_bytes, 'byte')} of text"
         )
     vocabulary = {entry: i for i, entry in enumerate(entries)}
     core = tokenizers.Tokenizer(models.BPE(vocabulary, learned))

@@ -10,6 +10,7 @@ in our runs.
 import math
 
 from codeling.errors import TrainingError
+from codeling.quantity import quantity
 
 MAX_SKIPPED_STEPS = 3
 """Consecutive skipped steps after which a run is given up: it does not recover by itself."""
@@ -34,6 +35,7 @@ def check_skipped(num_skipped: int, step: int) -> None:
     """
     if num_skipped >= MAX_SKIPPED_STEPS:
         raise TrainingError(
-            f"the loss was NaN or infinite for {num_skipped} consecutive steps (at step {step:,}); "
-            "lower training.muon_lr and training.adamw_lr, or try training.precision=fp32"
+            f"the loss was NaN or infinite for {quantity(num_skipped, 'consecutive step')} "
+            f"(at step {step:,}); lower training.muon_lr and training.adamw_lr, or try "
+            "training.precision=fp32"
         )

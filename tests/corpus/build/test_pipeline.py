@@ -216,7 +216,7 @@ def test_progress_counts_every_file(hostile: Path, tmp_path: Path) -> None:
     notes: list[str] = []
     report = build(recipe(hostile), tmp_path, Recorder())
     assert notes[0] == f"split by file: {report['split_rule']}"
-    assert notes[0].endswith("by file because one project cannot fill three splits")
+    assert notes[0].endswith("by file because 1 project cannot fill three splits")
     assert [note.partition(" split has only ")[0] for note in notes[1:]] == [
         "warning: the validation", "warning: the test"
     ]  # fmt: skip

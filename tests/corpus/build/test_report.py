@@ -28,7 +28,7 @@ def test_bad_input_is_described_by_file() -> None:
 def test_the_rule_of_the_split_is_shown_with_a_warning_for_small_splits() -> None:
     report = {
         "split_by": "file",
-        "split_rule": "files in order; by file because one project cannot fill three splits",
+        "split_rule": "files in order; by file because 1 project cannot fill three splits",
         "splits": {
             "validation": {"bytes": 100_000, "function_bytes": 5},
             "test": {"bytes": 0, "function_bytes": 3_211},

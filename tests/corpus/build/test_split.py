@@ -79,7 +79,7 @@ def test_the_rule_says_why_files_are_split() -> None:
     found = assign(files, 0.1, 0.1, 0)
     assert found.by == "file"
     assert found.rule.endswith("by file because no project of 3 fits into test or validation")
-    assert assign(files[:10], 0.1, 0.1, 0).rule.endswith("one project cannot fill three splits")
+    assert assign(files[:10], 0.1, 0.1, 0).rule.endswith("1 project cannot fill three splits")
     by_project = assign([(f"p{i}", "a.py", 100) for i in range(40)], 0.1, 0.1, 0)
     assert by_project.rule == split.REPOSITORY_RULE
 

@@ -300,7 +300,9 @@ def test_rows_are_shared_evenly_or_not_at_all() -> None:
     for size in (1, 2, 4):
         shares = [World(rank, size).local_slice(8) for rank in range(size)]
         assert [row for share in shares for row in range(8)[share]] == list(range(8))
-    with pytest.raises(UsageError, match="9 sequences per step do not divide among 2 processes"):
+    with pytest.raises(
+        UsageError, match="9 sequences per step cannot be divided among 2 processes"
+    ):
         World(0, 2).check_divides(9)
 
 

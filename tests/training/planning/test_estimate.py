@@ -5,12 +5,14 @@ import torch
 
 from codeling.errors import UsageError
 from codeling.model.config import GPT2Config
+from codeling.provenance.index import expected_size
 from codeling.recipe import Recipe
 from codeling.training.machine import Machine
 from codeling.training.planning import estimate as estimate_module
 from codeling.training.planning.estimate import EXPECTED_UTILISATION, Estimate, estimate
 
 RATE = 1e12
+CORPUS_BYTES = 40 * 10**9
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,7 @@ def known_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 def of(training: dict[str, Any], **model: Any) -> Estimate:
     values = {"device": "cpu", "precision": "fp32", "threads": 1, **training}
     recipe = Recipe.model_validate({"training": values, "model": model})
-    return estimate(recipe.resolved())
+    return estimate(recipe.resolved(), CORPUS_BYTES)
 
 
 def test_the_network_is_the_recipes() -> None:
@@ -76,6 +78,11 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     assert not torch.cuda.is_available() or torch.cuda.device_count() < 99
     with pytest.raises(UsageError, match="CUDA devices here"):
         of({"steps": 1, "device": "cuda:98"})
+
+
+def test_the_provenance_index_is_that_of_the_corpus() -> None:
+    found = of({"steps": 1}).provenance_index
+    assert (found, found.num_parts) == (expected_size(CORPUS_BYTES), 4)
 
 
 def test_bits_per_byte_are_forecast() -> None:

@@ -25,6 +25,7 @@ from codeling.corpus.build import heartbeat
 from codeling.corpus.build.child import PREFIX_VARIABLE, remove_shared_memory
 from codeling.corpus.build.heartbeat import STALL_SECONDS, Watchdog
 from codeling.errors import CorpusError, UsageError
+from codeling.quantity import quantity
 
 ENVIRONMENT = {
     "DAFT_ANALYTICS_ENABLED": "0",
@@ -143,9 +144,10 @@ class Executor:
         if watchdog.positions is not None:
             where = ", ".join(sorted(watchdog.positions)[:5]) or "no task had started"
             return CorpusError(
-                f"the corpus executor made no progress for {self._stall_seconds:,.0f} seconds: "
-                f"{name}, {num_done} of {num_tasks} parts done, at {where}; run the same command "
-                "again to continue from the finished parts"
+                "the corpus executor made no progress for "
+                f"{quantity(self._stall_seconds, 'second')}: {name}, {num_done:,} of "
+                f"{quantity(num_tasks, 'part')} done, at {where}; run the same command again to "
+                "continue from the finished parts"
             )
         with suppress(subprocess.TimeoutExpired):
             process.wait(2.0)

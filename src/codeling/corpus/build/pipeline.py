@@ -33,6 +33,7 @@ from codeling.corpus.sources.partitions import Partition
 from codeling.errors import CorpusError, storage_errors
 from codeling.manifest import write_json
 from codeling.progress import Progress
+from codeling.quantity import quantity
 from codeling.recipe import CorpusRecipe, Folder, Installed
 
 WORK_FOLDER = "unfinished"
@@ -111,9 +112,8 @@ def _build(
     projects = {name: r.project for name, r in listing.repositories.items() if r.project != name}
     decided = selection.decide(records, recipe, projects, work)
     if not records.kept.any():
-        number = len(records.kept)
         raise CorpusError(
-            f"no Python in {_names(recipe)} is kept: {number} {'file' if number == 1 else 'files'} "
+            f"no Python in {_names(recipe)} is kept: {quantity(len(records.kept), 'file')} "
             f"dropped ({report.dropped_line(records)})"
         )
     chosen = selection.save(records, decided, work)
@@ -142,7 +142,8 @@ class _Stage:
         to_do = [partition for partition in partitions if partition.number not in done]
         num_bytes = sum(partition.num_bytes for partition in to_do)
         if done:
-            self._progress.note(f"{label}: {len(done)} of {len(partitions)} parts are already done")
+            parts = quantity(len(partitions), "part")
+            self._progress.note(f"{label}: {len(done):,} of {parts} already done")
         answers = self._answers(name, to_do, num_bytes)
         with self._progress.task(label, num_bytes, "bytes") as advance:
             num_documents, start = 0, time.monotonic()
@@ -150,7 +151,7 @@ class _Stage:
                 if partition.number not in done:
                     num_documents += self._next(name, partition, answers)["documents"]
                     rate = num_documents / max(1e-3, time.monotonic() - start)
-                    advance(partition.num_bytes, f"{rate:,.0f} files/s")
+                    advance(partition.num_bytes, f"{quantity(rate, 'file')}/s")
                 yield partition
         assert next(answers, None) is None, "the executor answers every task once"
 
@@ -170,7 +171,9 @@ class _Stage:
             except CorpusError as error:  # noqa: PERF203
                 if self._executor.ray is None or attempt == _MAX_ATTEMPTS:
                     raise
-                self._progress.note(f"giving the cluster {len(tasks)} parts again: {error}")
+                self._progress.note(
+                    f"giving the cluster {quantity(len(tasks), 'part')} again: {error}"
+                )
                 self._executor.restart()
 
     def _next(

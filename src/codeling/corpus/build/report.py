@@ -16,6 +16,7 @@ from codeling.corpus.build.selection import Decisions, Records
 from codeling.corpus.build.work_folder import count
 from codeling.corpus.document import SPLITS
 from codeling.corpus.sources.files import Repository
+from codeling.quantity import quantity
 from codeling.recipe import CorpusRecipe, RowSource
 
 USEFUL_BYTES = 100_000
@@ -109,7 +110,8 @@ def table(report: Mapping[str, Any]) -> list[str]:
         width = max(len(name) for name, _, _ in rows)
         for name, number, size in rows:
             share = f"{number / found:6.1%}"
-            lines.append(f"  {name:<{width}}  {number:>11,} {what:<9} {share} {_size(size):>9}")
+            amount, noun = quantity(number, what.removesuffix("s")).split()
+            lines.append(f"  {name:<{width}}  {amount:>11} {noun:<9} {share} {_size(size):>9}")
     return lines + [f"  {line}" for line in problem_lines(report["problems"])]
 
 
@@ -125,7 +127,7 @@ def problem_lines(problems: Sequence[Mapping[str, Any]]) -> list[str]:
         elif number == 1 and first["reason"] in _WHOLE_SHARD_REASONS:
             lines.append(f"{file}: {first['reason']} at row {row}, the rest is lost ({detail})")
         else:
-            rows = "1 bad row" if number == 1 else f"{number} bad rows"
+            rows = quantity(number, "bad row")
             lines.append(f"{file}: {rows}, listed in corpus/report.json (row {row}: {detail})")
     return lines
 
@@ -140,8 +142,8 @@ def split_lines(report: Mapping[str, Any], recipe: CorpusRecipe) -> list[str]:
         num_bytes = values["bytes"] or values["function_bytes"]
         if share > 0 and num_bytes < USEFUL_BYTES:
             lines.append(
-                f"warning: the {name} split has only {num_bytes:,} bytes, so its scores depend on "
-                f"a few files; add sources or raise corpus.{name}_share"
+                f"warning: the {name} split has only {quantity(num_bytes, 'byte')}, so its scores "
+                f"depend on a few files; add sources or raise corpus.{name}_share"
             )
     return lines
 

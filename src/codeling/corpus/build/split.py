@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from codeling.quantity import quantity
+
 REPOSITORY_RULE = (
     "projects in the order of SHA-256(seed:project): each to test, then validation, if it fits "
     "into the rest of that share of the bytes, else to train"
@@ -59,7 +61,7 @@ def assign(
         group = group_of[project]
         group_sizes[group] = group_sizes.get(group, 0) + num_bytes
     if len(group_sizes) < _MIN_PROJECTS:
-        number = "one project" if len(group_sizes) == 1 else f"{len(group_sizes)} projects"
+        number = quantity(len(group_sizes), "project")
         reason = f"{number} cannot fill three splits"
     else:
         by_group = _fill_shares(group_sizes, shares, seed)

@@ -15,6 +15,7 @@ from codeling.corpus.readers.columnar import Unreadable
 from codeling.corpus.readers.raw_document import RawDocument, clean_text
 from codeling.corpus.sources.licenses import UNKNOWN
 from codeling.jsonl import type_name
+from codeling.quantity import quantity
 from codeling.recipe import CodeSearchNet, CorpusRecipe, FileRows, RowSource
 
 _SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
@@ -79,7 +80,7 @@ def _set_text(
     if not isinstance(text, str | bytes):
         raise _wrong_type(row, "text", text)
     if len(text) > 2 * recipe.max_bytes:
-        document.reason, document.detail = "too_large", f"{len(text):,} characters"
+        document.reason, document.detail = "too_large", quantity(len(text), "character")
     elif isinstance(source, CodeSearchNet):
         _set_function(document, row, text)
     else:

@@ -20,6 +20,9 @@ from codeling.corpus.sources.storage import is_remote
 from codeling.errors import CorpusError, UsageError
 from codeling.recipe import CorpusRecipe, RowSource
 
+MAX_COMPRESSION = 5
+"""Bytes of Python per byte of gzipped JSON or compressed Parquet; usual are 3 to 4."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -46,6 +49,22 @@ def list_input(recipe: CorpusRecipe, executor: Executor) -> Listing:
         make_partitions(files, zip(shards, pieces, strict=True)),
         {file.repository.name: file.repository for file in files},
         files_fingerprint(files),
+    )
+
+
+def max_text_bytes(recipe: CorpusRecipe) -> int:
+    """Upper bound on the bytes of Python in the input, from the sizes of its files alone.
+
+    A compressed shard counts :data:`MAX_COMPRESSION` times.
+
+    :raises UsageError: a path of the recipe does not exist.
+    :raises CorpusError: a URL cannot be listed.
+    """
+    with Executor() as executor:
+        shards = list_shards(recipe, executor)
+    in_files = sum(file.num_bytes for file in list_files(recipe) if file.drop_reason is None)
+    return in_files + sum(
+        shard.num_bytes * (1 if shard.format == "json" else MAX_COMPRESSION) for shard in shards
     )
 
 

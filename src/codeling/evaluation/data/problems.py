@@ -28,6 +28,7 @@ from codeling.errors import InputError
 from codeling.evaluation.data import evalplus
 from codeling.evaluation.data.datafiles import DataFile, rows
 from codeling.evaluation.sandbox import Job
+from codeling.quantity import quantity
 
 SCRIPT_ENDS = ("class", "def", "#", "@", "print", "if")
 """A script ends before these words, as in PyCodeGPT's evaluation (Zan et al. 2022)."""
@@ -140,7 +141,7 @@ def _problem(values: Mapping[str, Any]) -> CodingProblem:
     problem = _reader(values)(values)
     size = sum(map(len, (problem.prompt, problem.check, *problem.references)))
     if size > MAX_BYTES:
-        raise _BadRowError(f"{size:,} characters; at most {MAX_BYTES:,} are read")
+        raise _BadRowError(f"{quantity(size, 'character')}; at most {MAX_BYTES:,} are read")
     for label, text in (("test", problem.check), ("prompt", problem.prompt)):
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise _BadRowError(f"its {label} contains a lone surrogate")

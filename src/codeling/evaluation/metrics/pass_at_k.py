@@ -14,6 +14,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from codeling.quantity import quantity
+
 RESAMPLES = 2000
 """Bootstrap resamples; Efron and Tibshirani recommend at least 1000 for a 95 % interval."""
 _ROWS_PER_BATCH = 200
@@ -25,7 +27,8 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     :raises ValueError: when ``k`` or ``c`` exceeds ``n``.
     """
     if not (1 <= k <= n and 0 <= c <= n):
-        raise ValueError(f"pass@{k} is undefined for {c} correct of {n} samples")
+        samples = quantity(n, "sample")
+        raise ValueError(f"pass@{k} is undefined for {c} correct of {samples}")
     return float(1 - Fraction(math.comb(n - c, k), math.comb(n, k)))
 
 

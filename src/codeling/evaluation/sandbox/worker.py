@@ -183,11 +183,11 @@ class Worker:
 def _failure(message: dict[str, Any], limits: Limits) -> tuple[Any, str]:
     """Outcome and detail of a job whose check's process was ended before its verdict."""
     if message["killed"]:
-        return "timeout", f"the check hung for {limits.wall_seconds:g} seconds"
+        return "timeout", f"the check hung for {limits.wall_seconds:g} s"
     if message["ended"] == -9 and 2 * message["grown_bytes"] > limits.memory_bytes:
         return "out_of_memory", "the check was killed for its memory"
     if message["ended"] == -9:
-        return "timeout", f"the check used up {limits.cpu_seconds} seconds of CPU time"
+        return "timeout", f"the check used up {limits.cpu_seconds} s of CPU time"
     return "crashed", f"the check's process ended with {message['ended']}"
 
 

@@ -51,6 +51,7 @@ from codeling.evaluation.suites.suite import (
 from codeling.generation.engine import Engine
 from codeling.generation.request import Completion
 from codeling.progress import SILENT, Progress
+from codeling.quantity import quantity
 
 PASSED = "passed"
 UNJUDGED = "unjudged"
@@ -263,8 +264,9 @@ def _require_passing(
     if known and all(verdict["outcome"] != PASSED for _, verdict in known):
         problem, verdict = known[0]
         raise InputError(
-            f"none of the {len(known)} reference solutions passes its own test, so no score would "
-            f"mean anything; {problem.task_id}: {verdict['outcome']} ({verdict['detail']})"
+            f"none of the {quantity(len(known), 'reference solution')} passes its own test, so "
+            f"no score would mean anything; {problem.task_id}: {verdict['outcome']} "
+            f"({verdict['detail']})"
         )
 
 
@@ -276,8 +278,8 @@ def _note_references(references: Sequence[dict[str, str] | None], progress: Prog
         progress.note("no reference solutions: a broken test looks like a wrong answer")
     elif num_failed:
         progress.note(
-            f"{num_failed} of {len(outcomes)} reference solutions fail their own test; "
-            "evaluation.html names them"
+            f"{num_failed} of {quantity(len(outcomes), 'reference solution')} failed their own "
+            "test; evaluation.html names them"
         )
 
 

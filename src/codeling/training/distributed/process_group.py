@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 
 from codeling.errors import UsageError
+from codeling.quantity import quantity
 
 _SIGNAL_TIMEOUT = timedelta(days=30)
 """The first process may have a corpus to build before it signals."""
@@ -50,9 +51,9 @@ class World:
         """
         if num_sequences % self.size:
             raise UsageError(
-                f"{num_sequences} sequences per step do not divide among {self.size} processes; "
-                "set training.tokens_per_step to a multiple of the context length times the "
-                "number of processes"
+                f"{quantity(num_sequences, 'sequence')} per step cannot be divided among "
+                f"{quantity(self.size, 'process')}; set training.tokens_per_step to a multiple of "
+                "the context length times the number of processes"
             )
 
     def local_slice(self, num_sequences: int) -> slice:

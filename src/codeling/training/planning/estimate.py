@@ -10,6 +10,7 @@ import torch
 
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import loss_chunk_positions
+from codeling.provenance.index import IndexSize, expected_size
 from codeling.recipe import Recipe
 from codeling.training.machine import Machine, matrix_rate, sequences_per_pass, set_up
 from codeling.training.planning.forecast import forecast
@@ -42,10 +43,13 @@ class Estimate:
     bits_per_byte_error: float
     bits_per_byte_within: bool
     """Whether the forecast stays near the sizes of the measured runs."""
+    provenance_index: IndexSize
 
 
-def estimate(recipe: Recipe) -> Estimate:
+def estimate(recipe: Recipe, corpus_bytes: int) -> Estimate:
     """Estimate the run of ``recipe``, which is resolved, on this machine.
+
+    ``corpus_bytes`` is the most Python that its input can hold.
 
     :raises UsageError: the requested device does not exist.
     """
@@ -81,6 +85,7 @@ def estimate(recipe: Recipe) -> Estimate:
         bits_per_byte=expected.bits_per_byte,
         bits_per_byte_error=expected.error,
         bits_per_byte_within=expected.is_within,
+        provenance_index=expected_size(corpus_bytes),
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from codeling.errors import TrainingError
+from codeling.quantity import quantity
 from codeling.recipe import TrainingRecipe
 from codeling.training import clock, skip_step
 from codeling.training.checkpoint.state import Plan
@@ -87,11 +88,10 @@ def make_plan(
 
 def _too_short(recipe: TrainingRecipe, num_steps: int) -> str:
     """The warning for a run of very few steps."""
-    steps = "1 step" if num_steps == 1 else f"{num_steps} steps"
     longer = "training.minutes" if recipe.tokens is None else "training.tokens"
     return (
-        f"warning: this run has only {steps}, and a model learns little in fewer than "
-        f"{MIN_USEFUL_STEPS}; raise {longer}, lower training.tokens_per_step "
+        f"warning: this run has only {quantity(num_steps, 'step')}, and a model learns little in "
+        f"fewer than {MIN_USEFUL_STEPS}; raise {longer}, lower training.tokens_per_step "
         f"({recipe.tokens_per_step:,}) or choose a smaller model.size"
     )
 
@@ -116,7 +116,9 @@ def _micro_batch_that_fits(
                 "model.context_length, training.activation_checkpointing = true, or a smaller model"
             )
         size = -(-size // 2)
-        note(f"too little memory: {size} sequences per pass (training.micro_batch_size)")
+        note(
+            f"too little memory: {quantity(size, 'sequence')} per pass (training.micro_batch_size)"
+        )
 
 
 def _seconds_per_step(

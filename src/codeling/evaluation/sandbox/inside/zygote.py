@@ -134,7 +134,7 @@ def _check_job(control: int, settings: dict[str, Any]) -> None:
         os._exit(0)
 
     def on_timeout(number: int, frame: Any) -> None:
-        report("timeout", f"not done after {settings['wall_seconds']:g} seconds")
+        report("timeout", f"not done after {settings['wall_seconds']:g} s")
 
     signal.signal(signal.SIGALRM, on_timeout)
     signal.setitimer(signal.ITIMER_REAL, settings["wall_seconds"])
@@ -168,7 +168,7 @@ def _failure(child: int, settings: dict[str, Any]) -> tuple[str, str]:
             2 * _memory_growth(usage) > settings["memory_bytes"]
         ):  # otherwise the limit on CPU time killed it
             return "out_of_memory", "killed for its memory"
-        return "timeout", f"used up {settings['cpu_seconds']} seconds of CPU time"
+        return "timeout", f"used up {settings['cpu_seconds']} s of CPU time"
     return "crashed", f"ended by {signal.Signals(-code).name}"
 
 
