@@ -1,4 +1,4 @@
-"""What all tests share: one thread, and a small tokenizer made from real Python."""
+"""Fixtures of all tests: one thread, and a small tokenizer trained on real Python."""
 
 import os
 import signal
@@ -13,18 +13,18 @@ from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train
 
-# Matrices as small as those of the tests only wait for each other on several threads. Set before
-# torch is imported, so that nothing has to import it that does not need it.
+# The tests' matrices are too small for several threads. Set before torch is imported, so that
+# tests without torch need not import it.
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
-os.environ["DAFT_ANALYTICS_ENABLED"] = "0"  # asked when daft is imported
-# A shell starts its background jobs with Ctrl-C ignored, and what tests start would inherit that.
+os.environ["DAFT_ANALYTICS_ENABLED"] = "0"  # read when daft is imported
+# A shell starts background jobs with SIGINT ignored, and child processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def machine_as_it_was() -> Iterator[None]:
-    """Undo what :func:`codeling.training.machine.set_up` sets for the whole process."""
+    """Undoes the process-wide settings of :func:`codeling.training.machine.set_up`."""
     yield
     if torch := sys.modules.get("torch"):
         if torch.get_num_threads() != 1:
@@ -34,7 +34,7 @@ def machine_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def python_files() -> list[str]:
-    """Real Python: modules of the running interpreter's standard library, largest last."""
+    """Modules of the running interpreter's standard library, largest last."""
     folder = Path(sysconfig.get_paths()["stdlib"])
     names = (
         "this keyword bisect contextlib textwrap heapq tokenize inspect ast typing decimal "
@@ -46,7 +46,7 @@ def python_files() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tokenizer(python_files: list[str]) -> Tokenizer:
-    """512 entries learned from :func:`python_files`."""
+    """Tokenizer with 512 entries trained on :func:`python_files`."""
     return train(python_files, TokenizerRecipe(vocab_size=512))
 
 

@@ -1,4 +1,4 @@
-"""The commands that the documents show, executed in a folder with the files that they name.
+"""Executes the documented commands in a folder with the files that they name.
 
 Commands that use a run folder are executed in full. A command that would build one is executed up
 to its first stage: its recipe is read and resolved, and a finished run takes the place of the
@@ -58,11 +58,11 @@ OUTPUTS = {
     "pip install": r"",
     "torchrun": r"done: ",
 }
-"""Beginning of a command → pattern of its standard output; the first that matches counts."""
+"""Prefix of a command -> pattern of its standard output; the first match counts."""
 
 
 def commands(text: str) -> list[str]:
-    """Every line of a ``console`` block that begins with ``$``; continuation lines are joined."""
+    """Lines of ``console`` blocks that begin with ``$``, with continuation lines joined."""
     blocks = [code for language, code in FENCED.findall(text) if language == "console"]
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     assert all(line.startswith("$ ") for line in lines), "a console block shows commands alone"
@@ -70,7 +70,7 @@ def commands(text: str) -> list[str]:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """The fenced code of ``language``."""
+    """Fenced code blocks in ``language``."""
     return [code for found, code in FENCED.findall(text) if found == language]
 
 
@@ -102,7 +102,7 @@ class Shell:
     run_folder: Path
     monkeypatch: pytest.MonkeyPatch
     built: list[tuple[Recipe, Path]] = field(default_factory=list)
-    """The recipe and the run folder of every command that would have built one."""
+    """Recipe and run folder of every command that would have built a run."""
 
     def __post_init__(self) -> None:
         self.monkeypatch.chdir(self.folder)
@@ -116,7 +116,7 @@ class Shell:
         return {"folder": str(folder), "stages": {}}
 
     def measure_nothing(self) -> None:
-        """From here on ``codeling evaluate`` checks its options and measures no suite."""
+        """Makes ``codeling evaluate`` check its options without measuring a suite."""
 
         def evaluate_suites(model: object, suites: Any, *_: Any, **__: Any) -> Iterator[Any]:
             assert suites
@@ -125,7 +125,7 @@ class Shell:
         self.monkeypatch.setattr("codeling.evaluation.harness.evaluate_suites", evaluate_suites)
 
     def output(self, command: str) -> str:
-        """What a command prints to standard output."""
+        """Standard output of a command."""
         text = ""
         for part in command.split(" | "):
             text = self._one(shlex.split(part, comments=True), text)
@@ -158,7 +158,7 @@ def _printed(words: list[str], folder: Path) -> str:
 
 
 def _options_of_benchmark(words: list[str]) -> str:
-    """A benchmark takes minutes; its file has to exist and to know the options."""
+    """Checks that the benchmark exists and accepts the options, without running it for minutes."""
     assert words[1] == "-m", "benchmarks run as modules"
     source = ROOT.joinpath(*words[2].split(".")).with_suffix(".py").read_text(encoding="utf-8")
     runs = (ROOT / "benchmarks" / "runs.py").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The run that the documents are held to, and inputs that have every fault there is a name for."""
+"""The run that the documents are checked against, and inputs with every named fault."""
 
 import gzip
 import json
@@ -68,7 +68,7 @@ RULES = (
     ["max_error_fraction=0.0", "require_python3=false"],
     ["[corpus.decontamination]", 'problems=["{run}/../odd/set.jsonl"]'],
 )
-"""Settings of the rules that are off unless asked for, over the folder of odd files."""
+"""Settings of the optional rules, over the folder of odd files."""
 
 
 MANY = "def name(a):\n" + "".join(
@@ -112,7 +112,7 @@ def _write_one_file_for_every_drop_reason(folder: Path) -> None:
 
 
 def rows_at_fault(folder: Path) -> str:
-    """Shards of rows with one row for every drop reason of theirs; a recipe that reads them."""
+    """Writes shards with one row per drop reason. Returns a recipe that reads them."""
     folder.mkdir()
     row = {"content": "value = 'something that is long enough'\n", "repo_name": "a", "path": "a.py"}
     lines = [row, {**row, "content": None}, {"repo_name": "b"}, {**row, "repo_name": "out/out"}]
@@ -127,7 +127,7 @@ def rows_at_fault(folder: Path) -> str:
 
 
 def make_run(top: Path) -> Path:
-    """A run from end to end on three packages and one file for every drop reason."""
+    """A complete run on three packages and one file per drop reason."""
     library = Path(sysconfig.get_paths()["stdlib"])
     for name in ("json", "email", "asyncio"):
         ignored = shutil.ignore_patterns("__pycache__")

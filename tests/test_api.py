@@ -9,7 +9,7 @@ import codeling
 from codeling.errors import UsageError
 
 
-def test_public_names() -> None:
+def test_the_package_exports_its_public_names() -> None:
     assert codeling.__all__ == ["__version__", "load"]
     assert codeling.__version__ == metadata.version("codeling")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -25,6 +25,6 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert answer.stdout.strip() == "[]"
 
 
-def test_loading_what_is_no_model_is_wrong_use(tmp_path: Path) -> None:
+def test_loading_a_path_that_is_not_a_model_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a model"):
         codeling.load(tmp_path)

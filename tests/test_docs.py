@@ -1,7 +1,7 @@
-"""The documents agree with the code: their code is executed on a real run folder.
+"""The documents agree with the code: their examples are executed on a real run folder.
 
-Every command and every piece of Python in the documents is executed and its output checked.
-``docs/formats.md`` names every key, column and tensor of a real run. ``docs/tour.md`` leads to
+Every command and every Python block in the documents is executed and its output checked.
+``docs/formats.md`` names every key, column and tensor of a real run. ``docs/tour.md`` lists
 every module, and every path and link exists.
 """
 
@@ -47,12 +47,12 @@ ALL_COMMANDS = [
 
 @pytest.fixture(scope="module")
 def documented_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the documents' commands are executed in."""
+    """Folder in which the documented commands are executed."""
     return make_folder(tmp_path_factory.mktemp("commands"), run_folder, README)
 
 
 @pytest.mark.parametrize("name, command", ALL_COMMANDS)
-def test_every_command_works_as_it_is_shown(
+def test_every_command_works_as_shown(
     name: str,
     command: str,
     documented_folder: Path,
@@ -84,7 +84,7 @@ def test_the_readmes_python_prints_completions(
     run_block(code, monkeypatch, documented_folder)
     output = capsys.readouterr().out
     if "transformers" in code:
-        assert output.startswith("def mean(xs):\n")  # what follows is sampled, and may be nothing
+        assert output.startswith("def mean(xs):\n")  # the rest is sampled and may be empty
     else:
         assert "Completion(" not in output
         assert output.strip()
@@ -92,17 +92,17 @@ def test_the_readmes_python_prints_completions(
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run from end to end on three packages and one file for every drop reason."""
+    """A complete run on three packages and one file per drop reason."""
     return make_run(tmp_path_factory.mktemp("docs"))
 
 
 def spans(text: str) -> set[str]:
-    """What stands in backticks outside of fenced code."""
+    """Code spans outside fenced code."""
     return set(re.findall(r"`([^`\n]+)`", FENCED.sub("", text)))
 
 
 def section(title: str) -> str:
-    """The part of ``docs/formats.md`` under a heading, up to the next heading of its rank."""
+    """The part of ``docs/formats.md`` under a heading, up to the next heading of its level."""
     start = re.search(rf"^(#+) `{re.escape(title)}`$", FORMATS, re.MULTILINE)
     assert start is not None, f"docs/formats.md has no section `{title}`"
     rest = FORMATS[start.end() :]
@@ -111,7 +111,7 @@ def section(title: str) -> str:
 
 
 def table_after(text: str, before: str) -> list[list[str]]:
-    """The cells of the rows of the first table after ``before``, its head left out."""
+    """Cells of the first table after ``before``, without its head."""
     rows = re.search(r"((?:^\|.*\n)+)", text[text.index(before) :], re.MULTILINE)
     assert rows is not None
     lines = rows[1].splitlines()[2:]
@@ -130,7 +130,7 @@ def keys(value: Any) -> Iterator[str]:
 
 
 def run_block(code: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Any]:
-    """Run a piece of the document in a run folder; the names it leaves."""
+    """Runs a block of the document in a run folder. Returns the names it defines."""
     monkeypatch.chdir(folder)
     if sys.version_info < (3, 11):
         monkeypatch.setitem(sys.modules, "tomllib", importlib.import_module("tomli"))
@@ -146,19 +146,19 @@ def block_with(text: str) -> str:
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_every_piece_of_the_formats_runs(
+def test_every_block_of_the_formats_runs(
     number: int, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_block(BLOCKS[number], monkeypatch, run_folder)
 
 
-def test_every_section_of_the_formats_has_a_piece() -> None:
+def test_every_section_of_the_formats_has_a_block() -> None:
     parts = re.split(r"^## (?=`)", FORMATS, flags=re.MULTILINE)[1:]
     assert len(parts) == 14
     assert [part.partition("\n")[0] for part in parts if "```python" not in part] == []
 
 
-def test_the_pieces_need_none_of_our_code() -> None:
+def test_blocks_do_not_import_codeling() -> None:
     allowed = {*sys.stdlib_module_names, "tomllib", "numpy", "pyarrow", "safetensors"}
     for block in BLOCKS:
         for node in ast.walk(ast.parse(block)):
@@ -168,7 +168,7 @@ def test_the_pieces_need_none_of_our_code() -> None:
                 assert (node.module or "").partition(".")[0] in allowed
 
 
-def test_the_piece_that_encodes_agrees_with_the_tokenizer(
+def test_the_encoding_block_agrees_with_the_tokenizer(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from codeling.tokenizer.pretokenizer import cut
@@ -182,7 +182,7 @@ def test_the_piece_that_encodes_agrees_with_the_tokenizer(
     assert names["decode"](ids) == text
 
 
-def test_the_piece_that_is_the_network_gives_its_logits(
+def test_the_model_block_gives_the_logits_of_the_model(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -197,7 +197,7 @@ def test_the_piece_that_is_the_network_gives_its_logits(
     assert np.abs(names["logits"](ids) - expected).max() < 1e-4
 
 
-def test_the_piece_that_looks_a_text_up_finds_what_trace_finds(
+def test_the_lookup_block_finds_what_trace_finds(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from codeling.provenance.index import Index
@@ -268,7 +268,7 @@ def test_every_key_of_the_manifest_is_named(run_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["files", "functions"])
-def test_every_column_has_its_row_its_type_and_its_place(table: str, run_folder: Path) -> None:
+def test_every_column_is_described_in_order_with_its_type(table: str, run_folder: Path) -> None:
     text = section(f"corpus/*/{table}-NNNNN.parquet")
     described = [
         (name, row[1])
@@ -283,7 +283,9 @@ def test_every_column_has_its_row_its_type_and_its_place(table: str, run_folder:
 
 
 @pytest.mark.parametrize("what", ["files", "functions"])
-def test_the_drop_reasons_are_those_there_are(what: str, run_folder: Path, tmp_path: Path) -> None:
+def test_documented_drop_reasons_are_those_that_occur(
+    what: str, run_folder: Path, tmp_path: Path
+) -> None:
     report = json.loads((run_folder / "corpus" / "report.json").read_bytes())
     found = set(report[f"{what}_dropped"])
     for i, settings in enumerate(RULES if what == "files" else ()):
@@ -333,7 +335,7 @@ def test_every_table_of_the_index_is_named_with_its_type(run_folder: Path) -> No
 
 
 @pytest.mark.parametrize("table", Recipe.model_fields)
-def test_every_key_of_the_recipe_has_its_row_and_its_default(table: str) -> None:
+def test_every_key_of_the_recipe_has_its_row_and_default(table: str) -> None:
     values = getattr(Recipe(), table).model_dump(mode="json")
     rows = table_after(section("recipe.toml"), f"**`[{table}]`**")
     described = {row[0].strip("`"): row[1] for row in rows}
@@ -346,7 +348,7 @@ def test_every_key_of_the_recipe_has_its_row_and_its_default(table: str) -> None
             assert described[key] == ("by `model.size`" if sized else "none")
 
 
-def test_the_sizes_are_those_of_the_recipe() -> None:
+def test_documented_sizes_are_those_of_the_presets() -> None:
     text = section("recipe.toml")
     head = re.findall(r"`(\w+)`", text[text.index("| `model.size` |") :].partition("\n")[0])
     rows = table_after(text, "| `model.size` |")
@@ -358,8 +360,8 @@ def test_the_sizes_are_those_of_the_recipe() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_path_named_exists(document: Path) -> None:
-    # A word in capitals stands for any name, as in tests/FLOOR/test_ROOM.py.
+def test_every_documented_path_exists(document: Path) -> None:
+    # A word in capitals matches any name, as in tests/PACKAGE/test_MODULE.py.
     for span in spans(document.read_text(encoding="utf-8")):
         if re.fullmatch(r"(src|tests|docs|recipes|benchmarks)/[\w./*-]*", span):
             pattern = re.sub(r"[A-Z]{2,}", "*", span).rstrip("/")
@@ -369,7 +371,7 @@ def test_every_path_named_exists(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     text = FENCED.sub("", document.read_text(encoding="utf-8"))
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", link):
@@ -382,31 +384,31 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 def _anchors(document: Path) -> set[str]:
-    """The anchors that a code host makes of a document's headings."""
+    """Anchors that a code host generates from a document's headings."""
     text = FENCED.sub("", document.read_text(encoding="utf-8"))
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-ROOMS = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 
 
-def test_the_tour_leads_to_every_module() -> None:
+def test_the_tour_lists_every_module() -> None:
     named = spans((ROOT / "docs" / "tour.md").read_text(encoding="utf-8"))
-    rooms = {room for room in ROOMS if not room.endswith("__init__.py")}
-    assert len(rooms) > 40
-    assert rooms - named == set()
+    modules = {module for module in MODULES if not module.endswith("__init__.py")}
+    assert len(modules) > 40
+    assert modules - named == set()
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_module_has_a_docstring(room: str) -> None:
-    text = (SOURCE / room).read_text(encoding="utf-8")
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_docstring(module: str) -> None:
+    text = (SOURCE / module).read_text(encoding="utf-8")
     if text:
-        assert ast.get_docstring(ast.parse(text)), f"{room} has no docstring"
+        assert ast.get_docstring(ast.parse(text)), f"{module} has no docstring"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_sets_what_a_recipe_takes(document: Path) -> None:
+def test_every_documented_override_is_valid(document: Path) -> None:
     text = document.read_text(encoding="utf-8").replace("\\\n", " ")
     for command in re.findall(r"codeling [a-z][^`\n]* --set [^`\n]*", text):
         words = shlex.split(command.partition(" #")[0])

@@ -23,7 +23,7 @@ TREE = {
 }
 
 
-def test_the_tree_is_the_one_in_the_docstring() -> None:
+def test_the_error_tree_is_that_of_the_docstring() -> None:
     found = {
         name: (value.__bases__[0].__name__, value.exit_code)
         for name, value in vars(errors).items()
@@ -45,7 +45,7 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
         (errno.EIO, "input/output error"),
     ],
 )
-def test_what_the_system_refuses_is_one_line(number: int, words: str) -> None:
+def test_a_system_error_is_one_line(number: int, words: str) -> None:
     with pytest.raises(StorageError, match=words) as caught, storage_errors(Path("there")):
         raise OSError(number, os.strerror(number))
     assert str(caught.value).startswith("there: ")
@@ -54,7 +54,7 @@ def test_what_the_system_refuses_is_one_line(number: int, words: str) -> None:
         raise OSError(number, os.strerror(number), "elsewhere")
 
 
-def test_a_full_disk_is_known_by_its_text_too() -> None:
+def test_a_full_disk_is_recognised_by_its_text() -> None:
     with pytest.raises(StorageError, match="no space left on the disk"), storage_errors(Path("x")):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
@@ -62,13 +62,13 @@ def test_a_full_disk_is_known_by_its_text_too() -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("mine"), CorpusError("ours"), UsageError("theirs"), KeyError("x")]
 )
-def test_everything_else_passes_unchanged(error: Exception) -> None:
+def test_other_errors_pass_unchanged(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, storage_errors(Path("x")):
         raise error
     assert caught.value is error
 
 
-def test_real_refusals(tmp_path: Path) -> None:
+def test_real_system_errors_are_storage_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "file" / "inner", tmp_path / ("n" * 300)):
         with pytest.raises(StorageError), storage_errors(path):

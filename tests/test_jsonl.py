@@ -21,7 +21,7 @@ def test_appended_objects_are_read_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_lines_keep_their_numbers_and_bad_ones_are_none(tmp_path: Path, name: str) -> None:
+def test_lines_keep_their_numbers_and_bad_lines_give_none(tmp_path: Path, name: str) -> None:
     lines = [b'{"a": 1}', b"", b"[1]", b'{"a": ', b"\xff", b"[" * 100_000, b'{"b": 2}']
     path = tmp_path / name
     data = b"\n".join(lines)
@@ -72,5 +72,5 @@ def test_a_bad_line_says_what_is_wrong(line: str | bytes, message: str) -> None:
     [(True, "a boolean"), (1, "a number"), (0.5, "a number"), ("", "a string"), (None, "null"),
      ([], "a list"), ({}, "an object"), (b"", "bytes")],
 )  # fmt: skip
-def test_types_have_their_names_in_json(value: object, name: str) -> None:
+def test_types_have_their_json_names(value: object, name: str) -> None:
     assert jsonl.type_name(value) == name

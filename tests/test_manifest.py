@@ -41,13 +41,13 @@ def recorded(folder: Path) -> Manifest:
         ({"t.k": 1}, {"the zero stage": "12", "more": "1"}, "more changed"),
     ],
 )
-def test_the_reason_is_named(
+def test_the_reason_to_run_is_named(
     tmp_path: Path, settings: dict[str, object], inputs: dict[str, str], reason: str | None
 ) -> None:
     assert recorded(tmp_path).reason_to_run("one", settings, inputs) == reason
 
 
-def test_files_that_are_not_what_was_written(tmp_path: Path) -> None:
+def test_a_changed_or_missing_file_is_a_reason_to_run(tmp_path: Path) -> None:
     manifest, given = recorded(tmp_path), ({"t.k": 1}, {"the zero stage": "12"})
     assert manifest.reason_to_run("two", *given) == "not done yet"
     for data in (b"aaab", b"aaa"):
@@ -59,7 +59,7 @@ def test_files_that_are_not_what_was_written(tmp_path: Path) -> None:
     assert Manifest(tmp_path).reason_to_run("one", *given) == "not done yet"
 
 
-def test_the_digest_of_a_stage_is_that_of_its_files(tmp_path: Path) -> None:
+def test_the_digest_of_a_stage_depends_on_its_files(tmp_path: Path) -> None:
     manifest = recorded(tmp_path)
     assert manifest.stages["one"].outputs["out/a.bin"].sha256 == hashlib.sha256(b"aaaa").hexdigest()
     before = manifest.digest("one")
@@ -69,7 +69,7 @@ def test_the_digest_of_a_stage_is_that_of_its_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"stages": 3}', '{"stages": {"a": {"x": 1}}}'])
-def test_what_is_no_manifest_is_one_line(tmp_path: Path, text: str) -> None:
+def test_a_broken_manifest_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match="choose another folder with --out") as caught:
         Manifest(tmp_path)
@@ -78,7 +78,7 @@ def test_what_is_no_manifest_is_one_line(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
+def test_replacing_is_atomic(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     write_bytes(path, b"old")
     with pytest.raises(KeyError), replacing(path) as partial:  # noqa: PT012
@@ -93,7 +93,7 @@ def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
-def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
+def test_replaced_files_have_the_mode_of_a_new_file(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     with replacing(tmp_path / "file") as partial:
         partial.unlink()
@@ -101,7 +101,7 @@ def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         write_bytes(tmp_path / "file" / "inner", b"")
@@ -109,7 +109,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
         pass
 
 
-def test_json_is_the_same_for_the_same_value(tmp_path: Path) -> None:
+def test_equal_values_give_equal_json_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1, "a": "é"})
     write_json(tmp_path / "b", {"a": "é", "b": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -117,7 +117,7 @@ def test_json_is_the_same_for_the_same_value(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "a") == sha256_file(tmp_path / "b")
 
 
-def test_partials_are_removed_wherever_they_are(tmp_path: Path) -> None:
+def test_partial_files_are_removed_at_any_depth(tmp_path: Path) -> None:
     (tmp_path / "a" / "b.partial").mkdir(parents=True)
     for name in ("a/b.partial/c.partial", "a/d.partial", "a/.tmpPFZPxV", "a/kept", "partial"):
         (tmp_path / name).touch()
@@ -125,7 +125,7 @@ def test_partials_are_removed_wherever_they_are(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "kept", "partial"]
 
 
-def test_a_folder_is_held_by_one_process_and_let_go_when_it_dies(tmp_path: Path) -> None:
+def test_a_folder_is_locked_by_one_process_until_it_dies(tmp_path: Path) -> None:
     program = (
         "import sys, time, pathlib; from codeling.manifest import locked\n"
         f"with locked(pathlib.Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(60)"
@@ -144,8 +144,8 @@ def test_a_folder_is_held_by_one_process_and_let_go_when_it_dies(tmp_path: Path)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_the_commit_is_noted_only_where_git_tracks_this_package(tmp_path: Path) -> None:
-    """In an environment inside of another project's checkout, that one's commit says nothing."""
+def test_the_commit_is_recorded_only_where_git_tracks_this_package(tmp_path: Path) -> None:
+    """The commit of another project that contains the environment is not recorded."""
 
     def git(*arguments: str) -> str:
         identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")

@@ -1,4 +1,4 @@
-"""Hashes of words and n-grams: values that are on disk in runs, and a slow twin."""
+"""Hashes of words and n-grams: values stored in runs, and a slow reference."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ def test_sketches_and_fingerprints_of_earlier_runs_are_reproduced() -> None:
     assert found == "2e82b3540298ae31545cc36638dc411187d0ee90cd4e0e5aecaa0767dd4ab85e"
 
 
-def twin(values: list[int], base: int, offset: int) -> int:
+def reference(values: list[int], base: int, offset: int) -> int:
     total = 0
     for value in values:
         total = (total * base + value + offset) % (1 << 64)
@@ -32,18 +32,18 @@ def mixed(value: int) -> int:
 
 
 @given(st.binary(min_size=1, max_size=30), st.data())
-def test_span_hashes_equal_their_twin(raw: bytes, data: st.DataObject) -> None:
+def test_span_hashes_equal_the_reference(raw: bytes, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(raw) - 1))
     end = data.draw(st.integers(start + 1, len(raw)))
     values = np.frombuffer(raw, np.uint8)
     for base in (BYTE_BASE, WORD_BASE):
         found = span_hashes(values, np.array([start]), np.array([end]), base)
-        expected = twin(list(raw[start:end]), int(base), 1) * int(base) % (1 << 64)
+        expected = reference(list(raw[start:end]), int(base), 1) * int(base) % (1 << 64)
         assert int(found[0]) == mixed(expected)
 
 
 @given(st.lists(st.integers(0, (1 << 64) - 1), max_size=12), st.integers(1, 6))
-def test_gram_hashes_equal_their_twin(codes: list[int], length: int) -> None:
+def test_gram_hashes_equal_the_reference(codes: list[int], length: int) -> None:
     found = gram_hashes(np.array(codes, np.uint64), length).tolist()
     grams = [codes[i : i + length] for i in range(len(codes) - length + 1)]
-    assert found == [mixed(twin(gram, int(WORD_BASE), 0)) for gram in grams]
+    assert found == [mixed(reference(gram, int(WORD_BASE), 0)) for gram in grams]

@@ -1,4 +1,4 @@
-"""Windows and macOS: nothing but the sandbox needs a module or function that only POSIX has."""
+"""Windows and macOS: only the sandbox needs modules or functions of POSIX."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ kept = {name for name, module in sys.modules.items() if module is not None}
 
 
 class Hidden:
-    # Only for codeling: third-party packages look at sys.platform, which says Linux here.
+    # Only for codeling: third-party packages check sys.platform, which is Linux here.
     def find_spec(self, name, path=None, target=None):
         frame = sys._getframe(1)
         while frame is not None and frame.f_globals["__name__"].startswith("importlib"):
@@ -53,11 +53,11 @@ def run(program: str, *arguments: str | Path) -> str:
     return done.stdout
 
 
-def test_the_package_is_imported_without_posix_modules() -> None:
+def test_the_package_imports_without_posix_modules() -> None:
     run(IMPORT_ALL)
 
 
-def test_a_hidden_module_is_really_hidden() -> None:
+def test_hidden_modules_cannot_be_imported() -> None:
     program = (
         "spec = importlib.util.spec_from_loader('codeling_probe', loader=None)\n"
         "probe = importlib.util.module_from_spec(spec)\n"
@@ -82,8 +82,8 @@ def test_a_model_completes_without_posix_modules(tokenizer: Tokenizer, tmp_path:
     assert run(program, tmp_path).startswith("(")
 
 
-def test_a_model_is_trained_without_posix_functions(tmp_path: Path) -> None:
-    """Locks, signals and the corpus too; ``os`` loses what only Linux or POSIX has."""
+def test_a_model_trains_without_posix_functions(tmp_path: Path) -> None:
+    """Includes locks, signals and the corpus; ``os`` loses its Linux and POSIX functions."""
     library = Path(sysconfig.get_paths()["stdlib"])
     recipe = tmp_path / "tiny.toml"
     names = ("json", "email", "concurrent")

@@ -1,4 +1,4 @@
-"""Completing and tracing need no module that only POSIX systems have."""
+"""Completing and tracing need no POSIX-only module."""
 
 import subprocess
 import sys

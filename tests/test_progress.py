@@ -1,7 +1,7 @@
 from codeling.progress import SILENT
 
 
-def test_silence_takes_everything() -> None:
+def test_silent_progress_accepts_every_call() -> None:
     with SILENT.task("label", 3, "bytes") as advance:
         advance(1)
         advance(2, "detail")

@@ -1,4 +1,4 @@
-"""The lexer against tokenize, tree-sitter and itself, and formatted strings by hand."""
+"""The lexer compared with tokenize, tree-sitter and itself, and examples of f-strings."""
 
 import io
 import itertools
@@ -59,7 +59,7 @@ FORMATTED = [
     ('RF"{d["k"]}"', ['"{d["k"]}"'], ['"{', '"k"', '}"']),
     ('buf"{d["', ['"{d["'], ['"{d["']),
     ('f""\'x\'', ['""', "'x'"], ['""', "'x'"]),
-    # Broken: the field ends where the error is, the string with its line.
+    # Invalid: the field ends at the error, the string at the end of its line.
     ('f"{x" \n"b"', ['"{x" ', '"b"'], ['"{', '" ', '"b"']),
     ('f"{x)y"\n"b"', ['"{x)y"', '"b"'], ['"{', ')y"', '"b"']),
     ('f"{x:"\n"b"', ['"{x:"', '"b"'], ['"{', ':"', '"b"']),
@@ -70,7 +70,7 @@ FORMATTED = [
 
 
 @pytest.mark.parametrize("text, whole, pieces", FORMATTED)
-def test_formatted_strings(text: str, whole: list[str], pieces: list[str]) -> None:
+def test_examples_of_formatted_strings(text: str, whole: list[str], pieces: list[str]) -> None:
     assert cut(text) == whole
     assert parts(text) == pieces
 
@@ -89,12 +89,12 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("text, whole", PLAIN)
-def test_plain_strings_and_comments(text: str, whole: list[str]) -> None:
+def test_examples_of_plain_strings_and_comments(text: str, whole: list[str]) -> None:
     assert cut(text) == parts(text) == whole
 
 
 def lexed(text: str) -> list[tuple[int, int]]:
-    """The literals of a text by a Lexer alone."""
+    """Literals of a text, found character by character with Lexer."""
     lexer, spans, start = Lexer(), [], -1
     is_comment = False
     for position, character in enumerate(text):
@@ -150,7 +150,7 @@ def test_skipping_changes_nothing(text: str) -> None:
         assert state[: len(state) // 2] == state[len(state) // 2 :]
 
 
-def test_kinds_of_characters() -> None:
+def test_each_character_has_its_kind() -> None:
     def kinds(text: str) -> list[int]:
         lexer = Lexer()
         return [lexer.feed(character) for character in text]
@@ -162,12 +162,12 @@ def test_kinds_of_characters() -> None:
     assert kinds("f'{x\n}'\n")[-4:] == [JOINT, STRING, STRING, LINE_END]
 
 
-def test_where_prefixes_begin() -> None:
+def test_string_prefixes_are_found() -> None:
     for text, prefix in (("rb'", "rb"), ("x=F'", "F"), ("print'", ""), ("'", ""), ("_f'", "")):
         assert text[prefix_start(text, len(text) - 1) : -1] == prefix
 
 
-def test_marks_of_identifiers_are_masked_and_nothing_else() -> None:
+def test_only_identifier_marks_are_masked() -> None:
     assert mask_identifier_marks("परिणाम − x̀ ‿ “a”") == "परxणxम − xx x “a”"
     assert mask_identifier_marks("é = 変数") == "é = 変数"
 
@@ -206,7 +206,7 @@ def test_literals_of_the_library_are_those_of_tokenize() -> None:
     for path in library():
         text = path.read_text(encoding="utf-8")
         if not text.isascii():
-            continue  # tokenize of 3.12.1 counts its columns in bytes
+            continue  # tokenize of Python 3.12.1 counts columns in bytes
         assert [(start, end) for start, end, _ in literals(text)] == by_tokenize(text), path
 
 

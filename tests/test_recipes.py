@@ -1,4 +1,4 @@
-"""The recipes that are shipped: each runs as it is, on files in the layout it is written for."""
+"""The shipped recipes run unchanged on files in the layout they are written for."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 
 
 def library(packages: str) -> Iterator[tuple[str, str, str]]:
-    """(repository, path, text) of some of the standard library."""
+    """(repository, path, text) of files of the standard library."""
     for package in packages.split():
         for path in sorted((LIBRARY / package).glob("*.py")):
             name = path.relative_to(LIBRARY).as_posix()
@@ -36,7 +36,7 @@ def library(packages: str) -> Iterator[tuple[str, str, str]]:
 
 
 def codesearchnet_rows() -> Iterator[dict[str, Any]]:
-    """The original columns, of the functions that would have been published."""
+    """Rows in the original columns, for functions that CodeSearchNet would publish."""
     for repository, path, text in library("json email asyncio logging"):
         for found in extract(text):
             if found.docstring and "test" not in path and found.end_line - found.start_line > 2:
@@ -65,25 +65,25 @@ def write_gzip(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def as_the_recipe_says(path: Path, folder: Path) -> Recipe:
-    """The recipe with the ``--set`` of its own first lines, its paths below ``folder``."""
+    """The recipe with the ``--set`` options of its first lines and paths below ``folder``."""
     given = re.search(r"--set '(corpus\.sources=.*)'", path.read_text(encoding="utf-8"))
     assert given is not None
     sources = given[1].replace('paths=["data/', f'paths=["{folder}/data/')
     return read_recipe(path, [sources, *SMALL])
 
 
-def test_there_are_these_recipes() -> None:
+def test_the_shipped_recipes_are_listed() -> None:
     assert [path.stem for path in RECIPES] == ["codesearchnet", "data-science", "demo-gpu", "demo"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_each_is_read_and_resolved_as_it_is(path: Path) -> None:
+def test_each_recipe_is_read_and_resolved_unchanged(path: Path) -> None:
     recipe = read_recipe(path).resolved()
     assert recipe.corpus != CorpusRecipe() or path.stem in ("demo", "demo-gpu")
     assert recipe.training.steps is None
 
 
-def test_codesearchnet_from_the_original_files(tmp_path: Path) -> None:
+def test_codesearchnet_is_built_from_the_original_files(tmp_path: Path) -> None:
     rows = list(codesearchnet_rows())
     recipe = as_the_recipe_says(RECIPES[0], tmp_path)
     write_gzip(tmp_path / "data/python/final/jsonl/train/python_train_0.jsonl.gz", iter(rows))
@@ -110,7 +110,7 @@ def test_codesearchnet_from_the_original_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["json.gz", "parquet"])
-def test_data_science_from_files_of_codeparrot(layout: str, tmp_path: Path) -> None:
+def test_data_science_is_built_from_codeparrot_files(layout: str, tmp_path: Path) -> None:
     recipe = as_the_recipe_says(RECIPES[1], tmp_path)
     rows = list(codeparrot_rows())
     if layout == "parquet":

@@ -55,7 +55,7 @@ WRITTEN = {
 
 
 class Notes:
-    """A progress that keeps what it was told."""
+    """Progress that records its notes."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -79,7 +79,7 @@ class Attributes(HTMLParser):
 
 
 def tiny(sources: Path, tables: Mapping[str, Mapping[str, Any]] | None = None) -> Recipe:
-    """The whole way in a few seconds; ``tables`` changes values of it."""
+    """Recipe for a complete run in a few seconds; ``tables`` overrides values."""
     values: dict[str, dict[str, Any]] = {
         "corpus": {
             "sources": [{"kind": "folder", "path": str(p)} for p in sorted(sources.iterdir())],
@@ -100,7 +100,7 @@ def tiny(sources: Path, tables: Mapping[str, Mapping[str, Any]] | None = None) -
 
 
 def done(summary: dict[str, Any]) -> dict[str, str]:
-    """The stages that were done now → why."""
+    """Stages that ran -> the reason."""
     return {name: stage["reason"] for name, stage in summary["stages"].items() if stage["done"]}
 
 
@@ -111,7 +111,7 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three small packages of the standard library, each its own repository."""
+    """Three small packages of the standard library, each a repository."""
     root = tmp_path_factory.mktemp("sources")
     library = Path(sysconfig.get_paths()["stdlib"])
     for name in ("json", "logging", "concurrent"):
@@ -121,7 +121,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder after one whole run; tests that change it take a copy."""
+    """Run folder of one complete run. Tests that change it use a copy."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     summary = run(tiny(sources), folder)
     assert done(summary) == dict.fromkeys(NAMES, "not done yet")
@@ -133,7 +133,7 @@ def folder(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
-def test_the_folder_is_whole(finished: Path, sources: Path) -> None:
+def test_the_run_folder_is_complete(finished: Path, sources: Path) -> None:
     files = files_of(finished)
     assert files.keys() >= WRITTEN
     others = {name for name in files.keys() - WRITTEN if not name.startswith("checkpoints/")}
@@ -179,7 +179,7 @@ def test_the_manifest_lists_every_output_with_its_digest(finished: Path) -> None
         assert {"torch", "daft", "codeling"} <= stage["versions"].keys()
 
 
-def test_nothing_is_pickled_and_everybody_may_read(finished: Path) -> None:
+def test_nothing_is_pickled_and_files_are_readable_by_all(finished: Path) -> None:
     known = {".json", ".jsonl", ".toml", ".html", ".md", ".safetensors", ".parquet", ".bin", ".idx"}
     for name, path in files_of(finished).items():
         start = path.read_bytes()[:2]
@@ -191,7 +191,7 @@ def test_nothing_is_pickled_and_everybody_may_read(finished: Path) -> None:
             assert path.stat().st_mode & 0o777 == (finished / "recipe.toml").stat().st_mode & 0o777
 
 
-def test_the_report_fetches_nothing(finished: Path) -> None:
+def test_the_report_loads_nothing_external(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     parser = Attributes()
     parser.feed(page)
@@ -202,7 +202,7 @@ def test_the_report_fetches_nothing(finished: Path) -> None:
     assert not re.search(r"""@import|url\(\s*["']?(?!data:|#)""", page)
 
 
-def test_unchanged_is_not_done_again(folder: Path, sources: Path) -> None:
+def test_unchanged_stages_are_skipped(folder: Path, sources: Path) -> None:
     before = {name: path.stat().st_mtime_ns for name, path in files_of(folder).items()}
     notes = Notes()
     assert done(run(tiny(sources), folder, progress=notes)) == {}
@@ -212,7 +212,7 @@ def test_unchanged_is_not_done_again(folder: Path, sources: Path) -> None:
     assert before == after
 
 
-def test_a_changed_setting_redoes_what_depends_on_it(folder: Path, sources: Path) -> None:
+def test_a_changed_setting_repeats_the_dependent_stages(folder: Path, sources: Path) -> None:
     notes = Notes()
     summary = run(tiny(sources, {"training": {"steps": 3}}), folder, progress=notes)
     assert done(summary) == {
@@ -233,7 +233,7 @@ def test_a_changed_setting_redoes_what_depends_on_it(folder: Path, sources: Path
         ("training", "keep_last", 5, {"report"}),
     ],
 )
-def test_settings_of_the_end(
+def test_settings_of_late_stages_repeat_only_those(
     folder: Path, sources: Path, table: str, key: str, value: object, stages: set[str]
 ) -> None:
     reasons = done(run(tiny(sources, {table: {key: value}}), folder))
@@ -250,7 +250,9 @@ def test_settings_of_the_end(
         ("provenance/index.safetensors", "provenance"),
     ],
 )
-def test_a_damaged_output_is_made_again(folder: Path, sources: Path, name: str, stage: str) -> None:
+def test_a_damaged_output_is_built_again(
+    folder: Path, sources: Path, name: str, stage: str
+) -> None:
     whole = (folder / name).read_bytes()
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 1
@@ -261,13 +263,13 @@ def test_a_damaged_output_is_made_again(folder: Path, sources: Path, name: str, 
     assert (folder / name).read_bytes() == whole
 
 
-def test_a_missing_output_is_made_again(folder: Path, sources: Path) -> None:
+def test_a_missing_output_is_built_again(folder: Path, sources: Path) -> None:
     (folder / "model" / "config.json").unlink()
     reasons = done(run(tiny(sources), folder))
     assert reasons == {"model": "model/config.json is missing"}
 
 
-def test_a_changed_source_redoes_the_corpus(folder: Path, sources: Path, tmp_path: Path) -> None:
+def test_a_changed_source_repeats_the_corpus(folder: Path, sources: Path, tmp_path: Path) -> None:
     changed = Path(shutil.copytree(sources, tmp_path / "changed"))
     recipe = tiny(changed)
     assert "corpus" in done(run(recipe, folder, until="corpus"))
@@ -277,13 +279,13 @@ def test_a_changed_source_redoes_the_corpus(folder: Path, sources: Path, tmp_pat
     assert done(run(recipe, folder, until="corpus")) == {"corpus": "the source files changed"}
 
 
-def test_one_process_at_a_time(folder: Path, sources: Path) -> None:
+def test_only_one_process_uses_a_run_folder(folder: Path, sources: Path) -> None:
     with locked(folder), pytest.raises(BusyError, match="another codeling process uses this"):
         run(tiny(sources), folder)
     assert done(run(tiny(sources), folder)) == {}
 
 
-def test_what_a_killed_process_left_half_written_is_removed(folder: Path, sources: Path) -> None:
+def test_partial_files_of_a_killed_process_are_removed(folder: Path, sources: Path) -> None:
     (folder / "checkpoints" / "step-00000007.partial").mkdir()
     (folder / "checkpoints" / "step-00000007.partial" / "model.safetensors").write_bytes(b"half")
     (folder / "tokens" / "train.bin.partial").write_bytes(b"half")
@@ -291,13 +293,13 @@ def test_what_a_killed_process_left_half_written_is_removed(folder: Path, source
     assert [name for name in files_of(folder) if "partial" in name] == []
 
 
-def test_a_stop_that_no_stage_saw_is_obeyed_between_two(tmp_path: Path, sources: Path) -> None:
+def test_a_stop_request_takes_effect_between_stages(tmp_path: Path, sources: Path) -> None:
     with pytest.raises(CodelingError, match="the same command continues"):
         run(tiny(sources), tmp_path, stop=StopRequest(requested=True))
     assert json.loads((tmp_path / "manifest.json").read_bytes())["stages"] == {}
 
 
-def test_wrong_use(tmp_path: Path, sources: Path) -> None:
+def test_wrong_use_is_a_usage_error(tmp_path: Path, sources: Path) -> None:
     with pytest.raises(UsageError, match="no stage 'coffee'; the stages are corpus, tokenizer"):
         run(tiny(sources), tmp_path, until="coffee")
     with pytest.raises(UsageError, match="is not a multiple of"):

@@ -16,7 +16,7 @@ from codeling.source_text import UndecodableError, decode
         (b"", ""),
     ],
 )  # fmt: skip
-def test_decodes_as_python_does(data: bytes, text: str) -> None:
+def test_sources_are_decoded_as_python_does(data: bytes, text: str) -> None:
     assert decode(data) == text
 
 
@@ -32,13 +32,13 @@ def test_decodes_as_python_does(data: bytes, text: str) -> None:
         (b"# coding: unicode_escape\ns = '\\ud800'\n", "wrong_encoding"),
     ],
 )
-def test_what_is_no_text_has_a_reason(data: bytes, reason: str) -> None:
+def test_invalid_sources_have_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(UndecodableError, match=f"^{reason}$"):
         decode(data)
 
 
 @given(st.binary(max_size=80))
-def test_decode_raises_nothing_else(data: bytes) -> None:
+def test_decode_raises_only_its_own_errors(data: bytes) -> None:
     try:
         text = decode(data)
     except UndecodableError as error:

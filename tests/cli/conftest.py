@@ -1,5 +1,5 @@
 """Fixtures of the command line's tests: a recipe that runs in seconds, its finished run folder, and
-two ways to call ``codeling``: in this process and in a process of its own."""
+two ways to call ``codeling``: in this process and in its own process."""
 
 import os
 import shutil
@@ -97,7 +97,7 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def command() -> Call:
-    """``codeling`` as a process of its own."""
+    """``codeling`` in its own process."""
 
     def call(*arguments: str | Path, timeout: float = 120, **variables: str) -> Answer:
         done = subprocess.run(

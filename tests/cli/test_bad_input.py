@@ -1,4 +1,4 @@
-"""Mistakes of the user and refusals of the system: one clear line, an exit code, no traceback."""
+"""User mistakes and system errors give one line and an exit code, no traceback."""
 
 import ctypes
 import json
@@ -19,7 +19,7 @@ Main = Callable[..., Any]
 
 
 def complaint(answer: Any, code: int) -> str:
-    """The one line on standard error that is no progress."""
+    """The only line on standard error that is not progress."""
     assert answer.code == code, answer.err
     assert "Traceback" not in answer.err
     lines = [line for line in answer.err.splitlines() if line.startswith("codeling: ")]
@@ -37,16 +37,16 @@ def complaint(answer: Any, code: int) -> str:
         ("[training]\ndevice = 'tpu'", "device 'tpu': write auto, cpu, cuda or cuda:N"),
     ],
 )
-@pytest.mark.parametrize("verb", ["run", "corpus", "train"])
-def test_a_recipe_that_is_wrong(
-    main: Main, tmp_path: Path, text: str, words: str, verb: str
+@pytest.mark.parametrize("subcommand", ["run", "corpus", "train"])
+def test_a_wrong_recipe_is_one_line(
+    main: Main, tmp_path: Path, text: str, words: str, subcommand: str
 ) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(text)
     if "device" in text:
         answer = main("run", path, "--out", tmp_path / "out", "--dry-run")
     else:
-        answer = main(verb, path, "--out", tmp_path / "out")
+        answer = main(subcommand, path, "--out", tmp_path / "out")
     line = complaint(answer, 2)
     assert words in line
     assert answer.out == ""
@@ -54,28 +54,30 @@ def test_a_recipe_that_is_wrong(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recipe_that_is_not_there(main: Main, tmp_path: Path) -> None:
+def test_a_missing_recipe_is_one_line(main: Main, tmp_path: Path) -> None:
     line = complaint(main("run", tmp_path / "none.toml"), 2)
     assert line.endswith("none.toml: cannot be read (No such file or directory)")
 
 
-def test_a_source_that_is_not_there(main: Main, tmp_path: Path) -> None:
+def test_a_missing_source_is_one_line(main: Main, tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text('[corpus]\nsources = [{kind = "folder", path = "/nowhere/at/all"}]')
     line = complaint(main("run", path, "--out", tmp_path / "out"), 2)
     assert line == "codeling: corpus source /nowhere/at/all: no such folder"
 
 
-@pytest.mark.parametrize("verb", ["complete", "trace"])
-def test_a_model_that_is_none(main: Main, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("subcommand", ["complete", "trace"])
+def test_a_path_that_is_not_a_model_is_one_line(
+    main: Main, tmp_path: Path, subcommand: str
+) -> None:
     (tmp_path / "prompt.py").write_text("x = 1\n")
     for folder in (tmp_path / "nowhere", tmp_path):
-        answer = main(verb, folder, tmp_path / "prompt.py")
-        complaint(answer, 2 if verb == "complete" else answer.code)
+        answer = main(subcommand, folder, tmp_path / "prompt.py")
+        complaint(answer, 2 if subcommand == "complete" else answer.code)
         assert answer.code in (1, 2)
 
 
-def test_truncated_weights(main: Main, finished: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_one_line(main: Main, finished: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(finished / "model", tmp_path / "model"))
     data = (model / "model.safetensors").read_bytes()
     for size in (0, 7, 1000, len(data) // 2, len(data) - 1):
@@ -84,10 +86,12 @@ def test_truncated_weights(main: Main, finished: Path, tmp_path: Path) -> None:
         assert "model.safetensors: not a safetensors file, or damaged" in line
 
 
-def test_a_tokenizer_of_another_model(main: Main, finished: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_of_another_model_is_one_line(
+    main: Main, finished: Path, tmp_path: Path
+) -> None:
     model = Path(shutil.copytree(finished / "model", tmp_path / "model"))
     text = "\n".join(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
-    for vocab_size in (700, 600, 500):  # more entries than the model, as many others, fewer
+    for vocab_size in (700, 600, 500):  # more entries than the model, equally many, fewer
         train([text], TokenizerRecipe(vocab_size=vocab_size)).save(model / "tokenizer.json")
         line = complaint(main("complete", model, "--prompt", "x"), 1)
         assert "not the tokenizer that the model was trained with" in line
@@ -97,18 +101,22 @@ def test_a_tokenizer_of_another_model(main: Main, finished: Path, tmp_path: Path
     assert "tokenizer.json" in complaint(main("complete", model, "--prompt", "x"), 1)
 
 
-def test_a_file_where_the_folder_should_be(main: Main, recipe_file: Path, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_one_line(
+    main: Main, recipe_file: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "inner"):
         line = complaint(main("corpus", recipe_file, "--out", out), 1)
         assert "a file exists where a folder is needed; choose another folder with --out" in line
 
 
-def test_a_folder_whose_name_is_too_long(main: Main, recipe_file: Path, tmp_path: Path) -> None:
+def test_a_folder_name_that_is_too_long_is_one_line(
+    main: Main, recipe_file: Path, tmp_path: Path
+) -> None:
     assert "too long" in complaint(main("run", recipe_file, "--out", tmp_path / ("n" * 300)), 1)
 
 
-def test_a_folder_that_is_taken(main: Main, recipe_file: Path, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_one_line(main: Main, recipe_file: Path, tmp_path: Path) -> None:
     from codeling.manifest import locked
 
     with locked(tmp_path):
@@ -116,14 +124,14 @@ def test_a_folder_that_is_taken(main: Main, recipe_file: Path, tmp_path: Path) -
     assert "another codeling process uses this folder" in line
 
 
-def test_a_manifest_that_is_none(main: Main, recipe_file: Path, tmp_path: Path) -> None:
+def test_a_broken_manifest_is_one_line(main: Main, recipe_file: Path, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[")
     assert "not the manifest" in complaint(main("run", recipe_file, "--out", tmp_path), 1)
 
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A small file system of its own in memory; skips where this process may not mount."""
+    """A small in-memory file system; skips where this process may not mount."""
     folder.mkdir(exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"none", os.fsencode(folder), b"tmpfs", 0, options.encode()):
@@ -142,7 +150,7 @@ def remount(folder: Path, flags: int, options: str) -> None:
     )
 
 
-def test_a_read_only_file_system(main: Main, recipe_file: Path, tmp_path: Path) -> None:
+def test_a_read_only_file_system_is_one_line(main: Main, recipe_file: Path, tmp_path: Path) -> None:
     read_only = 1
     with mounted(tmp_path / "disk", "size=8m"):
         remount(tmp_path / "disk", read_only, "size=8m")
@@ -151,7 +159,9 @@ def test_a_read_only_file_system(main: Main, recipe_file: Path, tmp_path: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission(main: Main, recipe_file: Path, tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_one_line(
+    main: Main, recipe_file: Path, tmp_path: Path
+) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     line = complaint(main("corpus", recipe_file, "--out", tmp_path / "locked" / "run"), 1)
     assert "no permission to write there" in line
@@ -166,7 +176,7 @@ def test_a_folder_without_permission(main: Main, recipe_file: Path, tmp_path: Pa
         ("4400k", {"corpus", "tokenizer", "tokens"}),
     ],
 )
-def test_a_full_disk(
+def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(
     main: Main,
     finished: Path,
     recipe_file: Path,
@@ -174,7 +184,7 @@ def test_a_full_disk(
     size: str,
     finished_stages: set[str],
 ) -> None:
-    """At the corpus and in training; with more space the same command goes on to the end."""
+    """During the corpus and during training; with more space the same command finishes."""
     out = tmp_path / "disk" / "run"
     with mounted(tmp_path / "disk", f"size={size}"):
         line = complaint(main("run", recipe_file, "--out", out), 1)
@@ -194,7 +204,9 @@ def test_a_full_disk(
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\0", b"print 'Python 2'\n" * 9])
-def test_a_corpus_with_no_python_in_it(main: Main, tmp_path: Path, content: bytes | None) -> None:
+def test_a_corpus_without_python_is_one_line(
+    main: Main, tmp_path: Path, content: bytes | None
+) -> None:
     source = tmp_path / "code"
     source.mkdir()
     (source / "notes.txt").write_text("no Python")
@@ -207,7 +219,7 @@ def test_a_corpus_with_no_python_in_it(main: Main, tmp_path: Path, content: byte
     assert line.endswith(("not one .py file found", "1)"))
 
 
-def test_a_corpus_with_too_little_in_it(main: Main, tmp_path: Path) -> None:
+def test_a_corpus_that_is_too_small_is_one_line(main: Main, tmp_path: Path) -> None:
     source = tmp_path / "code"
     source.mkdir()
     (source / "file.py").write_text("def mean(values):\n    return sum(values) / len(values)\n")

@@ -72,7 +72,7 @@ def test_json_has_every_completion(folder: Path) -> None:
     ]
 
 
-def test_several_are_sampled_and_told_apart(folder: Path) -> None:
+def test_several_completions_are_sampled_and_numbered(folder: Path) -> None:
     out = run(folder, "--prompt", "x", "-n", "3", "--max-new-tokens", "12").stdout
     titles = [line for line in out.splitlines() if line.startswith("# completion ")]
     assert [title[:19] for title in titles] == [f"# completion {k} of 3"[:19] for k in (1, 2, 3)]

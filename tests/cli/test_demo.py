@@ -17,7 +17,7 @@ Main = Callable[..., Any]
 
 @pytest.fixture
 def arguments(finished: Path, recipe_file: Path, tmp_path: Path) -> list[str]:
-    """A demo that is nearly done: the tiny recipe's values, in a copy of its run folder."""
+    """Arguments of a nearly finished demo, on a copy of the tiny recipe's run folder."""
     values = read_recipe(recipe_file).model_dump(mode="json", exclude_unset=True)
     overrides = [
         ["--set", f"{table}.{key}={json.dumps(value).replace('{', '{ ').replace(': ', ' = ')}"]
@@ -34,7 +34,9 @@ def arguments(finished: Path, recipe_file: Path, tmp_path: Path) -> list[str]:
     return ["demo", "--out", str(folder), "--set", f"corpus.sources=[{sources}]", *flat]
 
 
-def test_the_end_on_screen(main: Main, arguments: list[str]) -> None:
+def test_the_demo_ends_with_completions_scores_and_next_commands(
+    main: Main, arguments: list[str]
+) -> None:
     answer = main(*arguments)
     assert answer.code == 0, answer.err
     for prompt in PROMPTS:
@@ -48,7 +50,7 @@ def test_the_end_on_screen(main: Main, arguments: list[str]) -> None:
     assert answer.err.count("unchanged, skipped") == 8
 
 
-def test_json(main: Main, arguments: list[str]) -> None:
+def test_json_has_completions_and_scores(main: Main, arguments: list[str]) -> None:
     answer = main(*arguments, "--json")
     assert answer.out.count("\n") == 1
     values = json.loads(answer.out)
@@ -57,7 +59,7 @@ def test_json(main: Main, arguments: list[str]) -> None:
     assert values["stages"].keys() >= {"corpus", "training", "report"}
 
 
-def test_a_terminal_that_knows_no_utf8(
+def test_a_terminal_without_utf8_gets_escapes(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")

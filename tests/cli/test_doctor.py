@@ -7,7 +7,7 @@ import pytest
 Main = Callable[..., Any]
 
 
-def test_json(main: Main) -> None:
+def test_json_is_one_line_of_facts(main: Main) -> None:
     answer = main("doctor", "--json")
     facts = json.loads(answer.out)
     assert (answer.code, len(answer.out.splitlines())) == (0, 1)
@@ -18,7 +18,7 @@ def test_json(main: Main) -> None:
     assert facts["system"].startswith("Linux")
 
 
-def test_without_a_sandbox_it_says_what_to_install(
+def test_doctor_names_what_to_install_without_a_sandbox(
     main: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -28,14 +28,16 @@ def test_without_a_sandbox_it_says_what_to_install(
     assert "apt install bubblewrap" in answer.out
 
 
-def test_text(main: Main) -> None:
+def test_text_lists_the_facts(main: Main) -> None:
     answer = main("doctor")
     assert answer.code == 0
     assert "memory gib" in answer.out
     assert answer.out.splitlines()[-1].startswith("→ ")
 
 
-def test_other_systems_are_said_to_be_untested(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_reported_as_untested(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("platform.system", lambda: "Windows")
     monkeypatch.setattr("codeling.cli.doctor._memory_gib", lambda: None)
     answer = main("doctor")

@@ -1,4 +1,4 @@
-"""``codeling evaluate``: what is printed, each mistake, and a run that is stopped goes on."""
+"""``codeling evaluate``: output, mistakes, and resuming after an interruption."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from .conftest import COMMAND, Call
 QUICK = ("--max-bytes", "20000", "--limit", "8", "--max-new-tokens", "16", "--device", "cpu")
 
 
-def test_the_suites_of_texts_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
+def test_text_suites_are_measured_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
     arguments = ("evaluate", finished, "--suite", "bits-per-byte", "--suite", "completion")
     answer = main(*arguments, *QUICK, "--out", tmp_path)
     assert answer.code == 0, answer.err
@@ -30,7 +30,7 @@ def test_the_suites_of_texts_on_a_run(main: Call, finished: Path, tmp_path: Path
     assert "problems" not in found["results"][0]
 
 
-def test_memorization_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
+def test_memorization_is_measured_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
     canaries = tmp_path / "canaries.jsonl"
     canaries.write_text('{"prefix": "SECRET = ", "secret": "4711"}\n')
     answer = main(
@@ -44,7 +44,7 @@ def test_memorization_on_a_run(main: Call, finished: Path, tmp_path: Path) -> No
     assert len(names) == 3
 
 
-def test_the_runs_own_evaluation_is_left_as_it_is(main: Call, finished: Path) -> None:
+def test_the_evaluation_of_the_run_is_unchanged(main: Call, finished: Path) -> None:
     before = (finished / "evaluation.json").read_bytes()
     answer = main("evaluate", finished, "--suite", "bits-per-byte", *QUICK)
     assert answer.code == 0, answer.err
@@ -65,7 +65,7 @@ def test_the_runs_own_evaluation_is_left_as_it_is(main: Call, finished: Path) ->
         (("--suite", "memorization", "--canaries", "nowhere"), 1, "nowhere: cannot be read"),
     ],
 )
-def test_each_mistake_is_one_line(
+def test_mistakes_are_one_line(
     arguments: tuple[str, ...], code: int, words: str, main: Call, finished: Path, tmp_path: Path
 ) -> None:
     answer = main("evaluate", finished, *arguments, "--out", tmp_path / "out")
@@ -75,7 +75,7 @@ def test_each_mistake_is_one_line(
     assert words in last
 
 
-def test_killed_it_goes_on_and_ends_in_the_same_numbers(
+def test_a_killed_evaluation_resumes_to_the_same_numbers(
     main: Call, finished: Path, tmp_path: Path
 ) -> None:
     arguments = [
@@ -112,4 +112,4 @@ def _wait_for_groups(out: Path, more_than: int, process: "subprocess.Popen[bytes
     while _groups(out) <= max(1, more_than) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert process.poll() is None, "it was done before it could be stopped"
+    assert process.poll() is None, "evaluation finished before it could be stopped"

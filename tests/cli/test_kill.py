@@ -1,4 +1,4 @@
-"""Killed at any moment of any stage and started again, a run ends whole; nothing is done twice."""
+"""A run killed at any moment and restarted ends complete, and no finished stage is repeated."""
 
 import json
 import os
@@ -23,11 +23,11 @@ Main = Callable[..., Any]
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 MARK = "CODELING_TEST_MARK"
 SAME = ("corpus", "tokenizer", "tokens", "model", "provenance")
-"""What has to come out the same, byte for byte, as of a run that was not killed."""
+"""Outputs that must equal those of an uninterrupted run, byte for byte."""
 
 
 class Run:
-    """One start of ``codeling run``, and all its descendants known by a mark."""
+    """One start of ``codeling run``; an environment variable marks its descendants."""
 
     def __init__(self, recipe: Path, folder: Path) -> None:
         self.mark = uuid.uuid4().hex
@@ -43,14 +43,14 @@ class Run:
             )  # fmt: skip
 
     def wait_for(self, text: str) -> None:
-        """Until the run has said ``text``, or has ended."""
+        """Waits until the run prints ``text`` or ends."""
         deadline = time.monotonic() + 120
         while text not in self.log.read_text() and self.process.poll() is None:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.005)
 
     def kill(self, number: signal.Signals) -> bool:
-        """Send the signal and check how the run leaves; whether it had ended by itself."""
+        """Sends the signal and checks the exit. Returns whether the run had already ended."""
         sent = time.monotonic()
         with suppress(ProcessLookupError):
             # Ctrl-C reaches every process of the terminal's group, the others one process
@@ -81,7 +81,7 @@ class Run:
         self.check_nothing_twice()
 
     def check_nothing_left(self) -> None:
-        """No process of this run and no shared memory outlives it by more than a moment."""
+        """Checks that no process and no shared memory of this run remains."""
         deadline = time.monotonic() + 5
         while left := (marked(self.mark), sorted(shared_memory() - self.shared)):
             if left == ([], []):
@@ -90,7 +90,7 @@ class Run:
             time.sleep(0.05)
 
     def check_nothing_twice(self) -> None:
-        """What had finished before this start stands in the manifest as it stood."""
+        """Checks that the manifest keeps the stages finished before this start."""
         after = stages(self.folder)
         assert {name: after.get(name) for name in self.before} == self.before
         for name in self.before:
@@ -109,7 +109,7 @@ def shared_memory() -> set[str]:
 
 
 def marked(mark: str) -> list[int]:
-    """Processes whose environment holds the mark."""
+    """Processes whose environment contains the mark."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
@@ -119,15 +119,15 @@ def marked(mark: str) -> list[int]:
 
 
 def check_whole(folder: Path, reference: Path) -> None:
-    """All stages done, no half-written file, the model loads, the bytes are the reference's."""
+    """Checks that all stages are done, no partial file remains, the model loads and bytes match."""
     assert stages(folder).keys() == stages(reference).keys()
     assert list(folder.rglob("*.partial")) == []
-    for room in SAME:
+    for part in SAME:
         ours, theirs = (
-            {path.relative_to(f): path.read_bytes() for path in (f / room).rglob("*.*")}
+            {path.relative_to(f): path.read_bytes() for path in (f / part).rglob("*.*")}
             for f in (folder, reference)
         )
-        if room == "model":  # the card tells how long the training took
+        if part == "model":  # the card states the training time
             ours.pop(Path("model/README.md"))
             theirs.pop(Path("model/README.md"))
         assert ours.keys() == theirs.keys()
@@ -150,10 +150,10 @@ MOMENTS = [
     ("model folder", signal.SIGTERM),
     ("parse rate", signal.SIGKILL),
 ]
-"""What a run has said when it is killed → by what."""
+"""Pairs of the text after which a run is killed, and the signal."""
 
 
-def test_killed_at_every_stage_it_ends_whole(
+def test_a_run_killed_at_every_stage_ends_complete(
     finished: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -173,9 +173,11 @@ def test_killed_at_every_stage_it_ends_whole(
 
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
-def test_killed_at_forty_random_moments_it_ends_whole(recipe_file: Path, tmp_path: Path) -> None:
-    """Over a corpus large enough for worker processes; a signal in the first 0.3 s, while the
-    interpreter itself is starting, is Python's own affair."""
+def test_a_run_killed_at_forty_random_moments_ends_complete(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    """The corpus is large enough for worker processes. No signal is sent in the first 0.3 s, when
+    only the interpreter is starting."""
     library = Path(sysconfig.get_paths()["stdlib"])
     names = ("asyncio", "ctypes", "email", "encodings", "http", "idlelib", "importlib", "json",
              "multiprocessing", "tkinter", "unittest", "xml")  # fmt: skip

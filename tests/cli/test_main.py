@@ -27,7 +27,7 @@ def test_help_names_every_command(main: Main) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example_on_a_line_of_its_own(
+def test_every_command_has_an_example_on_its_own_line(
     main: Main, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -39,13 +39,13 @@ def test_every_command_has_an_example_on_a_line_of_its_own(
     assert "--help" in answer.out
 
 
-def test_no_command_shows_the_help(main: Main) -> None:
+def test_codeling_without_a_command_shows_the_help(main: Main) -> None:
     answer = main()
     assert answer.code == 2
     assert answer.out.split() == main("-h").out.split()
 
 
-def test_version(main: Main) -> None:
+def test_version_is_printed(main: Main) -> None:
     answer = main("--version")
     assert (answer.code, answer.out.split()[0]) == (0, "codeling")
 
@@ -69,8 +69,8 @@ def test_wrong_use_is_one_line(main: Main, arguments: list[str], words: str) -> 
     assert words in line
 
 
-def test_help_is_there_at_once() -> None:
-    """In under 0.3 s, by processor time, for this machine may be busy."""
+def test_help_takes_less_than_300_ms() -> None:
+    """Processor time, because the machine may be busy."""
     program = f"import sys; sys.argv = ['codeling', '--help']; import codeling.cli; {_CALL}"
     seconds = []
     for _ in range(5):
@@ -97,7 +97,7 @@ print(); print(json.dumps([name for name in heavy if name in sys.modules]))
 """
 
 
-def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
@@ -106,7 +106,7 @@ def test_a_bug_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.main()
 
 
-def test_an_accelerator_without_memory_left_is_one_line(
+def test_an_accelerator_out_of_memory_is_one_line(
     main: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:

@@ -1,4 +1,4 @@
-"""Printed commands run as they are printed: complete, quoted, with their options."""
+"""Printed commands run as printed: complete, quoted, with their options."""
 
 import os
 import shlex
@@ -29,13 +29,13 @@ def test_arguments_and_options_are_quoted() -> None:
     ]
 
 
-def test_what_was_not_given_is_left_out() -> None:
+def test_options_not_given_are_left_out() -> None:
     options: dict[str, Option] = {"--suffix": None, "--block": False, "--stop": [], "--seed": 0}
     assert next_command("complete", "x", options=options) == "codeling complete x --seed 0"
 
 
 def shell(line: str) -> str:
-    """Run a printed line as a user does; ``codeling`` is this environment's."""
+    """Runs a printed line in a shell with this environment's ``codeling``."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{COMMAND.parent}{os.pathsep}"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line],
@@ -56,10 +56,10 @@ def printed(out: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["corpus", "run"])
-def test_the_commands_after_a_stage_run(
+def test_commands_printed_after_a_stage_run(
     main: Call, spaced: Path, recipe_file: Path, name: str
 ) -> None:
-    """Each with the same overrides and folder, so that nothing is done again."""
+    """Each has the same overrides and folder, so no stage is repeated."""
     override = "evaluation.top_p = 0.95"
     answer = main(name, recipe_file, "--out", spaced, "--set", override)
     assert answer.code == 0, answer.err
@@ -69,7 +69,7 @@ def test_the_commands_after_a_stage_run(
         shell(line)
 
 
-def test_the_command_that_traces_a_completion_runs(spaced: Path) -> None:
+def test_the_printed_trace_command_runs(spaced: Path) -> None:
     prompt = "def f(x):\n    print('a b', \"$HOME\")\n"
     options: dict[str, Option] = {
         "--prompt": prompt,

@@ -35,7 +35,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
         ("run", "report", "codeling complete"),
     ],
 )
-def test_what_is_finished_is_not_done_again(
+def test_finished_stages_are_skipped(
     main: Main, copy: Path, recipe_file: Path, name: str, last: str, following: str
 ) -> None:
     values = one_object(main(name, recipe_file, "--out", copy, "--json"))
@@ -50,7 +50,7 @@ def test_what_is_finished_is_not_done_again(
     assert "corpus: unchanged, skipped" in answer.err.splitlines()
 
 
-def test_a_dry_run_does_nothing(
+def test_a_dry_run_writes_nothing(
     main: Main, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -91,7 +91,7 @@ def test_a_run_ends_with_a_sample_the_scores_and_the_report(
 
 
 @pytest.mark.parametrize("out", ["", "occupied"])
-def test_a_folder_of_something_else_is_refused(
+def test_a_folder_with_other_content_is_refused(
     main: Main, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
     folder = tmp_path / "occupied"
@@ -119,7 +119,7 @@ def test_the_folder_is_named_after_the_recipe(
 
 
 @pytest.mark.parametrize("name", ["complete", "trace"])
-def test_json_of_the_commands_that_read(
+def test_commands_that_only_read_print_json(
     main: Main, finished: Path, tmp_path: Path, name: str
 ) -> None:
     prompt = tmp_path / "prompt.py"

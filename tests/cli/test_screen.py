@@ -35,14 +35,14 @@ def shown(width: int, **changes: object) -> str:
     return line("training", 92_160, 153_600, "tokens", **{**values, **changes}).plain  # type: ignore[arg-type]
 
 
-def test_all_of_it_where_there_is_room() -> None:
+def test_a_wide_line_shows_every_part() -> None:
     assert shown(120, rate=1024.0).endswith(
         "  92,160 of 153,600 tokens  1,024 tokens/s  loss 3.638  MFU 10%  0:01:00 left"
     )
     assert re.match(r"training ━{8,40}  ", shown(120))
 
 
-def test_what_is_left_out_first() -> None:
+def test_a_narrow_line_drops_the_least_important_parts_first() -> None:
     order = ["of 153,600", "loss", "tokens/s", "left"]
     for width in range(150, 10, -1):
         there = [part in shown(width) for part in order]
@@ -51,7 +51,7 @@ def test_what_is_left_out_first() -> None:
     assert "left" in shown(24)
 
 
-def test_where_the_end_is_not_known_the_time_passed_is_shown() -> None:
+def test_elapsed_time_is_shown_when_the_total_is_unknown() -> None:
     assert (
         line("reading", 2_000_000, None, "bytes", rate=1e6, elapsed=2.0, detail="", width=77).plain
         == "reading  2.0 MB  1.0 MB/s  0:00:02"
@@ -69,7 +69,7 @@ def test_where_the_end_is_not_known_the_time_passed_is_shown() -> None:
     st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
     st.integers(1, 200),
 )
-def test_it_is_never_wider_than_the_terminal(
+def test_a_line_is_never_wider_than_the_terminal(
     label: str, done: float, total: float | None, unit: str, rate: float | None, elapsed: float,
     detail: str, width: int,
 ) -> None:  # fmt: skip
@@ -78,7 +78,7 @@ def test_it_is_never_wider_than_the_terminal(
 
 
 def on_terminal(columns: int, then: int | None = None) -> str:
-    """What a terminal of so many columns is sent; it is resized to ``then`` on the way."""
+    """Output to a terminal with ``columns`` columns, resized to ``then`` during the run."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
@@ -87,11 +87,11 @@ def on_terminal(columns: int, then: int | None = None) -> str:
         stdin=slave, stdout=slave, stderr=slave, env={**environment, "TERM": "xterm"},
     )  # fmt: skip
     os.close(slave)
-    sent, began = b"", time.monotonic()
+    sent, start = b"", time.monotonic()
     try:
         while piece := os.read(master, 65536):
             sent += piece
-            if then is not None and time.monotonic() - began > 0.8:
+            if then is not None and time.monotonic() - start > 0.8:
                 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, then, 0, 0))
     except OSError:  # the other side is closed
         pass
@@ -101,7 +101,7 @@ def on_terminal(columns: int, then: int | None = None) -> str:
 
 
 @pytest.mark.parametrize(("columns", "then"), [(80, None), (40, None), (100, 60)])
-def test_on_a_terminal_every_bar_is_one_line(columns: int, then: int | None) -> None:
+def test_every_bar_is_one_line_on_a_terminal(columns: int, then: int | None) -> None:
     sent = on_terminal(columns, then)
     frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent))
     bars = [frame for frame in frames if "training" in frame]
@@ -115,7 +115,7 @@ def test_on_a_terminal_every_bar_is_one_line(columns: int, then: int | None) -> 
     assert len(moves) <= 2, "a bar of more than one line is drawn by moving up"
 
 
-def test_in_a_pipe_there_are_lines_alone() -> None:
+def test_a_pipe_gets_plain_lines() -> None:
     answer = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )

@@ -29,16 +29,14 @@ def send(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_nobody_heeds_leaves_at_once_and_once(
-    handler: SignalHandler, number: signal.Signals
-) -> None:
+def test_a_signal_interrupts_once(handler: SignalHandler, number: signal.Signals) -> None:
     with pytest.raises(Interrupted):
         send(number)
     assert handler.interrupted
-    send(number)  # it is leaving
+    send(number)  # already exiting
 
 
-def test_an_impatient_request_is_not_set(handler: SignalHandler) -> None:
+def test_a_request_that_is_not_graceful_is_aborted(handler: SignalHandler) -> None:
     request = StopRequest()
     with handler.resumable(lambda: True, request), pytest.raises(Interrupted):
         send(signal.SIGTERM)
@@ -47,7 +45,7 @@ def test_an_impatient_request_is_not_set(handler: SignalHandler) -> None:
     assert handler.interrupted
 
 
-def test_a_patient_request_is_set_first(handler: SignalHandler) -> None:
+def test_a_graceful_request_is_set_by_the_first_signal(handler: SignalHandler) -> None:
     request = StopRequest(graceful=True)
     with handler.resumable(lambda: True, request):
         send(signal.SIGINT)
@@ -56,23 +54,23 @@ def test_a_patient_request_is_set_first(handler: SignalHandler) -> None:
             send(signal.SIGINT)
 
 
-def test_who_is_about_to_end_is_not_interrupted(handler: SignalHandler) -> None:
+def test_ignored_signals_do_not_interrupt(handler: SignalHandler) -> None:
     handler.ignore()
     send(signal.SIGINT)
     send(signal.SIGTERM)
 
 
-def test_no_library_takes_it_for_its_own() -> None:
+def test_interrupted_is_not_caught_by_except_exception() -> None:
     assert not issubclass(Interrupted, Exception | KeyboardInterrupt)
 
 
-def test_a_main_thread_held_up_in_foreign_code_does_not_hold_up_the_end() -> None:
+def test_a_main_thread_blocked_in_native_code_is_stopped() -> None:
     program = (
         "import hashlib\n"
         "from codeling.cli import signals\n"
         "signals.GRACE_SECONDS = 0.2\n"
         "signals.HANDLER.install()\n"
-        "print('held up', flush=True)\n"
+        "print('blocked', flush=True)\n"
         "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n"
     )
     child = subprocess.Popen(
@@ -80,7 +78,7 @@ def test_a_main_thread_held_up_in_foreign_code_does_not_hold_up_the_end() -> Non
     )
     try:
         assert child.stdout is not None
-        assert child.stdout.readline() == b"held up\n"
+        assert child.stdout.readline() == b"blocked\n"
         time.sleep(0.5)
         os.kill(child.pid, signal.SIGINT)
         _, complaint = child.communicate(timeout=20)
@@ -92,7 +90,7 @@ def test_a_main_thread_held_up_in_foreign_code_does_not_hold_up_the_end() -> Non
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), CodelingError("odd"), None])
-def test_a_library_that_takes_it_for_an_error_of_its_own(
+def test_an_error_after_a_signal_still_exits_as_interrupted(
     error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def app() -> None:
@@ -121,8 +119,10 @@ MODULES = [
 
 
 @pytest.mark.parametrize(("arguments", "module"), MODULES)
-def test_in_the_first_second(arguments: list[str], module: str, tmp_path: Path) -> None:
-    """Ctrl-C during the import of ``module``: one line, no traceback, nothing promised."""
+def test_a_signal_during_imports_is_one_line(
+    arguments: list[str], module: str, tmp_path: Path
+) -> None:
+    """Ctrl-C during the import of ``module``: one line, no traceback, no promise to resume."""
     (tmp_path / "tiny.toml").touch()
     program = (
         "import signal, sys\n"
@@ -150,7 +150,7 @@ def test_in_the_first_second(arguments: list[str], module: str, tmp_path: Path) 
         (True, "stopped; finished work is kept, and the same command continues from there"),
     ],
 )
-def test_resuming_is_promised_only_where_it_happens(
+def test_resuming_is_promised_only_where_supported(
     handler: SignalHandler, resumes: bool, message: str
 ) -> None:
     with pytest.raises(Interrupted), handler.resumable(lambda: resumes):

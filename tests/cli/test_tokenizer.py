@@ -26,7 +26,7 @@ def test_tokenizers_are_compared(main: Main, folder: Path) -> None:
     assert "1 file of" in answer.out
 
 
-def test_for_machines_and_as_a_page(main: Main, folder: Path) -> None:
+def test_a_comparison_is_written_as_json_and_page(main: Main, folder: Path) -> None:
     page = folder / "cuts.html"
     mine = str(folder / "mine" / "tokenizer.json")
     answer = main(
@@ -59,7 +59,7 @@ def test_wrong_use_is_one_line(main: Main, arguments: list[str], code: int, word
     assert words in line
 
 
-def test_help_says_both(main: Main) -> None:
+def test_help_covers_learning_and_comparing(main: Main) -> None:
     answer = main("tokenizer", "--help")
     assert answer.code == 0
     assert "compare" in answer.out

@@ -1,4 +1,4 @@
-"""Several processes of ``codeling train`` under ``torchrun``: one talks, all train."""
+"""Several processes of ``codeling train`` under ``torchrun``: all train, one prints."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def test_two_processes_make_one_run(recipe_file: Path, tmp_path: Path) -> None:
             command, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stderr
-        (line,) = done.stdout.splitlines()  # the other process says nothing
+        (line,) = done.stdout.splitlines()  # the other process prints nothing
         stages = json.loads(line)["stages"]
         assert list(stages)[-1] == "model"
         assert all(stage["done"] is not again for stage in stages.values())

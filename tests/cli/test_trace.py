@@ -1,4 +1,4 @@
-"""``codeling trace``: files, standard input, JSON, and what can be wrong with them."""
+"""``codeling trace``: files, standard input, JSON and wrong input."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def run_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_file_as_a_table(app: typer.Typer, run_folder: Path, tmp_path: Path) -> None:
+def test_a_file_is_traced_to_a_table(app: typer.Typer, run_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "completion.py"
     file.write_text("\n" + TEXT)
     result = CliRunner().invoke(app, [str(run_folder), str(file)], env={"COLUMNS": "120"})
@@ -69,7 +69,7 @@ def test_a_file_as_a_table(app: typer.Typer, run_folder: Path, tmp_path: Path) -
         assert expected in result.output
 
 
-def test_standard_input_as_json(app: typer.Typer, run_folder: Path) -> None:
+def test_standard_input_is_traced_to_json(app: typer.Typer, run_folder: Path) -> None:
     for model in (run_folder, run_folder / "model", run_folder / "provenance"):
         result = CliRunner().invoke(app, [str(model), "--json"], input=TEXT)
         assert result.exit_code == 0, result.output
@@ -79,7 +79,7 @@ def test_standard_input_as_json(app: typer.Typer, run_folder: Path) -> None:
         assert match["share"] == 1.0
 
 
-def test_nothing_found(app: typer.Typer, run_folder: Path) -> None:
+def test_an_unknown_text_gives_no_matches(app: typer.Typer, run_folder: Path) -> None:
     result = CliRunner().invoke(app, [str(run_folder), "-"], input="x = 1\n")
     assert result.exit_code == 0
     assert result.output.startswith("No passage")
@@ -87,7 +87,7 @@ def test_nothing_found(app: typer.Typer, run_folder: Path) -> None:
     assert json.loads(result.stdout) == {"text": "standard input", "matches": []}
 
 
-def test_bytes_that_are_no_utf_8(app: typer.Typer, run_folder: Path) -> None:
+def test_undecodable_bytes_are_replaced(app: typer.Typer, run_folder: Path) -> None:
     result = CliRunner().invoke(app, [str(run_folder), "--json"], input=b"\xff\xfe" + TEXT.encode())
     assert json.loads(result.stdout)["matches"]
 
@@ -103,7 +103,7 @@ def test_a_file_is_decoded_by_its_declared_encoding(
     assert json.loads(result.stdout)["matches"]
 
 
-def test_wrong_paths_are_one_clear_line(app: typer.Typer, run_folder: Path, tmp_path: Path) -> None:
+def test_a_wrong_path_is_one_line(app: typer.Typer, run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     for arguments, expected in (
         (["nowhere", "-"], "nowhere: no such folder"),
@@ -117,7 +117,7 @@ def test_wrong_paths_are_one_clear_line(app: typer.Typer, run_folder: Path, tmp_
         assert "\n" not in str(result.exception)
 
 
-def test_a_run_without_an_index(app: typer.Typer, tmp_path: Path) -> None:
+def test_a_run_without_an_index_is_one_line(app: typer.Typer, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / "model").mkdir(parents=True)
     result = CliRunner().invoke(app, [str(folder), "-"], input="")
@@ -125,7 +125,7 @@ def test_a_run_without_an_index(app: typer.Typer, tmp_path: Path) -> None:
     assert "no provenance index" in str(result.exception)
 
 
-def test_the_module_loads_nothing_heavy() -> None:
+def test_the_module_imports_nothing_heavy() -> None:
     code = (
         "import sys, codeling.cli.trace\n"
         "heavy = {'numpy', 'torch', 'daft', 'pyarrow', 'rich.table'} & set(sys.modules)\n"

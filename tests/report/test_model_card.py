@@ -52,7 +52,7 @@ def card(tmp_path: Path) -> str:
     return card_of(run_folder(tmp_path, sources, [STEP, VALIDATION]))
 
 
-def test_it_lists_the_training_data(card: str) -> None:
+def test_the_card_lists_the_training_data(card: str) -> None:
     assert "1,234 files: 5,678,901 bytes of 2 repositories" in card
     rows = [line for line in card.splitlines() if line.startswith("| ")]
     assert rows[1:] == ["| large-2.0 | BSD | 5,000 |", "| small-1.0 | MIT | 10 |"]
@@ -67,12 +67,14 @@ def test_it_lists_the_training_data(card: str) -> None:
         (100_200_000, "tokens, 3.0 times the 33,400,000 tokens of the training split."),
     ],
 )
-def test_it_says_how_much_of_the_split_was_read(tmp_path: Path, tokens: int, expected: str) -> None:
+def test_the_card_states_how_much_of_the_split_was_read(
+    tmp_path: Path, tokens: int, expected: str
+) -> None:
     folder = run_folder(tmp_path, [source("a", 1, ["train"])], [{**STEP, "tokens": tokens}])
     assert expected in card_of(folder)
 
 
-def test_it_describes_the_model_and_the_training(card: str) -> None:
+def test_the_card_describes_the_model_and_the_training(card: str) -> None:
     assert "2,620,000 parameters" in card
     assert "vocabulary 4,001" in card
     assert "1,200 steps, 9,830,400 tokens" in card
@@ -81,12 +83,12 @@ def test_it_describes_the_model_and_the_training(card: str) -> None:
 
 
 @pytest.mark.parametrize("split_by, words", [("repository", "repositories"), ("file", "files")])
-def test_it_names_the_unit_of_the_split(tmp_path: Path, split_by: str, words: str) -> None:
+def test_the_card_names_the_unit_of_the_split(tmp_path: Path, split_by: str, words: str) -> None:
     folder = run_folder(tmp_path, [], [STEP, VALIDATION], split_by)
     assert f"on excerpts of {words} that were not trained on" in card_of(folder)
 
 
-def test_model_hubs_read_it(card: str) -> None:
+def test_huggingface_hub_parses_the_card(card: str) -> None:
     data = huggingface_hub.ModelCard(card).data.to_dict()  # type: ignore[no-untyped-call]
     assert data["library_name"] == "transformers"
     assert data["pipeline_tag"] == "text-generation"
@@ -98,7 +100,7 @@ def test_many_repositories_are_counted_by_licence(tmp_path: Path) -> None:
     sources += [source("x", 1, ["train"], "BSD"), source("y", 1, ["train", "test"], "MIT")]
     text = card_of(run_folder(tmp_path, sources, []))
     assert "2 more repositories, by licence: BSD (1), MIT (1)." in text
-    assert text.count("\n| r") == 21  # the table's head begins so too
+    assert text.count("\n| r") == 21  # includes the table's head
 
 
 def test_a_name_cannot_break_the_table(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ PARTS = Path(page.__file__).with_name("templates") / "macros.html"
 
 
 @pytest.mark.parametrize("text", ["", "<b>&amp;\"'", "a\n\tb", "\x00\x07\x1b\x7f\r", "é変"])
-def test_any_text_is_shown_as_it_is_except_for_control_characters(text: str) -> None:
+def test_any_text_is_shown_unchanged_except_for_control_characters(text: str) -> None:
     made = macros(PARTS).completion({"prompt": text, "completion": ""})
     escaped = made.removeprefix('<pre><code><span class="prompt">')
     escaped = escaped.removesuffix("</span><mark></mark></code></pre>")
@@ -60,7 +60,7 @@ def test_a_body_that_is_not_markup_is_escaped() -> None:
     "number, expected",
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (4_240_000, "4.2 MB"), (3e9, "3.0 GB")],
 )
-def test_bytes(number: float, expected: str) -> None:
+def test_bytes_are_formatted(number: float, expected: str) -> None:
     assert short_bytes(number) == expected
 
 
@@ -76,7 +76,7 @@ def test_bytes(number: float, expected: str) -> None:
         (7384, "2 h 03 min"),
     ],
 )
-def test_seconds(seconds: float, expected: str) -> None:
+def test_seconds_are_formatted(seconds: float, expected: str) -> None:
     assert short_seconds(seconds) == expected
 
 
@@ -84,7 +84,7 @@ def test_seconds(seconds: float, expected: str) -> None:
     "value, expected",
     [(0, "0"), (0.25, "0.25"), (999, "999"), (1500, "1.5k"), (3_932_160, "3.93M"), (2e9, "2B")],
 )
-def test_short_numbers(value: float, expected: str) -> None:
+def test_numbers_are_formatted(value: float, expected: str) -> None:
     assert short_number(value) == expected
 
 

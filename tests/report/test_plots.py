@@ -39,7 +39,7 @@ def test_thinning_keeps_the_mean_and_the_order(count: int) -> None:
         )
 
 
-def test_the_end_is_as_smooth_as_the_middle() -> None:
+def test_smoothing_is_as_strong_at_the_end_as_in_the_middle() -> None:
     noise = random.Random(0)
     values = [3.0 + noise.gauss(0, 0.2) for _ in range(1000)]
     result = smoothed(values)

@@ -1,4 +1,4 @@
-"""The files of a run folder: what is missing or damaged is one line that names the file."""
+"""Files of a run folder: a missing or damaged file is one line that names it."""
 
 import struct
 from pathlib import Path
@@ -14,7 +14,7 @@ from codeling.report.run_files import share_read
     "tokens, expected",
     [(5, "0.5 %"), (29, "2.9 %"), (345, "34 %"), (1000, "100 %"), (2500, "2.5 times")],
 )
-def test_the_share_that_was_read(tokens: int, expected: str) -> None:
+def test_the_share_of_the_split_that_was_read(tokens: int, expected: str) -> None:
     assert share_read(tokens, 1000).startswith(expected)
     assert "1,000 tokens of the training split" in share_read(tokens, 1000)
 

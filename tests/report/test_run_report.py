@@ -25,7 +25,7 @@ VOID = {"meta", "br", "link", "img"}
 
 
 class Page(HTMLParser):
-    """What a test asks about a page; fails where tags are not nested correctly."""
+    """Parsed page for the tests; fails if tags are not nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str, str]] = []
         self.shown = ""
         self.messages: list[str] = []
-        """Texts of paragraphs that say what is missing or failed."""
+        """Texts of the paragraphs about missing or failed parts."""
         self._message: str | None = None
         self.feed(text)
         self.close()
@@ -85,7 +85,7 @@ def source(number: int, splits: list[str]) -> dict[str, Any]:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """A run folder with every file that the page is made of."""
+    """A run folder with every file that the page needs."""
     folder = tmp_path / "demo & more"
     (folder / "corpus").mkdir(parents=True)
     recipe = parse_recipe("[training]\nminutes = 2.5\n").resolved()
@@ -196,7 +196,7 @@ def test_ids_are_unique_and_references_resolve(run_folder: Path) -> None:
     assert {*targets, *clips, *page.values("aria-labelledby")} <= set(names)
 
 
-def test_a_models_text_is_escaped(run_folder: Path) -> None:
+def test_generated_text_is_escaped(run_folder: Path) -> None:
     assert write_report(run_folder)
     data = (run_folder / "report.html").read_bytes()
     assert b"<script" not in data
@@ -242,11 +242,11 @@ def test_a_run_without_weights_or_tokens_has_a_page(run_folder: Path, part: str)
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"{", b"[]", b"null", b'{"stages": 3}', b'{"a": 1}\n[]\n7\n']
 )
-def test_a_damaged_file_is_named_and_harms_no_other_section(
+def test_a_damaged_file_is_named_and_affects_no_other_section(
     run_folder: Path, part: str, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if part != "metrics.jsonl":
-        monkeypatch.setattr(run_report, "plots", lambda *_: [])  # not what this is about
+        monkeypatch.setattr(run_report, "plots", lambda *_: [])  # plots are not under test here
     (run_folder / part).write_bytes(content)
     page = Page(render(run_folder)[0])
     assert len(page.messages) == 1
@@ -282,7 +282,7 @@ def test_an_error_in_a_section_is_shown_there(
     assert "170 files of 4 repositories" in page.shown
 
 
-def test_a_run_that_has_just_started(tmp_path: Path) -> None:
+def test_a_run_that_has_just_started_has_a_page(tmp_path: Path) -> None:
     page = Page(render(tmp_path)[0])
     assert tmp_path.name in page.shown
     assert page.messages == [
