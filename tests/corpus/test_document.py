@@ -71,7 +71,7 @@ def test_an_error_leaves_no_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
-def test_what_is_no_corpus_is_one_clear_line(damage: str, tmp_path: Path) -> None:
+def test_a_folder_without_a_corpus_gives_a_one_line_error(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "train" / "files-00000.parquet"
     if damage == "truncated":
         with document.PartWriter(tmp_path / "train", "files") as writer:

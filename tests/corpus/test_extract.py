@@ -90,7 +90,7 @@ def test_every_installed_function_agrees_with_ast() -> None:
     assert [place for place in wrong if not any(name in place for name in UNREADABLE)] == []
 
 
-def test_names_decorators_and_what_is_left_out() -> None:
+def test_names_decorators_and_excluded_functions() -> None:
     text = (
         "@cache\ndef a():\n    def inner(): return 1\n    return inner\n\n"
         "@dataclass\nclass B:\n    @property\n    def c(self): return 1\n"
@@ -194,7 +194,7 @@ def test_combining_marks_belong_to_words() -> None:
     assert found[3:] == ["परिणाम", ")", ":", "return", "x̀", "+", "'x̀'", "+", "a·b"]
 
 
-def test_python2_and_broken_files_give_what_can_be_told_apart() -> None:
+def test_python2_and_broken_files_yield_recognizable_functions() -> None:
     old = "def f(x):\n    print 'a', x\n    exec 'b'\n    raise E, 'm'\n"
     assert [f.name for f in extract(old + "\ndef g(): return 1\n")] == ["f", "g"]
     broken = "def f(x):\n    return (x\n\n\ndef g():\n    return 2\n"
@@ -208,7 +208,7 @@ def test_docstring_tokens_stop_at_the_first_paragraph_or_at_sign() -> None:
     assert tokenize_docstring("One @param x") == ["One"]
 
 
-def test_each_switch_changes_what_it_says_and_nothing_else() -> None:
+def test_each_option_changes_only_its_own_field() -> None:
     text = (
         'def f(x):\n    """One two.\n\n    Three @four.\n    """\n'
         "    # why\n    return x  # so\n\n\n"

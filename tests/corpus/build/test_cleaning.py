@@ -94,7 +94,7 @@ def test_how_the_input_is_cut_changes_nothing(
     assert reports[0]["files_dropped"]["near_duplicate"]["files"] == 6
 
 
-def test_a_fork_is_on_the_side_of_its_origin(tmp_path: Path) -> None:
+def test_a_fork_is_in_the_split_of_its_origin(tmp_path: Path) -> None:
     draw = random.Random(2)
     folders = []
     for number in range(12):

@@ -115,7 +115,7 @@ def test_everything_odd_is_counted_under_its_reason(built: Path) -> None:
     assert all(report["splits"][split]["files"] for split in document.SPLITS)
 
 
-def test_tables_hold_what_was_kept(built: Path) -> None:
+def test_tables_contain_the_kept_documents(built: Path) -> None:
     files = {row["path"]: row for row in read(built, "files")}
     assert (
         files["crlf.py"]["content"] == 'def crlf(a):\n    """Say."""\n    return [a,\n        1]\n'

@@ -25,7 +25,7 @@ REFORMATTED = [
 
 
 @pytest.mark.parametrize("one, other", REFORMATTED)
-def test_what_a_formatter_changes_makes_no_difference(one: str, other: str) -> None:
+def test_reformatting_does_not_change_the_hashes(one: str, other: str) -> None:
     assert hash_tokens([one]).hashes.tolist() == hash_tokens([other]).hashes.tolist()
 
 
@@ -37,7 +37,7 @@ def test_other_code_has_other_tokens(one: str, other: str) -> None:
     assert hash_tokens([one]).hashes.tolist() != hash_tokens([other]).hashes.tolist()
 
 
-def test_names_are_what_may_be_renamed() -> None:
+def test_names_are_identifiers_that_may_be_renamed() -> None:
     tokens = hash_tokens(["for item in self.items:\n    print(item, 'x', 3)\n"])
     names = {word: word_hash(word) for word in ("for", "item", "in", "self", "items", "print")}
     kept = [word for word, each in names.items() if each in tokens.hashes[tokens.is_name].tolist()]

@@ -22,7 +22,7 @@ def published(text: str) -> str:
     return f"{docstrings}\n{''.join(comments).replace('#', '')}".strip()
 
 
-def test_the_ratio_is_bigcodes_on_the_standard_library() -> None:
+def test_the_comment_ratio_equals_bigcodes_on_the_standard_library() -> None:
     """But for escapes in docstrings, which theirs reads and ours counts as they are written."""
     for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-h]*.py")):
         text = path.read_text(encoding="utf-8")

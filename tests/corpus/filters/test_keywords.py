@@ -40,7 +40,7 @@ WORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
         ("", False),
     ],
 )
-def test_imports_are_told_from_mentions(text: str, found: bool) -> None:
+def test_imports_are_distinguished_from_mentions(text: str, found: bool) -> None:
     assert keywords.imports(text, WORDS) is found
 
 
@@ -51,7 +51,7 @@ def test_a_module_within_a_package_is_a_keyword_too() -> None:
         assert not keywords.imports(text, ["a.b"])
 
 
-def test_the_modules_are_those_that_ast_finds_in_the_standard_library() -> None:
+def test_imported_modules_equal_those_found_by_ast_in_the_standard_library() -> None:
     for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         text = path.read_text(encoding="utf-8")
         expected = set()
@@ -81,7 +81,7 @@ TEXTS = st.lists(st.none() | st.text(st.sampled_from("panda sé\n\x00"), max_siz
 
 @settings(deadline=None)  # the first call loads stringzilla
 @given(TEXTS, st.lists(st.sampled_from(["a", "pan", "é", "s\n", "panda"]), max_size=3))
-def test_a_column_is_asked_as_each_text_is(texts: list[str | None], words: list[str]) -> None:
+def test_a_column_gives_the_result_of_each_text(texts: list[str | None], words: list[str]) -> None:
     expected = [text is None or not words or keywords.mentions(text, words) for text in texts]
     for kind in (pa.string(), pa.large_string()):
         column = pa.array([None, *texts, None], kind).slice(1, len(texts))

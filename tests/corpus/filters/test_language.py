@@ -13,7 +13,7 @@ from codeling.corpus.filters import language
         "lambda: " * 3000, "s = '\\d'\n", "x = 1 is 2\n", "return 1\n", "async def f(): await x\n",
     ],
 )  # fmt: skip
-def test_python3_is_what_ast_says_and_nothing_escapes(text: str) -> None:
+def test_python3_is_decided_by_ast_without_warnings_or_errors(text: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

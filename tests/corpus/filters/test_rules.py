@@ -152,7 +152,7 @@ def test_characters_per_token(letters_alone: Path, least: float) -> None:
     assert dropped == (None if least < 17 / 7 else "few_characters_per_token")
 
 
-def test_a_tokenizer_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_unreadable_tokenizer_gives_a_one_line_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone.json", Path(__file__)):
         recipe = CorpusRecipe(min_characters_per_token=1.5, ratio_tokenizer=path)
         with pytest.raises(UsageError, match=r"ratio_tokenizer .*: cannot read a tokenizer"):
@@ -174,7 +174,7 @@ def test_a_tokenizer_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
         ("min_asignments=5", 'did you mean "min_assignments"?'),
     ],
 )
-def test_a_threshold_that_makes_no_sense_is_one_clear_line(setting: str, complaint: str) -> None:
+def test_an_invalid_threshold_gives_a_one_line_error(setting: str, complaint: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(f"[corpus]\n{setting}\n")
     assert complaint in str(caught.value)
@@ -194,7 +194,7 @@ def test_a_threshold_that_makes_no_sense_is_one_clear_line(setting: str, complai
         ("a.py", "unknown", {"licenses": ("MIT",)}, "license"),
     ],
 )
-def test_what_is_dropped_unread(
+def test_drop_reasons_that_need_no_content(
     path: str, licence: str, settings: dict[str, object], reason: str | None
 ) -> None:
     recipe = CorpusRecipe.model_validate(settings)

@@ -63,7 +63,7 @@ def test_emails_are_hidden() -> None:
         "",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_text_that_is_not_secret_is_kept(text: str) -> None:
     assert hidden(text) == []
     assert redact(text) == (text, {})
 
@@ -90,7 +90,7 @@ def test_code_files_and_products_are_no_addresses(text: str) -> None:
     assert hidden(text) == []
 
 
-def test_a_secret_has_one_placeholder_wherever_it_stands() -> None:
+def test_a_secret_has_the_same_placeholder_everywhere() -> None:
     one = redact('a = "jane.doe@corp.io"')[0]
     other = redact("# ask jane.doe@corp.io, or john@corp.io")[0]
     (placeholder,) = re.findall(r"user\d+@example\.com", one)
@@ -99,13 +99,13 @@ def test_a_secret_has_one_placeholder_wherever_it_stands() -> None:
     assert redact('a = "jane.doe@corp.io"', seed=1)[0] != one
 
 
-def test_placeholders_are_few_so_none_leads_back() -> None:
+def test_few_placeholders_do_not_identify_secrets() -> None:
     address = "person{}@corp.io"
     placeholders = {redact(f'"{address.format(i)}"')[0] for i in range(20 * PLACEHOLDERS)}
     assert len(placeholders) == PLACEHOLDERS
 
 
-def test_placeholders_are_no_secrets() -> None:
+def test_placeholders_are_not_redacted_again() -> None:
     texts = [f'"{each}"' for each in emails(50, seed=6)] + [
         line for line, _ in key_lines(50, seed=6)
     ]
@@ -128,7 +128,7 @@ def test_secrets_within_formatted_strings_are_hidden(secret: str) -> None:
     assert hidden('x = f"{q@k.mT.io}"\n') == []
 
 
-def test_only_the_kinds_asked_for_are_hidden() -> None:
+def test_only_requested_kinds_are_redacted() -> None:
     text = '"jane@corp.io 93.184.216.34 ghp_' + "a1B2c3D4e5F6" * 3 + '"'
     for kind in KINDS:
         assert redact(text, (kind,))[1] == {kind: 1}
@@ -192,7 +192,7 @@ def test_redacting_keeps_python_and_its_lines(pieces: list[str], joint: str) -> 
     ast.parse(redacted)
 
 
-def test_the_standard_library_still_parses_and_holds_few_false_keys() -> None:
+def test_the_redacted_standard_library_parses_and_has_few_false_keys() -> None:
     folder = Path(sysconfig.get_paths()["stdlib"])
     found = dict.fromkeys(KINDS, 0)
     for path in sorted(folder.glob("[a-h]*.py")):

@@ -63,7 +63,7 @@ def test_a_remote_in_ssh_notation(packed: bool, tmp_path: Path) -> None:
     assert file.repository.version == commit
 
 
-def test_links_loops_and_what_is_no_file(tmp_path: Path) -> None:
+def test_links_loops_and_special_files(tmp_path: Path) -> None:
     write(tmp_path / "a.py")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "self.py").symlink_to(tmp_path / "self.py")

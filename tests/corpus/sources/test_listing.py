@@ -12,7 +12,7 @@ from codeling.errors import CorpusError
 from codeling.recipe import CorpusRecipe
 
 
-def test_what_cannot_be_listed_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_listed_gives_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no rows")
     for url, error, words in (
         ("nowhere://bucket/a.parquet", CorpusError, r"nowhere://\S+: cannot be listed \(.+\)"),
