@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from codeling import cli
-from codeling.cli.demo import PROMPTS
-from codeling.recipe import read_recipe
+from codeling.cli.demo import PROMPTS, _expectation
+from codeling.recipe import parse_recipe, read_recipe
+from codeling.training import machine
 
 Main = Callable[..., Any]
 
@@ -70,3 +71,20 @@ def test_a_terminal_without_utf8_gets_escapes(
     assert caught.value.code == 0
     out.flush()
     assert b"\\u2500" in out.buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "opening", "scores"),
+    [
+        (False, "this processor has no bf16.", (1.47, 1.17)),
+        (True, "this processor has bf16.", (1.17, 1.47)),
+    ],
+)
+def test_the_opening_line_tells_the_scores_of_such_a_processor_first(
+    has_bf16: bool, opening: str, scores: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "multiplies_bf16", lambda device: has_bf16)
+    line = _expectation(parse_recipe("", ["training.device=cpu"]))
+    assert line.startswith(opening)
+    first, second = (line.index(f"about {score}") for score in scores)
+    assert first < second

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from codeling.cli.evaluate import SUITE_NAMES
+from codeling.evaluation.suites.registry import SUITES
+
 from .conftest import COMMAND, Call
 
 QUICK = ("--max-bytes", "20000", "--limit", "8", "--max-new-tokens", "16", "--device", "cpu")
@@ -113,3 +116,8 @@ def _wait_for_groups(out: Path, more_than: int, process: "subprocess.Popen[bytes
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert process.poll() is None, "evaluation finished before it could be stopped"
+    assert process.poll() is None, "it was done before it could be stopped"
+
+
+def test_the_help_names_every_suite() -> None:
+    assert tuple(SUITES) == SUITE_NAMES

@@ -13,7 +13,7 @@ from codeling.corpus.extract import LANGUAGE, ExtractionOptions, extract, tokeni
 from codeling.source_text import decode
 
 UNREADABLE = ("/test/test_compile.py",)
-"""Files in which the grammar of tree-sitter does not find the end of a string or a class."""
+"""Files that the grammar of tree-sitter does not parse: see the test of a hanging line below."""
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "codesearchnet"
 
 
@@ -266,3 +266,15 @@ def test_tokens_are_the_leaves_of_the_tree() -> None:
             assert expected == found.tokens, (path, found.name)
             number += 1
     assert number > 500
+
+
+@pytest.mark.parametrize("operator", [".", " +"])
+def test_a_line_hanging_left_of_its_block_after_an_operator_is_not_parsed(operator: str) -> None:
+    """Inside brackets, where indentation means nothing; tree-sitter sees the end of the block.
+
+    The standard library's test_compile.py has such a line, and all its functions are lost.
+    """
+    for indentation, has_error in (("", True), ("    ", False)):
+        text = f"def f():\n    (a{operator}\n{indentation}b)\n"
+        ast.parse(text)
+        assert Parser(LANGUAGE).parse(text.encode()).root_node.has_error is has_error
