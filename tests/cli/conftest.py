@@ -115,11 +115,15 @@ def command() -> Call:
 
 
 @pytest.fixture(scope="session")
-def finished(recipe_file: Path, command: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    recipe_file: Path, corpus_process: None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The run folder of the tiny recipe, made once. Tests must not change it."""
+    from codeling.recipe import read_recipe
+    from codeling.run import run
+
     folder = tmp_path_factory.mktemp("finished") / "run"
-    answer = command("run", recipe_file, "--out", folder)
-    assert answer.code == 0, answer.err
+    run(read_recipe(recipe_file), folder)
     return folder
 
 

@@ -255,12 +255,12 @@ def test_only_whole_logical_lines_are_kept(prompt: str, completion: str, expecte
     assert cut_unfinished(prompt, completion) == expected
 
 
-@pytest.mark.parametrize("module", [ast, textwrap])
+@pytest.mark.parametrize(("module", "step"), [(ast, 1_499), (textwrap, 211)])
 def test_kept_lines_of_real_code_are_complete_for_tokenize(
-    module: types.ModuleType,
+    module: types.ModuleType, step: int
 ) -> None:
     text = inspect.getsource(module)
-    for end in range(0, len(text), 211):
+    for end in range(0, len(text), step):
         left = cut_unfinished("", text[:end])
         assert text.startswith(left)
         list(tokenize.generate_tokens(io.StringIO(left).readline))  # raises within a bracket
