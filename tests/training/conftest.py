@@ -1,5 +1,4 @@
-"""What the tests of the training share: a small run that was not stopped, and a process that
-saves, killed at random moments."""
+"""Shared fixtures: an uninterrupted small run, and a saving process killed at random moments."""
 
 import random
 import signal
@@ -31,7 +30,7 @@ from pathlib import Path
 from codeling.training.checkpoint import state
 
 folder = Path(sys.argv[1])
-for line in sys.stdin:  # every line asks for one more process that saves until it is killed
+for line in sys.stdin:  # each line starts one more process, which saves until it is killed
     child = os.fork()
     if child == 0:
         first = state.load(state.newest_intact(folder)[0])
@@ -46,8 +45,8 @@ for line in sys.stdin:  # every line asks for one more process that saves until 
 def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
     """Kill a process that saves one checkpoint after another, ``kills`` times.
 
-    After each kill every folder that is called like a checkpoint is whole, the newest loads, and
-    no save that had returned is lost. How many kills fell into a save.
+    After each kill every folder with a checkpoint's name is complete, the newest loads, and no
+    completed save is lost. Return the number of kills during a save.
     """
     weights = {f"h.{n}": torch.full((100, 100), float(n)) for n in range(20)}
     plan, position = Plan(Schedule(1, 1), 1, 1, 1.0), Position(0, 0, 0, 0)
@@ -77,7 +76,7 @@ def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
 
 
 def _check(folder: Path, weights: dict[str, torch.Tensor], most: int) -> int:
-    """How many checkpoints there are; a kill before the oldest are removed may leave one more."""
+    """Number of checkpoints; a kill before the oldest is removed may leave one more."""
     found = state.checkpoints(folder)
     assert 1 <= len(found) <= most
     assert [state.find_damage(path) for path in found] == [None] * len(found)
@@ -115,7 +114,7 @@ def inputs(
 
 @pytest.fixture(scope="session")
 def whole(inputs: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was not stopped."""
+    """Folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loader, "WINDOW_SEQUENCES", 11)

@@ -1,4 +1,4 @@
-"""What the tests of whole runs share: a small one, how it is stopped, and what it left."""
+"""Helpers of the tests of whole runs: a small recipe, stopping it, and comparing results."""
 
 import hashlib
 from collections.abc import Callable
@@ -45,7 +45,7 @@ CLOCKS = {"seconds", "tokens_per_second", "mfu"}
 
 
 class Notes(Progress):
-    """Keeps what is said."""
+    """Collects notes."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -62,18 +62,18 @@ class Notes(Progress):
 def train(
     recipe: TrainingRecipe, config: GPT2Config, data: TrainingData, folder: Path, **options: Any
 ) -> TrainingResult:
-    """Train as a run does, with samples."""
+    """Train with samples, as ``codeling run`` does."""
     sample = PromptSampler(data.tokenizer)
     return train_without_samples(recipe, config, data, folder, sample=sample, **options)
 
 
 def logged(folder: Path) -> int:
-    """Steps that stand in the log."""
+    """Number of logged steps."""
     return sum(line["kind"] == "step" for line in metrics.read(folder / "metrics.jsonl"))
 
 
 def after(steps: int, folder: Path) -> Callable[[], bool]:
-    """Says stop once ``steps`` more are done, whenever it is asked."""
+    """A ``should_stop`` that returns True after ``steps`` more steps."""
     before = logged(folder)
     return lambda: logged(folder) >= before + steps
 
@@ -81,7 +81,7 @@ def after(steps: int, folder: Path) -> Callable[[], bool]:
 def stop_at(
     steps: int, recipe: TrainingRecipe, inputs: TrainingData, folder: Path, **options: Any
 ) -> Path:
-    """Train until ``steps`` more are done; the checkpoint that was left."""
+    """Stop training after ``steps`` more steps; return the last checkpoint."""
     with pytest.raises(StoppedError, match="the same command continues from here"):
         train(recipe, CONFIG, inputs, folder, should_stop=after(steps, folder), **options)
     return state.checkpoints(folder / "checkpoints")[-1]
@@ -93,7 +93,7 @@ def digests(checkpoint: Path) -> dict[str, str]:
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
-    """All that was logged, but what a clock says."""
+    """All logged lines without the values of clocks."""
     lines = [*metrics.read(folder / "metrics.jsonl"), *metrics.read(folder / "samples.jsonl")]
     return [{k: v for k, v in line.items() if k not in CLOCKS} for line in lines]
 

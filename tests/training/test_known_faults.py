@@ -1,7 +1,7 @@
 """Faults of the trainers that people start from, each with a test that would have caught it.
 
 The Hugging Face course, chapter 7.6; CodeParrot (``research_projects/codeparrot``);
-``run_clm.py`` of transformers. What each does is said at its test.
+``run_clm.py`` of transformers. Each test describes its fault.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ def no_rate(machine: Any) -> float:
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 8])
-def test_the_rate_is_stepped_once_an_update_and_is_used_up_at_the_end(
+def test_the_learning_rate_changes_once_per_update_and_ends_at_zero(
     tokenizer: Tokenizer,
     python_files: list[str],
     tmp_path: Path,
@@ -132,14 +132,14 @@ def test_no_remainder_of_documents_is_dropped(tokenizer: Tokenizer, count: int) 
     assert first_epoch == expected + Counter({tokenizer.end_of_text: count})
 
 
-def going_on_with(text: str, prompt: str, tokenizer: Tokenizer) -> Engine:
-    """A network that says ``text`` after ``prompt``: the position alone decides what follows."""
+def scripted_engine(text: str, prompt: str, tokenizer: Tokenizer) -> Engine:
+    """An engine that completes ``prompt`` with ``text``; only positions decide its tokens."""
     context = 256
     model = GPT2(GPT2Config(tokenizer.vocab_size, context, 1, 1, context))
     engine = Engine.from_model(model, tokenizer)
-    begun = engine.prepare(prompt, None, 100)
-    rest = tokenizer.encode(begun.pending.decode() + text)
-    script = [*begun.ids, *rest, tokenizer.end_of_text]
+    prepared = engine.prepare(prompt, None, 100)
+    rest = tokenizer.encode(prepared.pending.decode() + text)
+    script = [*prepared.ids, *rest, tokenizer.end_of_text]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -158,7 +158,7 @@ def test_a_completion_is_not_cut_at_the_definition_that_the_prompt_ends_in(
     prompt = "import math\n\n\ndef helper(x):\n    return x\n\n\ndef area(r):\n"
     body = "    return math.pi * r ** 2\n"
     text = body + "\n\ndef another():\n    pass\n"
-    engine = going_on_with(text, prompt, tokenizer)
+    engine = scripted_engine(text, prompt, tokenizer)
     assert engine.complete(prompt, max_new_tokens=100).text == text
     at_block_end = engine.complete(prompt, max_new_tokens=100, stop_at_block_end=True)
     assert (at_block_end.text, at_block_end.finish_reason) == (body, "block")

@@ -21,19 +21,19 @@ from codeling.training.machine import (
 
 
 @pytest.mark.parametrize("name", ["tpu0", "mps0", "", "cuda:x", "cpu,cuda", "meta", "xla"])
-def test_a_device_that_is_none_is_refused_in_one_line(name: str) -> None:
+def test_an_unknown_device_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(UsageError, match="write auto, cpu, cuda, cuda:N or mps") as caught:
         choose_device(name)
     assert "\n" not in str(caught.value)
     assert repr(name) in str(caught.value)
 
 
-def test_a_cuda_device_that_is_not_there_says_how_many_are() -> None:
+def test_a_missing_cuda_device_is_refused_with_the_number_of_devices() -> None:
     with pytest.raises(UsageError, match="CUDA devices here; try --set training"):
         choose_device("cuda:99")
 
 
-def test_auto_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_chooses_cuda_if_available(monkeypatch: pytest.MonkeyPatch) -> None:
     for there, kind in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert choose_device("auto").type == kind
@@ -49,7 +49,7 @@ def test_auto_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         ("", False),
     ],
 )
-def test_bfloat16_is_taken_where_the_processor_multiplies_it(
+def test_bfloat16_is_chosen_if_it_is_native(
     features: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "processor_features", lambda: frozenset(features.split()))
@@ -60,7 +60,7 @@ def test_bfloat16_is_taken_where_the_processor_multiplies_it(
     assert set_up("cpu", "fp32", 1).dtype == torch.float32
 
 
-def test_where_the_system_tells_no_cores_of_a_process_all_are_used(
+def test_all_cores_are_used_without_a_processor_affinity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on macOS."""
@@ -70,7 +70,7 @@ def test_where_the_system_tells_no_cores_of_a_process_all_are_used(
     assert set_up("cpu").threads == 3
 
 
-def test_the_instruction_sets_need_no_file_of_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_instruction_sets_are_detected_without_linux_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """``/proc/cpuinfo`` exists on Linux alone; PyTorch asks the processor itself."""
 
     def refused(*arguments: object, **options: object) -> str:
@@ -85,7 +85,7 @@ def test_the_instruction_sets_need_no_file_of_linux(monkeypatch: pytest.MonkeyPa
     assert processor_features() == {"avx512_bf16"}
 
 
-def test_a_mac_without_metal_is_told_and_one_with_it_trains_there(
+def test_mps_is_refused_without_metal_and_used_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
@@ -102,15 +102,15 @@ def test_a_mac_without_metal_is_told_and_one_with_it_trains_there(
     assert waited == [True]
 
 
-def test_threads_are_those_asked_for() -> None:
+def test_the_requested_number_of_threads_is_used() -> None:
     assert set_up("cpu", "fp32", 3) == Machine(torch.device("cpu"), torch.float32, 3)
     assert torch.get_num_threads() == 3
     everything = set_up("cpu", "fp32")
     assert everything.threads == torch.get_num_threads() >= 1
 
 
-def test_the_matrix_rate_is_that_of_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The clock moves by half a second at each look: 2 * 2048**3 operations in that.
+def test_the_matrix_rate_is_operations_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The clock advances by half a second per call: 2 * 2048**3 operations in that time.
     ticks = iter(range(1000))
     clock = SimpleNamespace(perf_counter=lambda: next(ticks) / 2)
     monkeypatch.setattr(machine, "time", clock)

@@ -46,7 +46,7 @@ def test_lines_come_back_as_they_were_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", range(7))
-def test_what_comes_after_a_step_is_dropped(tmp_path: Path, step: int) -> None:
+def test_lines_after_a_step_are_dropped(tmp_path: Path, step: int) -> None:
     path = tmp_path / "metrics.jsonl"
     write(path, LINES)
     metrics.keep_until(path, step)
@@ -66,7 +66,7 @@ def test_a_torn_line_is_dropped_and_the_next_one_is_whole(tmp_path: Path, cut: i
 
 
 @pytest.mark.parametrize("damage", [b"\x00" * 50, b'{"step": \xff}\n', b"\n\n", b"7\n", b"{}\n"])
-def test_lines_that_are_none_are_left_out(tmp_path: Path, damage: bytes) -> None:
+def test_invalid_lines_are_dropped(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes("".join(LINES[:2]).encode() + damage)
     metrics.keep_until(path, 10)
@@ -80,7 +80,7 @@ def test_a_missing_file_becomes_an_empty_one(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
-def test_where_nothing_can_be_written_is_a_storage_error(tmp_path: Path) -> None:
+def test_an_unwritable_log_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="a file exists where a folder is needed"):
         jsonl.append(tmp_path / "file" / "metrics.jsonl", {"step": 1})
@@ -105,7 +105,7 @@ def tokens(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> To
 def brute_force(
     model: GPT2, rows: list[list[int]], tokenizer: Tokenizer
 ) -> tuple[float, float, int]:
-    """Loss and bits per byte, one token after another, and the bytes that were counted."""
+    """Loss, bits per byte and number of bytes, computed token by token."""
     everything: list[float] = []
     bits, num_bytes = 0.0, 0
     for row in rows:

@@ -45,7 +45,7 @@ def test_packed_ahead_or_not_the_batches_are_the_same(loader: Loader, ahead: Pre
     again.close()
 
 
-def test_who_is_asked_to_stop_still_gets_batches(ahead: Prefetcher) -> None:
+def test_batches_arrive_after_a_stop_signal(ahead: Prefetcher) -> None:
     # A terminal and a cluster signal all processes; what is under way may need a batch more.
     ahead.next_batch()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -53,7 +53,7 @@ def test_who_is_asked_to_stop_still_gets_batches(ahead: Prefetcher) -> None:
     assert ahead.next_batch().sequences.shape == (5, 33)
 
 
-def test_a_killed_process_is_said_and_a_closed_one_is_gone(
+def test_a_killed_process_is_an_error_and_a_closed_one_is_gone(
     loader: Loader, ahead: Prefetcher
 ) -> None:
     ahead.next_batch()

@@ -42,7 +42,7 @@ SPOILS: dict[str, Callable[[GPT2, Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILS)
-def test_a_step_without_a_number_leaves_the_weights_and_the_run_goes_on(
+def test_a_step_with_nan_or_infinity_is_skipped_and_the_run_continues(
     inputs: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
 ) -> None:
     before = digests(stop_at(4, AT_ONCE, inputs, tmp_path / "before"))
@@ -65,7 +65,7 @@ def test_a_step_without_a_number_leaves_the_weights_and_the_run_goes_on(
     assert found[-1] < found[0]
 
 
-def test_three_such_steps_in_a_row_are_an_error_with_advice(
+def test_three_consecutive_skipped_steps_are_an_error_with_advice(
     inputs: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaging(monkeypatch, {3, 4, 6, 7, 8}, SPOILS["nan"])

@@ -1,4 +1,4 @@
-"""Stopped anywhere and gone on from what is left: the same as not stopped, to the bit."""
+"""A run stopped anywhere and resumed equals an uninterrupted run, to the bit."""
 
 import errno
 import math
@@ -99,7 +99,7 @@ def test_a_stop_while_it_is_validated_is_no_loss(
     assert_ended_the_same(tmp_path, whole)
 
 
-def test_those_to_be_kept_are_made_and_kept(
+def test_checkpoints_of_keep_every_are_made_and_stay(
     inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     train(changed(RECIPE, keep_every=5), CONFIG, inputs, tmp_path)
@@ -131,7 +131,7 @@ def test_a_disk_that_is_full_at_a_checkpoint_costs_what_came_after_the_last(
     assert_ended_the_same(tmp_path, whole)
 
 
-def test_checkpoints_of_another_run_are_not_gone_on_from(
+def test_checkpoints_of_another_run_are_not_continued(
     inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     stop_at(5, changed(RECIPE, seed=4), inputs, tmp_path, identity="other")
@@ -175,7 +175,7 @@ def test_a_finished_run_is_not_done_again(
     assert_ended_the_same(tmp_path, whole)
 
 
-def test_lines_logged_after_the_checkpoint_are_said_once(
+def test_lines_logged_after_the_checkpoint_appear_once(
     inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     # A killed process leaves lines of steps that are done again, the last of them torn.

@@ -128,7 +128,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("name", FILES)
-def test_damage_is_noticed_and_passed_over(tmp_path: Path, name: str, damage: str) -> None:
+def test_damage_is_detected_and_skipped(tmp_path: Path, name: str, damage: str) -> None:
     for step in (1, 2):
         state.save(tmp_path, state_at(step), 2)
     older, newer = state.checkpoints(tmp_path)
@@ -163,7 +163,7 @@ def test_a_flipped_bit_anywhere_and_a_cut_anywhere_is_noticed(tmp_path: Path, na
     assert state.find_damage(path) is None
 
 
-def test_a_checkpoint_of_another_version_is_passed_over_and_said(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_version_is_skipped_with_a_message(tmp_path: Path) -> None:
     path = state.save(tmp_path, state_at(2), 2)
     values = json.loads((path / "state.json").read_bytes())
     write_json(path / "state.json", values | {"format": 1})
@@ -174,12 +174,12 @@ def test_a_checkpoint_of_another_version_is_passed_over_and_said(tmp_path: Path)
     assert "format is 1" in line
 
 
-def test_those_to_be_kept_forever_are(tmp_path: Path) -> None:
+def test_checkpoints_of_keep_every_stay(tmp_path: Path) -> None:
     for step in range(0, 35, 5):
         state.save(tmp_path, state_at(step), keep_last=2, keep_every=10)
     found = [path.name for path in state.checkpoints(tmp_path)]
     assert found == [state.folder_name(step) for step in (0, 10, 20, 25, 30)]
-    # Gone on from 10: what came after belongs to another past.
+    # The run continues from 10: later checkpoints are obsolete.
     state.save(tmp_path, state_at(12), keep_last=1, keep_every=10)
     found = [path.name for path in state.checkpoints(tmp_path)]
     assert found == [state.folder_name(step) for step in (0, 10, 12)]
@@ -191,13 +191,13 @@ def test_the_number_of_skipped_steps_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{}", "7", '{"model.safetensors": 1}'])
-def test_a_manifest_that_is_none_is_damage(tmp_path: Path, text: str) -> None:
+def test_an_invalid_manifest_is_damage(tmp_path: Path, text: str) -> None:
     path = state.save(tmp_path, state_at(1), 1)
     (path / "manifest.json").write_text(text)
     assert state.find_damage(path) is not None
 
 
-def test_where_all_are_damaged_there_is_none(tmp_path: Path) -> None:
+def test_no_checkpoint_is_found_if_all_are_damaged(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         flipped(state.save(tmp_path, state_at(step), 5) / "model.safetensors")
     newest, complaints = state.newest_intact(tmp_path)
@@ -212,7 +212,7 @@ def test_a_damaged_newer_one_does_not_push_out_a_whole_one(tmp_path: Path, keep_
         state.save(tmp_path, state_at(step), 3)
     for step in (20, 30):
         flipped(tmp_path / state.folder_name(step) / "model.safetensors")
-    # The run goes on from 10, and saves before it is as far as the damaged ones.
+    # The run continues from 10 and saves before it reaches the damaged ones.
     path = state.save(tmp_path, state_at(15), keep_last)
     assert state.newest_intact(tmp_path) == (path, [])
     names = [state.folder_name(step) for step in (10, 15)[-keep_last:]]

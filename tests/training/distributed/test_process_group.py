@@ -279,7 +279,7 @@ def test_two_processes_do_what_one_does(runs: Path, name: str) -> None:
     assert sample["step"] == STEPS
 
 
-def test_shared_models_are_written_in_pieces_without_pickle(runs: Path) -> None:
+def test_sharded_models_are_written_as_shards_without_pickle(runs: Path) -> None:
     newest = state.checkpoints(runs / "fsdp" / "checkpoints")[-1]
     files = {path.relative_to(newest).as_posix() for path in newest.rglob("*") if path.is_file()}
     pieces = {name for name in files if name.startswith("sharded/")}
@@ -296,7 +296,7 @@ def test_shared_models_are_written_in_pieces_without_pickle(runs: Path) -> None:
     assert state.find_damage(newest) is None
 
 
-def test_rows_are_shared_evenly_or_not_at_all() -> None:
+def test_sequences_divide_evenly_among_processes_or_are_refused() -> None:
     for size in (1, 2, 4):
         shares = [World(rank, size).local_slice(8) for rank in range(size)]
         assert [row for share in shares for row in range(8)[share]] == list(range(8))
@@ -306,14 +306,14 @@ def test_rows_are_shared_evenly_or_not_at_all() -> None:
         World(0, 2).check_divides(9)
 
 
-def test_alone_there_is_nobody_to_ask() -> None:
+def test_collectives_of_a_single_process_do_nothing() -> None:
     assert SINGLE_PROCESS.broadcast(lambda: {"a": [1]}) == {"a": [1]}
     assert SINGLE_PROCESS.sum(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
     assert SINGLE_PROCESS.is_first
     SINGLE_PROCESS.barrier()
 
 
-def test_the_sizes_of_the_models_are_what_is_shared_by_itself() -> None:
+def test_large_models_are_sharded_automatically() -> None:
     from codeling.training.train_module import is_sharded
 
     small, large = GPT2Config(32768, 1024, 12, 12, 768), GPT2Config(50304, 2048, 24, 16, 2048)

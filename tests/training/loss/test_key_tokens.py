@@ -6,7 +6,7 @@ from codeling.training.loss.key_tokens import spellings, weigh
 
 
 def counted(rows: list[list[int]], spelled: list[tuple[int, ...]], alpha: float) -> list[float]:
-    """The brute-force twin."""
+    """Brute-force weights."""
     weights = []
     for row in rows:
         ends = {
@@ -30,7 +30,7 @@ def test_words_count_with_and_without_a_space_before_them(tokenizer: Tokenizer) 
         assert weights.tolist() == pytest.approx([2 / 1.5, 1 / 1.5])
 
 
-def test_the_weights_are_those_counted_by_hand_and_their_mean_is_one() -> None:
+def test_weights_equal_brute_force_and_have_mean_one() -> None:
     generator = np.random.default_rng(0)
     rows = generator.integers(0, 4, size=(20, 30))
     spelled = [(1,), (2, 3), (3, 3), (0, 1, 2), (2,) * 40]
@@ -41,13 +41,13 @@ def test_the_weights_are_those_counted_by_hand_and_their_mean_is_one() -> None:
         assert float(weights.mean()) == pytest.approx(1.0)
 
 
-def test_a_word_spelled_in_two_ways_counts_once_where_it_stands() -> None:
+def test_a_word_with_two_spellings_counts_once_per_place() -> None:
     # " x" may be the space and "x": both end at the same place.
     rows = np.array([[9, 8, 7], [7, 7, 7]])
     weights = weigh(rows, [(8,), (9, 8)], 1.0)
     assert weights.tolist() == pytest.approx([2 / 1.5, 1 / 1.5])
 
 
-def test_no_words_weigh_all_rows_alike() -> None:
+def test_without_words_all_sequences_weigh_the_same() -> None:
     assert weigh(np.zeros((3, 5), dtype=np.int64), [], 2.0).tolist() == [1.0, 1.0, 1.0]
     assert weigh(np.zeros((3, 5), dtype=np.int64), [(1,)], 2.0).tolist() == [1.0, 1.0, 1.0]

@@ -38,7 +38,7 @@ def assert_same_gradients(one: dict[str, Tensor], other: dict[str, Tensor]) -> N
         torch.testing.assert_close(gradient, other[name], rtol=1e-4, atol=1e-6)
 
 
-def test_without_options_it_is_the_loss_to_the_bit(model: GPT2, ids: Tensor) -> None:
+def test_without_options_the_objective_equals_the_loss_to_the_bit(model: GPT2, ids: Tensor) -> None:
     descended, nats = Objective(model, LossOptions())(ids)
     expected = model.loss(ids[:, :-1], ids[:, 1:])
     assert torch.equal(descended, expected)
@@ -51,7 +51,7 @@ def test_without_options_it_is_the_loss_to_the_bit(model: GPT2, ids: Tensor) -> 
 
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_options_are_what_autograd_makes_of_their_definition(
+def test_options_equal_autograd_of_their_definition(
     model: GPT2, ids: Tensor, z_loss: float, weighted: bool
 ) -> None:
     weights = torch.tensor([0.1, 2.0, 1.0, 0.0, 1.4, 1.5]) if weighted else None
@@ -102,11 +102,11 @@ def test_a_change_in_a_document_leaves_the_next_ones_logits_alone(model: GPT2) -
         changed = isolated(model, torch.tensor([*other, *second]))
         assert torch.equal(changed[6:], whole[6:])  # to the bit
         assert not torch.equal(changed[change], whole[change])
-    # Nor does its length matter, nor whether there is one at all.
+    # The length and the presence of an earlier document do not matter either.
     for before in (first[:2], [], first + first):
         ids = torch.tensor([*before, *second])
         torch.testing.assert_close(isolated(model, ids)[len(before) :], whole[6:])
-    # Without isolation it does.
+    # Without isolation they do.
     plain = model.hidden(torch.tensor([[*first, *second]]))[0]
     assert not torch.allclose(plain[6:], whole[6:], atol=1e-2)
 

@@ -1,4 +1,4 @@
-"""Muon in batches against torch's, a matrix at a time."""
+"""Batched Muon against torch's Muon, which updates one matrix at a time."""
 
 import math
 from typing import Any
@@ -21,7 +21,7 @@ SHAPES = [(24, 24), (24, 96), (96, 24), (24, 24), (24, 96), (1, 8)]
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_it_goes_where_torch_goes_matrix_by_matrix(decay: float) -> None:
+def test_updates_agree_with_those_of_torch(decay: float) -> None:
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=generator) for shape in SHAPES]
     ours, theirs = ([nn.Parameter(each.clone()) for each in start] for _ in range(2))
@@ -51,7 +51,7 @@ def test_it_goes_where_torch_goes_matrix_by_matrix(decay: float) -> None:
             assert torch.equal(optimizers[0].state[one][name], optimizers[1].state[other][name])
 
 
-def test_what_the_steps_together_do_to_a_singular_value() -> None:
+def test_the_polynomials_map_singular_values_close_to_one() -> None:
     x = torch.logspace(math.log10(0.002), 0, 5000, dtype=torch.float64)
     for a, b, c in POLYNOMIALS:
         x = 1.01 * x  # rounding on the way does not grow
@@ -61,7 +61,7 @@ def test_what_the_steps_together_do_to_a_singular_value() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(2, 40, 40), (2, 16, 40), (2, 40, 16), (1, 1, 8), (1, 8, 1)])
-def test_singular_vectors_stay_and_values_are_drawn_to_one(
+def test_singular_vectors_stay_and_values_move_to_one(
     shape: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -78,7 +78,7 @@ def test_singular_vectors_stay_and_values_are_drawn_to_one(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("columns", [24, 96])
-def test_matrices_of_hardly_any_rank_or_size(columns: int, dtype: torch.dtype) -> None:
+def test_matrices_of_rank_one_zero_or_tiny_norm(columns: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     column = torch.randn(1, 24, 1, generator=generator)
     one = column @ torch.randn(1, 1, columns, generator=generator)
@@ -88,7 +88,7 @@ def test_matrices_of_hardly_any_rank_or_size(columns: int, dtype: torch.dtype) -
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_a_step_multiplies_in_bf16_only_where_the_processor_does(
+def test_a_step_multiplies_in_bf16_only_if_it_is_native(
     native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     types = set()

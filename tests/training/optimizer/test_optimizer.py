@@ -38,14 +38,14 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def addresses(tensor: Tensor) -> set[int]:
-    """Where in memory each number of ``tensor`` is."""
+    """Memory address of each element of ``tensor``."""
     offsets = torch.zeros((), dtype=torch.long)
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         offsets = offsets.unsqueeze(-1) + torch.arange(size) * stride
     return {tensor.data_ptr() + 4 * int(offset) for offset in offsets.flatten()}
 
 
-def test_every_number_of_every_parameter_is_in_exactly_one_group() -> None:
+def test_every_element_of_every_parameter_is_in_exactly_one_group() -> None:
     model = random_model()
     optimizer = optimizer_of(model)
     groups = [*optimizer._adamw.param_groups, *optimizer._muon.param_groups]
@@ -64,8 +64,8 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
 
 
 def test_matrices_decay_and_norms_and_biases_never_do() -> None:
-    # A filter by names that match nothing lets GPT-2's LayerNorm decay elsewhere. Here it is not
-    # the filter that is looked at but the weights: without a gradient, only decay moves them.
+    # In other trainers, a filter by names that match nothing lets GPT-2's LayerNorm decay. This
+    # test looks at the weights, not the filter: without a gradient, only decay moves them.
     model = random_model()
     optimizer, before = optimizer_of(model), weights(model)
     for _ in range(3):
@@ -110,7 +110,7 @@ def test_a_fused_projection_is_updated_as_three_matrices() -> None:
     assert (fused - whole).abs().max() > 1e-3
 
 
-def test_every_parameter_moves_and_by_about_adamws_size() -> None:
+def test_every_update_is_about_as_large_as_adamws() -> None:
     model = random_model()
     optimizer, before = optimizer_of(model, decay=0.0), weights(model)
     give_gradients(model, seed=1)
@@ -123,7 +123,7 @@ def test_every_parameter_moves_and_by_about_adamws_size() -> None:
         assert model.get_parameter(name).grad is None
 
 
-def test_at_rate_zero_nothing_moves() -> None:
+def test_a_learning_rate_of_zero_changes_nothing() -> None:
     model = random_model()
     optimizer, before = optimizer_of(model), weights(model)
     give_gradients(model, seed=1)
@@ -131,7 +131,7 @@ def test_at_rate_zero_nothing_moves() -> None:
     assert all(torch.equal(now, before[name]) for name, now in weights(model).items())
 
 
-def test_the_rate_is_that_of_the_step_and_no_other() -> None:
+def test_each_step_uses_its_own_learning_rate() -> None:
     def after(fractions: list[float]) -> Tensor:
         model = random_model()
         optimizer = optimizer_of(model, decay=0.0)
@@ -157,7 +157,7 @@ def test_clipping_scales_all_gradients_to_one_norm() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_state_goes_on_bit_by_bit() -> None:
+def test_a_restored_state_continues_bit_by_bit() -> None:
     model = random_model()
     optimizer = optimizer_of(model)
     assert optimizer.state() == {}
@@ -180,8 +180,8 @@ def test_the_state_goes_on_bit_by_bit() -> None:
         assert torch.equal(value, resumed.state()[name])
 
 
-def test_the_state_matters() -> None:
-    # What the round trip above restores is not nothing.
+def test_a_fresh_state_gives_other_weights() -> None:
+    # A check of the round trip above: a fresh optimizer gives other weights.
     model = random_model()
     optimizer = optimizer_of(model)
     give_gradients(model, seed=0)
@@ -207,7 +207,7 @@ def test_the_state_matters() -> None:
     ],
     ids=str,
 )
-def test_the_state_of_another_network_is_refused(config: GPT2Config) -> None:
+def test_the_state_of_another_model_is_refused(config: GPT2Config) -> None:
     model = random_model(config)
     optimizer = optimizer_of(model)
     give_gradients(model, seed=0)
@@ -217,6 +217,6 @@ def test_the_state_of_another_network_is_refused(config: GPT2Config) -> None:
 
 
 @pytest.mark.parametrize("key", ["adamw/wte.weight", "sgd/wte.weight/step", "muon/x/momentum"])
-def test_what_is_no_state_is_refused(key: str) -> None:
+def test_an_invalid_state_is_refused(key: str) -> None:
     with pytest.raises(TrainingError, match="does not fit the model"):
         optimizer_of(random_model()).load_state({key: torch.zeros(())})

@@ -3,7 +3,7 @@ import pytest
 from codeling.training.planning.forecast import MEASURED, forecast
 
 
-def test_what_was_measured_is_met_within_the_error() -> None:
+def test_the_fit_matches_the_measured_runs_within_its_error() -> None:
     missed = [
         forecast(run.block_parameters, int(run.tokens)).bits_per_byte - run.bits_per_byte
         for run in MEASURED
@@ -14,7 +14,7 @@ def test_what_was_measured_is_met_within_the_error() -> None:
     assert sum(missed) == pytest.approx(0.0, abs=0.01)
 
 
-def test_more_tokens_and_parameters_never_cost() -> None:
+def test_more_tokens_or_parameters_never_raise_the_forecast() -> None:
     sizes = [10**5, 10**6, 10**7, 10**9]
     for parameters in sizes:
         falling = [forecast(parameters, tokens).bits_per_byte for tokens in sizes]
@@ -25,7 +25,7 @@ def test_more_tokens_and_parameters_never_cost() -> None:
         assert falling == sorted(falling, reverse=True)
 
 
-def test_what_is_far_from_the_runs_is_called_a_guess() -> None:
+def test_a_forecast_far_from_the_measured_runs_is_marked() -> None:
     known = max(MEASURED, key=lambda run: run.tokens)
     assert forecast(known.block_parameters, int(known.tokens)).is_within
     assert not forecast(known.block_parameters * 100, int(known.tokens)).is_within

@@ -1,4 +1,4 @@
-"""A run by the clock ends in time, whatever its rate does on the way."""
+"""A run by the clock ends in time even if its rate changes."""
 
 from collections.abc import Callable
 
@@ -57,18 +57,18 @@ def simulate(rate: Callable[[float], float], step_seconds: float, planned: float
 
 @pytest.mark.parametrize("step_seconds", [0.05, 0.4, 2.0])
 @pytest.mark.parametrize("name", RATES)
-def test_it_ends_within_five_per_cent_of_the_time_given(name: str, step_seconds: float) -> None:
+def test_a_run_ends_within_five_per_cent_of_its_time(name: str, step_seconds: float) -> None:
     for planned in (0.5, 1.0, 1.2, 2.0):
         taken = simulate(RATES[name], step_seconds, planned)
         assert taken == pytest.approx(BUDGET, rel=0.05), planned
 
 
-def test_out_of_time_one_more_step_ends_the_run() -> None:
+def test_a_run_out_of_time_takes_one_more_step() -> None:
     pace = Pace(num_steps=2, step_seconds=4.0)
     assert steps_that_fit(Schedule(100, 100), 50, -10.0, pace, INTERVALS) == 51
 
 
-def test_what_is_still_due_is_taken_off_first() -> None:
+def test_due_measurements_and_checkpoints_are_subtracted_first() -> None:
     schedule = Schedule(100, 100)
     pace = Pace(2, 4.0, validation_seconds=3.0, sample_seconds=1.0, checkpoint_seconds=2.0)
     # After step 50: five validations, three samples, two checkpoints; the rest in steps of 2 s.
@@ -81,7 +81,7 @@ def test_without_a_measured_step_the_plan_stays() -> None:
     assert steps_that_fit(Schedule(100, 100), 50, 1.0, Pace(), INTERVALS) == 100
 
 
-def test_it_is_planned_anew_forty_times_and_once_at_a_step() -> None:
+def test_a_run_is_replanned_forty_times_and_at_most_once_per_step() -> None:
     schedule = Schedule(400, 400)
     assert [step for step in range(401) if is_replan_due(schedule, step)] == [*range(10, 400, 10)]
     short = Schedule(10, 10)

@@ -1,4 +1,4 @@
-"""The length of a run: as asked, or as the clock allows, and then kept."""
+"""The plan of a run: from the recipe or from measured time; a resumed run keeps it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +40,7 @@ def minutes(value: float) -> TrainingRecipe:
     return changed(RECIPE, steps=None, minutes=value, checkpoint_minutes=100.0)
 
 
-def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
+def test_a_plan_from_minutes_is_kept_and_calibration_leaves_no_trace(
     inputs: TrainingData, tmp_path: Path, slow_clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "is_replan_due", lambda schedule, step: False)
@@ -53,7 +53,7 @@ def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
     assert train(minutes(0.1), CONFIG, inputs, tmp_path / "run").num_steps == kept.num_steps
     ended = state.checkpoints(tmp_path / "run" / "checkpoints")[-1]
     assert state.load(ended).plan == replace(kept, matrix_flops=2.0)
-    # The steps that were measured are forgotten: the same as a run of so many steps.
+    # Calibration steps are discarded: the result equals a run with that number of steps.
     monkeypatch.setattr(plan, "matrix_rate", lambda machine: kept.matrix_flops)
     recipe = changed(RECIPE, steps=kept.num_steps)
     result = train(recipe, CONFIG, inputs, tmp_path / "steps")
@@ -61,7 +61,7 @@ def test_a_plan_from_minutes_is_kept_and_what_it_cost_leaves_no_trace(
     assert losses(tmp_path / "steps") == losses(tmp_path / "run")
 
 
-def test_more_minutes_are_more_steps(
+def test_more_minutes_give_more_steps(
     inputs: TrainingData, tmp_path: Path, slow_clock: list[float]
 ) -> None:
     planned = []
@@ -81,46 +81,46 @@ def test_a_length_in_tokens_is_rounded_down_to_steps(inputs: TrainingData, tmp_p
     ("asked", "num_tokens", "expected"),
     [(None, 100, 2048), (None, 1_000_000, 10_000), (None, 10**12, 32_768), (50_000, 100, 50_000)],
 )
-def test_a_short_run_is_validated_on_less(
+def test_a_short_run_validates_on_fewer_tokens(
     asked: int | None, num_tokens: int, expected: int
 ) -> None:
     recipe = changed(RECIPE, validation_tokens=asked)
     assert plan.validation_tokens(recipe, num_tokens) == expected
 
 
-class Small:
-    """An updater on a device that holds so many rows."""
+class LimitedModule:
+    """A training module on a device whose memory holds ``capacity`` sequences."""
 
-    def __init__(self, holds: int) -> None:
-        self.holds = holds
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.optimizer = SimpleNamespace(zero_gradients=lambda: None)
         self.tried: list[int] = []
 
     def train_batch(self, rows: NDArray[np.int64], at_once: int, fraction: float) -> None:
         self.tried.append(at_once)
         assert (len(rows), fraction) == (at_once, 0.0)
-        if at_once > self.holds:
+        if at_once > self.capacity:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-def rows_that_fit(updater: Small, rows: int) -> tuple[int, list[str]]:
+def rows_that_fit(module: LimitedModule, rows: int) -> tuple[int, list[str]]:
     notes: list[str] = []
-    asked = np.zeros((rows, 9), dtype=np.int64)
-    return plan._micro_batch_that_fits(cast("TrainModule", updater), asked, notes.append), notes
+    sequences = np.zeros((rows, 9), dtype=np.int64)
+    return plan._micro_batch_that_fits(cast("TrainModule", module), sequences, notes.append), notes
 
 
-def test_a_pass_takes_as_many_rows_as_there_is_memory_for() -> None:
-    assert rows_that_fit(Small(32), 32) == (32, [])
-    small = Small(9)
-    found, notes = rows_that_fit(small, 32)
-    assert (found, small.tried) == (8, [32, 16, 8])
+def test_the_micro_batch_is_halved_until_it_fits_into_memory() -> None:
+    assert rows_that_fit(LimitedModule(32), 32) == (32, [])
+    module = LimitedModule(9)
+    found, notes = rows_that_fit(module, 32)
+    assert (found, module.tried) == (8, [32, 16, 8])
     assert notes[-1] == "too little memory: 8 sequences per pass (training.micro_batch_size)"
-    assert rows_that_fit(Small(1), 3)[0] == 1
+    assert rows_that_fit(LimitedModule(1), 3)[0] == 1
 
 
-def test_where_no_row_fits_one_line_says_what_to_change() -> None:
+def test_the_error_says_what_to_change_if_no_sequence_fits() -> None:
     with pytest.raises(TrainingError, match="one sequence does not fit") as raised:
-        rows_that_fit(Small(0), 2)
+        rows_that_fit(LimitedModule(0), 2)
     assert "\n" not in str(raised.value)
 
 
@@ -133,12 +133,12 @@ def test_where_no_row_fits_one_line_says_what_to_change() -> None:
         ),
         ({"tokens": 192 * 19}, "only 19 steps"),
         ({"tokens": 192 * 20}, None),
-        ({"steps": 1}, None),  # asked for to the letter
+        ({"steps": 1}, None),  # an explicit number of steps gets no warning
         ({"minutes": 1e-4}, "raise training.minutes, lower training.tokens_per_step (192)"),
     ],
     ids=str,
 )
-def test_a_plan_of_very_few_steps_is_a_warning_with_advice(
+def test_a_plan_of_very_few_steps_gives_a_warning_with_advice(
     inputs: TrainingData, tmp_path: Path, values: dict[str, Any], words: str | None
 ) -> None:
     notes = Notes()

@@ -1,4 +1,4 @@
-"""Heads that look back and copy, before any step."""
+"""Induction heads attend and copy before the first training step."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CONFIG = GPT2Config(600, 128, 3, 4, 128)
 
 
 def built(config: GPT2Config) -> GPT2:
-    """With tokens that differ as those do which know their bigrams."""
+    """A model with induction heads, on random embeddings as large as trained ones."""
     model = GPT2(config)
     model.initialize(seed=0)
     init_position_embeddings(model)
@@ -28,7 +28,7 @@ def built(config: GPT2Config) -> GPT2:
 
 @torch.no_grad()
 def attention(model: GPT2, layer: int, input_ids: Tensor) -> Tensor:
-    """What each position attends to, (H, T, T)."""
+    """Attention probabilities (H, T, T) of a layer."""
     config, length = model.config, input_ids.size(1)
     x = model.wte(input_ids) + model.wpe(torch.arange(length))
     for block in model.h[:layer]:
@@ -41,30 +41,30 @@ def attention(model: GPT2, layer: int, input_ids: Tensor) -> Tensor:
     return torch.softmax(scores.masked_fill(future, -torch.inf), -1)
 
 
-def drawn(length: int) -> Tensor:
-    """Different ids (1, T)."""
+def random_ids(length: int) -> Tensor:
+    """Distinct random ids (1, T)."""
     return torch.randperm(CONFIG.vocab_size, generator=torch.Generator().manual_seed(2))[
         None, :length
     ]
 
 
-def test_heads_of_the_first_block_look_one_position_further_back_each() -> None:
-    seen = attention(built(CONFIG), 0, drawn(128))
+def test_each_head_of_the_first_block_attends_one_position_further_back() -> None:
+    seen = attention(built(CONFIG), 0, random_ids(128))
     places = torch.arange(CONFIG.n_head, 128)
     for head in range(CONFIG.n_head):
         assert seen[head, places, places - 1 - head].mean() > 0.8
 
 
-def test_a_head_of_the_second_finds_what_followed_the_last_time() -> None:
-    twice = drawn(64).repeat(1, 2)
+def test_a_head_of_the_second_block_attends_to_what_followed_before() -> None:
+    twice = random_ids(64).repeat(1, 2)
     seen = attention(built(CONFIG), 1, twice)
     places = torch.arange(64, 127)
     assert seen[0, places, places - 64 + 1].median() > 0.8
-    once = attention(built(CONFIG), 1, drawn(128))
+    once = attention(built(CONFIG), 1, random_ids(128))
     assert once[0, places, places - 64 + 1].median() < 0.1
 
 
-def test_what_it_says_is_left_to_training() -> None:
+def test_only_attention_and_embeddings_are_set() -> None:
     model, fresh = built(CONFIG), GPT2(CONFIG)
     fresh.initialize(seed=0)
     before, after = fresh.state_dict(), model.state_dict()
@@ -75,7 +75,7 @@ def test_what_it_says_is_left_to_training() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 128), (3, 1, 128)])
-def test_without_a_second_block_or_head_weights_are_as_drawn(shape: tuple[int, int, int]) -> None:
+def test_a_model_with_one_block_or_head_keeps_its_weights(shape: tuple[int, int, int]) -> None:
     config = GPT2Config(600, 128, *shape)
     model, fresh = built(config), GPT2(config)
     fresh.initialize(seed=0)
@@ -84,6 +84,6 @@ def test_without_a_second_block_or_head_weights_are_as_drawn(shape: tuple[int, i
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 6), (2, 3, 9), (2, 8, 16)])
-def test_narrow_and_odd_heads_are_no_trouble(shape: tuple[int, int, int]) -> None:
+def test_narrow_and_odd_heads_give_finite_outputs(shape: tuple[int, int, int]) -> None:
     config = GPT2Config(600, 16, *shape)
     assert torch.isfinite(built(config)(torch.arange(16)[None])).all()

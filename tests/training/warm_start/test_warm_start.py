@@ -1,4 +1,4 @@
-"""What follows each token, learned from counts before training."""
+"""The warm start learns the bigrams of the corpus before training."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def fresh() -> GPT2:
 
 
 def nats(model: GPT2, bigrams: Bigrams) -> float:
-    """Of the pairs that were counted, each token alone in its row."""
+    """Mean nats of the counted pairs, each first token alone in its sequence."""
     with torch.no_grad():
         logits = model(torch.arange(CONFIG.vocab_size)[:, None])[:, 0]
     firsts = np.repeat(np.arange(CONFIG.vocab_size), np.diff(bigrams.offsets))
@@ -44,7 +44,7 @@ def nats(model: GPT2, bigrams: Bigrams) -> float:
     return float(-(found * bigrams.counts).sum() / bigrams.counts.sum())
 
 
-def test_the_network_knows_the_bigrams_and_nothing_else_has_changed(bigrams: Bigrams) -> None:
+def test_the_model_learns_the_bigrams_and_no_other_weight_changes(bigrams: Bigrams) -> None:
     model = fresh()
     learn(model, bigrams, 60)
     totals = np.bincount(bigrams.following, bigrams.counts)
@@ -58,13 +58,13 @@ def test_the_network_knows_the_bigrams_and_nothing_else_has_changed(bigrams: Big
     assert differ == {name for name in before if name.startswith(learned)}
 
 
-def test_the_same_seed_learns_the_same(bigrams: Bigrams) -> None:
+def test_equal_seeds_give_equal_weights(bigrams: Bigrams) -> None:
     first, again, other = (learn(fresh(), bigrams, 3, seed) for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_large_vocabulary_is_taken_in_parts(
+def test_a_large_vocabulary_is_processed_in_parts(
     bigrams: Bigrams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = learn(fresh(), bigrams, 1)
@@ -93,7 +93,7 @@ def test_ids_are_drawn_with_their_probabilities(rows: int) -> None:
 
 
 @pytest.mark.usefixtures("small_and_quick")
-def test_a_run_begins_with_it(inputs: TrainingData, tmp_path: Path) -> None:
+def test_a_warm_start_lowers_the_first_loss(inputs: TrainingData, tmp_path: Path) -> None:
     first = {}
     for updates in (0, 60):
         folder = tmp_path / str(updates)
@@ -103,7 +103,7 @@ def test_a_run_begins_with_it(inputs: TrainingData, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_and_quick")
-def test_a_stop_before_the_first_step_leaves_nothing_to_go_on_from(
+def test_a_stop_before_the_first_step_leaves_no_checkpoint(
     inputs: TrainingData, tmp_path: Path
 ) -> None:
     recipe = changed(RECIPE, warm_start_steps=5)
