@@ -63,3 +63,10 @@ def test_long_periods_are_found_in_long_texts() -> None:
     longer = list(range(LONGEST + 1))
     assert after([], 5 * longer) == set()
     assert after(list(range(5000)), [*range(3000), *([4] * 9)]) == {4}
+
+
+def test_any_number_of_repeats_may_be_allowed() -> None:
+    cycles = Cycles([], max_repeats=10**30)
+    for _ in range(300):
+        cycles.add(1)
+    assert cycles.banned() == []

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,16 @@ def test_streamed_equals_completed(engine: Engine, options: dict[str, Any], prom
     pieces = list(engine.stream(prompt, max_new_tokens=50, **options))
     assert "".join(pieces) == engine.complete(prompt, max_new_tokens=50, **options).text
     assert all(pieces)
+
+
+def test_interleaved_streams_give_all_their_text(engine: Engine) -> None:
+    streams = [engine.stream(prompt, max_new_tokens=20 + i) for i, prompt in enumerate(PROMPTS)]
+    texts = [""] * len(streams)
+    for pieces in zip_longest(*streams, fillvalue=""):
+        texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+    assert texts == [
+        engine.complete(prompt, max_new_tokens=20 + i).text for i, prompt in enumerate(PROMPTS)
+    ]
 
 
 def test_samples_differ_from_each_other_and_by_seed(engine: Engine) -> None:
@@ -404,6 +415,10 @@ def test_a_broken_folder_is_one_line(
         ({"temperature": -1.0}, "temperature must be 0 or more"),
         ({"n": 0}, "n and batch_size must be 1 or more"),
         ({"suffixes": ["a", "b"]}, "1 prompt, but 2 suffixes"),
+        ({"first_samples": [0, 1]}, "1 prompt, but 2 first_samples"),
+        ({"n": 2.5}, "n must be an integer, not 2.5"),
+        ({"n": "3"}, "n must be an integer, not '3'"),
+        ({"batch_size": 2.0}, "batch_size must be an integer, not 2.0"),
     ],
     ids=str,
 )

@@ -25,6 +25,8 @@ from codeling.generation.request import SamplingParams
         {"temperature": None},
         {"stop": None},
         {"stop": [1]},
+        {"stop": 5},
+        {"temperature": 10**400},
     ],
     ids=str,
 )

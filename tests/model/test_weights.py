@@ -379,3 +379,17 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ModelError) as caught:
         folder_module.resolve("hf://owner/name")
     assert str(caught.value) == "hf://owner/name: cannot be downloaded (no route to host)"
+
+
+@pytest.mark.parametrize(
+    "name, reason", [("~no-such-user/x", "home directory"), ("x" * 5000, "File name too long")]
+)
+def test_a_path_that_the_system_refuses_is_a_usage_error(name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=rf"is not a model \(.*{reason}.*\); give a run folder"):
+        folder_module.resolve(name)
+
+
+def test_a_config_nested_too_deeply_is_a_model_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match=r"config\.json: not JSON"):
+        weights.load(tmp_path)

@@ -16,6 +16,8 @@ LONGEST = 256
 """Longest sequence, in tokens, whose repetition is detected."""
 SHORT = 8
 """Repeated tokens that are always allowed: a sequence of two (``, 0``) may occur five times."""
+_UNREACHABLE = 1 << 40
+"""More repeats than any sequence has. Larger values would overflow."""
 
 
 class Cycles:
@@ -37,7 +39,9 @@ class Cycles:
         last = prompt[-LONGEST:]
         self._ids[LONGEST : LONGEST + len(last)] = last[::-1]
         self._repeated = np.zeros(LONGEST, dtype=np.int64)
-        self._allowed = np.maximum((max_repeats - 1) * np.arange(1, LONGEST + 1), SHORT)
+        self._allowed = np.maximum(
+            (min(max_repeats, _UNREACHABLE) - 1) * np.arange(1, LONGEST + 1), SHORT
+        )
 
     def add(self, picked: int) -> None:
         """Append the next id."""

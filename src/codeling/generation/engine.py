@@ -163,6 +163,9 @@ class Engine:
         gives other samples for the same seed. Raises like :meth:`complete`.
         """
         params = SamplingParams(**options)
+        for name, number in (("n", n), ("batch_size", batch_size)):
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise UsageError(f"{name} must be an integer, not {number!r}")
         if n < 1 or batch_size < 1:
             raise UsageError(f"n and batch_size must be 1 or more, not {n} and {batch_size}")
         if suffixes is None:
@@ -173,6 +176,10 @@ class Engine:
             )
         if first_samples is None:
             first_samples = [0] * len(prompts)
+        if len(first_samples) != len(prompts):
+            raise UsageError(
+                f"{quantity(len(prompts), 'prompt')}, but {len(first_samples)} first_samples"
+            )
         requests = [
             Request(prompt, suffix, params, number)
             for prompt, suffix, first in zip(prompts, suffixes, first_samples, strict=True)
@@ -228,6 +235,8 @@ class Engine:
                 self.step()
                 if text := sequence.new_text():
                     yield text
+            if text := sequence.new_text():  # another stream's step has ended this sequence
+                yield text
         finally:
             self._abort([sequence])
 

@@ -3,7 +3,7 @@
 This module must not know torch, models or files.
 """
 
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -74,11 +74,12 @@ class SamplingParams:
             raise UsageError("temperature must be a number, not None")
         for name in ("stop", "script_ends"):
             value = getattr(self, name)
-            if value is None or not all(isinstance(each, str) for each in value):
+            is_sequence = isinstance(value, Sequence)
+            if not is_sequence or not all(isinstance(each, str) for each in value):
                 raise UsageError(f"{name} must be strings, not {value!r}")
         for name in ("temperature", "prose_temperature"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
+            if value is not None and not 0 <= value <= sys.float_info.max:
                 raise UsageError(f"{name} must be 0 or more, not {value}")
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k must be 1 or more, not {self.top_k}")

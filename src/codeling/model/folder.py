@@ -59,10 +59,17 @@ def resolve(model: str) -> Path:
     """
     if model.startswith(hub.SCHEME):
         return _download(model)
-    folder = Path(model).expanduser()
-    for candidate in (folder / MODEL_FOLDER, folder):
-        if (candidate / CONFIG).is_file():
-            return candidate
+    try:
+        folder = Path(model).expanduser()
+        for candidate in (folder / MODEL_FOLDER, folder):
+            if (candidate / CONFIG).is_file():
+                return candidate
+    except (OSError, RuntimeError) as error:  # a name that is too long, an unknown ~user
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
+        raise UsageError(
+            f"{model[:80]} is not a model ({reason}); "
+            "give a run folder, a Hugging Face folder or hf://owner/name"
+        ) from error
     if not folder.exists():
         reason = "there is no such folder"
     elif not folder.is_dir():
@@ -130,7 +137,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         values = json.loads(path.read_bytes())
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not JSON ({error})") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: not a JSON object")
