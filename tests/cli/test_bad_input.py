@@ -34,7 +34,7 @@ def complaint(answer: Any, code: int) -> str:
         ("[training]\nstep = 5", 'tiny.toml: [training] unknown key "step"; did you mean "steps"?'),
         ("[training]\nsteps = -5", "[training] steps: input should be greater than 0 (got -5)"),
         ("[training", "not TOML"),
-        ("[training]\ndevice = 'tpu'", "device 'tpu': write auto, cpu, cuda or cuda:N"),
+        ("[training]\ndevice = 'tpu'", "device 'tpu': write auto, cpu, cuda, cuda:N or mps"),
     ],
 )
 @pytest.mark.parametrize("subcommand", ["run", "corpus", "train"])
@@ -216,7 +216,7 @@ def test_a_corpus_without_python_is_one_line(
     path.write_text(f'[corpus]\nsources = [{{kind = "folder", path = "{source}"}}]')
     line = complaint(main("run", path, "--out", tmp_path / "out"), 1)
     assert f"no Python in {source}" in line
-    assert line.endswith(("not one .py file found", "1)"))
+    assert line.endswith(("no .py file found", "1)"))
 
 
 def test_a_corpus_that_is_too_small_is_one_line(main: Main, tmp_path: Path) -> None:

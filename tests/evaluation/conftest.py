@@ -42,7 +42,7 @@ class Scripted(Engine):
 
     def __init__(self, answer: AnswerFunction, tokenizer: Tokenizer) -> None:
         model = GPT2(GPT2Config(tokenizer.vocab_size, 16, 1, 1, 8))
-        super().__init__(TorchRunner(model), tokenizer)
+        super().__init__(TorchRunner(model), tokenizer, lambda: model)
         self.answer = answer
         self.prompts: list[str] = []
         self.first_samples: list[int] = []

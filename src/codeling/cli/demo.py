@@ -19,7 +19,7 @@ PROMPTS = (
 
 def demo(
     minutes: Annotated[
-        float, typer.Option(min=0.05, metavar="MINUTES", help="Training time.")
+        float, typer.Option(min=0.05, metavar="MINUTES", help="Minutes of training.")
     ] = 6.0,
     overrides: Overrides = None,
     out: Annotated[

@@ -40,7 +40,7 @@ def evaluate(
         ),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column of a table with the texts.")
+        str | None, typer.Option(metavar="NAME", help="Column that holds the texts of a table.")
     ] = None,
     n: Annotated[int, typer.Option("-n", metavar="N", help="Number of samples per problem.")] = 1,
     temperature: Annotated[
@@ -88,7 +88,7 @@ def evaluate(
         typer.Option(
             metavar="FILE",
             parser=parse_path,
-            help="JSONL of planted secrets (prefix, secret) for memorization.",
+            help="Planted secrets for the suite memorization: JSONL (prefix, secret).",
         ),
     ] = None,
     batch_size: Annotated[

@@ -1,4 +1,4 @@
-"""The commands that codeling suggests to run next: complete, and quoted for the shell."""
+"""Writes a command to run next, quoted for the shell."""
 
 import shlex
 from collections.abc import Mapping, Sequence

@@ -23,7 +23,9 @@ RecipeFile = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one value of the recipe."),
+    typer.Option(
+        "--set", metavar="TABLE.KEY=VALUE", help="Change one value of the recipe. Repeatable."
+    ),
 ]
 Out = Annotated[
     Path | None,

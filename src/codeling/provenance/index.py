@@ -87,8 +87,8 @@ def expected_size(num_bytes: int) -> IndexSize:
     part_bytes = int(MAX_LEXEMES * _BYTES_PER_LEXEME)
     return IndexSize(
         num_parts=max(1, -(-num_bytes // part_bytes)),
-        disk_bytes=int(num_bytes * _INDEX_BYTES_PER_BYTE),
-        memory_bytes=_BASE_MEMORY + int(min(num_bytes, part_bytes) * _MEMORY_PER_BYTE),
+        disk_bytes=math.ceil(num_bytes * _INDEX_BYTES_PER_BYTE),
+        memory_bytes=_BASE_MEMORY + math.ceil(min(num_bytes, part_bytes) * _MEMORY_PER_BYTE),
     )
 
 

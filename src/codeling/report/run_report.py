@@ -49,9 +49,10 @@ _TEMPLATE = Path(__file__).with_name("templates") / "run_report.html"
 _FAILURES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UndefinedError)
 """What a file of another shape than expected can raise; the page then shows the error."""
 _VALIDATION_AND_TEST = (
-    "Validation and test scores do not compare. Validation scores excerpts of about one context "
-    "from the validation split, each without the text before it; the test score reads whole files "
-    "of the test split, so that almost every token has at least half a context before it."
+    "Validation and test scores cannot be compared. Validation scores excerpts of about one "
+    "context from the validation split, each without the text before it. The test score reads "
+    "whole files of the test split, so that almost every token has at least half a context "
+    "before it."
 )
 
 

@@ -54,7 +54,7 @@ def test_two_repositories_are_split_by_file() -> None:
     files = [("a" if i % 2 else "b", f"{i}.py", 100) for i in range(200)]
     found = assign(files, 0.03, 0.03, 0)
     assert found.by == "file"
-    assert found.rule.startswith("files in the order of SHA-256")
+    assert found.rule.startswith("files are sorted by SHA-256")
     assert found.rule.endswith("by file because 2 projects cannot fill three splits")
     assert [found.splits.count(s) for s in ("train", "validation", "test")] == [188, 6, 6]
 

@@ -18,12 +18,12 @@ from typing import Literal
 from codeling.quantity import quantity
 
 REPOSITORY_RULE = (
-    "projects in the order of SHA-256(seed:project): each to test, then validation, if it fits "
-    "into the rest of that share of the bytes, else to train"
+    "projects are sorted by SHA-256(seed:project); each goes to test while its share of the bytes "
+    "has room, then to validation, then to train"
 )
 FILE_RULE = (
-    "files in the order of SHA-256(seed:project/path): the first, a share of their number, to "
-    "test, the next to validation, the rest to train"
+    "files are sorted by SHA-256(seed:project/path); the first go to test, the next to validation, "
+    "the rest to train, each split by its share of the number of files"
 )
 PUBLISHED_RULE = "as published"
 _MIN_PROJECTS = 3
