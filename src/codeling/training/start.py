@@ -1,5 +1,6 @@
 """The start of a training: from its newest checkpoint, or from a new plan and new weights."""
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,9 @@ from codeling.training.train_module import TrainModule
 from codeling.training.warm_start import warm_start
 
 _MAX_VALIDATION_BATCH = 32
+
+_MAX_WARM_START_SHARE = 0.25
+"""Maximum share of a run by the clock for its warm start, which ends early on a slow machine."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,9 @@ def _loader(job: TrainingJob, plan: Plan) -> Loader:
 
 def _warm_start(job: TrainingJob) -> dict[str, Tensor]:
     """Warm-started weights, the same in every process."""
+    seconds = math.inf
+    if job.recipe.minutes is not None and job.world.size == 1:
+        seconds = _MAX_WARM_START_SHARE * 60 * job.recipe.minutes
     weights = warm_start.warm_started_weights(
         job.recipe,
         job.config,
@@ -185,6 +192,7 @@ def _warm_start(job: TrainingJob) -> dict[str, Tensor]:
         job.machine,
         job.progress,
         job.should_stop_between,
+        lambda: job.stopwatch.seconds() > seconds,
     )
     if weights is None:
         raise StoppedError("stopped before the first step; the same command starts again")

@@ -1,6 +1,7 @@
 """The warm start learns the bigrams of the corpus before training."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from codeling.dataset.bigrams import Bigrams, count_bigrams
 from codeling.errors import StoppedError
 from codeling.model.gpt2 import GPT2
 from codeling.training.checkpoint import state
+from codeling.training.clock import Stopwatch
 from codeling.training.data import TrainingData
 from codeling.training.warm_start import warm_start
 from codeling.training.warm_start.warm_start import learn_bigrams
@@ -42,6 +44,32 @@ def nats(model: GPT2, bigrams: Bigrams) -> float:
     firsts = np.repeat(np.arange(CONFIG.vocab_size), np.diff(bigrams.offsets))
     found = torch.log_softmax(logits, -1)[firsts, bigrams.following].numpy()
     return float(-(found * bigrams.counts).sum() / bigrams.counts.sum())
+
+
+def test_a_slow_warm_start_ends_early_and_keeps_its_weights(bigrams: Bigrams) -> None:
+    model, answers = fresh(), iter([False] * 20 + [True])
+    recipe = changed(RECIPE, warm_start_steps=60)
+    assert learn_bigrams(model, bigrams, recipe, is_out_of_time=lambda: next(answers))
+    assert nats(model, bigrams) < nats(fresh(), bigrams) - 0.1
+    assert next(answers, None) is None
+
+
+def test_a_run_by_the_clock_spends_a_quarter_on_its_warm_start_at_most(
+    inputs: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def slow(*arguments: Any) -> None:
+        is_out_of_time = arguments[-1]
+        asked.append(is_out_of_time())
+        monkeypatch.setattr(Stopwatch, "seconds", lambda self: 0.26 * 60)
+        asked.append(is_out_of_time())
+
+    monkeypatch.setattr(warm_start, "warm_started_weights", slow)
+    recipe = changed(RECIPE, steps=None, minutes=1.0, warm_start_steps=5)
+    with pytest.raises(StoppedError):
+        train(recipe, CONFIG, inputs, tmp_path)
+    assert asked == [False, True]
 
 
 def test_the_model_learns_the_bigrams_and_no_other_weight_changes(bigrams: Bigrams) -> None:

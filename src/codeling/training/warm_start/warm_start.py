@@ -22,6 +22,7 @@ from codeling.dataset.rng import Purpose, generator
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2, Block
 from codeling.progress import SILENT, Progress
+from codeling.quantity import quantity
 from codeling.recipe import TrainingRecipe
 from codeling.training.machine import Machine, native_dtype
 from codeling.training.optimizer.optimizer import Optimizer
@@ -47,17 +48,19 @@ def warm_started_weights(
     machine: Machine,
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
+    is_out_of_time: Callable[[], bool] = lambda: False,
 ) -> dict[str, Tensor] | None:
     """Weights that predict the corpus's bigrams and copy; None if asked to stop.
 
-    ``recipe`` must be resolved. Several processes compute the same weights.
+    ``recipe`` must be resolved. Several processes compute the same weights, as long as
+    ``is_out_of_time``, which ends the warm start early, is False in all of them.
     """
     model = GPT2(config)
     model.initialize(recipe.seed)
     model.to(machine.device)
     model.compute_dtype = machine.dtype
     init_position_embeddings(model)
-    if not learn_bigrams(model, bigrams, recipe, progress, should_stop):
+    if not learn_bigrams(model, bigrams, recipe, progress, should_stop, is_out_of_time):
         return None
     init_induction_heads(model, bigrams.frequencies())
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
@@ -69,11 +72,13 @@ def learn_bigrams(
     recipe: TrainingRecipe,
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
+    is_out_of_time: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train the embeddings and the last MLP of ``model`` on ``bigrams``, in place.
 
-    ``recipe`` must be resolved; it gives the number of updates and the peak rates. Return False if
-    ``should_stop``, called before each update, returned True.
+    ``recipe`` must be resolved; it gives the number of updates and the peak rates. Both callbacks
+    are called before each update: ``should_stop`` ends the function with False, ``is_out_of_time``
+    with True and the weights learned so far.
     """
     assert recipe.warm_start_steps is not None
     assert recipe.adamw_lr is not None
@@ -97,6 +102,9 @@ def learn_bigrams(
         for step in range(num_steps):
             if should_stop():
                 return False
+            if is_out_of_time():
+                progress.note(f"warm start ended after {step} of {quantity(num_steps, 'update')}")
+                break
             ids = _draw_ids(probabilities, rng)
             weights = frequencies[ids] / probabilities[ids]
             positions = rng.integers(model.config.context_length, size=len(ids))
