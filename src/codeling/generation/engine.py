@@ -25,7 +25,7 @@ This module must not know torch, sockets or files other than a model folder's.
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from contextlib import suppress
 from pathlib import Path
@@ -217,7 +217,8 @@ class Engine:
                     running = [each for each in running if each.finish_reason is None]
                     advance(num_before - len(running))
         finally:
-            self._abort(running)
+            for sequence in running:
+                self.abort(sequence)
         return [sequence.completion() for sequence in sequences]
 
     def stream(
@@ -231,14 +232,15 @@ class Engine:
         self._reserve(1)
         self.scheduler.add(sequence)
         try:
-            while sequence.finish_reason is None:
-                self.step()
+            while True:
                 if text := sequence.new_text():
                     yield text
-            if text := sequence.new_text():  # another stream's step has ended this sequence
-                yield text
+                elif sequence.finish_reason is not None:  # perhaps in a step of another stream
+                    return
+                else:
+                    self.step()
         finally:
-            self._abort([sequence])
+            self.abort(sequence)
 
     def add(self, request: Request) -> Sequence:
         """Queue a request, which advances with each :meth:`step`. Raises like :meth:`complete`."""
@@ -308,10 +310,6 @@ class Engine:
         if num_slots > self.scheduler.num_slots:
             self.runner.reserve(num_slots)
             self.scheduler.grow(num_slots)
-
-    def _abort(self, sequences: Iterable[Sequence]) -> None:
-        for sequence in sequences:
-            self.scheduler.abort(sequence)
 
 
 def _load_network(path: Path, device: str) -> "GPT2":

@@ -26,7 +26,7 @@ MAX_BATCH_TOKENS = 2048
 """Maximum number of prefill tokens that one step reads."""
 
 _WORTH_WAITING = 16
-"""Minimum length, in tokens, of a prefix being read by another sequence that is waited for."""
+"""Minimum number of tokens in a common prefix for a sequence to wait until another has read it."""
 
 
 class Fork(NamedTuple):

@@ -37,7 +37,7 @@ class Sequence:
             request.prompt, params.stops, params.stop_at_block_end, tuple(params.script_ends)
         )
         self.cycles = Cycles(healed.ids, params.max_repeats) if params.max_repeats else None
-        self._shown = 0
+        self._new_text: list[str] = []
 
     @property
     def params(self) -> SamplingParams:
@@ -72,23 +72,23 @@ class Sequence:
     def append(self, picked: int, vocabulary: Vocabulary, end_of_text: int) -> None:
         """Add a picked id, and finish the sequence if it is the last one."""
         if picked == end_of_text:
-            self.output.finish("end_of_text")
+            self._new_text.append(self.output.finish("end_of_text"))
             return
         self.ids.append(picked)
         if self.cycles:
             self.cycles.add(picked)
         new = vocabulary.token_bytes[picked][len(self.pending) :]
         self.pending = vocabulary.after(self.pending, picked)
-        self.output.feed(new)
+        self._new_text.append(self.output.feed(new))
         is_full = self.is_infilling and len(self.ids) > self.context_length
         is_long = self.num_new == self.params.max_new_tokens
         if self.finish_reason is None and (is_full or is_long):
-            self.output.finish("length")
+            self._new_text.append(self.output.finish("length"))
 
     def new_text(self) -> str:
         """The text that became certain since the last call."""
-        text = self.output.text[self._shown :]
-        self._shown += len(text)
+        text = "".join(self._new_text)
+        self._new_text.clear()
         return text
 
     def completion(self) -> Completion:

@@ -11,7 +11,6 @@ Format: https://github.com/huggingface/safetensors.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -175,50 +174,49 @@ def _read_file(
     """The tensors of one file by our names, checked against the ``expected`` shapes."""
     try:
         with safe_open(path, framework="numpy") as file:
-            for stored in sorted(file.keys()):
+            names = sorted(file.keys())
+            kinds = {name: file.get_slice(name).get_dtype() for name in names}
+            bf16 = _read_bf16(path) if "BF16" in kinds.values() else {}
+            for stored in names:
                 name = stored.removeprefix(PREFIX)
                 if _OLD_BUFFER.fullmatch(name):
                     continue
                 shape = expected.get(_EMBEDDING if name == _HEAD else name)
                 if shape is None:
                     raise ModelError(f"{path}: {stored} is not a tensor of a GPT-2 of this size")
-                part = file.get_slice(stored)
-                if tuple(part.get_shape()) != shape:
+                actual = file.get_slice(stored).get_shape()
+                if tuple(actual) != shape:
                     raise ModelError(
-                        f"{path}: {stored} has shape {_shape(part.get_shape())}, "
+                        f"{path}: {stored} has shape {_shape(actual)}, "
                         f"but {CONFIG} says {_shape(shape)}"
                     )
-                yield name, _to_fp32(path, stored, part.get_dtype(), file)
+                if kinds[stored] not in _FLOAT_TYPES:
+                    kind = kinds[stored].replace("I", "int").replace("U", "uint").lower()
+                    raise ModelError(
+                        f"{path}: {stored} is {kind}; quantized weights are not supported"
+                    )
+                tensor = bf16.get(stored)
+                if tensor is None:
+                    tensor = file.get_tensor(stored).astype(np.float32)
+                if not np.isfinite(tensor).all():
+                    raise ModelError(f"{path}: {stored} contains values that are not finite")
+                yield name, tensor
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"{path}: not a safetensors file, or damaged ({_one_line(error)})"
         ) from error
 
 
-def _to_fp32(path: Path, stored: str, kind: str, file: Any) -> NDArray[np.float32]:
-    if kind not in _FLOAT_TYPES:
-        kind = kind.replace("I", "int").replace("U", "uint").lower()
-        raise ModelError(f"{path}: {stored} is {kind}; quantized weights are not supported")
-    if kind == "BF16":  # numpy has no such type: it is the upper half of an fp32
-        halves = _bf16(path)[stored]
-        tensor = (halves.astype(np.uint32) << 16).view(np.float32)
-    else:
-        tensor = file.get_tensor(stored).astype(np.float32)
-    if not np.isfinite(tensor).all():
-        raise ModelError(f"{path}: {stored} contains values that are not finite")
-    return tensor
-
-
-@lru_cache(maxsize=1)
-def _bf16(path: Path) -> dict[str, NDArray[np.uint16]]:
-    """The bits of all bf16 tensors of a file, in their shapes."""
+def _read_bf16(path: Path) -> Tensors:
+    """The bf16 tensors of a file by their stored names, in fp32: numpy has no bf16."""
     stored: list[tuple[str, dict[str, Any]]]
     stored = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
-    return {
-        name: np.frombuffer(tensor["data"], "<u2").reshape(tensor["shape"])
-        for name, tensor in stored
-        if tensor["dtype"] == "BF16"
-    }
+    found: Tensors = {}
+    for name, tensor in stored:
+        if tensor["dtype"] == "BF16":  # the upper half of an fp32
+            halves = np.frombuffer(tensor["data"], "<u2").reshape(tensor["shape"])
+            found[name] = (halves.astype(np.uint32) << 16).view(np.float32)
+    return found
 
 
 def _download(model: str) -> Path:

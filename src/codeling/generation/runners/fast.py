@@ -4,7 +4,7 @@ A few tokens use compiled kernels (:mod:`codeling.generation.runners.kernels`), 
 products of numpy's BLAS. This module must not know torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,19 +104,22 @@ class FastRunner:
             for store in (self._keys, self._values):
                 store[:, target, :, :length] = store[:, source, :, :length]
         few = [row for row in batch.rows if len(row.ids) < _MANY_TOKENS]
-        hidden: dict[int, Floats] = self._read(few) if few else {}
+        hidden: dict[int, Floats] = self._read(few, kernels.block) if few else {}
         with self._blas.limit(limits=1, user_api="blas"):
             for row in batch.rows:
                 if len(row.ids) >= _MANY_TOKENS:
-                    hidden.update(self._read([row]))
+                    hidden.update(self._read([row], _block_by_blas))
         wanted = [hidden[row.slot] for row in batch.rows if row.wants_logits]
         logits = np.empty((len(wanted), self.vocab_size), np.float32)
         if wanted:
             kernels.linear(np.stack(wanted), *self.weights.embedding, logits)
         return logits
 
-    def _read(self, rows: Sequence[Row]) -> dict[int, Floats]:
-        """Read the tokens of ``rows``; return the wanted last hidden states (C,) by slot."""
+    def _read(self, rows: Sequence[Row], block: Callable[..., None]) -> dict[int, Floats]:
+        """Read the tokens of ``rows`` through ``block``, which computes one layer.
+
+        Return the wanted last hidden states (C,) by slot.
+        """
         weights = self.weights
         ids = np.array([i for row in rows for i in row.ids])
         slots = np.repeat([row.slot for row in rows], [len(row.ids) for row in rows])
@@ -129,7 +132,6 @@ class FastRunner:
         epsilon = np.float32(weights.epsilon)
         table = weights.embedding
         kernels.embed(ids, positions, table.weight, table.scale, weights.positions, x)
-        block = kernels.block if len(ids) < _MANY_TOKENS * len(rows) else _block_by_blas
         for number, layer in enumerate(weights.layers):
             cache = self._keys[number], self._values[number], slots, positions
             block(x, scratch, weights.norms[number], epsilon, layer, *cache)

@@ -1,8 +1,8 @@
 """The arithmetic of a GPT-2 for a few tokens at a time, compiled by numba.
 
-A matrix is stored as (out, in), as fp32 or as int8 with a scale a row, and activations are fp32. A
-token reads every weight once and shares nothing with the tokens beside it, so its result is the
-same to the bit in any batch. This module must not know slots' owners, ids or files.
+A matrix is stored as (out, in), in fp32 or in int8 with one scale per row; activations are fp32.
+Tokens are computed independently of each other, so a token's result is bitwise equal in any batch.
+This module must not know tokenizers, requests or files.
 
 Shapes: N tokens, C width, H heads, D head width, S positions, L layers, V vocabulary.
 """
@@ -18,10 +18,19 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _compiled(function: _Function) -> _Function:
-    """Sums may be reordered, so that they become vector instructions; NaN and infinity stay."""
+    """Compile ``function``. Sums may be reordered for vector instructions."""
     return njit(  # type: ignore[no-any-return]
         cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
     )(function)
+
+
+@_compiled
+def _product(x: Any, token: int, weight: Any, row: int) -> Any:
+    """``x[token] @ weight[row]``, in fp32."""
+    total = np.float32(0)
+    for i in range(weight.shape[1]):
+        total += x[token, i] * np.float32(weight[row, i])
+    return total
 
 
 @_compiled
@@ -29,10 +38,7 @@ def linear(x: Any, weight: Any, scale: Any, bias: Any, y: Any) -> None:
     """``y = (x @ weight.T) * scale + bias``: x (N, in), weight (out, in), y (N, out)."""
     for row in range(weight.shape[0]):
         for token in range(x.shape[0]):
-            total = np.float32(0)
-            for i in range(weight.shape[1]):
-                total += x[token, i] * np.float32(weight[row, i])
-            y[token, row] = total * scale[row] + bias[row]
+            y[token, row] = _product(x, token, weight, row) * scale[row] + bias[row]
 
 
 @_compiled
@@ -40,10 +46,7 @@ def add_linear(x: Any, weight: Any, scale: Any, bias: Any, y: Any) -> None:
     """``y += (x @ weight.T) * scale + bias``; see :func:`linear`."""
     for row in range(weight.shape[0]):
         for token in range(x.shape[0]):
-            total = np.float32(0)
-            for i in range(weight.shape[1]):
-                total += x[token, i] * np.float32(weight[row, i])
-            y[token, row] += total * scale[row] + bias[row]
+            y[token, row] += _product(x, token, weight, row) * scale[row] + bias[row]
 
 
 @_compiled
@@ -116,12 +119,12 @@ def attend(
 
 
 @_compiled
-def embed(ids: Any, positions: Any, table: Any, scale: Any, places: Any, x: Any) -> None:
-    """``x`` (N, C): the embeddings of ids and positions."""
+def embed(ids: Any, positions: Any, table: Any, scale: Any, position_table: Any, x: Any) -> None:
+    """``x`` (N, C): the sum of the embeddings of ids and positions."""
     for token in range(ids.shape[0]):
         for i in range(x.shape[1]):
             entry = np.float32(table[ids[token], i]) * scale[ids[token]]
-            x[token, i] = entry + places[positions[token], i]
+            x[token, i] = entry + position_table[positions[token], i]
 
 
 @_compiled
