@@ -71,6 +71,7 @@ TESTED_ELSEWHERE = {
     "generation/runners/kernels.py": "tests/generation/runners/test_fast.py",
     "generation/runners/torch.py": "tests/generation/test_engine.py",
     "generation/sequence.py": "tests/generation/test_engine.py",
+    "memory/source.py": "the tests of the sources",
     "model/folder.py": "tests/model/test_weights.py",
     "provenance/index_file.py": "tests/provenance/test_index.py",
     "provenance/passages.py": "tests/provenance/test_index.py",
