@@ -29,9 +29,9 @@ class Proposal(NamedTuple):
     """Probability of all tokens that are not proposed; 1 if nothing is proposed."""
     order: int
     """Number of tokens in the longest context that was found; 0: none."""
-    count: int
+    num_seen: int
     """Number of times that this context was seen."""
-    distinct: int
+    num_distinct: int
     """Number of distinct tokens seen after it."""
 
 
@@ -47,9 +47,9 @@ class Scores(NamedTuple):
     """(T,): see :class:`Proposal`, as are the next three."""
     order: Counts
     """(T,)."""
-    count: Counts
+    num_seen: Counts
     """(T,)."""
-    distinct: Counts
+    num_distinct: Counts
     """(T,)."""
     top: Ids
     """(T,): the proposed token of the highest probability, the lowest id if equal; -1: none."""
