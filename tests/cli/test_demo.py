@@ -88,3 +88,11 @@ def test_the_opening_line_tells_the_scores_of_such_a_processor_first(
     assert line.startswith(opening)
     first, second = (line.index(f"about {score}") for score in scores)
     assert first < second
+
+
+@pytest.mark.parametrize(("minutes", "ending"), [(6, ""), (60, ". This run trains for 60 min")])
+def test_the_opening_line_names_another_length_of_training(minutes: int, ending: str) -> None:
+    line = _expectation(parse_recipe("", ["training.device=cpu", f"training.minutes={minutes}"]))
+    assert "after six minutes of training" in line
+    assert line.endswith(ending)
+    assert ("This run trains" in line) == bool(ending)

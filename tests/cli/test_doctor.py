@@ -31,7 +31,11 @@ def test_doctor_names_what_to_install_without_a_sandbox(
 def test_text_lists_the_facts(main: Main) -> None:
     answer = main("doctor")
     assert answer.code == 0
-    assert "memory gib" in answer.out
+    facts = dict(line.split("  ", 1) for line in answer.out.splitlines() if "  " in line)
+    assert facts["bf16 products"].strip() in {"yes", "no"}
+    assert facts["matrix product"].endswith(" GFLOP/s")
+    assert facts["memory"].endswith(" GiB")
+    assert facts["free disk"].endswith(" GiB")
     assert answer.out.splitlines()[-1].startswith("→ ")
 
 
@@ -42,5 +46,5 @@ def test_other_systems_are_reported_as_untested(
     monkeypatch.setattr("codeling.cli.doctor._memory_gib", lambda: None)
     answer = main("doctor")
     assert answer.code == 0, answer.err
-    assert "→ codeling is tested on Linux; " in answer.out
-    assert "memory gib             unknown" in answer.out
+    assert "→ codeling is tested on Linux only; " in answer.out
+    assert "memory                 unknown\n" in answer.out

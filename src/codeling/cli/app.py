@@ -4,9 +4,12 @@ A command parses its arguments, calls the packages below, and prints. It imports
 it is called, so that ``codeling --help`` answers at once.
 """
 
+from functools import partial
+
 import typer
 
 from codeling.cli import complete, corpus, demo, doctor, evaluate, run, tokenizer, trace, train
+from codeling.cli.usage import Command
 
 app = typer.Typer(
     name="codeling",
@@ -17,17 +20,18 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich's frames would take half of the time allowed for --help
     pretty_exceptions_enable=False,
 )
-app.command("demo", short_help="Train a small model on the Python of this machine.")(demo.demo)
-app.command("run", short_help="Run all stages of a recipe.")(run.run)
-app.command("corpus", short_help="Build the corpus of a recipe.")(corpus.corpus)
+_command = partial(app.command, cls=Command)
+_command("demo", short_help="Train a small model on the Python of this machine.")(demo.demo)
+_command("run", short_help="Run all stages of a recipe.")(run.run)
+_command("corpus", short_help="Build the corpus of a recipe.")(corpus.corpus)
 app.add_typer(tokenizer.app, name="tokenizer", short_help="Train a tokenizer, or compare several.")
-app.command("train", short_help="Train the model of a recipe.")(train.train)
-app.command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
-app.command("evaluate", short_help="Evaluate a model on benchmark suites.")(evaluate.evaluate)
-app.command("trace", short_help="Find the training files that a text shares passages with.")(
+_command("train", short_help="Train the model of a recipe.")(train.train)
+_command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
+_command("evaluate", short_help="Evaluate a model on benchmark suites.")(evaluate.evaluate)
+_command("trace", short_help="Find the training files that a text shares passages with.")(
     trace.trace
 )
-app.command("doctor", short_help="Check this machine, and suggest what to install.")(doctor.doctor)
+_command("doctor", short_help="Check this machine, and suggest what to install.")(doctor.doctor)
 
 
 def _print_version(value: bool) -> None:

@@ -75,7 +75,9 @@ def _expectation(recipe: "Recipe") -> str:
         True: "two cores with bf16 (AMD Zen 4) reach about 1.17",
     }
     has_bf16 = multiplies_bf16(device)
+    minutes = recipe.training.minutes
+    this_run = "" if minutes == 6 or minutes is None else f". This run trains for {minutes:g} min"
     return (
         f"this processor has {'' if has_bf16 else 'no '}bf16. Bits per byte after six minutes of "
-        f"training, lower is better: {measured[has_bf16]}, {measured[not has_bf16]}"
+        f"training, lower is better: {measured[has_bf16]}, {measured[not has_bf16]}{this_run}"
     )

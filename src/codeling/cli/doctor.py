@@ -6,6 +6,16 @@ import typer
 
 from codeling.cli.stages import AsJson
 
+_LABELS = {
+    "python": ("Python", ""),
+    "torch": ("PyTorch", ""),
+    "bf16": ("bf16 products", ""),
+    "matrix_gflops": ("matrix product", " GFLOP/s"),
+    "memory_gib": ("memory", " GiB"),
+    "free_disk_gib": ("free disk", " GiB"),
+}
+"""Label and unit of the facts that are not printed under their own name."""
+
 
 def doctor(as_json: AsJson = False) -> None:
     """Check this machine, and suggest what to install.
@@ -19,11 +29,21 @@ def doctor(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(facts))
         return
     for name, value in facts.items():
-        shown = ", ".join(value) or "none" if isinstance(value, list) else value
-        shown = "unknown" if shown is None else shown
-        typer.echo(f"{name.replace('_', ' '):<22} {shown}")
+        label, unit = _LABELS.get(name, (name.replace("_", " "), ""))
+        typer.echo(f"{label:<22} {_shown(value)}{unit if value is not None else ''}")
     for advice in _advice(facts):
         typer.echo(f"→ {advice}")
+
+
+def _shown(value: Any) -> str:
+    """``value`` as a person reads it."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return str(value)
 
 
 def _facts() -> dict[str, Any]:
@@ -80,8 +100,8 @@ def _advice(facts: dict[str, Any]) -> list[str]:
     advice = []
     if not facts["system"].startswith("Linux"):
         advice.append(
-            "codeling is tested on Linux; completing, evaluating text and training are written "
-            "for this system too, without having been tried on it"
+            "codeling is tested on Linux only; completion, training and scores of text are written "
+            "for this system too, but were never tried on it"
         )
     if not facts["bf16"]:
         advice.append("no native bf16: training runs in fp32, at half the speed or less")

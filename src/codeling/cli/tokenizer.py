@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from codeling.cli.stages import AsJson, Out, Overrides, RecipeFile
 from codeling.cli.tokenizer_compare import compare
+from codeling.cli.usage import Command, DefaultCommand
 
 _STAGE = "RECIPE"
 
@@ -29,7 +30,9 @@ class _StageByDefault(TyperGroup):
 app = typer.Typer(cls=_StageByDefault, context_settings={"help_option_names": ["-h", "--help"]})
 
 
-@app.command(_STAGE, short_help="Train the tokenizer of a recipe and encode its corpus.")
+@app.command(
+    _STAGE, cls=DefaultCommand, short_help="Train the tokenizer of a recipe and encode its corpus."
+)
 def tokenizer(
     recipe: RecipeFile, overrides: Overrides = None, out: Out = None, as_json: AsJson = False
 ) -> None:
@@ -44,7 +47,7 @@ def tokenizer(
     stages.finish(summary, as_json, [stages.following("train", recipe, overrides, out)])
 
 
-app.command("compare", short_help="Compare tokenizers on a folder of Python.")(compare)
+app.command("compare", cls=Command, short_help="Compare tokenizers on a folder of Python.")(compare)
 
 
 @app.callback()

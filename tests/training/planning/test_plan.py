@@ -134,7 +134,10 @@ def test_the_error_says_what_to_change_if_no_sequence_fits() -> None:
         ({"tokens": 192 * 19}, "only 19 steps"),
         ({"tokens": 192 * 20}, None),
         ({"steps": 1}, None),  # an explicit number of steps gets no warning
-        ({"minutes": 1e-4}, "raise training.minutes, lower training.tokens_per_step (192)"),
+        (
+            {"minutes": 1e-4},
+            "raise training.minutes (demo: --minutes), lower training.tokens_per_step (192)",
+        ),
     ],
     ids=str,
 )

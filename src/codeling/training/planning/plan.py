@@ -88,7 +88,8 @@ def make_plan(
 
 def _too_short(recipe: TrainingRecipe, num_steps: int) -> str:
     """The warning for a run of very few steps."""
-    longer = "training.minutes" if recipe.tokens is None else "training.tokens"
+    by_time = recipe.tokens is None
+    longer = "training.minutes (demo: --minutes)" if by_time else "training.tokens"
     return (
         f"warning: this run has only {quantity(num_steps, 'step')}, and a model learns little in "
         f"fewer than {MIN_USEFUL_STEPS}; raise {longer}, lower training.tokens_per_step "
