@@ -29,8 +29,8 @@ import torch
 from benchmarks.runs import Comparison, add_options, print_table
 from codeling.corpus.document import Document, iterate
 from codeling.dataset.rng import Purpose, generator
-from codeling.evaluation.intrinsic import windows
 from codeling.generation.engine import Engine
+from codeling.generation.scoring import windows
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
 

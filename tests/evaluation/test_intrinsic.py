@@ -14,9 +14,10 @@ import torch
 
 from codeling.errors import InputError
 from codeling.evaluation import intrinsic
-from codeling.evaluation.intrinsic import BitsPerByte, bits_per_byte, evaluate_test_split, windows
+from codeling.evaluation.intrinsic import BitsPerByte, bits_per_byte, evaluate_test_split
 from codeling.evaluation.syntax import Outcome
 from codeling.generation.engine import Engine
+from codeling.generation.scoring import windows
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import EvaluationRecipe, TokenizerRecipe

@@ -24,6 +24,7 @@ from codeling.errors import InputError
 from codeling.evaluation.data.document_sample import LocatedText, sample_documents
 from codeling.evaluation.parse_rate import parse_rate
 from codeling.generation.engine import Engine
+from codeling.generation.scoring import windows
 from codeling.manifest import sha256_file
 from codeling.model.folder import WEIGHTS
 from codeling.model.gpt2 import GPT2
@@ -177,20 +178,6 @@ class _SplitSize:
             self.num_documents += 1
             self.repositories.add(document.repository)
             yield document
-
-
-def windows(num_tokens: int, context_length: int) -> Iterator[tuple[int, int, int]]:
-    """The windows over a document of ``num_tokens``, as ``(begin, end, first)``.
-
-    With ``<|endoftext|>`` before the document, a window reads positions ``begin`` to ``end`` - 1
-    and predicts the tokens with the same numbers; it scores those from ``first`` on.
-    """
-    begin, end = 0, min(num_tokens, context_length)
-    first = 0
-    while first < num_tokens:
-        yield begin, end, first
-        begin, first = begin + max(1, context_length // 2), end
-        end = min(num_tokens, begin + context_length)
 
 
 @dataclass(frozen=True)

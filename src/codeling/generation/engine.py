@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 from codeling.errors import TokenizerError, UsageError
 from codeling.generation.constraints import Constraints
+from codeling.generation.logprobs import most_likely
 from codeling.generation.request import Completion, Request, SamplingKwargs, SamplingParams
 from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
@@ -264,8 +265,15 @@ class Engine:
             self.scheduler.reset()  # it is unknown which slots were written
             raise
         picking = batch.picking
+        recording = [
+            row for row, each in enumerate(picking) if each.request.num_logprobs is not None
+        ]
+        unconstrained = logits[recording]
         self._constraints.apply(logits, picking)
         ids = sample(logits, [_draw(sequence) for sequence in picking])
+        for row, scores in zip(recording, unconstrained, strict=True):
+            num_top = picking[row].request.num_logprobs or 0
+            picking[row].logprobs.append(most_likely(scores, ids[row], num_top))
         for sequence, picked in zip(picking, ids, strict=True):
             sequence.append(picked, self._vocabulary, self.tokenizer.end_of_text)
         self.scheduler.postprocess(batch)

@@ -111,6 +111,9 @@ class Request:
     params: SamplingParams = field(default_factory=SamplingParams)
     sample: int = 0
     """Index among the samples of the same prompt. Each index draws differently from one seed."""
+    num_logprobs: int | None = None
+    """Number of most likely tokens recorded at each step, beside the picked one. None: nothing is
+    recorded."""
 
 
 @dataclass(frozen=True)

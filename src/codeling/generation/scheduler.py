@@ -191,6 +191,7 @@ class Scheduler:
         assigned.ids, assigned.left_edge = wanted[:reused], sequence.left_edge
         assigned.owner, assigned.last_use = sequence, self._clock
         self.running[sequence] = target
+        sequence.num_reused = reused
         self.num_prompt_tokens += len(window)
         self.num_reused_tokens += reused
         return True

@@ -4,6 +4,7 @@ This module must not know torch, slots of a cache, or other sequences.
 """
 
 from codeling.generation.cycles import Cycles
+from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.request import Completion, Request, SamplingParams
 from codeling.generation.text.decoding import CompletionText, FinishReason
 from codeling.tokenizer.healing import Healed, Vocabulary
@@ -37,6 +38,10 @@ class Sequence:
             request.prompt, params.stops, params.stop_at_block_end, tuple(params.script_ends)
         )
         self.cycles = Cycles(healed.ids, params.max_repeats) if params.max_repeats else None
+        self.logprobs: list[TokenLogprobs] = []
+        """One entry per picked token, ``<|endoftext|>`` too, if the request asks for them."""
+        self.num_reused = 0
+        """Number of prompt tokens that were already in the cache when the sequence started."""
         self._new_text: list[str] = []
 
     @property

@@ -45,6 +45,8 @@ class StopStringFilter:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
         self.found = False
+        self.matched = ""
+        """The stop string that was found."""
 
     def feed(self, text: str) -> str:
         """Add ``text``; return the text that is now certain, empty once :attr:`found`."""
@@ -56,7 +58,9 @@ class StopStringFilter:
         ]
         if hits:
             self.found, self._held = True, ""
-            return text[: min(hits)[1]]
+            end, start = min(hits)
+            self.matched = text[start:end]
+            return text[:start]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
@@ -115,6 +119,11 @@ class CompletionText:
             self._line.read(text)
         self._unread.clear()
         return self._line
+
+    @property
+    def stop_string(self) -> str:
+        """The stop string that ended the completion; empty if none did."""
+        return self._stops.matched
 
     @property
     def text(self) -> str:
