@@ -10,6 +10,7 @@ from codeling import cli
 from codeling.cli.app import app
 from codeling.errors import CodelingError, InputError, ModelError, UsageError
 from codeling.generation.engine import Engine
+from codeling.generation.request import default_temperature
 from codeling.model import weights
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -128,6 +129,12 @@ def test_main_prints_one_line_and_the_exit_code(
         "codeling: nowhere is not a model (there is no such folder); give a run folder, "
         "a Hugging Face folder or hf://owner/name"
     ]
+
+
+def test_help_gives_the_default_temperature() -> None:
+    words = " ".join(run("--help").stdout.replace("│", " ").split())
+    assert f"0; {default_temperature(2)} if -n is above 1" in words
+    assert default_temperature(1) == 0
 
 
 def test_help_has_an_example() -> None:

@@ -64,29 +64,55 @@ def test_interrupted_is_not_caught_by_except_exception() -> None:
     assert not issubclass(Interrupted, Exception | KeyboardInterrupt)
 
 
+def interrupt(program: str, num_signals: int = 1) -> tuple[int, str, str]:
+    """Run ``program`` until it prints a line, send signals, return exit code and output."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        for _ in range(num_signals):
+            time.sleep(0.3)
+            os.kill(child.pid, signal.SIGINT)
+        out, complaint = child.communicate(timeout=20)
+    finally:
+        child.kill()
+    return child.returncode, out, complaint
+
+
 def test_a_main_thread_blocked_in_native_code_is_stopped() -> None:
     program = (
         "import hashlib\n"
         "from codeling.cli import signals\n"
         "signals.GRACE_SECONDS = 0.2\n"
         "signals.HANDLER.install()\n"
-        "print('blocked', flush=True)\n"
+        "print('ready', flush=True)\n"
         "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n"
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    assert interrupt(program) == (130, "", "codeling: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("limit", "num_signals", "needed"), [(60, 1, 0.5), (0.2, 1, 60), (60, 2, 60)]
+)
+def test_a_server_may_drain_longer(limit: float, num_signals: int, needed: float) -> None:
+    """Until its limit, and for the usual time after a second signal."""
+    program = (
+        "import time\n"
+        "from codeling.cli import signals\n"
+        "signals.GRACE_SECONDS = 0.2\n"
+        "signals.HANDLER.install()\n"
+        f"with signals.HANDLER.draining({limit}):\n"
+        "    try:\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
+        "    except signals.Interrupted:\n"
+        f"        time.sleep({needed})\n"
+        "        print('drained')\n"
     )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"blocked\n"
-        time.sleep(0.5)
-        os.kill(child.pid, signal.SIGINT)
-        _, complaint = child.communicate(timeout=20)
-    finally:
-        child.kill()
-    assert child.returncode == 130
-    assert complaint.startswith(b"codeling: stopped\n")
-    assert complaint.count(b"\n") == 1
+    expected = (0, "drained\n", "") if needed < 1 else (130, "", "codeling: stopped\n")
+    assert interrupt(program, num_signals) == expected
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), CodelingError("odd"), None])

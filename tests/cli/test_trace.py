@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from codeling.cli.source_file import read_source
 from codeling.cli.trace import trace
-from codeling.errors import InputError
+from codeling.errors import InputError, UsageError
 from codeling.provenance.index import build
 
 TEXT = """\
@@ -79,6 +79,27 @@ def test_standard_input_is_traced_to_json(app: typer.Typer, run_folder: Path) ->
         assert match["share"] == 1.0
 
 
+def test_lines_limit_what_is_traced(app: typer.Typer, run_folder: Path) -> None:
+    text = "x = 1\ny = 2\n" + TEXT
+    for lines, found in (("1-2", 0), ("2", 0), ("5", 1), ("2-4", 1), ("12-99", 1)):
+        arguments = [str(run_folder), "--lines", lines, "--json"]
+        result = CliRunner().invoke(app, arguments, input=text)
+        assert result.exit_code == 0, result.output
+        assert len(json.loads(result.stdout)["matches"]) == found
+    result = CliRunner().invoke(app, [str(run_folder), "--lines", "1-2"], input=text)
+    assert "on these lines" in result.stdout
+    for lines, message in (
+        *(("5-2", "lines 5 to 2 are not a range"), ("0", "lines count from 1")),
+        *(
+            (lines, f"--lines {lines}: not a range of lines")
+            for lines in ("a", "3-", "-3", "1-2-3")
+        ),
+    ):
+        result = CliRunner().invoke(app, [str(run_folder), f"--lines={lines}"], input=text)
+        assert isinstance(result.exception, UsageError)
+        assert message in str(result.exception)
+
+
 def test_an_unknown_text_gives_no_matches(app: typer.Typer, run_folder: Path) -> None:
     result = CliRunner().invoke(app, [str(run_folder), "-"], input="x = 1\n")
     assert result.exit_code == 0
@@ -120,9 +141,11 @@ def test_a_wrong_path_is_one_line(app: typer.Typer, run_folder: Path, tmp_path: 
 def test_a_run_without_an_index_is_one_line(app: typer.Typer, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / "model").mkdir(parents=True)
-    result = CliRunner().invoke(app, [str(folder), "-"], input="")
-    assert isinstance(result.exception, InputError)
-    assert "no provenance index" in str(result.exception)
+    for message in ("not a run folder, so it has no provenance index", "`codeling run` makes one"):
+        result = CliRunner().invoke(app, [str(folder), "-"], input="")
+        assert isinstance(result.exception, InputError)
+        assert message in str(result.exception)
+        (folder / "recipe.toml").touch()
 
 
 def test_the_module_imports_nothing_heavy() -> None:

@@ -30,6 +30,7 @@ from codeling.model import weights
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT
+from codeling.run_folder import RunFolder
 from codeling.tokenizer.tokenizer import Tokenizer
 
 from .conftest import PROBLEMS, InProcess, Scripted
@@ -162,7 +163,7 @@ class Notes:
 def all_suites(model: EvaluatedModel, run: Path | None, notes: Notes) -> Sequence[SuiteResult]:
     return list(
         evaluate_suites(
-            replace(model, run=run),
+            replace(model, run=RunFolder(run) if run else None),
             list(SUITES.values()),
             DataSources({"humaneval": str(PROBLEMS)}),
             SMALL,

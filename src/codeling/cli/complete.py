@@ -1,6 +1,5 @@
 """``codeling complete``: continue a prompt, or fill the gap between a prompt and a suffix."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,9 +11,6 @@ if TYPE_CHECKING:
 
     from codeling.cli.next_command import Option
     from codeling.generation.request import Completion
-
-SAMPLING_TEMPERATURE = 0.8
-"""Default temperature for more than one completion."""
 
 
 def complete(
@@ -40,7 +36,7 @@ def complete(
         typer.Option(
             metavar="T",
             help="Sampling temperature; 0 is greedy.",
-            show_default=f"0; {SAMPLING_TEMPERATURE} if -n is above 1",
+            show_default="0; 0.8 if -n is above 1",
         ),
     ] = None,
     prose_temperature: Annotated[
@@ -85,23 +81,23 @@ def complete(
 
     Example:  codeling complete runs/demo --prompt "def mean(xs):" --block
     """
-    import json
     import sys
-    from dataclasses import asdict
 
     from codeling.cli.source_file import read_source
     from codeling.errors import UsageError
+    from codeling.run_folder import find_run_folder
 
     if (prompt is None) == (file is None):
         raise UsageError("give either --prompt TEXT or a FILE (- for standard input)")
     text = read_source(file)[1] if file is not None else prompt or ""
 
     from codeling.generation.engine import Engine
-    from codeling.generation.request import SamplingKwargs
+    from codeling.generation.request import SamplingKwargs, default_temperature
+    from codeling.generation.response import CompletionResponse
 
     given_temperature = temperature
     if temperature is None:
-        temperature = SAMPLING_TEMPERATURE if n > 1 else 0.0
+        temperature = default_temperature(n)
     options = SamplingKwargs(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
@@ -116,13 +112,8 @@ def complete(
     engine = Engine.load(model)
     if as_json:
         completions = engine.complete_batch([text], [suffix], n=n, **options)[0]
-        answer = {
-            "model": model,
-            "prompt": text,
-            "suffix": suffix,
-            "completions": [asdict(completion) for completion in completions],
-        }
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        response = CompletionResponse(model, text, suffix, completions)
+        sys.stdout.write(response.to_json() + "\n")
         return
     if n == 1:
         _show_prompt(prompt)
@@ -137,7 +128,8 @@ def complete(
         from codeling.cli.screen import Screen
 
         _show_all(engine.complete_batch([text], [suffix], n=n, progress=Screen(), **options)[0])
-    if sys.stderr.isatty() and file != "-" and (Path(model) / "provenance").is_dir():
+    run = find_run_folder(model)
+    if sys.stderr.isatty() and file != "-" and run and run.provenance.is_dir():
         given: dict[str, Option] = {
             "--prompt": prompt,
             "--suffix": suffix,

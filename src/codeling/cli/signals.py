@@ -2,12 +2,14 @@
 
 Training polls a stop request between two steps, saves its state, and stops; a second signal does
 not wait for that. All other work is left at once by :class:`Interrupted`: unfinished work is lost,
-and no partial file is mistaken for a complete one. Python runs a signal handler only between two
-instructions of the main thread. If foreign code blocks the main thread for :data:`GRACE_SECONDS`,
-a watcher thread ends the process.
+and no partial file is mistaken for a complete one. A command that serves may finish its requests
+first (:meth:`SignalHandler.draining`). Python runs a signal handler only between two instructions
+of the main thread. If the process has not ended :data:`GRACE_SECONDS` after the signal, because
+foreign code blocks the main thread, a watcher thread ends it.
 """
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -42,6 +44,7 @@ class SignalHandler:
     def __init__(self) -> None:
         self._request: StopRequest | None = None
         self._resumes: Callable[[], bool] = _never
+        self._grace_seconds = GRACE_SECONDS
         self._leaving = False
         self._sockets: tuple[socket.socket, socket.socket] | None = None
         self.interrupted = False
@@ -51,6 +54,7 @@ class SignalHandler:
         """Handle the signals from now on. Call this from the main thread."""
         self._leaving = self.interrupted = False
         self._resumes = _never
+        self._grace_seconds = GRACE_SECONDS
         if self._sockets is None:
             reader, writer = self._sockets = socket.socketpair()  # Windows has no such pipes
             writer.setblocking(False)
@@ -82,6 +86,20 @@ class SignalHandler:
         finally:
             self._request = None
 
+    @contextmanager
+    def draining(self, seconds: float) -> Iterator[None]:
+        """Run a server that may take ``seconds`` after a signal to finish its requests.
+
+        The watcher ends the process ``seconds`` after the first signal instead of
+        :data:`GRACE_SECONDS`, and at most :data:`GRACE_SECONDS` after a second one. The server
+        catches :class:`Interrupted`, or has handlers of its own, and drains within this context.
+        """
+        self._grace_seconds = seconds
+        try:
+            yield
+        finally:
+            self._grace_seconds = GRACE_SECONDS
+
     @property
     def message(self) -> str:
         """The line that an interrupted command prints."""
@@ -110,7 +128,10 @@ class SignalHandler:
             if request is not None and request.graceful and not requested:
                 requested = True
                 continue
-            time.sleep(GRACE_SECONDS)
+            end = time.monotonic() + self._grace_seconds
+            while (rest := end - time.monotonic()) > 0:
+                if select.select([reader], [], [], rest)[0] and reader.recv(1)[0] in _SIGNALS:
+                    end = min(end, time.monotonic() + GRACE_SECONDS)
             sys.stderr.write(f"codeling: {self.message}\n")
             sys.stderr.flush()
             os._exit(EXIT_CODE)

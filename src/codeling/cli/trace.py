@@ -1,11 +1,14 @@
 """``codeling trace``: find the passages of a text in the training data."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codeling.cli.stages import AsJson
+
+if TYPE_CHECKING:
+    from codeling.provenance.index import Index
 
 
 def trace(
@@ -15,6 +18,14 @@ def trace(
     file: Annotated[
         str, typer.Argument(metavar="[FILE]", help="Text file; - for standard input.")
     ] = "-",
+    lines: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A-B",
+            help="Only passages on these lines of the text; the other lines are context.",
+            show_default="all lines",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of matches.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -22,18 +33,17 @@ def trace(
 
     A passage is found if it is about three lines or longer.
 
-    Example:  codeling trace runs/demo my_file.py
+    Example:  codeling trace runs/demo my_file.py --lines 10-25
     """
     import json
     import sys
     from dataclasses import asdict
 
     from codeling.cli.source_file import read_source
-    from codeling.provenance.index import Index
 
-    index = Index.load(_provenance_folder(model))
+    index = _load_index(model)
     name, text = read_source(file, replace_undecodable=True)
-    matches = index.trace(text, limit=limit)
+    matches = index.trace(text, lines=_parse_lines(lines) if lines else None, limit=limit)
     if as_json:
         answer = {"text": name, "matches": [asdict(match) for match in matches]}
         sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
@@ -46,8 +56,9 @@ def trace(
 
     console = Console(highlight=False)
     if not matches:
+        part = "this text" if lines is None else "the text on these lines"
         console.print(
-            f"No passage of {GUARANTEE} or more tokens of this text is in the training data."
+            f"No passage of {GUARANTEE} or more tokens of {part} is in the training data."
         )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -59,24 +70,35 @@ def trace(
             where.append(f"\none of {match.max_occurrences} places", style="dim")
         if match.url:
             where.append(f"\n{match.url}", style="dim")
-        lines = f"{match.text_start_line}-{match.text_end_line}"
+        place = f"{match.text_start_line}-{match.text_end_line}"
         share = f"{100 * match.share:.0f} %"
-        table.add_row(lines, share, where, Text(match.license or "unknown"))
+        table.add_row(place, share, where, Text(match.license or "unknown"))
     console.print(table)
 
 
-def _provenance_folder(model: Path) -> Path:
-    """The folder of the provenance index of a run folder, or of its ``model`` folder.
+def _parse_lines(value: str) -> tuple[int, int]:
+    """First and last line of ``10-25`` or ``10``. :raises UsageError: it is neither."""
+    from codeling.errors import UsageError
 
-    :raises InputError: there is no index.
+    first, dash, last = value.partition("-")
+    last = last if dash else first
+    if not (first.isdecimal() and last.isdecimal()):
+        raise UsageError(f"--lines {value}: not a range of lines, such as 10-25")
+    return int(first), int(last)
+
+
+def _load_index(model: Path) -> "Index":
+    """The provenance index of a run folder, or of the run that a path belongs to.
+
+    :raises InputError: there is none.
     """
     from codeling.errors import InputError
+    from codeling.provenance.index import Index
+    from codeling.run_folder import find_run_folder
 
-    if not model.exists():
-        raise InputError(f"{model}: no such folder; give a run folder, such as runs/demo")
-    for folder in (model / "provenance", model.parent / "provenance", model):
-        if (folder / "index.safetensors").is_file():
-            return folder
-    raise InputError(
-        f"{model}: no provenance index in it; give a run folder that `codeling run` has finished"
+    if run := find_run_folder(model):
+        return Index.load(run.provenance)
+    reason = (
+        "not a run folder, so it has no provenance index" if model.exists() else "no such folder"
     )
+    raise InputError(f"{model}: {reason}; give a run folder, such as runs/demo")

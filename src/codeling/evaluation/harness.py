@@ -32,6 +32,7 @@ from codeling.generation.engine import Engine
 from codeling.manifest import locked, sha256_file, write_json
 from codeling.model.folder import resolve
 from codeling.progress import SILENT, Progress
+from codeling.run_folder import RunFolder, find_run_folder
 
 RESULTS = "evaluation"
 RESULT_NAME = "evaluation.json"
@@ -47,7 +48,7 @@ class EvaluatedModel:
     engine: Engine
     folder: Path
     """The Hugging Face folder."""
-    run: Path | None
+    run: RunFolder | None
     """The run folder, if the model has one."""
     out: Path
     corpus: TrainingCorpus | None
@@ -63,16 +64,15 @@ class EvaluatedModel:
         """
         folder = resolve(model)
         name = model.removeprefix(hub.SCHEME).rstrip("/").rpartition("/")[2] or model
-        run = None
-        if not model.startswith(hub.SCHEME) and (folder.parent / "recipe.toml").is_file():
-            run = folder.parent
-            name = run.resolve().name
+        run = None if model.startswith(hub.SCHEME) else find_run_folder(folder)
+        if run:
+            name = run.path.resolve().name
         return cls(
             name,
             Engine.load(model, device),
             folder,
             run,
-            out or run or Path("evaluations") / name,
+            out or (run.path if run else Path("evaluations") / name),
             TrainingCorpus.load(run) if run else None,
         )
 

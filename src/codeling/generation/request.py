@@ -27,6 +27,15 @@ class SamplingKwargs(TypedDict, total=False):
     seed: int
 
 
+SAMPLING_TEMPERATURE = 0.8
+"""Temperature for several completions of one prompt, unless the caller gives one."""
+
+
+def default_temperature(n: int) -> float:
+    """Temperature for ``n`` completions of one prompt: one is greedy, more have to differ."""
+    return SAMPLING_TEMPERATURE if n > 1 else 0.0
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How the next token is chosen, and where a completion ends."""

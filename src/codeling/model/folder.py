@@ -21,6 +21,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 from codeling import hub
 from codeling.errors import InputError, ModelError, UsageError
 from codeling.model.config import GPT2Config
+from codeling.run_folder import find_run_folder
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -73,7 +74,9 @@ def resolve(model: str) -> Path:
         reason = "there is no such folder"
     elif not folder.is_dir():
         reason = "it is a file"
-    elif (folder / "recipe.toml").is_file():
+    elif (run := find_run_folder(folder)) and (run.model / CONFIG).is_file():
+        reason = f"the model of this run is {run.model}"
+    elif run:
         reason = "this run has no finished model yet; finish it with `codeling run`"
     else:
         reason = f"it contains neither {MODEL_FOLDER}/{CONFIG} nor {CONFIG}"

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.errors import InputError, storage_errors
+from codeling.errors import InputError, UsageError, storage_errors
 from codeling.manifest import replacing
 from codeling.progress import SILENT, Progress
 from codeling.provenance.index_file import (
@@ -173,7 +173,7 @@ class Match:
     num_lexemes: int
     """Lexemes that agree, in order."""
     share: float
-    """``num_lexemes`` over all lexemes of the text, 0 to 1."""
+    """Lexemes that agree over all lexemes, 0 to 1; both on the traced lines only."""
     max_occurrences: int
     """Upper bound on the number of occurrences in the corpus; 1: nowhere else."""
 
@@ -219,20 +219,39 @@ class Index:
         """Documents in the index."""
         return self._first_documents[-1]
 
-    def trace(self, text: str, *, min_lexemes: int = GUARANTEE, limit: int = 20) -> list[Match]:
+    def trace(
+        self,
+        text: str,
+        *,
+        lines: tuple[int, int] | None = None,
+        min_lexemes: int = GUARANTEE,
+        limit: int = 20,
+    ) -> list[Match]:
         """Find where passages of ``text`` occur in the corpus, at most ``limit``, longest first.
 
         Every passage of at least ``min_lexemes`` lexemes is found at least once, and up to
         :data:`MAX_OCCURRENCES` times if it is common. Passages shorter than :data:`GUARANTEE` may
         be missed. Ties are ordered by rarity, then by corpus order.
 
+        ``lines`` is the first and the last line to trace, from 1. All of ``text`` is looked up, so
+        a single line of a longer passage is found, and the match gives the whole passage. Matches
+        that agree on more lexemes of these lines come first.
+
+        :raises UsageError: ``lines`` is not a range of lines of ``text``.
         :raises InputError: the index is damaged.
         """
         cut = cut_texts([text])
+        traced = _traced_lexemes(cut, lines)
         try:
             passages = join(self._runs(cut))
             kept = best([passage for passage in passages if passage.num_lexemes >= min_lexemes])
-            return [self._match(passage, cut) for passage in kept[:limit]]
+            shared = [(passage, passage.num_lexemes_within(traced)) for passage in kept]
+            shared = [(passage, number) for passage, number in shared if number]
+            shared.sort(key=lambda pair: -pair[1])
+            num_traced = traced[1] - traced[0]
+            return [
+                self._match(passage, cut, number / num_traced) for passage, number in shared[:limit]
+            ]
         except (IndexError, ValueError, KeyError) as error:
             raise _damaged(self._path, "its tables contradict each other") from error
 
@@ -299,7 +318,7 @@ class Index:
         document += self._first_documents[number]
         return Run(document, low, low + shift, high - low, occurrences)
 
-    def _match(self, passage: Passage, cut: Cut) -> Match:
+    def _match(self, passage: Passage, cut: Cut, share: float) -> Match:
         number = _part_of(self._first_documents, passage.document)
         part, start = self._parts[number], self._first_lexemes[number]
         document = passage.document - self._first_documents[number]
@@ -318,9 +337,28 @@ class Index:
             license=row["license"],
             url=line_url(row["url"], first, last),
             num_lexemes=passage.num_lexemes,
-            share=passage.num_lexemes / len(cut.lexemes),
+            share=share,
             max_occurrences=passage.max_occurrences,
         )
+
+
+def _traced_lexemes(cut: Cut, lines: tuple[int, int] | None) -> tuple[int, int]:
+    """First lexeme on ``lines`` of a text, and the one after the last; None: all lines.
+
+    :raises UsageError: they are not lines of the text.
+    """
+    if lines is None:
+        return 0, len(cut.lexemes)
+    first, last = lines
+    num_lines = len(cut.line_starts)
+    if not 1 <= first <= last:
+        raise UsageError(f"lines {first} to {last} are not a range; lines count from 1")
+    if first > num_lines:
+        raise UsageError(
+            f"line {first} is not in the text, which has {quantity(num_lines, 'line')}"
+        )
+    end = int(cut.line_starts[last]) if last < num_lines else len(cut.lexemes)
+    return int(cut.line_starts[first - 1]), end
 
 
 def _starts(sizes: Iterable[int]) -> list[int]:

@@ -42,6 +42,13 @@ class Passage:
         """Lexemes that agree."""
         return sum(run.length for run in self.runs)
 
+    def num_lexemes_within(self, span: tuple[int, int]) -> int:
+        """Lexemes that agree from lexeme ``span[0]`` of the text to the one before ``span[1]``."""
+        begin, end = span
+        return sum(
+            max(0, min(end, run.text + run.length) - max(begin, run.text)) for run in self.runs
+        )
+
     @property
     def max_occurrences(self) -> int:
         """Number of occurrences of its rarest fingerprint in the corpus."""

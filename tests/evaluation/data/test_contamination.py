@@ -10,6 +10,7 @@ from codeling.evaluation.data.contamination import (
 )
 from codeling.evaluation.results import score, table_row
 from codeling.provenance.index import build
+from codeling.run_folder import RunFolder
 
 from ..conftest import Source
 
@@ -17,7 +18,7 @@ from ..conftest import Source
 def test_training_text_is_found_with_its_location(python_files: list[str], tmp_path: Path) -> None:
     sources = [Source(text, f"{n}.py") for n, text in enumerate(python_files)]
     build(sources, tmp_path / "provenance")
-    corpus = TrainingCorpus.load(tmp_path)
+    corpus = TrainingCorpus.load(RunFolder(tmp_path))
     assert corpus is not None
     lines = python_files[5].split("\n")
     middle = len(lines) // 2
@@ -35,7 +36,7 @@ def test_training_text_is_found_with_its_location(python_files: list[str], tmp_p
 
 
 def test_without_an_index_contamination_is_unknown(tmp_path: Path) -> None:
-    assert TrainingCorpus.load(tmp_path) is None
+    assert TrainingCorpus.load(RunFolder(tmp_path)) is None
     assert find_in_training(None, "anything") is None
     assert contamination_summary(None, [{"found": None}]) == {
         "index_sha256": None,

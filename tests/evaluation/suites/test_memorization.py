@@ -25,6 +25,7 @@ from codeling.generation.engine import Engine
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.provenance.index import build
+from codeling.run_folder import RunFolder
 from codeling.tokenizer.tokenizer import Tokenizer
 
 from ..conftest import AnswerFunction, Scripted, Source
@@ -40,7 +41,7 @@ def sources(python_files: list[str]) -> list[Source]:
 @pytest.fixture
 def corpus(sources: list[Source], tmp_path: Path) -> TrainingCorpus:
     build(sources, tmp_path / "run" / "provenance")
-    found = TrainingCorpus.load(tmp_path / "run")
+    found = TrainingCorpus.load(RunFolder(tmp_path / "run"))
     assert found is not None
     return found
 

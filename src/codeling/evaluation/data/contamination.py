@@ -10,11 +10,11 @@ scored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from codeling.manifest import sha256_file
 from codeling.provenance.index import INDEX_NAME, Index
+from codeling.run_folder import RunFolder
 
 MAX_MATCHES = 3
 """Training documents named per problem."""
@@ -31,12 +31,12 @@ class TrainingCorpus:
     """Of the index file."""
 
     @classmethod
-    def load(cls, run: Path) -> "TrainingCorpus | None":
+    def load(cls, run: RunFolder) -> "TrainingCorpus | None":
         """Read the index of a run folder; None where it has no index.
 
         :raises InputError: the index is broken.
         """
-        path = run / "provenance" / INDEX_NAME
+        path = run.provenance / INDEX_NAME
         if not path.is_file():
             return None
         return cls(Index.load(path.parent), sha256_file(path))

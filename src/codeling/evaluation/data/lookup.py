@@ -15,6 +15,7 @@ from codeling.evaluation.data import datafiles
 from codeling.evaluation.data.datafiles import DataFile, Text
 from codeling.evaluation.data.document_sample import LocatedText
 from codeling.recipe import read_recipe
+from codeling.run_folder import RunFolder
 
 Unit = Literal["documents", "functions"]
 """What a suite reads: whole documents, or single functions."""
@@ -28,7 +29,7 @@ class DataSources:
     """Suite name → file, folder or ``hf://`` address for that suite alone."""
     shared: Sequence[str] = ()
     """Files, folders and addresses in which each suite finds the files with its published names."""
-    run: Path | None = None
+    run: RunFolder | None = None
     """A run folder with a test split."""
     column: str | None = None
     """Column that holds the text in a table of texts."""
@@ -114,23 +115,22 @@ def find_splits(
     from codeling.corpus.document import Table, iterate, parts
 
     run = sources.run
-    if run is None:
+    if run is None or not run.recipe.is_file():
         raise InputError(
             f"{suite}: this model has no run folder with a test split; "
             f"give --data {suite}=FOLDER, a file, or hf://owner/name"
         )
-    folder = run / "corpus"
-    train_on: Table = read_recipe(run / "recipe.toml").resolved().corpus.train_on
+    train_on: Table = read_recipe(run.recipe).resolved().corpus.train_on
     table: Table = train_on if unit == "documents" else "functions"
-    paths = parts(folder, "test", table)
+    paths = parts(run.corpus, "test", table)
     if with_training:
-        paths = [*paths, *parts(folder, "train", table)]
-    files = [DataFile(path, path.relative_to(run).as_posix()) for path in paths]
+        paths = [*paths, *parts(run.corpus, "train", table)]
+    files = [DataFile(path, path.relative_to(run.path).as_posix()) for path in paths]
     return SuiteData(
         "the run's test split",
         files,
-        texts=lambda: iterate(folder, "test", table),
-        training_texts=(lambda: iterate(folder, "train", table)) if with_training else None,
+        texts=lambda: iterate(run.corpus, "test", table),
+        training_texts=(lambda: iterate(run.corpus, "train", table)) if with_training else None,
         digest=datafiles.digest(files),
     )
 
