@@ -1,0 +1,61 @@
+"""A completion is the same alone, in a batch and as a stream."""
+
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+
+from codeling.generation.engine import Engine
+
+from .engines import PROMPTS
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"temperature": 1.0, "seed": 3},
+    {"temperature": 0.8, "top_k": 20, "top_p": 0.9, "stop": ["e", "\n"]},
+    {"temperature": 2.0, "stop_at_block_end": True},
+    {"temperature": 0.5, "prose_temperature": 2.0, "stop_at_block_end": True},
+    {"max_repeats": 0},
+    {"max_repeats": 1},
+]
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("batch_size", [4, 100])
+def test_batched_equals_alone(engine: Engine, options: dict[str, Any], batch_size: int) -> None:
+    suffixes = [None, "\n", None, None, "é", None]
+    together = engine.complete_batch(
+        PROMPTS, suffixes, n=3, batch_size=batch_size, max_new_tokens=50, **options
+    )
+    for prompt, suffix, samples in zip(PROMPTS, suffixes, together, strict=True):
+        alone = engine.complete_many(prompt, 3, suffix, max_new_tokens=50, **options)
+        assert samples == alone
+        assert samples[0] == engine.complete(prompt, suffix, max_new_tokens=50, **options)
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_streamed_equals_completed(engine: Engine, options: dict[str, Any], prompt: str) -> None:
+    pieces = list(engine.stream(prompt, max_new_tokens=50, **options))
+    assert "".join(pieces) == engine.complete(prompt, max_new_tokens=50, **options).text
+    assert all(pieces)
+
+
+def test_interleaved_streams_give_all_their_text(engine: Engine) -> None:
+    streams = [engine.stream(prompt, max_new_tokens=20 + i) for i, prompt in enumerate(PROMPTS)]
+    texts = [""] * len(streams)
+    for pieces in zip_longest(*streams, fillvalue=""):
+        texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+    assert texts == [
+        engine.complete(prompt, max_new_tokens=20 + i).text for i, prompt in enumerate(PROMPTS)
+    ]
+
+
+def test_samples_differ_from_each_other_and_by_seed(engine: Engine) -> None:
+    first = engine.complete_many("x", 4, temperature=1.0, max_new_tokens=20)
+    second = engine.complete_many("x", 4, temperature=1.0, max_new_tokens=20, seed=1)
+    assert len({sample.ids for sample in first + second}) == 8
+
+
+def test_no_prompts_give_no_completions(engine: Engine) -> None:
+    assert engine.complete_batch([]) == []
