@@ -5,7 +5,7 @@ from codeling.generation.scoring import score
 from codeling.model.config import GPT2Config
 from codeling.tokenizer.tokenizer import Tokenizer
 
-from .test_engine import random_model
+from .engines import random_model
 
 CONTEXT = 32
 

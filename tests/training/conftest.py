@@ -15,6 +15,7 @@ from codeling.dataset import loader
 from codeling.dataset.loader import Position
 from codeling.dataset.tokens import write_tokens
 from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training import start
 from codeling.training.checkpoint import state
 from codeling.training.checkpoint.state import Plan, TrainingState
 from codeling.training.data import TrainingData
@@ -96,10 +97,15 @@ def kill_while_saving() -> Callable[..., int]:
     return _kill_while_saving
 
 
+def _make_small_and_quick(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(loader, "WINDOW_SEQUENCES", 11)
+    for module in (plan, start):  # measuring takes longer than a small run
+        patch.setattr(module, "matrix_rate", lambda machine: 1e12)
+
+
 @pytest.fixture
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "WINDOW_SEQUENCES", 11)
-    monkeypatch.setattr(plan, "matrix_rate", lambda machine: 1e12)
+    _make_small_and_quick(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +123,6 @@ def whole(inputs: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """Folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "WINDOW_SEQUENCES", 11)
-        patch.setattr(plan, "matrix_rate", lambda machine: 1e12)
+        _make_small_and_quick(patch)
         train(RECIPE, CONFIG, inputs, folder)
     return folder

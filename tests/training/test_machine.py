@@ -116,4 +116,4 @@ def test_the_matrix_rate_is_operations_per_second(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(machine, "time", clock)
     narrow = Machine(torch.device("cpu"), torch.bfloat16, 1)
     monkeypatch.setattr(torch, "randn", lambda *size, device: torch.zeros(1, 1))
-    assert matrix_rate(narrow) == 2 * 2048**3 / 0.5
+    assert matrix_rate.__wrapped__(narrow) == 2 * 2048**3 / 0.5

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -121,8 +122,12 @@ def _torchrun_variable(name: str, default: int) -> int:
     return int(os.environ.get(name, default))
 
 
+@cache
 def matrix_rate(machine: Machine, seconds: float = 0.3) -> float:
-    """Measure the floating-point operations per second of a large square matrix product."""
+    """Measure the floating-point operations per second of a large square matrix product.
+
+    Measured once per process.
+    """
     size = 8192 if machine.device.type == "cuda" else 2048
     a = torch.randn(size, size, device=machine.device).to(machine.dtype)
     for _ in range(2):

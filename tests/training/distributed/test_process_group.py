@@ -21,7 +21,7 @@ from codeling.errors import StoppedError, UsageError
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics, samples
+from codeling.training import metrics, samples, start
 from codeling.training.checkpoint import state
 from codeling.training.data import TrainingData
 from codeling.training.distributed.process_group import SINGLE_PROCESS, World
@@ -45,7 +45,7 @@ from codeling.dataset.tokens import open_tokens
 from codeling.model.config import GPT2Config
 from codeling.recipe import TrainingRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics, samples
+from codeling.training import metrics, samples, start
 from codeling.training.distributed import process_group
 from codeling.training.planning import plan
 from codeling.training.data import TrainingData
@@ -55,7 +55,7 @@ from codeling.training.trainer import train
 torch.set_num_threads(1)
 loader.WINDOW_SEQUENCES = 16
 samples._MAX_NEW_TOKENS = 4
-plan.matrix_rate = lambda machine: 1e12
+plan.matrix_rate = start.matrix_rate = lambda machine: 1e12
 
 
 def run_jobs(tokens, jobs):
@@ -195,7 +195,8 @@ def do_alone(tokens: Path, job: dict[str, Any]) -> None:
     recipe = TrainingRecipe.model_validate(job["recipe"])
     with pytest.MonkeyPatch.context() as patch, suppress(StoppedError):
         patch.setattr(loader, "WINDOW_SEQUENCES", 16)
-        patch.setattr(plan, "matrix_rate", lambda machine: 1e12)
+        for module in (plan, start):
+            patch.setattr(module, "matrix_rate", lambda machine: 1e12)
         patch.setattr(samples, "_MAX_NEW_TOKENS", 4)
         until = job["until"]
         train(
