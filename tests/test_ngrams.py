@@ -42,7 +42,7 @@ def test_span_hashes_equal_the_reference(raw: bytes, data: st.DataObject) -> Non
         assert int(found[0]) == mixed(expected)
 
 
-@given(st.lists(st.integers(0, (1 << 64) - 1), max_size=12), st.integers(1, 6))
+@given(st.lists(st.integers(0, (1 << 64) - 1), max_size=40), st.integers(1, 30))
 def test_gram_hashes_equal_the_reference(codes: list[int], length: int) -> None:
     found = gram_hashes(np.array(codes, np.uint64), length).tolist()
     grams = [codes[i : i + length] for i in range(len(codes) - length + 1)]

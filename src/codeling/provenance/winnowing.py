@@ -1,11 +1,6 @@
 """Text to lexemes, lexemes to fingerprints. Numpy only, no files.
 
-A *lexeme* is a run of ASCII letters, digits, underscores and bytes from 0x80 up, or any other
-single byte that is neither white space nor control. In a run of one decorative character
-(``# - = * ~ + . /``) only the first three are lexemes. White space only separates, so code that
-was re-indented or re-wrapped has the same lexemes. The scanner has no state, so a fragment that
-begins inside a string is cut like the whole file.
-
+A lexeme is a word or a sign (:func:`codeling.ngrams.hash_lexemes`).
 Winnowing selects the K-grams of lexemes to store (Schleimer, Wilkerson, Aiken: "Winnowing: Local
 Algorithms for Document Fingerprinting", SIGMOD 2003): the minimum hash of every :data:`WINDOW`
 consecutive ones. So two texts that share ``K + WINDOW - 1`` consecutive lexemes share a
@@ -20,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.ngrams import WORD_BASE, span_hashes
+from codeling.ngrams import WORD_BASE, hash_lexemes, span_hashes
 
 K = 12
 """Lexemes of one fingerprint."""
@@ -52,52 +47,21 @@ class Cut:
     """(D + 1,): first line of each document."""
 
 
-def _byte_classes() -> U8:
-    """0: white space and control, 1: part of a word, 2: other characters, 3: decorative ones."""
-    classes = np.full(256, 2, np.uint8)
-    classes[:33] = classes[127] = 0
-    classes[128:] = 1
-    for byte in range(128):
-        if chr(byte).isalnum() or chr(byte) == "_":
-            classes[byte] = 1
-    classes[list(b"#-=*~+./")] = 3
-    return classes
-
-
-_CLASSES = _byte_classes()
-
-
 def cut_texts(texts: Sequence[str]) -> Cut:
     """Cut each of ``texts`` into lexemes and select its fingerprints.
 
     A line feed is inserted before each text, so that every line starts with one.
     """
-    encoded = [b"\n" + text.encode("utf-8", "surrogatepass") for text in texts]
-    data = np.frombuffer(b"".join(encoded) + b"\n", np.uint8)
-    begins = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype(np.int64)
-
-    classes = _CLASSES[data]
-    word = classes == 1
-    is_start = classes >= 2
-    is_start[1:] |= word[1:] & ~word[:-1]
-    same = (data[1:] == data[:-1]) & (classes[1:] == 3)
-    is_start[3:] &= ~(same[2:] & same[1:-1] & same[:-2])
-    starts = np.flatnonzero(is_start)
-    ends = starts + 1
-    word_ends = np.flatnonzero(word[:-1] & ~word[1:]) + 1
-    ends[word[starts]] = word_ends
-    lexemes = span_hashes(data, starts, ends)
-
-    feeds = np.flatnonzero(data[:-1] == 10)
-    lexeme_offsets = np.searchsorted(starts, begins)
-    hashes, firsts = winnow(lexemes, lexeme_offsets)
+    lexemes = hash_lexemes(texts)
+    hashes, firsts = winnow(lexemes.hashes, lexemes.offsets)
+    feeds = np.flatnonzero(lexemes.data[:-1] == ord("\n"))
     return Cut(
-        lexemes=(lexemes >> np.uint64(56)).astype(np.uint8),
+        lexemes=(lexemes.hashes >> np.uint64(56)).astype(np.uint8),
         hashes=hashes,
         firsts=firsts,
-        line_starts=np.searchsorted(starts, feeds).astype(np.uint64),
-        lexeme_offsets=lexeme_offsets.astype(np.uint64),
-        line_offsets=np.searchsorted(feeds, begins).astype(np.uint64),
+        line_starts=np.searchsorted(lexemes.starts, feeds).astype(np.uint64),
+        lexeme_offsets=lexemes.offsets.astype(np.uint64),
+        line_offsets=np.searchsorted(feeds, lexemes.text_starts).astype(np.uint64),
     )
 
 

@@ -111,6 +111,10 @@ class CorpusRecipe(Section):
     """Share of the kept bytes in the validation split, which is by repository where possible."""
     test_share: Share = 0.03
     """Share of the kept bytes in the test split, which is by repository where possible."""
+    max_shared_with_train: Fraction = 0.05
+    """Documents of validation and test with a larger share of their tokens in passages of 24 or
+    more tokens that train has are dropped (``shared_with_train``): vendored copies under another
+    name, and parts of files. 1 keeps them."""
     seed: int = Field(0, ge=0)
     near_duplicates: NearDuplicates = NearDuplicates()
     decontamination: Decontamination = Decontamination()

@@ -46,11 +46,16 @@ def splits(report: Values) -> Table:
             f"{values['files']:,}",
             short_bytes(values["bytes"]),
             f"{values['functions']:,}",
+            _percent(values.get("shared_with_train")),
         ]
         for name, values in sorted(report["splits"].items(), key=lambda item: -item[1]["bytes"])
     ]
-    head = ["split", "repositories", "files", "bytes", "functions"]
-    return Table(head, rows, caption="By split", numbers=range(1, 5))
+    head = ["split", "repositories", "files", "bytes", "functions", "shared with train"]
+    return Table(head, rows, caption="By split", numbers=range(1, 6))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def dropped_files(report: Values) -> Table | None:

@@ -118,6 +118,53 @@ def test_a_fork_is_in_the_split_of_its_origin(tmp_path: Path) -> None:
     assert "near_duplicate" not in alone["files_dropped"]
 
 
+def test_held_out_files_with_passages_of_train_are_dropped_and_counted(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    folders = [
+        write(tmp_path / f"project{i}", {f"{j}.py": program(draw) for j in range(5)})
+        for i in range(12)
+    ]
+    settings = {"validation_share": 0.2, "test_share": 0.2}
+    before = build(recipe(*folders, **settings), tmp_path / "before", SILENT)
+    assert [before["splits"][name]["shared_with_train"] for name in ("validation", "test")] == [
+        0,
+        0,
+    ]
+    sides = {row["repo_name"]: row["split"] for row in rows(tmp_path / "before")}
+    one = {side: tmp_path / name for name, side in sides.items()}
+    copied = (one["train"] / "0.py").read_text().splitlines(keepends=True)
+    for side in ("validation", "test"):
+        own = (one[side] / "0.py").read_text()
+        (one[side] / "0.py").write_text(own + "".join(copied[10:30]))
+        (one[side] / "1.py").write_text((one[side] / "1.py").read_text() + "".join(copied[10:14]))
+    report = build(recipe(*folders, **settings), tmp_path / "out", SILENT)
+    assert report["files_dropped"]["shared_with_train"]["files"] == 2
+    expected = {
+        (row["repo_name"], row["path"])
+        for row in rows(tmp_path / "before")
+        if (row["path"], row["split"]) not in {("0.py", "validation"), ("0.py", "test")}
+        or tmp_path / row["repo_name"] != one[row["split"]]
+    }
+    assert {(row["repo_name"], row["path"]) for row in rows(tmp_path / "out")} == expected
+    assert all(report["splits"][name]["shared_with_train"] == 0 for name in ("validation", "test"))
+
+    kept = build(recipe(*folders, **settings, max_shared_with_train=1.0), tmp_path / "all", SILENT)
+    assert "shared_with_train" not in kept["files_dropped"]
+    assert all(kept["splits"][name]["shared_with_train"] > 0.02 for name in ("validation", "test"))
+
+
+def test_a_split_keeps_the_file_that_shares_least(tmp_path: Path) -> None:
+    text = program(random.Random(6))
+    files = {f"{i}.py": text + program(random.Random(i), functions=4 + i) for i in range(20)}
+    folder = write(tmp_path / "code", files)
+    settings = {"validation_share": 0.1, "test_share": 0.1, "near_duplicates": {"enabled": False}}
+    report = build(recipe(folder, **settings), tmp_path / "out", SILENT)
+    for name in ("validation", "test"):
+        assert report["splits"][name]["files"] == 1
+        assert 0.2 < report["splits"][name]["shared_with_train"] < 0.7
+    assert report["files_dropped"]["shared_with_train"]["files"] == 2
+
+
 def test_documents_with_a_problem_are_dropped_and_listed(tmp_path: Path) -> None:
     draw = random.Random(3)
     solution = "def mine(xs, most):\n" + PROBLEM["canonical_solution"].replace(

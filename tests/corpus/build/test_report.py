@@ -30,19 +30,22 @@ def test_the_rule_of_the_split_is_shown_with_a_warning_for_small_splits() -> Non
         "split_by": "file",
         "split_rule": "files in order; by file because 1 project cannot fill three splits",
         "splits": {
-            "validation": {"bytes": 100_000, "function_bytes": 5},
-            "test": {"bytes": 0, "function_bytes": 3_211},
+            "validation": {"bytes": 100_000, "function_bytes": 5, "shared_with_train": 0.0126},
+            "test": {"bytes": 0, "function_bytes": 3_211, "shared_with_train": 0.0},
         },
     }
-    rule, warning = split_lines(report, CorpusRecipe())
+    rule, shared, warning = split_lines(report, CorpusRecipe())
     assert rule == f"split by file: {report['split_rule']}"
     assert warning == (
         "warning: the test split has only 3,211 bytes, so its scores depend on a few files; add "
         "sources or raise corpus.test_share"
     )
-    assert split_lines(report, CorpusRecipe(test_share=0.0)) == [rule]
+    expected = "tokens in passages that train has as well: 1.3% of validation and 0.0% of test"
+    assert shared == expected
+    assert split_lines(report, CorpusRecipe(test_share=0.0)) == [rule, shared]
     assert split_lines({**report, "split_by": "published"}, CorpusRecipe(test_share=0.0)) == [
-        "split as published"
+        "split as published",
+        shared,
     ]
 
 

@@ -1,8 +1,9 @@
 """Builds the corpus from its sources into its folder, and continues after a kill.
 
 Steps: list the input, cut it into partitions, survey each partition (decode, filter, label),
-choose with all documents known (copies, split), extract from the chosen documents, write the
-tables. :mod:`codeling.corpus.build.survey` and :mod:`codeling.corpus.build.extraction` work on one
+choose with all documents known (copies, split, passages shared with train), extract from the chosen
+documents, write the tables.
+:mod:`codeling.corpus.build.survey` and :mod:`codeling.corpus.build.extraction` work on one
 partition in worker processes; :mod:`codeling.corpus.build.selection` works on all. Same input, same
 bytes, however it is cut and wherever it runs.
 
@@ -37,7 +38,7 @@ from codeling.quantity import quantity
 from codeling.recipe import CorpusRecipe, Folder, Installed
 
 WORK_FOLDER = "unfinished"
-_FORMAT = 3
+_FORMAT = 4
 """Format of the work folder; a build does not continue from another one."""
 _MAX_ATTEMPTS = 3
 """Number of times that a cluster is given the same parts."""

@@ -66,6 +66,7 @@ def report(
             "repositories": in_splits[name],
             **_kept([v for (_, s), v in counts.files.items() if s == name], "files"),
             **_kept([v for (_, s), v in counts.functions.items() if s == name]),
+            **_shared(decisions, name),
         }
         for name in SPLITS
     }
@@ -137,6 +138,9 @@ def split_lines(report: Mapping[str, Any], recipe: CorpusRecipe) -> list[str]:
     lines = [f"split by {report['split_by']}: {report['split_rule']}"]
     if report["split_by"] == "published":
         lines = ["split as published"]
+    shared = {name: report["splits"][name]["shared_with_train"] for name in ("validation", "test")}
+    of_each = " and ".join(f"{share:.1%} of {name}" for name, share in shared.items())
+    lines.append(f"tokens in passages that train has as well: {of_each}")
     for name, share in (("validation", recipe.validation_share), ("test", recipe.test_share)):
         values = report["splits"][name]
         num_bytes = values["bytes"] or values["function_bytes"]
@@ -227,6 +231,11 @@ def _rows(number: int, recipe: CorpusRecipe, counts: Counts) -> dict[str, Any]:
     licenses = counts.licenses.get(number, set())
     license_ = next(iter(licenses)) if len(licenses) == 1 else "various" if licenses else "unknown"
     return {"repository": name, "project": name, "version": "", "license": license_}
+
+
+def _shared(decisions: Decisions, split_name: str) -> dict[str, float]:
+    share = decisions.shared_with_train.get(split_name)
+    return {} if share is None else {"shared_with_train": round(share, 6)}
 
 
 def _has(counts: Counts, key: SourceKey, split_name: str) -> bool:

@@ -1,8 +1,9 @@
 """Decides with all documents known: which are kept, and in which split.
 
 Works on the survey's compact rows, columns of numbers and 16-byte digests, never on texts: about
-60 bytes per document, and the names of the repositories. Steps in order: exact copies (the first in
-the corpus's order is kept), near-copies, split. A step that drops documents is a function of
+60 bytes per document, the names of the repositories, and the fingerprints of the held-out
+documents. Steps in order: exact copies (the first in the corpus's order is kept), near-copies,
+split, passages shared with train. A step that drops documents is a function of
 :class:`Records` that calls :meth:`Records.drop`; one that links repositories returns pairs of
 projects for :func:`codeling.corpus.build.split.assign`. This module must not read documents.
 """
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 
 from codeling.corpus.build import split
 from codeling.corpus.build.work_folder import CHOSEN_SCHEMA, work_file
-from codeling.corpus.dedup import exact, minhash, near_duplicates
+from codeling.corpus.dedup import exact, minhash, near_duplicates, shared_passages
 from codeling.corpus.document import SPLITS
 from codeling.corpus.sources.partitions import Partition
 from codeling.recipe import CodeSearchNet, CorpusRecipe
@@ -85,6 +86,8 @@ class Decisions:
     split_by: str
     """``repository``, ``file`` or ``published``."""
     split_rule: str
+    shared_with_train: Mapping[str, float]
+    """``validation`` and ``test``: share of the tokens in passages that train has as well."""
 
 
 def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) -> Records:
@@ -159,7 +162,8 @@ def decide(
         split_by, rule = assigned.by, assigned.rule
         if (splits[records.kept] >= 0).sum() > len(rest):
             rule = f"rows with a published split {split.PUBLISHED_RULE}; other documents: {rule}"
-    return Decisions(splits, copies, split_by, rule)
+    shared = _drop_shared_with_train(records, splits, recipe.max_shared_with_train, folder)
+    return Decisions(splits, copies, split_by, rule, shared)
 
 
 def save(records: Records, decisions: Decisions, folder: Path) -> list[Partition]:
@@ -211,11 +215,55 @@ def _drop_near_copies(records: Records, origins: Integers, threshold: float, fol
 
 def _sketches(records: Records, wanted: Integers, folder: Path) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the sketches of the documents at ``wanted``, one partition at a time."""
+    for (sketches,) in _surveyed(records, wanted, folder, ["sketch"]):
+        data = b"".join(sketches.to_pylist())
+        yield np.frombuffer(data, np.uint8).reshape(-1, minhash.SKETCH_BYTES)
+
+
+def _drop_shared_with_train(
+    records: Records, splits: npt.NDArray[np.int8], most: float, folder: Path
+) -> dict[str, float]:
+    """Drop held-out documents of which train has more than ``most`` (``shared_with_train``).
+
+    The document of which train has least stays in any case, so no split becomes empty. Dropped
+    documents have the split -1. Returns the share of the tokens that is left in each split.
+    """
+    train = SPLITS.index("train")
+    held_out = np.flatnonzero(splits >= 0)
+    held_out = held_out[splits[held_out] != train]
+    tokens, fingerprints = [np.empty(0, np.int64)], []
+    for counts, of_each in _surveyed(records, held_out, folder, ["tokens", "fingerprints"]):
+        tokens.append(counts.to_numpy())
+        fingerprints += [np.frombuffer(data, np.uint64) for data in of_each.to_pylist()]
+    passages = shared_passages.HeldOutPassages(fingerprints)
+    in_train = np.flatnonzero(splits == train)
+    for (of_each,) in _surveyed(records, in_train, folder, ["fingerprints"]):
+        passages.add_train(np.frombuffer(b"".join(of_each.to_pylist()), np.uint64))
+    sizes, shared = np.concatenate(tokens), passages.shared_tokens()
+    shares = shared / np.maximum(sizes, 1)
+    dropped, left = np.zeros(len(splits), bool), {}
+    for number, name in enumerate(SPLITS):
+        mine = np.flatnonzero(splits[held_out] == number)
+        if number != train:
+            again = shares[mine] > most
+            if again.all() and len(mine):
+                again[np.argmin(shares[mine])] = False
+            dropped[held_out[mine[again]]] = True
+            kept = mine[~again]
+            left[name] = float(shared[kept].sum() / max(1, sizes[kept].sum()))
+    records.drop(dropped, "shared_with_train")
+    splits[dropped] = -1
+    return left
+
+
+def _surveyed(
+    records: Records, wanted: Integers, folder: Path, columns: Sequence[str]
+) -> Iterator[list[pa.ChunkedArray]]:
+    """Yield columns of the survey for the documents at ``wanted``, one partition at a time."""
     for partition, rows in _partitions_of(records, wanted):
         with pa.memory_map(str(work_file(folder, "survey", partition.number))) as file:
-            column = pa.ipc.open_file(file).read_all().column("sketch")
-        data = b"".join(column.take(pa.array(rows)).to_pylist())
-        yield np.frombuffer(data, np.uint8).reshape(-1, minhash.SKETCH_BYTES)
+            table = pa.ipc.open_file(file).read_all()
+        yield [table.column(name).take(pa.array(rows)) for name in columns]
 
 
 def _forks(
@@ -267,10 +315,8 @@ def _paths(records: Records, wanted: Integers, folder: Path) -> Callable[[], Seq
 
     def read() -> Sequence[str]:
         found: list[str] = []
-        for partition, rows in _partitions_of(records, wanted):
-            with pa.memory_map(str(work_file(folder, "survey", partition.number))) as file:
-                paths = pa.ipc.open_file(file).read_all().column("path")
-            found += paths.take(pa.array(rows)).to_pylist()
+        for (paths,) in _surveyed(records, wanted, folder, ["path"]):
+            found += paths.to_pylist()
         return found
 
     return read

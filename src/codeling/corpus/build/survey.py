@@ -12,7 +12,7 @@ from codeling import source_text
 from codeling.corpus.build.heartbeat import Heartbeat
 from codeling.corpus.build.row_writer import RowWriter, write_whole
 from codeling.corpus.build.work_folder import SURVEY_SCHEMA, BuildContext, load_context
-from codeling.corpus.dedup import exact, minhash
+from codeling.corpus.dedup import exact, minhash, shared_passages
 from codeling.corpus.filters import rules
 from codeling.corpus.filters.language import parses_as_python3
 from codeling.corpus.filters.subsample import is_sampled
@@ -22,7 +22,7 @@ from codeling.corpus.redaction.redact import redact
 from codeling.corpus.sources.partitions import Partition
 
 _BATCH_ROWS, _BATCH_BYTES = 64, 1_000_000
-"""Documents are sketched and searched for problems in batches, which is faster."""
+"""Documents are sketched, fingerprinted and searched for problems in batches, which is faster."""
 
 
 @dataclass
@@ -35,6 +35,8 @@ class SurveyRow:
     digest: bytes | None = None
     python3: bool = False
     sketch: bytes | None = None
+    tokens: int | None = None
+    fingerprints: bytes | None = None
     hits: str | None = None
 
 
@@ -85,7 +87,7 @@ def _judged_batches(
 
 
 def sketch_and_search(documents: Sequence[tuple[SurveyRow, str]], context: BuildContext) -> None:
-    """Drop the documents that hold a benchmark problem; sketch the others for near-duplicates."""
+    """Drop the documents that hold a benchmark problem; sketch and fingerprint the others."""
     kept = [(row, text) for row, text in documents if row.reason is None]
     if context.contamination is not None:
         hits_of_each = context.contamination.search([text for _, text in kept])
@@ -98,6 +100,9 @@ def sketch_and_search(documents: Sequence[tuple[SurveyRow, str]], context: Build
         sketches = minhash.sketches([text for _, text in kept])
         for (row, _), sketch in zip(kept, sketches, strict=True):
             row.sketch = sketch.tobytes()
+    fingerprints, counts = shared_passages.fingerprint([text for _, text in kept])
+    for (row, _), of_one, count in zip(kept, fingerprints, counts.tolist(), strict=True):
+        row.fingerprints, row.tokens = of_one.tobytes(), count
 
 
 def judge(

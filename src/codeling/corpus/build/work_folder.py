@@ -35,12 +35,15 @@ SURVEY_SCHEMA = pa.schema(
         ("copies", pa.int64()),
         ("split", pa.string()),
         ("sketch", pa.binary(minhash.SKETCH_BYTES)),
+        ("tokens", pa.int64()),
+        ("fingerprints", pa.binary()),
         ("hits", pa.string()),
     ]
 )
 """One row per document. Null where it does not apply: ``reason`` (drop reason), ``detail`` (what is
-wrong with the input), ``split`` (as published), ``sketch``, ``hits`` (benchmark problems found in
-it, JSON). ``found_bytes``: size as found; ``num_bytes``: of its text in UTF-8."""
+wrong with the input), ``split`` (as published), ``sketch``, ``tokens`` and ``fingerprints`` (see
+:mod:`codeling.corpus.dedup.shared_passages`), ``hits`` (benchmark problems found in it, JSON).
+``found_bytes``: size as found; ``num_bytes``: of its text in UTF-8."""
 
 CHOSEN_SCHEMA = pa.schema([("split", pa.int8()), ("copies", pa.int64()), ("python3", pa.bool_())])
 """One row per document: index into :data:`codeling.corpus.document.SPLITS`, or -1 if dropped."""
