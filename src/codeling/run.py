@@ -317,6 +317,7 @@ def _model(context: RunContext) -> Iterable[Path]:
         pad_id=tokenizer.fim_pad,
         suppressed_ids=sorted(tokenizer.special_ids - {tokenizer.end_of_text}),
         tokenizer_digest=tokenizer.digest,
+        fim_spm_rate=context.recipe.training.fim_spm_rate,
     )
     return [path for path in folder.iterdir() if path.is_file()]
 

@@ -56,6 +56,18 @@ def test_the_transformers_pipeline_generates_our_ids(folder: Path, engine: Engin
     assert answer[0]["generated_text"].startswith("import os")
 
 
+@pytest.mark.parametrize(("rate", "suffix_first"), [(None, True), (0.5, True), (0.0, False)])
+def test_infillings_are_in_an_order_of_the_training(
+    small_tokenizer: Tokenizer, tmp_path: Path, rate: float | None, suffix_first: bool
+) -> None:
+    t = small_tokenizer
+    model = random_model(GPT2Config(t.vocab_size, CONTEXT, 1, 2, 8))
+    weights.save(tmp_path, model, end_of_text_id=t.end_of_text, fim_spm_rate=rate)
+    t.save_for_hugging_face(tmp_path, CONTEXT)
+    ids = Engine.load(tmp_path, "cpu").prepare("a", "b", 1).ids
+    assert (ids[2] == t.fim_suffix) is suffix_first
+
+
 def test_a_tokenizer_of_another_model_is_refused(small_tokenizer: Tokenizer) -> None:
     small = random_model(GPT2Config(300, CONTEXT, 1, 2, 8))
     with pytest.raises(TokenizerError, match="320 entries, the model 300"):

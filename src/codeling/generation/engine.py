@@ -13,13 +13,13 @@ text that :meth:`Engine.complete` returns.
 Token healing. A prompt that ends within a word, after indentation or before a line end is tokenized
 differently from a complete file. So its last tokens are removed if a longer token is possible, and
 the next tokens must start with their bytes (:mod:`codeling.tokenizer.healing`). The text of the
-completion still starts after the prompt. The prefix of an infilling is not healed: in training it
-ends anywhere.
+completion still starts after the prompt.
 
 Context length. Learned positions cannot slide, so the window moves in coarse steps
 (:func:`~codeling.generation.sequence.window_start`). An infilling must keep its beginning: its
-prefix and suffix are cut to leave space for ``max_new_tokens`` (at most half the context), and it
-ends with finish reason ``length`` when the context is full.
+prefix and suffix are cut to leave space for ``max_new_tokens``
+(:mod:`codeling.generation.prompts`), and it ends with finish reason ``length`` when the context is
+full.
 
 This module must not know torch, sockets or files other than a model folder's.
 """
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 from codeling.errors import TokenizerError, UsageError
 from codeling.generation.constraints import Constraints
 from codeling.generation.logprobs import most_likely
+from codeling.generation.prompts import encode_prompt
 from codeling.generation.request import Completion, Request, SamplingKwargs, SamplingParams
 from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
@@ -41,7 +42,13 @@ from codeling.generation.runners.fast import FastRunner
 from codeling.generation.sampling import Draw, sample
 from codeling.generation.scheduler import Scheduler
 from codeling.generation.sequence import Sequence
-from codeling.model.folder import read_config, read_tensors, resolve, tokenizer_digest
+from codeling.model.folder import (
+    fim_spm_rate,
+    read_config,
+    read_tensors,
+    resolve,
+    tokenizer_digest,
+)
 from codeling.progress import SILENT, Progress
 from codeling.quantity import quantity
 from codeling.tokenizer.healing import Healed, Vocabulary
@@ -64,8 +71,11 @@ class Engine:
         runner: Runner,
         tokenizer: Tokenizer,
         load_model: "Callable[[], GPT2] | None" = None,
+        suffix_first: bool = True,
     ) -> None:
         """Complete with ``runner``; ``load_model`` loads the network for :attr:`model`.
+
+        ``suffix_first`` is the order of infillings (:mod:`codeling.generation.prompts`).
 
         :raises TokenizerError: when the tokenizer has more entries than the model.
         """
@@ -75,6 +85,7 @@ class Engine:
                 f"{runner.vocab_size:,}: they do not belong together"
             )
         self.runner = runner
+        self.suffix_first = suffix_first
         self._load_model = load_model
         self._model: GPT2 | None = None
         self.tokenizer = tokenizer
@@ -83,11 +94,11 @@ class Engine:
         self._constraints = Constraints(tokenizer, self._vocabulary, runner.vocab_size)
 
     @classmethod
-    def from_model(cls, model: "GPT2", tokenizer: Tokenizer) -> "Engine":
+    def from_model(cls, model: "GPT2", tokenizer: Tokenizer, suffix_first: bool = True) -> "Engine":
         """Complete with a network in memory, on its device. Raises like the constructor."""
         from codeling.generation.runners.torch import TorchRunner
 
-        return cls(TorchRunner(model), tokenizer, lambda: model)
+        return cls(TorchRunner(model), tokenizer, lambda: model, suffix_first)
 
     @property
     def model(self) -> "GPT2":
@@ -113,14 +124,15 @@ class Engine:
             raise TokenizerError(
                 f"{path}: tokenizer.json is not the tokenizer that the model was trained with"
             )
+        suffix_first = fim_spm_rate(path) != 0
         if device == "auto":
             device = "cuda" if _has_cuda() else "cpu"
         try:
             if device == "cpu":
                 config = read_config(path)
                 runner = FastRunner(convert(config, read_tensors(path, config)))
-                return cls(runner, tokenizer, lambda: _load_network(path, "cpu"))
-            return cls.from_model(_load_network(path, device), tokenizer)
+                return cls(runner, tokenizer, lambda: _load_network(path, "cpu"), suffix_first)
+            return cls.from_model(_load_network(path, device), tokenizer, suffix_first)
         except TokenizerError as error:
             raise TokenizerError(f"{path}: {error}") from error
 
@@ -280,33 +292,16 @@ class Engine:
         return picking
 
     def prepare(self, prompt: str, suffix: str | None, max_new_tokens: int) -> Healed:
-        """Encode a prompt: healed ids, or the ids of an infilling cut to fit the context.
-
-        Prompts start with ``<|endoftext|>``, as documents do in training. An infilling is
-        ``<fim_prefix>`` prefix ``<fim_suffix>`` suffix ``<fim_middle>`` (Bavarian et al. 2022,
-        PSM). If prefix and suffix do not fit, the suffix gets a quarter of the space, or what the
-        prefix leaves, and the text nearest to the cursor is kept.
-
-        :raises UsageError: when a text is not a string or cannot be encoded as UTF-8.
-        """
-        tokenizer = self.tokenizer
-        for name, text in (("prompt", prompt), ("suffix", "" if suffix is None else suffix)):
-            if not isinstance(text, str):
-                raise UsageError(f"the {name} must be a string, not {type(text).__name__}")
-            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-                raise UsageError("the prompt or suffix contains a lone surrogate, which is no text")
-        before = tokenizer.encode(prompt)
-        if suffix is None:
-            return self._vocabulary.heal([tokenizer.end_of_text, *before])
-        after = tokenizer.encode(suffix)
-        markers = tokenizer.fim_prefix, tokenizer.fim_suffix, tokenizer.fim_middle
-        context = self.runner.context_length
-        available = max(0, context - min(max_new_tokens, context // 2) - len(markers) - 1)
-        num_after = min(len(after), max(available // 4, available - len(before)))
-        before = before[max(0, len(before) - (available - num_after)) :]
-        after = after[:num_after]
-        ids = [tokenizer.end_of_text, markers[0], *before, markers[1], *after, markers[2]]
-        return Healed(ids, b"")
+        """Encode a prompt; see :func:`~codeling.generation.prompts.encode_prompt`."""
+        return encode_prompt(
+            self.tokenizer,
+            self._vocabulary,
+            prompt,
+            suffix,
+            context_length=self.runner.context_length,
+            max_new_tokens=max_new_tokens,
+            suffix_first=self.suffix_first,
+        )
 
     def _sequence(self, request: Request) -> Sequence:
         healed = self.prepare(request.prompt, request.suffix, request.params.max_new_tokens)

@@ -35,6 +35,8 @@ PREFIX = "transformer."
 """What Hugging Face's names of tensors begin with."""
 TOKENIZER_DIGEST = "tokenizer_sha256"
 """Key of ``config.json`` with the tokenizer's digest. Other readers ignore it."""
+FIM_SPM_RATE = "fim_spm_rate"
+"""Key of ``config.json`` with the share of infillings that were in SPM order in training."""
 _HEAD = "lm_head.weight"
 _EMBEDDING = "wte.weight"
 _OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -93,6 +95,16 @@ def tokenizer_digest(folder: Path) -> str | None:
     :raises ModelError: ``config.json`` cannot be read.
     """
     return _read_json(folder / CONFIG).get(TOKENIZER_DIGEST)
+
+
+def fim_spm_rate(folder: Path) -> float | None:
+    """The share of infillings that were in SPM order in training.
+
+    None for folders of other writers and of earlier versions.
+
+    :raises ModelError: ``config.json`` cannot be read.
+    """
+    return _read_json(folder / CONFIG).get(FIM_SPM_RATE)
 
 
 def read_config(folder: Path) -> GPT2Config:

@@ -15,6 +15,7 @@ from codeling.manifest import replacing, write_json
 from codeling.model.config import GPT2Config
 from codeling.model.folder import (
     CONFIG,
+    FIM_SPM_RATE,
     GENERATION_CONFIG,
     PREFIX,
     TOKENIZER_DIGEST,
@@ -33,12 +34,14 @@ def save(
     pad_id: int | None = None,
     suppressed_ids: Sequence[int] = (),
     tokenizer_digest: str | None = None,
+    fim_spm_rate: float | None = None,
 ) -> None:
     """Write ``config.json``, ``generation_config.json`` and ``model.safetensors`` (fp32).
 
     ``generate`` stops at the context length and never picks ``suppressed_ids``, like our engine.
-    ``tokenizer_digest`` is stored in ``config.json``, so that a foreign tokenizer is detected. Each
-    file is replaced atomically, the weights last. The same weights give the same bytes.
+    ``tokenizer_digest`` is stored in ``config.json``, so that a foreign tokenizer is detected, and
+    ``fim_spm_rate``, so that infillings are asked for in an order of the training. Each file is
+    replaced atomically, the weights last. The same weights give the same bytes.
 
     :raises StorageError: a file cannot be written.
     """
@@ -48,6 +51,8 @@ def save(
     config = {**model.config.to_hugging_face(), **special, "torch_dtype": "float32"}
     if tokenizer_digest is not None:
         config[TOKENIZER_DIGEST] = tokenizer_digest
+    if fim_spm_rate is not None:
+        config[FIM_SPM_RATE] = fim_spm_rate
     write_json(folder / CONFIG, config)
     generation: dict[str, Any] = {**special, "max_length": model.config.context_length}
     if suppressed_ids:
