@@ -97,7 +97,7 @@ class PrintedProgress:
     def __exit__(self, *reason: object) -> None:
         self.show()
 
-    def __call__(self, amount: int, detail: str = "") -> None:
+    def __call__(self, amount: int, detail: str = "", total: int | None = None) -> None:
         """Count ``amount`` as done."""
         self.amount += amount
         if time.monotonic() - self.last_print > 30:

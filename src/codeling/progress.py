@@ -11,8 +11,11 @@ from typing import Protocol
 class Advance(Protocol):
     """Advances the bar of one task."""
 
-    def __call__(self, amount: int, detail: str = "") -> None:
-        """Add ``amount`` units; show ``detail`` beside the bar from now on."""
+    def __call__(self, amount: int, detail: str = "", total: int | None = None) -> None:
+        """Add ``amount`` units; show ``detail`` beside the bar from now on.
+
+        ``total`` is the task's new total, if that has changed.
+        """
         ...
 
 
@@ -37,7 +40,7 @@ class _Silent:
     def task(
         self, label: str, total: int | None = None, unit: str = "items"
     ) -> AbstractContextManager[Advance]:
-        return nullcontext(lambda amount, detail="": None)
+        return nullcontext(lambda amount, detail="", total=None: None)
 
     def note(self, line: str) -> None:
         return None

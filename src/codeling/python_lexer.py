@@ -36,6 +36,7 @@ LINE_END: Final = 6
 """A line end that ends a logical line, a blank line or a line with nothing but a comment."""
 
 _FORMATTED_PREFIXES = frozenset(("f", "fr", "rf", "t", "tr", "rt"))
+_LONGER_THAN_PREFIXES = 3
 _SPECIAL = frozenset("\"'#\\\n()[]{}:")
 
 _STRING_SPECIAL = frozenset("\"'\\\n{}")
@@ -87,7 +88,7 @@ class Lexer:
         self._is_escaped = False
         """In code, after a backslash that continues the line."""
         self._word = ""
-        """Letters and digits right before the next character: a string's prefix perhaps."""
+        """First letters and digits of the word before the next character: a prefix perhaps."""
 
     @property
     def in_string(self) -> bool:
@@ -120,10 +121,10 @@ class Lexer:
         if character not in _SPECIAL:
             if self._is_escaped:
                 self._is_escaped = character == "\r"  # "\r\n" is one line end
-            if character.isalnum() or character == "_":
-                self._word += character
-            else:
+            if not character.isalnum() and character != "_":
                 self._word = ""
+            elif len(self._word) < _LONGER_THAN_PREFIXES:
+                self._word += character
             return FIELD if self._fields else CODE
         return self._feed_special(character)
 

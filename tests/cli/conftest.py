@@ -1,6 +1,7 @@
 """Fixtures of the command line's tests: a recipe that runs in seconds, its finished run folder, and
 two ways to call ``codeling``: in this process and in its own process."""
 
+import json
 import os
 import shutil
 import signal
@@ -125,6 +126,27 @@ def finished(
     folder = tmp_path_factory.mktemp("finished") / "run"
     run(read_recipe(recipe_file), folder)
     return folder
+
+
+@pytest.fixture
+def demo_arguments(finished: Path, recipe_file: Path, tmp_path: Path) -> list[str]:
+    """Arguments of a finished demo, on a copy of the tiny recipe's run folder."""
+    from codeling.recipe import read_recipe
+
+    values = read_recipe(recipe_file).model_dump(mode="json", exclude_unset=True)
+    overrides = [
+        ["--set", f"{table}.{key}={json.dumps(value).replace('{', '{ ').replace(': ', ' = ')}"]
+        for table, section in values.items()
+        for key, value in section.items()
+    ]
+    folder = shutil.copytree(finished, tmp_path / "a demo")
+    sources = ", ".join(
+        f'{{ kind = "folder", path = "{source["path"]}" }}'
+        for source in values["corpus"]["sources"]
+    )
+    chosen = [pair for pair in overrides if "corpus.sources" not in pair[1]]
+    flat = [word for pair in chosen for word in pair]
+    return ["demo", "--out", str(folder), "--set", f"corpus.sources=[{sources}]", *flat]
 
 
 @pytest.fixture

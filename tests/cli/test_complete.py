@@ -108,7 +108,10 @@ def test_wrong_use_and_bad_input_are_one_line(folder: Path, tmp_path: Path) -> N
         (UsageError, "max_new_tokens must be", [folder, "--prompt", "x", "--max-new-tokens", "0"]),
         (UsageError, "lone surrogate", [folder, "--prompt", "x\udcff"]),
         (InputError, "bad.py: not Python text", [folder, bad]),
-        (InputError, "No such file", [folder, tmp_path / "missing.py"]),
+        (UsageError, "No such file", [folder, tmp_path / "missing.py"]),
+        (UsageError, "Is a directory", [folder, tmp_path]),
+        (UsageError, "the model's name is empty", ["", "--prompt", "x"]),
+        (UsageError, "n must be at most", [folder, "--prompt", "x", "-n", "1000000000"]),
         (ModelError, "not a safetensors file, or damaged", [broken, "--prompt", "x"]),
     ]
     for error, message, arguments in cases:

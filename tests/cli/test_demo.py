@@ -1,44 +1,23 @@
 import io
 import json
-import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codeling import cli
 from codeling.cli.demo import PROMPTS, _expectation
-from codeling.recipe import parse_recipe, read_recipe
+from codeling.recipe import parse_recipe
 from codeling.training import machine
 
 Main = Callable[..., Any]
 
 
-@pytest.fixture
-def arguments(finished: Path, recipe_file: Path, tmp_path: Path) -> list[str]:
-    """Arguments of a nearly finished demo, on a copy of the tiny recipe's run folder."""
-    values = read_recipe(recipe_file).model_dump(mode="json", exclude_unset=True)
-    overrides = [
-        ["--set", f"{table}.{key}={json.dumps(value).replace('{', '{ ').replace(': ', ' = ')}"]
-        for table, section in values.items()
-        for key, value in section.items()
-    ]
-    folder = shutil.copytree(finished, tmp_path / "demo")
-    sources = ", ".join(
-        f'{{ kind = "folder", path = "{source["path"]}" }}'
-        for source in values["corpus"]["sources"]
-    )
-    chosen = [pair for pair in overrides if "corpus.sources" not in pair[1]]
-    flat = [word for pair in chosen for word in pair]
-    return ["demo", "--out", str(folder), "--set", f"corpus.sources=[{sources}]", *flat]
-
-
 def test_the_demo_ends_with_completions_scores_and_next_commands(
-    main: Main, arguments: list[str]
+    main: Main, demo_arguments: list[str]
 ) -> None:
-    answer = main(*arguments)
+    answer = main(*demo_arguments)
     assert answer.code == 0, answer.err
     for prompt in PROMPTS:
         assert prompt in answer.out
@@ -51,8 +30,8 @@ def test_the_demo_ends_with_completions_scores_and_next_commands(
     assert answer.err.count("unchanged, skipped") == 8
 
 
-def test_json_has_completions_and_scores(main: Main, arguments: list[str]) -> None:
-    answer = main(*arguments, "--json")
+def test_json_has_completions_and_scores(main: Main, demo_arguments: list[str]) -> None:
+    answer = main(*demo_arguments, "--json")
     assert answer.out.count("\n") == 1
     values = json.loads(answer.out)
     assert [completion["prompt"] for completion in values["completions"]] == list(PROMPTS)
@@ -61,11 +40,11 @@ def test_json_has_completions_and_scores(main: Main, arguments: list[str]) -> No
 
 
 def test_a_terminal_without_utf8_gets_escapes(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+    demo_arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(sys, "argv", ["codeling", *arguments])
+    monkeypatch.setattr(sys, "argv", ["codeling", *demo_arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 0

@@ -55,7 +55,7 @@ def printed(out: str) -> list[str]:
     return [line.strip() for line in out.partition("next:\n")[2].splitlines()]
 
 
-@pytest.mark.parametrize("name", ["corpus", "run"])
+@pytest.mark.parametrize("name", ["corpus", "tokenizer", "train", "run"])
 def test_commands_printed_after_a_stage_run(
     main: Call, spaced: Path, recipe_file: Path, name: str
 ) -> None:
@@ -65,6 +65,19 @@ def test_commands_printed_after_a_stage_run(
     assert answer.code == 0, answer.err
     commands = printed(answer.out)
     assert commands
+    for line in commands:
+        shell(line)
+
+
+def test_commands_printed_after_the_demo_run(main: Call, demo_arguments: list[str]) -> None:
+    """The longer demo is a copy here, whose stages are done."""
+    answer = main(*demo_arguments)
+    assert answer.code == 0, answer.err
+    folder = Path(demo_arguments[demo_arguments.index("--out") + 1])
+    assert " " in str(folder)
+    shutil.copytree(folder, f"{folder}-longer")
+    commands = printed(answer.out)
+    assert [shlex.split(line)[1] for line in commands] == ["complete", "complete", "demo"]
     for line in commands:
         shell(line)
 

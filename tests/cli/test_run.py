@@ -76,6 +76,27 @@ def test_a_dry_run_fails_if_a_source_is_missing(main: Main, tmp_path: Path) -> N
         assert answer.err == "codeling: corpus source /nowhere/at/all: no such folder\n"
 
 
+def test_a_dry_run_fails_without_sources(main: Main, tmp_path: Path, recipe_file: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    answer = main("run", recipe_file, "--dry-run", "--set", "corpus.sources=[]")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.endswith("[corpus] sources: the list is empty\n")
+    source = f'corpus.sources=[{{kind="folder", path="{empty}"}}]'
+    answer = main("run", recipe_file, "--dry-run", "--set", source)
+    assert (answer.code, answer.out) == (1, "")
+    assert "no .py file found" in answer.err
+
+
+def test_a_dry_run_of_few_steps_gives_the_warning_of_the_run(main: Main, recipe_file: Path) -> None:
+    answer = main("run", recipe_file, "--dry-run", "--set", "training.tokens=512")
+    assert answer.code == 0
+    assert "warning: this run has only 1 step, and a model learns little" in answer.err
+    values = main("run", recipe_file, "--dry-run", "--json", "--set", "training.tokens=512").out
+    assert json.loads(values)["warning"].startswith("warning: this run has only 1 step")
+    assert "warning" not in main("run", recipe_file, "--dry-run").err
+
+
 def test_a_run_ends_with_a_sample_the_scores_and_the_report(
     main: Main, copy: Path, recipe_file: Path
 ) -> None:

@@ -77,13 +77,13 @@ def test_a_line_is_never_wider_than_the_terminal(
     assert text.cell_len <= width
 
 
-def on_terminal(columns: int, then: int | None = None) -> str:
+def on_terminal(columns: int, then: int | None = None, program: str = PROGRAM) -> str:
     """Output to a terminal with ``columns`` columns, resized to ``then`` during the run."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     child = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         stdin=slave, stdout=slave, stderr=slave, env={**environment, "TERM": "xterm"},
     )  # fmt: skip
     os.close(slave)
@@ -121,6 +121,32 @@ def test_a_pipe_gets_plain_lines() -> None:
     )
     assert answer.stdout == ""
     assert answer.stderr.splitlines() == ["training …", "a line that stays \\x1b[31m", "the end"]
+
+
+def test_a_pipe_gets_a_line_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("codeling.cli.screen.time.monotonic", lambda: now)
+    with Screen().task("training", 1_000, "tokens") as advance:
+        advance(100)  # done before
+        for step in range(1, 31):
+            now = float(step)
+            advance(10 if step <= 15 else 20, f"loss {step}", 800 if step > 15 else None)
+    assert capsys.readouterr().err.splitlines() == [
+        "training …",
+        "training: 200 of 1,000 tokens, 20 tokens/s, loss 10, 0:00:40 left",
+        "training: 350 of 800 tokens, 15 tokens/s, loss 20, 0:00:30 left",
+        "training: 550 of 800 tokens, 20 tokens/s, loss 30, 0:00:12 left",
+    ]
+
+
+def test_the_bar_takes_a_new_total() -> None:
+    code = PROGRAM.replace('loss {3 - k / 10:.3f}"', 'x", 200_000 - 5_000 * k')
+    assert code != PROGRAM
+    sent = on_terminal(100, program=code)
+    assert "of 195,000 tokens" in sent or "of 190,000 tokens" in sent
+    assert re.search("of 1[0-4][05],000 tokens", sent)
 
 
 def test_a_long_note_is_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

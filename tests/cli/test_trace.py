@@ -113,6 +113,13 @@ def test_undecodable_bytes_are_replaced(app: typer.Typer, run_folder: Path) -> N
     assert json.loads(result.stdout)["matches"]
 
 
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", TEXT.encode("utf-16")])
+def test_a_binary_file_is_refused(app: typer.Typer, run_folder: Path, data: bytes) -> None:
+    result = CliRunner().invoke(app, [str(run_folder)], input=data)
+    assert isinstance(result.exception, InputError)
+    assert "standard input: not Python text: it contains NUL bytes" in str(result.exception)
+
+
 def test_a_file_is_decoded_by_its_declared_encoding(
     app: typer.Typer, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -133,7 +140,7 @@ def test_a_wrong_path_is_one_line(app: typer.Typer, run_folder: Path, tmp_path: 
         ([str(run_folder), str(run_folder)], "cannot be read"),
     ):
         result = CliRunner().invoke(app, arguments, input="")
-        assert isinstance(result.exception, InputError)
+        assert isinstance(result.exception, UsageError)
         assert expected in str(result.exception)
         assert "\n" not in str(result.exception)
 
@@ -143,7 +150,7 @@ def test_a_run_without_an_index_is_one_line(app: typer.Typer, tmp_path: Path) ->
     (folder / "model").mkdir(parents=True)
     for message in ("not a run folder, so it has no provenance index", "`codeling run` makes one"):
         result = CliRunner().invoke(app, [str(folder), "-"], input="")
-        assert isinstance(result.exception, InputError)
+        assert isinstance(result.exception, InputError | UsageError)
         assert message in str(result.exception)
         (folder / "recipe.toml").touch()
 

@@ -81,6 +81,7 @@ def test_missing_keys_of_a_hugging_face_config_have_the_defaults_of_gpt2() -> No
         ({"add_cross_attention": True}, "add_cross_attention True"),
         ({"n_head": 5}, "n_embd 768 is not divisible by n_head 5"),
         ({"n_layer": 0}, "n_layer must be a positive integer, not 0"),
+        ({"n_layer": True}, "n_layer must be a positive integer, not True"),
         ({"n_layer": 2.5}, "n_layer must be a positive integer, not 2.5"),
         ({"vocab_size": "50257"}, "vocab_size must be a positive integer, not '50257'"),
         ({"n_embd": None, "n_inner": 5}, "n_embd must be a positive integer, not None"),

@@ -224,6 +224,18 @@ def other_size(folder: Path) -> None:
     edit(folder / "config.json", n_layer=4)
 
 
+def absurd_number_of_layers(folder: Path) -> None:
+    edit(folder / "config.json", n_layer=10**9)
+
+
+def absurd_width(folder: Path) -> None:
+    edit(folder / "config.json", n_embd=10**12, n_inner=None)
+
+
+def absurd_vocabulary(folder: Path) -> None:
+    edit(folder / "config.json", vocab_size=10**12)
+
+
 def config_missing(folder: Path) -> None:
     (folder / "config.json").unlink()
 
@@ -283,6 +295,9 @@ def edit(path: Path, **changes: Any) -> None:
         (other_head, "lm_head.weight differs from wte.weight"),
         (other_architecture, "config.json: model_type is 'llama'"),
         (other_size, "the weights lack h.3.attn.c_attn.bias and 11 more"),
+        (absurd_number_of_layers, "n_layer 1,000,000,000, but the weights have 40 tensors"),
+        (absurd_width, "but config.json says"),
+        (absurd_vocabulary, "but config.json says (1000000000000, 32)"),
         (config_missing, "config.json: cannot be read (No such file or directory)"),
         (config_broken, "config.json: not JSON"),
         (config_a_list, "config.json: not a JSON object"),

@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from codeling.errors import InputError, TokenizerError
+from codeling.errors import InputError, TokenizerError, UsageError
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.comparison_page import COLUMNS, comparison_page, figures_row
 from codeling.tokenizer.measure import TIKTOKEN_CUTS, measure, read_peer, read_texts
@@ -126,9 +126,10 @@ def test_unreadable_texts_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("x")
     assert read_texts(tmp_path) == [("a/b.py", "x = 1\n")]
     assert read_texts(tmp_path / "a" / "b.py") == [("b.py", "x = 1\n")]
-    for nothing in (tmp_path / "other", tmp_path / "latin.py"):
-        with pytest.raises(InputError, match="no Python file in UTF-8 in it"):
-            read_texts(nothing)
+    with pytest.raises(InputError, match="no Python file in UTF-8 in it"):
+        read_texts(tmp_path / "latin.py")
+    with pytest.raises(UsageError, match="other: no such file or folder"):
+        read_texts(tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers
 
 from codeling.errors import StorageError, TokenizerError
+from codeling.tokenizer.pretokenizer import PYTHON_EXPRESSION, pre_tokenizer_of
 from codeling.tokenizer.tokenizer import END_OF_TEXT, SPECIAL_TOKENS, Tokenizer
 
 ODD = " \t\n\r\f\v\x00\x85\u00a0\u2028aB1_=<|>(\u00e9e\u0301\u4e2d\U0001f600\u200d\ufffd"
@@ -188,6 +190,34 @@ def test_tokenizers_and_transformers_give_our_ids_from_the_folder(
         assert hugging_face.convert_tokens_to_ids(token) == tokenizer.special_id(token)
     # In transformers the text of a special token is the token, unlike in our package.
     assert hugging_face(END_OF_TEXT)["input_ids"] == [tokenizer.end_of_text]
+
+
+def test_the_digest_covers_everything_that_decides_the_ids(tokenizer: Tokenizer) -> None:
+    values = json.loads(tokenizer.to_json())
+    digest = tokenizer.digest
+    reformatted = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(values)))
+    assert reformatted.digest == digest
+    assert tokenizer.has_digest(digest)
+    assert tokenizer.has_digest(None)
+    first_version = tokenizer._vocabulary_digest
+    assert re.fullmatch("[0-9a-f]{64}", first_version)
+
+    def changed(change: Callable[[dict[str, Any]], object]) -> Tokenizer:
+        copy = json.loads(json.dumps(values))
+        change(copy)
+        return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(copy)))
+
+    rules = pre_tokenizer_of(PYTHON_EXPRESSION)
+    others = [
+        changed(lambda v: v["model"]["merges"].reverse()),
+        changed(lambda v: v["model"]["merges"].pop(0)),
+        changed(lambda v: v.update(normalizer={"type": "Lowercase"})),
+        changed(lambda v: v.update(pre_tokenizer=json.loads(rules.__getstate__()))),
+        changed(lambda v: v["model"].update(ignore_merges=True)),
+    ]
+    for other in others:
+        assert not other.has_digest(digest)
+        assert other.has_digest(first_version), "a folder of the first version is accepted"
 
 
 def test_saving_twice_gives_the_same_bytes(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_an_unknown_device_is_refused_in_one_line(name: str) -> None:
 
 
 def test_a_missing_cuda_device_is_refused_with_the_number_of_devices() -> None:
-    with pytest.raises(UsageError, match="CUDA devices here; try --set training"):
+    with pytest.raises(UsageError, match="CUDA devices here; use auto or cpu"):
         choose_device("cuda:99")
 
 
@@ -89,7 +89,7 @@ def test_mps_is_refused_without_metal_and_used_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(UsageError, match="no Metal GPU; try --set"):
+    with pytest.raises(UsageError, match="no Metal GPU; use auto or cpu"):
         choose_device("mps")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_device("mps") == torch.device("mps")

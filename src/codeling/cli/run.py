@@ -74,3 +74,5 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
         "provenance": f"index of {expected.provenance_index}",
     }.items():
         typer.echo(f"{name:<13} {value}")
+    if expected.warning:
+        typer.echo(expected.warning, err=True)

@@ -1,12 +1,13 @@
 """Progress on the terminal: a bar with rate and remaining time, and permanent lines.
 
-All of it goes to standard error, so that standard output holds only results. Without a terminal
-there are no bars, only plain lines. A bar is a single line at any width of the terminal: parts that
-do not fit are left out, the remaining time last. rich's own columns wrap or truncate each other
-instead.
+All of it goes to standard error, so that standard output holds only results. A bar is a single
+line at any width of the terminal: parts that do not fit are left out, the remaining time last.
+rich's own columns wrap or truncate each other instead. Without a terminal there are no bars, only
+plain lines: one when a task begins, then one every ten seconds.
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,9 @@ from rich.text import Text
 from codeling.progress import Advance
 from codeling.quantity import quantity
 
+LINE_SECONDS = 10.0
+"""Without a terminal, seconds between two lines of one task."""
+
 _MIN_BAR, _MAX_BAR = 8, 40
 _CONTROL = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]")
 
@@ -32,20 +36,39 @@ class Screen:
 
     @contextmanager
     def task(self, label: str, total: int | None = None, unit: str = "items") -> Iterator[Advance]:
-        """Show a bar until the task ends; without a terminal, print one line."""
+        """Show a bar until the task ends; without a terminal, print a line now and then."""
         if not self._console.is_terminal:
             self.note(f"{label} …")
-            yield lambda amount, detail="": None
+            yield self._printed(label, total, unit)
             return
         columns = (SpinnerColumn(), _Line(self._console, unit))
         with Progress(*columns, console=self._console, transient=True) as bars:
             bar = bars.add_task(label, total=total, detail="")
 
-            def advance(amount: int, detail: str = "") -> None:
+            def advance(amount: int, detail: str = "", total: int | None = None) -> None:
                 fields: dict[str, Any] = {"detail": detail} if detail else {}
-                bars.update(bar, advance=amount, **fields)
+                bars.update(bar, advance=amount, total=total, **fields)
 
             yield advance
+
+    def _printed(self, label: str, total: int | None, unit: str) -> Advance:
+        """Prints a line every :data:`LINE_SECONDS`, with the rate since the line before."""
+        began = before = time.monotonic()
+        completed, completed_before, goal = 0, 0, total
+
+        def advance(amount: int, detail: str = "", total: int | None = None) -> None:
+            nonlocal before, completed, completed_before, goal
+            goal = total or goal
+            completed += amount
+            now = time.monotonic()
+            if now - before < LINE_SECONDS:
+                return
+            rate = (completed - completed_before) / (now - before)
+            parts = _parts(completed, goal, unit, rate, now - began, detail)
+            self.note(f"{label}: {', '.join(filter(None, parts.values()))}")
+            before, completed_before = now, completed
+
+        return advance
 
     def note(self, line: str) -> None:
         """Print ``line`` above any bar; control characters of it appear as ``\\x1b``."""
@@ -93,16 +116,7 @@ def line(
     it is known, otherwise the elapsed time. If the line is too long, the bar is left out first,
     then the amount, the detail, the rate and the time.
     """
-    goal = "" if total is None else f" of {_amount(total, unit)}"
-    amount = (
-        _amount(completed, "") if total and unit != "bytes" else _amount(completed, unit)
-    ) + goal
-    speed = f"{_amount(rate, unit)}/s" if rate else ""
-    if total is not None and rate:
-        time = f"{_clock(max(0.0, total - completed) / rate)} left"
-    else:
-        time = _clock(elapsed)
-    parts = {"amount": amount, "rate": speed, "detail": detail, "time": time}
+    parts = _parts(completed, total, unit, rate, elapsed, detail)
     tail = "  ".join(part for part in parts.values() if part)
     for name in ("amount", "detail", "rate", "time"):
         if len(label) + 2 + len(tail) <= width:
@@ -119,6 +133,24 @@ def line(
     text.append("  " if tail else "").append(tail, "progress.data.speed")
     text.truncate(max(1, width), overflow="ellipsis")
     return text
+
+
+def _parts(
+    completed: float,
+    total: float | None,
+    unit: str,
+    rate: float | None,
+    elapsed: float,
+    detail: str,
+) -> dict[str, str]:
+    """The parts of a line after its label, in their order; some may be empty."""
+    goal = "" if total is None else f" of {_amount(total, unit)}"
+    amount = _amount(completed, "" if total and unit != "bytes" else unit) + goal
+    speed = f"{_amount(rate, unit)}/s" if rate else ""
+    left = _clock(elapsed)
+    if total is not None and rate:
+        left = f"{_clock(max(0.0, total - completed) / rate)} left"
+    return {"amount": amount, "rate": speed, "detail": detail, "time": left}
 
 
 def _amount(value: float, unit: str) -> str:

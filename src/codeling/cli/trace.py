@@ -90,9 +90,10 @@ def _parse_lines(value: str) -> tuple[int, int]:
 def _load_index(model: Path) -> "Index":
     """The provenance index of a run folder, or of the run that a path belongs to.
 
-    :raises InputError: there is none.
+    :raises UsageError: the path belongs to no run folder.
+    :raises InputError: the run has no index.
     """
-    from codeling.errors import InputError
+    from codeling.errors import UsageError
     from codeling.provenance.index import Index
     from codeling.run_folder import find_run_folder
 
@@ -101,4 +102,4 @@ def _load_index(model: Path) -> "Index":
     reason = (
         "not a run folder, so it has no provenance index" if model.exists() else "no such folder"
     )
-    raise InputError(f"{model}: {reason}; give a run folder, such as runs/demo")
+    raise UsageError(f"{model}: {reason}; give a run folder, such as runs/demo")

@@ -28,20 +28,28 @@ import ctypes
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codeling.errors import TokenizerError, UsageError
 from codeling.generation.constraints import Constraints
 from codeling.generation.logprobs import most_likely
-from codeling.generation.prompts import encode_prompt
-from codeling.generation.request import Completion, Request, SamplingKwargs, SamplingParams
+from codeling.generation.prompts import encode_prompt, last_part
+from codeling.generation.request import (
+    MAX_SAMPLES,
+    Completion,
+    Request,
+    SamplingKwargs,
+    SamplingParams,
+)
 from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
 from codeling.generation.sampling import Draw, sample
 from codeling.generation.scheduler import Scheduler
 from codeling.generation.sequence import Sequence
+from codeling.model.device import find_device
 from codeling.model.folder import (
     fim_spm_rate,
     read_config,
@@ -112,21 +120,23 @@ class Engine:
     def load(cls, model: str | Path, device: str = "auto") -> "Engine":
         """Read a run folder, a Hugging Face folder or ``hf://owner/name``.
 
-        ``device`` is ``cpu``, ``cuda`` or ``auto`` (CUDA if available).
+        ``device`` is ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto`` (CUDA if available).
 
-        :raises UsageError: when ``model`` is none of these.
+        :raises UsageError: when ``model`` or ``device`` is none of these.
         :raises ModelError: when the weights are corrupt or of another architecture.
         :raises TokenizerError: when the tokenizer is missing, corrupt or of another model.
         """
         path = resolve(str(model))
+        if device == "auto":
+            device = "cuda" if _has_cuda() else "cpu"
+        if device != "cpu":  # which needs no torch
+            find_device(device)
         tokenizer = Tokenizer.load(path)
-        if tokenizer_digest(path) not in (None, tokenizer.digest):
+        if not tokenizer.has_digest(tokenizer_digest(path)):
             raise TokenizerError(
                 f"{path}: tokenizer.json is not the tokenizer that the model was trained with"
             )
         suffix_first = fim_spm_rate(path) != 0
-        if device == "auto":
-            device = "cuda" if _has_cuda() else "cpu"
         try:
             if device == "cpu":
                 config = read_config(path)
@@ -181,6 +191,11 @@ class Engine:
                 raise UsageError(f"{name} must be an integer, not {number!r}")
         if n < 1 or batch_size < 1:
             raise UsageError(f"n and batch_size must be 1 or more, not {n} and {batch_size}")
+        if n > MAX_SAMPLES:
+            raise UsageError(f"n must be at most {MAX_SAMPLES:,}, not {n:,}")
+        for name, texts in (("prompts", prompts), ("suffixes", suffixes)):
+            if isinstance(texts, str | bytes):
+                raise UsageError(f"{name} must be a list of strings, not one string")
         if suffixes is None:
             suffixes = [None] * len(prompts)
         if len(suffixes) != len(prompts):
@@ -305,6 +320,8 @@ class Engine:
 
     def _sequence(self, request: Request) -> Sequence:
         healed = self.prepare(request.prompt, request.suffix, request.params.max_new_tokens)
+        prompt = last_part(request.prompt, self.tokenizer, self.runner.context_length)
+        request = replace(request, prompt=prompt)
         return Sequence(request, healed, self.runner.context_length)
 
     def _reserve(self, num_running: int) -> None:

@@ -13,10 +13,16 @@ Prefix and middle are one text in SPM, so the prefix is healed like a prompt wit
 This module must not know models or the cache.
 """
 
+import re
+
 from codeling.errors import UsageError
 from codeling.tokenizer.healing import Healed, Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
 
+MAX_CHARACTERS = 400_000
+"""Characters of a prompt nearest to the cursor, and of a suffix, that are read; more if the context
+may hold more. The others are not tokenized, and do not count for where a block ends."""
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _NUM_SPECIAL = 4
 """``<|endoftext|>`` and the three markers."""
 _STEPS = 8
@@ -46,12 +52,12 @@ def encode_prompt(
     for name, text in (("prompt", prompt), ("suffix", "" if suffix is None else suffix)):
         if not isinstance(text, str):
             raise UsageError(f"the {name} must be a string, not {type(text).__name__}")
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        if not text.isascii() and _LONE_SURROGATE.search(text):
             raise UsageError("the prompt or suffix contains a lone surrogate, which is no text")
-    before = tokenizer.encode(prompt)
+    before = tokenizer.encode(last_part(prompt, tokenizer, context_length))
     if suffix is None:
         return vocabulary.heal([tokenizer.end_of_text, *before])
-    after = tokenizer.encode(suffix)
+    after = tokenizer.encode(suffix[: _max_characters(tokenizer, context_length)])
     available = context_length - min(max_new_tokens, context_length // 2) - _NUM_SPECIAL
     first, num_after = _edges(len(before), len(after), max(0, available), context_length // _STEPS)
     before, after = before[first:], after[:num_after]
@@ -60,6 +66,21 @@ def encode_prompt(
         head = [*start, tokenizer.fim_suffix, *after, tokenizer.fim_middle]
         return vocabulary.heal([*head, *before])
     return Healed([*start, *before, tokenizer.fim_suffix, *after, tokenizer.fim_middle], b"")
+
+
+def last_part(prompt: str, tokenizer: Tokenizer, context_length: int) -> str:
+    """The end of a very long prompt; from the start of a line if there is one in its first half.
+
+    It has more tokens than the context.
+    """
+    start = len(prompt) - _max_characters(tokenizer, context_length)
+    if start <= 0:
+        return prompt
+    return prompt[prompt.find("\n", start, (start + len(prompt)) // 2) + 1 or start :]
+
+
+def _max_characters(tokenizer: Tokenizer, context_length: int) -> int:
+    return max(MAX_CHARACTERS, 2 * context_length * max(map(len, tokenizer.token_bytes)))
 
 
 def _edges(num_before: int, num_after: int, available: int, step: int) -> tuple[int, int]:

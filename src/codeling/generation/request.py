@@ -11,6 +11,9 @@ from typing import TypedDict
 from codeling.errors import UsageError
 from codeling.generation.text.decoding import FinishReason
 
+MAX_SAMPLES = 10_000
+"""Maximum number of samples for one prompt in one call."""
+
 
 class SamplingKwargs(TypedDict, total=False):
     """Keyword arguments of the engine's methods: the fields of :class:`SamplingParams`."""
@@ -77,10 +80,15 @@ class SamplingParams:
                 raise UsageError(f"{name} must be an integer, not {value!r}")
         for name in ("temperature", "prose_temperature", "top_p"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, int | float):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not is_number:
                 raise UsageError(f"{name} must be a number, not {value!r}")
         if self.temperature is None:
             raise UsageError("temperature must be a number, not None")
+        if not isinstance(self.stop_at_block_end, bool):
+            raise UsageError(
+                f"stop_at_block_end must be True or False, not {self.stop_at_block_end!r}"
+            )
         for name in ("stop", "script_ends"):
             value = getattr(self, name)
             is_sequence = isinstance(value, Sequence)

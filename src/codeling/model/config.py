@@ -28,7 +28,7 @@ class GPT2Config:
         """Check the sizes. :raises ModelError: one is invalid, or they do not match."""
         for name in ("vocab_size", "context_length", "n_layer", "n_head", "n_embd"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value <= 0:
+            if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
                 raise ModelError(f"model config: {name} must be a positive integer, not {value!r}")
         epsilon = self.layer_norm_epsilon
         if not isinstance(epsilon, int | float) or not 0 < epsilon < math.inf:

@@ -11,6 +11,7 @@ Format: https://github.com/huggingface/safetensors.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ def resolve(model: str) -> Path:
     :raises UsageError: there is no such folder, or it contains no model.
     :raises ModelError: the download failed.
     """
+    if not model:
+        raise UsageError(
+            "the model's name is empty; give a run folder, a Hugging Face folder or hf://owner/name"
+        )
     if model.startswith(hub.SCHEME):
         return _download(model)
     try:
@@ -125,10 +130,17 @@ def read_tensors(folder: Path, config: GPT2Config) -> Tensors:
     :raises ModelError: a file is missing or damaged; a tensor is missing, unknown, of the wrong
         shape or not finite; the head is not tied; or there are only pickled weights.
     """
+    files = _weight_files(folder)
+    num_stored = sum(_count_tensors(path) for path in files)
+    if config.n_layer > num_stored:  # before a list of that length is made
+        raise ModelError(
+            f"{folder}: {CONFIG} says n_layer {config.n_layer:,}, but the weights have "
+            f"{num_stored:,} tensors"
+        )
     expected = config.tensor_shapes
     tensors: Tensors = {}
     head: NDArray[np.float32] | None = None
-    for path in _weight_files(folder):
+    for path in files:
         for name, tensor in _read_file(path, expected):
             if name == _HEAD:
                 head = tensor
@@ -187,35 +199,43 @@ def _read_file(
     path: Path, expected: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """The tensors of one file by our names, checked against the ``expected`` shapes."""
+    with _safetensors_errors(path), safe_open(path, framework="numpy") as file:
+        names = sorted(file.keys())
+        kinds = {name: file.get_slice(name).get_dtype() for name in names}
+        bf16 = _read_bf16(path) if "BF16" in kinds.values() else {}
+        for stored in names:
+            name = stored.removeprefix(PREFIX)
+            if _OLD_BUFFER.fullmatch(name):
+                continue
+            shape = expected.get(_EMBEDDING if name == _HEAD else name)
+            if shape is None:
+                raise ModelError(f"{path}: {stored} is not a tensor of a GPT-2 of this size")
+            actual = file.get_slice(stored).get_shape()
+            if tuple(actual) != shape:
+                raise ModelError(
+                    f"{path}: {stored} has shape {_shape(actual)}, "
+                    f"but {CONFIG} says {_shape(shape)}"
+                )
+            if kinds[stored] not in _FLOAT_TYPES:
+                kind = kinds[stored].replace("I", "int").replace("U", "uint").lower()
+                raise ModelError(f"{path}: {stored} is {kind}; quantized weights are not supported")
+            tensor = bf16.get(stored)
+            if tensor is None:
+                tensor = file.get_tensor(stored).astype(np.float32)
+            if not np.isfinite(tensor).all():
+                raise ModelError(f"{path}: {stored} contains values that are not finite")
+            yield name, tensor
+
+
+def _count_tensors(path: Path) -> int:
+    with _safetensors_errors(path), safe_open(path, framework="numpy") as file:
+        return len(list(file.keys()))
+
+
+@contextmanager
+def _safetensors_errors(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, framework="numpy") as file:
-            names = sorted(file.keys())
-            kinds = {name: file.get_slice(name).get_dtype() for name in names}
-            bf16 = _read_bf16(path) if "BF16" in kinds.values() else {}
-            for stored in names:
-                name = stored.removeprefix(PREFIX)
-                if _OLD_BUFFER.fullmatch(name):
-                    continue
-                shape = expected.get(_EMBEDDING if name == _HEAD else name)
-                if shape is None:
-                    raise ModelError(f"{path}: {stored} is not a tensor of a GPT-2 of this size")
-                actual = file.get_slice(stored).get_shape()
-                if tuple(actual) != shape:
-                    raise ModelError(
-                        f"{path}: {stored} has shape {_shape(actual)}, "
-                        f"but {CONFIG} says {_shape(shape)}"
-                    )
-                if kinds[stored] not in _FLOAT_TYPES:
-                    kind = kinds[stored].replace("I", "int").replace("U", "uint").lower()
-                    raise ModelError(
-                        f"{path}: {stored} is {kind}; quantized weights are not supported"
-                    )
-                tensor = bf16.get(stored)
-                if tensor is None:
-                    tensor = file.get_tensor(stored).astype(np.float32)
-                if not np.isfinite(tensor).all():
-                    raise ModelError(f"{path}: {stored} contains values that are not finite")
-                yield name, tensor
+        yield
     except (SafetensorError, OSError) as error:
         raise ModelError(
             f"{path}: not a safetensors file, or damaged ({_one_line(error)})"

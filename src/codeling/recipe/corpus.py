@@ -16,7 +16,7 @@ Keyword = Annotated[str, Field(min_length=1)]
 class CorpusRecipe(Section):
     """Sources of the corpus, and the filters that its documents pass."""
 
-    sources: tuple[Source, ...] = (Installed(),)
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = (Installed(),)
     train_on: Literal["files", "functions"] = "files"
     """Table that the tokenizer and the model are trained on."""
     opt_out: Path | None = None

@@ -101,8 +101,8 @@ def smoothed(values: Sequence[float], share: float = SMOOTHING) -> list[float]:
     """Centred moving average; the window is ``share`` of all values.
 
     At the start the window shrinks to what lies before the value, because the loss falls fast
-    there. At the end it would shrink to a single noisy value, so the last values lie on the line
-    fitted to the last whole window.
+    there. The result ends half a window before the values do: a shorter window, or a line fitted
+    to the last one, would follow the noise of the last steps up or down.
     """
     count = len(values)
     half = min(max(int(share * count / 2), 5), count // 8)
@@ -114,14 +114,6 @@ def smoothed(values: Sequence[float], share: float = SMOOTHING) -> list[float]:
         reach = min(half, middle)
         begin, end = middle - reach, middle + reach + 1
         result.append((sums[end] - sums[begin]) / (end - begin))
-    if half:
-        window = values[-2 * half - 1 :]
-        mean = sum(window) / len(window)
-        offsets = range(-half, half + 1)
-        slope = sum(x * y for x, y in zip(offsets, window, strict=True)) / sum(
-            x * x for x in offsets
-        )
-        result += [mean + slope * offset for offset in range(1, half + 1)]
     return result
 
 
@@ -154,7 +146,7 @@ def _loss(losses: list[tuple[float, float]], validation: list[tuple[float, float
         if losses:
             axes.plot(*zip(*thinned(losses), strict=True), color=_LINE, linewidth=1.0)
             smooth = smoothed([y for _, y in losses])
-            curve = thinned([(x, y) for (x, _), y in zip(losses, smooth, strict=True)])
+            curve = thinned([(x, y) for (x, _), y in zip(losses, smooth, strict=False)])
             axes.plot(*zip(*curve, strict=True), color=_ACCENT, label="training, smoothed")
             lowest, highest = loss_limits(losses, [y for _, y in [*curve, *validation]])
             axes.set_ylim(lowest, highest)

@@ -17,7 +17,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models
 
-from codeling.errors import InputError, TokenizerError
+from codeling.errors import InputError, TokenizerError, UsageError
 from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.pretokenizer import GPT2_EXPRESSION, pre_tokenizer_of
 from codeling.tokenizer.tokenizer import FILE_NAME, byte_level_alphabet, token_bytes
@@ -178,8 +178,11 @@ def _last_pair(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes] | N
 def read_texts(folder: Path) -> list[tuple[str, str]]:
     """Name and text of Python files in ``folder`` (or one file), evenly spread over all of them.
 
+    :raises UsageError: ``folder`` does not exist.
     :raises InputError: there is no Python file in UTF-8.
     """
+    if not folder.exists():
+        raise UsageError(f"{folder}: no such file or folder")
     paths = [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
     texts = []
     for path in paths[:: max(1, len(paths) // MAX_FILES)]:

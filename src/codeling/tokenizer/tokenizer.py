@@ -29,6 +29,8 @@ SPECIAL_TOKENS = (END_OF_TEXT, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FIM_PAD)
 
 FILE_NAME = "tokenizer.json"
 
+_DIGEST_VERSION = 2
+
 _STRAY_BYTES = re.compile("([\udc80-\udcff]+)")
 """Bytes that are not UTF-8, in Python's ``surrogateescape`` form."""
 
@@ -175,7 +177,36 @@ class Tokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the vocabulary, independent of the formatting of ``tokenizer.json``."""
+        """``2:`` and the SHA-256 of all that decides the ids of a text.
+
+        That is the vocabulary, the merges, the normalizer and the pre-tokenizer; the formatting of
+        ``tokenizer.json`` is not part of it.
+        """
+        rules = json.loads(self._core.to_str())
+        model = rules["model"]
+        parts = {
+            "vocabulary": self._vocabulary_digest,
+            "merges": [
+                each.split(" ") if isinstance(each, str) else each
+                for each in model.get("merges", ())
+            ],
+            "ignore_merges": bool(model.get("ignore_merges")),
+            "normalizer": rules["normalizer"],
+            "pre_tokenizer": rules["pre_tokenizer"],
+        }
+        text = json.dumps(parts, sort_keys=True)
+        return f"{_DIGEST_VERSION}:{hashlib.sha256(text.encode()).hexdigest()}"
+
+    def has_digest(self, digest: str | None) -> bool:
+        """Whether a stored digest, of this version or the first one, is this tokenizer's.
+
+        The first version is the SHA-256 of the vocabulary alone. None was stored by no one, and
+        any tokenizer has it.
+        """
+        return digest in (None, self.digest, self._vocabulary_digest)
+
+    @cached_property
+    def _vocabulary_digest(self) -> str:
         entries = [
             f"special {self._core.id_to_token(i)}" if i in self.special_ids else token.hex()
             for i, token in enumerate(self.token_bytes)

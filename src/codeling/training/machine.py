@@ -13,9 +13,8 @@ from functools import cache
 import torch
 
 from codeling.cores import usable_cores
-from codeling.errors import UsageError
+from codeling.model.device import find_device
 
-_DEVICES = "auto, cpu, cuda, cuda:N or mps"
 _KEEP_FREED_MEMORY = {-3: 1 << 25, -1: (1 << 31) - 1, -2: 1 << 28, -4: 0}
 """glibc's ``mallopt``: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX. A training step
 frees and allocates the same large buffers repeatedly. By default, glibc returns them to the kernel
@@ -68,24 +67,7 @@ def choose_device(name: str) -> torch.device:
     own = _torchrun_variable("LOCAL_RANK", 0)
     if name == "auto":
         return torch.device("cuda", own) if torch.cuda.is_available() else torch.device("cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name!r}: write {_DEVICES}") from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"device {name!r}: write {_DEVICES}")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError(
-            f"device {name!r}: this machine has no Metal GPU; try --set training.device=auto"
-        )
-    if name == "cuda":
-        device = torch.device("cuda", own)
-    if device.type == "cuda" and device.index >= torch.cuda.device_count():
-        raise UsageError(
-            f"device {name!r}: {torch.cuda.device_count()} CUDA devices here; try --set "
-            "training.device=auto"
-        )
-    return device
+    return find_device(f"cuda:{own}" if name == "cuda" else name)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -53,16 +53,26 @@ class Schedule:
     def is_due(self, step: int, share: float) -> bool:
         """Whether something that is done every ``share`` of the run is due after ``step`` updates.
 
-        Always after the last step, never before the first.
+        Always after the last step, never before the first, and not within the last half interval
+        before the end: a rounded interval may end a step or two before the run does.
         """
-        return step == self.num_steps or self.crosses(step, self._interval(share))
+        if step == self.num_steps:
+            return True
+        interval = self._interval(share)
+        number = self.position(step) // interval
+        return number <= self._last_before_the_end(interval) and self.crosses(step, interval)
 
     def num_due(self, step: int, share: float) -> int:
         """How often it will still be due after ``step``."""
+        if step == self.num_steps:
+            return 0
         interval = self._interval(share)
-        whole = self.length // interval - math.floor(self.position(step) / interval)
-        at_the_end = self.length % interval > 0 and step < self.num_steps
-        return whole + at_the_end
+        done = math.floor(self.position(step) / interval)
+        return max(0, self._last_before_the_end(interval) - done) + 1
+
+    def _last_before_the_end(self, interval: int) -> int:
+        """Number of the last multiple of ``interval`` with half of one or more before the end."""
+        return math.floor(self.length / interval - 0.5)
 
     def _interval(self, share: float) -> int:
         return max(1, round(self.length * share))

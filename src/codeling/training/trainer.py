@@ -153,8 +153,8 @@ class Trainer:
         checkpoint = self.continued_from or self._begin()
         saved = clock.now()
         plan = self.state.plan
-        with self.job.progress.task("training", plan.first_num_tokens, "tokens") as advance:
-            advance(self._tokens_scheduled(self.state.step))
+        with self.job.progress.task("training", plan.num_tokens, "tokens") as advance:
+            advance(self.state.step * plan.tokens_per_step)
             measured = self._logged() if self.continued_from else {}
             bits_per_byte = self._measure(measured) if self.continued_from else None
             while self.state.step < self.state.plan.num_steps:
@@ -193,11 +193,6 @@ class Trainer:
             return values
         votes = torch.tensor(values, dtype=torch.int32, device=self.job.machine.device)
         return tuple(bool(vote) for vote in self.job.world.sum(votes).tolist())
-
-    def _tokens_scheduled(self, step: int) -> int:
-        """Tokens of the first plan that ``step`` stands for; the unit of the progress bar."""
-        plan = self.state.plan
-        return round(plan.schedule.position(step) * plan.tokens_per_step)
 
     def _replan(self) -> None:
         """In a run by the clock, adapt the number of steps to the pace; all processes alike."""
@@ -257,8 +252,7 @@ class Trainer:
                 "mfu": round(mfu, 4),
             }
         )
-        advanced = self._tokens_scheduled(step) - self._tokens_scheduled(before.step)
-        advance(advanced, f"loss {result.loss:.3f}  MFU {mfu:.0%}")
+        advance(plan.tokens_per_step, f"loss {result.loss:.3f}  MFU {mfu:.0%}", plan.num_tokens)
         return True
 
     def _logged(self) -> dict[str, float]:

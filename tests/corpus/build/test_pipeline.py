@@ -204,7 +204,7 @@ def test_progress_counts_every_file(hostile: Path, tmp_path: Path) -> None:
             assert unit == "bytes"
             seen[label] = [total or 0, 0]
 
-            def advance(amount: int, detail: str = "") -> None:
+            def advance(amount: int, detail: str = "", total: int | None = None) -> None:
                 seen[label][1] += amount
                 assert detail.endswith(" files/s")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codeling.corpus.decontamination.problem_sets import Problem, load, read_problems, save
-from codeling.errors import CorpusError
+from codeling.errors import CorpusError, UsageError
 
 ROW = {
     "task_id": "Set/1",
@@ -67,7 +67,7 @@ def test_a_bad_problem_set_is_one_clear_line(
     path = tmp_path / "set.jsonl"
     if data is not None:
         path.write_bytes(data)
-    with pytest.raises(CorpusError, match=message) as caught:
+    with pytest.raises((CorpusError, UsageError), match=message) as caught:
         read_problems(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codeling.errors import InputError
+from codeling.errors import InputError, UsageError
 from codeling.evaluation.data import datafiles
 from codeling.evaluation.data.datafiles import DataFile, digest, find, named, rows, texts
 
@@ -110,7 +110,7 @@ def test_a_missing_column_is_named_with_the_existing_ones(tmp_path: Path) -> Non
 
 
 def test_missing_data_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file or folder"):
+    with pytest.raises(UsageError, match="no such file or folder"):
         find(str(tmp_path / "none"))
     with pytest.raises(InputError, match="no file in it"):
         find(str(tmp_path))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from codeling.errors import InputError
+from codeling.errors import InputError, UsageError
 from codeling.evaluation.data.contamination import TrainingCorpus
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.suites.memorization import (
@@ -121,5 +121,5 @@ def test_a_line_that_is_not_a_canary_is_named(line: str, tmp_path: Path) -> None
     path.write_text('{"prefix": "a", "secret": "b"}\n' + line + "\n")
     with pytest.raises(InputError, match="line 2 is not a canary"):
         read_canaries(path)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         read_canaries(tmp_path / "none")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codeling.errors import CorpusError
+from codeling.errors import CorpusError, UsageError
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,14 @@ def read_problems(path: Path) -> list[Problem]:
 
     ``canonical_solution`` may be a string, a list, or a list in text form as in PandasEval.
 
+    :raises UsageError: when there is no such file.
     :raises CorpusError: when the file cannot be read or a line is not a problem.
     """
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise UsageError(f"problem set {path}: cannot be read ({error.strerror})") from error
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CorpusError(f"problem set {path}: cannot be read ({reason})") from error

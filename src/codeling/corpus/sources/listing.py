@@ -58,11 +58,14 @@ def max_text_bytes(recipe: CorpusRecipe) -> int:
     A compressed shard counts :data:`MAX_COMPRESSION` times.
 
     :raises UsageError: a path of the recipe does not exist.
-    :raises CorpusError: a URL cannot be listed.
+    :raises CorpusError: a URL cannot be listed, or there is no file.
     """
     with Executor() as executor:
         shards = list_shards(recipe, executor)
-    in_files = sum(file.num_bytes for file in list_files(recipe) if file.drop_reason is None)
+    files = list_files(recipe)
+    if not files and not shards:
+        raise CorpusError("no Python in the recipe's sources: no .py file found")
+    in_files = sum(file.num_bytes for file in files if file.drop_reason is None)
     return in_files + sum(
         shard.num_bytes * (1 if shard.format == "json" else MAX_COMPRESSION) for shard in shards
     )

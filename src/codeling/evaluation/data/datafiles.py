@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codeling import hub, jsonl
-from codeling.errors import InputError
+from codeling.errors import InputError, UsageError
 from codeling.manifest import sha256_file
 
 TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
@@ -54,7 +54,8 @@ def find(data: str) -> list[DataFile]:
 
     Hidden files and folders are skipped. Files are sorted by name.
 
-    :raises InputError: there is no file, or the download failed.
+    :raises UsageError: the path does not exist.
+    :raises InputError: there is no file in it, or the download failed.
     """
     if data.startswith(hub.SCHEME):
         path = hub.download(data, [f"*{ending}" for ending in TABLES], repo_type="dataset")
@@ -63,7 +64,7 @@ def find(data: str) -> list[DataFile]:
     if path.is_file():
         return [DataFile(path, path.name)]
     if not path.is_dir():
-        raise InputError(f"{data}: no such file or folder")
+        raise UsageError(f"{data}: no such file or folder")
     found = []
     for each in sorted(path.rglob("*")):
         name = each.relative_to(path)

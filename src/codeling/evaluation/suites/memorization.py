@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from codeling import jsonl
-from codeling.errors import InputError
+from codeling.errors import InputError, UsageError
 from codeling.evaluation.data.contamination import TrainingCorpus
 from codeling.evaluation.data.document_sample import (
     LocatedText,
@@ -134,10 +134,13 @@ def make_canaries(count: int, seed: int) -> list[Canary]:
 def read_canaries(path: Path) -> list[Canary]:
     """Read a JSONL file with the keys ``prefix`` and ``secret`` on each line.
 
+    :raises UsageError: there is no such file.
     :raises InputError: the file cannot be read, or a line is not a canary.
     """
     try:
         lines = list(jsonl.read_numbered(path))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     return [_canary(path, number, values or {}) for number, values in lines]

@@ -16,7 +16,7 @@ from codeling.evaluation.data.lookup import DataSources, SuiteData
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.sandbox import Job, Limits, Verdict
 from codeling.generation.engine import Engine
-from codeling.generation.request import SamplingKwargs
+from codeling.generation.request import MAX_SAMPLES, SamplingKwargs
 from codeling.progress import SILENT, Progress
 
 
@@ -86,6 +86,8 @@ class EvaluationSettings:
             raise UsageError(
                 "the number of samples, the limit and the batch size must be 1 or more"
             )
+        if self.n > MAX_SAMPLES:
+            raise UsageError(f"the number of samples must be at most {MAX_SAMPLES:,}")
 
     def samples(self, max_new_tokens: int) -> SampleSettings:
         """Sample settings; ``max_new_tokens`` is the suite's default.

@@ -63,6 +63,11 @@ class Plan:
         return self.schedule.num_steps
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens of the whole run, as planned now."""
+        return self.num_steps * self.tokens_per_step
+
+    @property
     def first_num_tokens(self) -> int:
         """Tokens of the whole run by its first plan; these fix the data and the validation."""
         return self.schedule.length * self.tokens_per_step

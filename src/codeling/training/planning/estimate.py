@@ -14,6 +14,7 @@ from codeling.provenance.index import IndexSize, expected_size
 from codeling.recipe import Recipe
 from codeling.training.machine import Machine, matrix_rate, sequences_per_pass, set_up
 from codeling.training.planning.forecast import forecast
+from codeling.training.planning.plan import few_steps_warning
 from codeling.training.schedule import requested_steps
 
 EXPECTED_UTILISATION = 0.5
@@ -44,6 +45,8 @@ class Estimate:
     bits_per_byte_within: bool
     """Whether the forecast stays near the sizes of the measured runs."""
     provenance_index: IndexSize
+    warning: str | None
+    """What the run would warn of."""
 
 
 def estimate(recipe: Recipe, corpus_bytes: int) -> Estimate:
@@ -86,6 +89,7 @@ def estimate(recipe: Recipe, corpus_bytes: int) -> Estimate:
         bits_per_byte_error=expected.error,
         bits_per_byte_within=expected.is_within,
         provenance_index=expected_size(corpus_bytes),
+        warning=few_steps_warning(training, num_steps),
     )
 
 

@@ -81,13 +81,15 @@ def make_plan(
         most = int(left / seconds) * recipe.tokens_per_step
         left -= validation_tokens(recipe, most) * per_token / recipe.validation_interval
         num_steps = int(world.broadcast(lambda: max(1, int(left / seconds))))
-    if num_steps < MIN_USEFUL_STEPS and not recipe.steps:
-        note(_too_short(recipe, num_steps))
+    if warning := few_steps_warning(recipe, num_steps):
+        note(warning)
     return Plan(Schedule(num_steps, num_steps), recipe.tokens_per_step, size, rate)
 
 
-def _too_short(recipe: TrainingRecipe, num_steps: int) -> str:
-    """The warning for a run of very few steps."""
+def few_steps_warning(recipe: TrainingRecipe, num_steps: int) -> str | None:
+    """The warning for a run of very few steps, unless the recipe gives the number of steps."""
+    if num_steps >= MIN_USEFUL_STEPS or recipe.steps:
+        return None
     by_time = recipe.tokens is None
     longer = "training.minutes (demo: --minutes)" if by_time else "training.tokens"
     return (
