@@ -17,6 +17,7 @@ a string that is not closed, ends there, and the formatted string continues with
 This module imports nothing of the package and only the standard library.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -89,6 +90,12 @@ class Lexer:
         """In code, after a backslash that continues the line."""
         self._word = ""
         """First letters and digits of the word before the next character: a prefix perhaps."""
+
+    def copy(self) -> "Lexer":
+        """A lexer in the same state, to read ahead."""
+        other = copy.copy(self)
+        other._fields = list(self._fields)
+        return other
 
     @property
     def in_string(self) -> bool:

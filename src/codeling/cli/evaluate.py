@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from codeling.evaluation.harness import SuiteResult
 
 SUITE_NAMES = (
-    *("bits-per-byte", "completion", "infilling", "humaneval", "humaneval-plus"),
+    *("bits-per-byte", "completion", "typing", "infilling", "humaneval", "humaneval-plus"),
     *("mbpp", "mbpp-plus", "pandas-eval", "numpy-eval", "memorization"),
 )
 """The names of the suites; the registry itself is too slow to import for ``--help``."""
@@ -91,6 +91,27 @@ def evaluate(
             help="Planted secrets for the suite memorization: JSONL (prefix, secret).",
         ),
     ] = None,
+    accept: Annotated[
+        str,
+        typer.Option(
+            metavar="UNIT", help="Suite typing: accept suggestions by word, by line or whole."
+        ),
+    ] = "word",
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="Suite typing: append to a file, or insert lines with the rest behind the cursor.",
+        ),
+    ] = "append",
+    clock: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS",
+            help="Suite typing: a suggestion that takes longer is not shown.",
+            show_default="no limit",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Number of samples decoded together.")
     ] = 32,
@@ -146,7 +167,7 @@ def evaluate(
     from codeling.evaluation.harness import EvaluatedModel, evaluate_suites
     from codeling.evaluation.samples_page import write_page
     from codeling.evaluation.sandbox import Sandbox
-    from codeling.evaluation.suites.suite import EvaluationSettings
+    from codeling.evaluation.suites.suite import EvaluationSettings, TypingSettings
 
     settings = EvaluationSettings(
         n=n,
@@ -158,6 +179,7 @@ def evaluate(
         limit=limit,
         max_bytes=max_bytes,
         batch_size=batch_size,
+        typing=TypingSettings(accept, mode, clock),
         canaries=canaries,
     )
     screen = Screen()

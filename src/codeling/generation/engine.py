@@ -25,6 +25,7 @@ This module must not know torch, sockets or files other than a model folder's.
 """
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from contextlib import suppress
@@ -301,7 +302,9 @@ class Engine:
         for row, scores in zip(recording, unconstrained, strict=True):
             num_top = picking[row].request.num_logprobs or 0
             picking[row].logprobs.append(most_likely(scores, ids[row], num_top))
-        for sequence, picked in zip(picking, ids, strict=True):
+        for scores, sequence, picked in zip(logits, picking, ids, strict=True):
+            if sequence.params.min_probability is not None:
+                sequence.add_probability(math.exp(most_likely(scores, picked, 0).logprob))
             sequence.append(picked, self._vocabulary, self.tokenizer.end_of_text)
         self.scheduler.postprocess(batch)
         return picking

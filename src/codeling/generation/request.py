@@ -27,6 +27,7 @@ class SamplingKwargs(TypedDict, total=False):
     stop_at_block_end: bool
     script_ends: Sequence[str]
     max_repeats: int
+    min_probability: float | None
     seed: int
 
 
@@ -70,6 +71,10 @@ class SamplingParams:
     max_repeats: int = 3
     """Maximum times a token sequence may repeat back to back, 0: unlimited. Short sequences may
     repeat more often (:class:`~codeling.generation.cycles.Cycles`)."""
+    min_probability: float | None = None
+    """End after the token with which the product of the picked tokens' probabilities falls below
+    this. Each is a share among the tokens that were allowed in its place. None: no limit, and
+    :attr:`Sequence.probabilities` stays empty."""
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: a value is out of range or of the wrong type."""
@@ -78,7 +83,7 @@ class SamplingParams:
             optional = name == "top_k" and value is None
             if not optional and (not isinstance(value, int) or isinstance(value, bool)):
                 raise UsageError(f"{name} must be an integer, not {value!r}")
-        for name in ("temperature", "prose_temperature", "top_p"):
+        for name in ("temperature", "prose_temperature", "top_p", "min_probability"):
             value = getattr(self, name)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not is_number:
@@ -102,6 +107,8 @@ class SamplingParams:
             raise UsageError(f"top_k must be 1 or more, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+        if self.min_probability is not None and not 0 <= self.min_probability <= 1:
+            raise UsageError(f"min_probability must be from 0 to 1, not {self.min_probability}")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, not {self.seed}")
         if self.max_new_tokens < 1:
@@ -143,7 +150,7 @@ class Completion:
     """Every generated token id except ``<|endoftext|>``. They start with the tokens that rewrite
     the healed end of the prompt, and may decode to more than :attr:`text` at the end."""
     finish_reason: FinishReason
-    """``stop``, ``length``, ``block`` or ``end_of_text``."""
+    """``stop``, ``length``, ``block``, ``end_of_text`` or ``unlikely``."""
 
     def __str__(self) -> str:
         return self.text

@@ -33,6 +33,8 @@ class Sequence:
         self.num_prompt = len(self.ids)
         self.pending = healed.pending
         """Bytes of the prompt that the next tokens must start with."""
+        self.num_healed = len(self.pending)
+        """Number of bytes of the prompt that the new tokens write again."""
         self.context_length = context_length
         self.output = CompletionText(
             request.prompt, params.stops, params.stop_at_block_end, tuple(params.script_ends)
@@ -42,6 +44,9 @@ class Sequence:
         """One entry per picked token, ``<|endoftext|>`` too, if the request asks for them."""
         self.num_reused = 0
         """Number of prompt tokens that were already in the cache when the sequence started."""
+        self.probabilities: list[float] = []
+        """For each picked token, the product of the probabilities up to it, if the request has a
+        ``min_probability``."""
         self._new_text: list[str] = []
 
     @property
@@ -89,6 +94,14 @@ class Sequence:
         is_long = self.num_new == self.params.max_new_tokens
         if self.finish_reason is None and (is_full or is_long):
             self._new_text.append(self.output.finish("length"))
+        limit = self.params.min_probability
+        if self.finish_reason is None and limit and self.probabilities[-1] < limit:
+            self._new_text.append(self.output.finish("unlikely"))
+
+    def add_probability(self, probability: float) -> None:
+        """Record the probability of the token that is picked next."""
+        product = self.probabilities[-1] if self.probabilities else 1.0
+        self.probabilities.append(product * probability)
 
     def new_text(self) -> str:
         """The text that became certain since the last call."""

@@ -57,7 +57,7 @@ class Scores(NamedTuple):
     """(T,): its probability."""
 
 
-class Source(Protocol):
+class ProposalSource(Protocol):
     """A source of proposals that does not change while a document is written."""
 
     def propose(self, history: Ids) -> Proposal:

@@ -156,6 +156,12 @@ class Tokenizer:
         return found
 
     @property
+    def can_infill(self) -> bool:
+        """Whether the special tokens for infilling exist."""
+        wanted = (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX)
+        return all(self._core.token_to_id(token) is not None for token in wanted)
+
+    @property
     def fim_prefix(self) -> int:
         """Id of ``<fim_prefix>``, which precedes the text before the cursor."""
         return self.special_id(FIM_PREFIX)

@@ -9,10 +9,12 @@ from codeling.evaluation.suites.completion import CompletionSuite
 from codeling.evaluation.suites.memorization import MemorizationSuite
 from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
 from codeling.evaluation.suites.suite import Suite
+from codeling.evaluation.suites.typing import TypingSuite
 
 _ALL: tuple[Suite, ...] = (
     BitsPerByteSuite(),
     CompletionSuite(),
+    TypingSuite(),
     *PROBLEM_SUITES,
     MemorizationSuite(),
 )

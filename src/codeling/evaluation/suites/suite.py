@@ -15,6 +15,7 @@ from codeling.evaluation.data.contamination import TrainingCorpus
 from codeling.evaluation.data.lookup import DataSources, SuiteData
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.sandbox import Job, Limits, Verdict
+from codeling.evaluation.typist import ACCEPT
 from codeling.generation.engine import Engine
 from codeling.generation.request import MAX_SAMPLES, SamplingKwargs
 from codeling.progress import SILENT, Progress
@@ -63,6 +64,29 @@ def published_sampling(n: int) -> tuple[float, float | None]:
 
 
 @dataclass(frozen=True)
+class TypingSettings:
+    """How the simulated person of the suite ``typing`` works."""
+
+    accept: str = "word"
+    """How much of a suggestion one keystroke accepts: ``word``, ``line`` or ``whole``."""
+    mode: str = "append"
+    """``append``: type a file from its beginning. ``insert``: type lines in its middle, with the
+    rest of the file behind the cursor."""
+    clock: float | None = None
+    """Milliseconds after which a suggestion comes too late to be shown. None: no limit."""
+
+    def __post_init__(self) -> None:
+        """:raises UsageError: a value is unknown or out of range."""
+        for name, known in (("accept", ACCEPT), ("mode", ("append", "insert"))):
+            if getattr(self, name) not in known:
+                raise UsageError(
+                    f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
+                )
+        if self.clock is not None and not self.clock > 0:
+            raise UsageError(f"clock must be above 0 milliseconds, not {self.clock}")
+
+
+@dataclass(frozen=True)
 class EvaluationSettings:
     """What the user chose; None means the suite's default."""
 
@@ -77,6 +101,7 @@ class EvaluationSettings:
     max_bytes: int = 1_000_000
     """Text scored for bits per byte."""
     batch_size: int = 32
+    typing: TypingSettings = TypingSettings()
     canaries: Path | None = None
     """Secrets planted in the corpus, for ``memorization``."""
 

@@ -17,10 +17,11 @@ from codeling.generation.text.blocks import BlockEnd
 from codeling.generation.text.lines import LogicalLine
 from codeling.generation.text.scripts import ScriptEnd
 
-FinishReason = Literal["stop", "length", "block", "end_of_text"]
+FinishReason = Literal["stop", "length", "block", "end_of_text", "unlikely"]
 """Reason that a completion ended. ``stop``: a stop string. ``length``: ``max_new_tokens``, or an
 infilling that filled the context. ``block``: the end of the block or script. ``end_of_text``: the
-model predicted ``<|endoftext|>``."""
+model predicted ``<|endoftext|>``. ``unlikely``: the probability fell below
+``min_probability``."""
 
 
 class Utf8Decoder:

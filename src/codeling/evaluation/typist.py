@@ -1,0 +1,163 @@
+"""A simulated person who types a file again, and takes each suggestion as far as it is right.
+
+The person types the text character by character. Indentation and line ends cost nothing, since an
+editor writes them. Where an editor would ask for a suggestion
+(:func:`~codeling.generation.suggestions.place.asks_at`), one is asked for. It is accepted by word:
+the longest right beginning that ends at the end of a word in both texts; by line; or as a whole.
+Accepting costs one keystroke, and a beginning of less than three characters is typed instead. A
+suggestion that agrees with what is typed stays, without another request.
+
+This module must not know models, and measures no time of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from codeling.generation.suggestions.choice import MIN_CHARACTERS
+from codeling.generation.suggestions.place import asks_at, is_border
+
+ACCEPT = ("word", "line", "whole")
+"""How much of a suggestion one keystroke accepts."""
+Suggest = Callable[[str, str], str | None]
+"""From the text before and behind the cursor to the text that is shown."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One suggestion that was shown."""
+
+    position: int
+    """Index of the cursor in the file."""
+    shown: str
+    accepted: int
+    """Characters accepted, white space included; 0: none of it was right."""
+    saved: int
+    """Characters that did not have to be typed, less the keystroke that accepted them."""
+
+
+@dataclass
+class Session:
+    """What happened while a text was typed."""
+
+    num_characters: int = 0
+    """Characters of the text without indentation and line ends."""
+    num_requests: int = 0
+    events: list[Event] = field(default_factory=list)
+    new_lines: list[bool] = field(default_factory=list)
+    """For each line that does not stand above already: whether what was shown at its beginning is
+    exactly the line."""
+    repeated_lines: list[bool] = field(default_factory=list)
+    """The same for lines that stand above."""
+
+    @property
+    def num_saved(self) -> int:
+        """Keystrokes saved."""
+        return sum(event.saved for event in self.events)
+
+    @property
+    def num_accepted(self) -> int:
+        """Suggestions of which a part was accepted."""
+        return sum(event.accepted > 0 for event in self.events)
+
+    @property
+    def num_wrong(self) -> int:
+        """Suggestions of which nothing was accepted."""
+        return len(self.events) - self.num_accepted
+
+
+def type_text(
+    text: str,
+    suggest: Suggest,
+    accept: str = "word",
+    *,
+    begin: int = 0,
+    end: int | None = None,
+    sees_suffix: bool = False,
+) -> Session:
+    """Type ``text[begin:end]`` and return what happened.
+
+    ``suggest`` gets all text before the cursor, and the text behind ``end`` if ``sees_suffix``.
+    """
+    end = len(text) if end is None else end
+    suffix = text[end:] if sees_suffix else ""
+    session = Session()
+    counted = _counted(text)
+    session.num_characters = sum(counted[begin:end])
+    position, shown = begin, ""
+    while position < end:
+        position, moved = _skip_line_ends(text, position, end, counted)
+        if position >= end:
+            break
+        prefix = text[:position]
+        if moved or position == begin:
+            shown = ""
+        if not shown and asks_at(prefix):
+            session.num_requests += 1
+            shown = suggest(prefix, suffix) or ""
+            if _begins_line(prefix):
+                _note_line(session, text, position, shown)
+            if shown:
+                length = _right_length(shown, text[:end], position, accept)
+                num_accepted = sum(counted[position : position + length])
+                if num_accepted < MIN_CHARACTERS:
+                    length = num_accepted = 0
+                saved = num_accepted - 1 if length else 0
+                session.events.append(Event(position, shown, length, saved))
+                if length:
+                    position, shown = position + length, ""
+                    continue
+        shown = shown[1:] if shown[:1] == text[position] else ""
+        position += 1
+    return session
+
+
+def _counted(text: str) -> list[bool]:
+    """For each character, whether it has to be typed: not indentation, and not a line end."""
+    counted = []
+    in_indentation = True
+    for character in text:
+        if character == "\n":
+            in_indentation = True
+        elif not character.isspace():
+            in_indentation = False
+        counted.append(not in_indentation)
+    return counted
+
+
+def _skip_line_ends(text: str, position: int, end: int, counted: list[bool]) -> tuple[int, bool]:
+    """The next position at which something has to be typed, and whether it is another one."""
+    start = position
+    while position < end and not counted[position]:
+        position += 1
+    return position, position > start
+
+
+def _begins_line(prefix: str) -> bool:
+    return not prefix[prefix.rfind("\n") + 1 :].strip()
+
+
+def _note_line(session: Session, text: str, position: int, shown: str) -> None:
+    """Record whether ``shown`` begins with exactly the line at ``position``."""
+    end = text.find("\n", position)
+    line = text[position : end if end >= 0 else len(text)].rstrip()
+    above = text[:position].split("\n")
+    stands_above = any(line.strip() == other.strip() for other in above[-2000:])
+    right = shown.partition("\n")[0].rstrip() == line
+    (session.repeated_lines if stands_above else session.new_lines).append(right)
+
+
+def _right_length(shown: str, text: str, position: int, accept: str) -> int:
+    """Length of the beginning of ``shown`` that is accepted."""
+    length = 0
+    while length < len(shown) and shown[length] == text[position + length : position + length + 1]:
+        length += 1
+    if accept == "whole":
+        ends = length == len(shown) and is_border(text, position + length)
+        return length if ends else 0
+    if accept == "line":
+        line_end = shown.find("\n")
+        size = line_end if line_end >= 0 else len(shown)
+        return size if length >= size and is_border(text, position + size) else 0
+    while length and not (is_border(shown, length) and is_border(text, position + length)):
+        length -= 1
+    return length

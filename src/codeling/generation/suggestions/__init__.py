@@ -1,0 +1,1 @@
+"""Suggestions while somebody types: where, how much, and whether to show anything."""

@@ -1,0 +1,89 @@
+"""Which proposal is shown, and how much of it.
+
+A candidate is a text with the probability that it is right up to each of its tokens. It is shown as
+far as this probability stays at or above a threshold, cut at the end of a word. Among candidates
+the one that saves the most characters on average is shown: the characters up to the end of each
+word times the probability that they are right, less the keystroke that accepts them.
+
+This module must not know torch, tokens or models.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from codeling.generation.suggestions.place import Place, is_border
+from codeling.generation.suggestions.trimming import trimmed
+
+Proposer = Literal["model", "words"]
+
+MIN_CHARACTERS = 3
+"""Shorter texts are not worth the keystroke that accepts them."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A text that may follow the cursor."""
+
+    text: str
+    probabilities: tuple[tuple[int, float], ...]
+    """Number of characters, and the probability that the text is right up to there. Both
+    ascending and descending, one entry per token."""
+    proposer: Proposer = "model"
+    is_whole: bool = True
+    """Whether the text ends where its proposer ended it, not at a limit within a word perhaps."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What is shown behind the cursor."""
+
+    text: str
+    probability: float
+    """Estimated probability that all of it is right."""
+    proposer: Proposer
+    expected_saving: float
+    """Characters saved on average by showing it."""
+
+
+def choose(
+    candidates: Iterable[Candidate], prefix: str, suffix: str, place: Place, threshold: float = 0.0
+) -> Suggestion | None:
+    """The best suggestion; None if no candidate has a part worth showing.
+
+    Of equally good ones the first is taken.
+    """
+    best = None
+    for candidate in candidates:
+        found = _shown(candidate, trimmed(candidate.text, prefix, suffix, place), threshold)
+        if found and (best is None or found.expected_saving > best.expected_saving):
+            best = found
+    return best
+
+
+def _shown(candidate: Candidate, text: str, threshold: float) -> Suggestion | None:
+    """The part of ``text``, a beginning of the candidate's, whose probability is high enough."""
+    end = saving = 0.0
+    probability = 1.0
+    for length, at_token_end in candidate.probabilities:
+        if at_token_end < threshold:
+            break
+        border = min(length, len(text))
+        is_last = length >= len(candidate.text)
+        if not is_border(candidate.text, border) or (is_last and not _ends(candidate)):
+            continue
+        new = sum(not character.isspace() for character in text[int(end) : border])
+        saving += at_token_end * (new - (1 if end == 0 else 0))
+        end, probability = border, at_token_end
+        if border == len(text):
+            break
+    shown = text[: int(end)].rstrip()
+    if sum(not character.isspace() for character in shown) < MIN_CHARACTERS:
+        return None
+    return Suggestion(shown, probability, candidate.proposer, saving)
+
+
+def _ends(candidate: Candidate) -> bool:
+    """Whether the end of the candidate's text is the end of a word."""
+    last = candidate.text[-1:]
+    return candidate.is_whole or not (last.isalnum() or last == "_")

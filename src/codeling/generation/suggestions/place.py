@@ -1,0 +1,115 @@
+"""The cursor's place: whether an editor asks for a suggestion there, and how far it may reach.
+
+A suggestion reaches to the end of the line. On an empty line inside an indented block it reaches to
+the end of the block. Nothing is suggested within a word that continues behind the cursor, or in the
+indentation of a line that has text.
+
+Only the last lines before the cursor are read, so the cost does not grow with the file. This module
+must not know torch, tokens or models.
+"""
+
+import re
+from typing import Literal, NamedTuple
+
+from codeling.python_lexer import Lexer, mask_identifier_marks
+
+Reach = Literal["line", "block"]
+
+_MIN_FRAGMENT = 2
+"""Letters of a word that have to be typed before its end is suggested."""
+_OPENERS = frozenset(".([{=,:+-*/%<>|&^~@!#\"'")
+"""Characters that begin something new."""
+_MAX_LOOK_BACK = 16_384
+"""Characters read before the cursor, at most, to find the statement that it is in."""
+_TOP_LEVEL = re.compile(r"^[^\s)\]}#\"'\\]", re.MULTILINE)
+"""A line that is not indented and does not continue brackets or a docstring."""
+_WORD_END = re.compile(r"\w*\Z")
+
+
+class Place(NamedTuple):
+    """What the text around a cursor allows."""
+
+    fragment: str
+    """The letters of the unfinished word before the cursor."""
+    at_line_start: bool
+    """Only white space stands before the cursor on its line."""
+    reach: Reach
+    indentation: str
+    """White space at the beginning of the cursor's line."""
+    in_literal: bool
+    """Within a string or a comment."""
+
+
+def find_place(prefix: str, suffix: str = "") -> Place | None:
+    """The place between ``prefix`` and ``suffix``; None where nothing may be suggested."""
+    line = prefix[prefix.rfind("\n") + 1 :]
+    rest = suffix.partition("\n")[0]
+    at_line_start = not line.strip()
+    if rest[:1].isidentifier() or rest[:1].isdigit():
+        return None
+    if at_line_start and rest.strip():
+        return None
+    fragment = last_word(line)
+    indentation = line[: len(line) - len(line.lstrip())]
+    lexer = lexer_at(prefix)
+    in_literal = lexer.in_string or lexer.in_comment
+    is_block = at_line_start and indentation != "" and not lexer.depth and not in_literal
+    reach: Reach = "block" if is_block else "line"
+    return Place(fragment, at_line_start, reach, indentation, in_literal)
+
+
+def asks_at(prefix: str) -> bool:
+    """Whether an editor asks for a suggestion after the last character of ``prefix``.
+
+    That is on a new line, after an opening bracket, an operator, a comma, a dot, a quote or the
+    blank behind a word, and within a word from its second letter on.
+    """
+    line = prefix[prefix.rfind("\n") + 1 :]
+    if not line.strip():
+        return True
+    fragment = last_word(line)
+    if fragment:
+        return len(fragment) >= _MIN_FRAGMENT
+    last, before = line[-1], line[-2:-1]
+    return last in _OPENERS or (last in " \t" and not before.isspace())
+
+
+def last_word(line: str) -> str:
+    """The letters and digits at the end of ``line``, empty if they are a number."""
+    found = _WORD_END.search(mask_identifier_marks(line))
+    word = line[found.start() :] if found else ""
+    return word if word.isidentifier() else ""
+
+
+def is_border(text: str, position: int) -> bool:
+    """Whether no word continues across ``position`` in ``text``."""
+    if not 0 < position < len(text):
+        return True
+    return not (_is_word(text[position - 1]) and _is_word(text[position]))
+
+
+def _is_word(character: str) -> bool:
+    return character == "_" or character.isalnum() or f"a{character}".isidentifier()
+
+
+def lexer_at(prefix: str) -> Lexer:
+    """A lexer that has read the statement before the cursor."""
+    lexer, text, position = Lexer(), prefix[start_of_look_back(prefix) :], 0
+    while position < len(text):
+        lexer.feed(text[position])
+        position = lexer.skip(text, position + 1)
+    return lexer
+
+
+def start_of_look_back(prefix: str) -> int:
+    """Index of the last line of ``prefix`` that is not indented and may begin a statement."""
+    low = max(0, len(prefix) - _MAX_LOOK_BACK)
+    position = len(prefix)
+    while position > low:
+        begin = prefix.rfind("\n", low, position - 1) + 1
+        if _TOP_LEVEL.match(prefix, begin) and begin < len(prefix):
+            return begin
+        if begin <= low:
+            break
+        position = begin
+    return low

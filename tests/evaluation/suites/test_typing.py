@@ -1,0 +1,110 @@
+"""The suite typing: the same figures twice, in turn from all repositories, alone = the editors'."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from codeling.errors import InputError, UsageError
+from codeling.evaluation.data.lookup import SuiteData
+from codeling.evaluation.journal import Journal
+from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, TypingSettings
+from codeling.evaluation.suites.typing import ROWS, TypingSuite, select, typed_span
+from codeling.evaluation.typist import type_text
+from codeling.generation.engine import Engine
+from codeling.generation.suggestions.suggester import Suggester
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.tokenizer.tokenizer import Tokenizer
+
+SOURCE = "".join(f"def compute_{n}(value):\n    return value + {n}\n\n\n" for n in range(16))
+
+
+@dataclass(frozen=True)
+class Place:
+    text: str
+    path: str
+    repository: str = "r"
+    start_line: int = 1
+
+
+FILES = [Place(SOURCE + f"x_{n} = {n}\n", f"{n}.py", f"r{n % 2}") for n in range(5)]
+
+
+@pytest.fixture
+def engine(tokenizer: Tokenizer) -> Engine:
+    model = GPT2(GPT2Config(tokenizer.vocab_size, 64, 1, 2, 16))
+    model.initialize(1)
+    return Engine.from_model(model, tokenizer)
+
+
+def inputs(engine: Engine, journal: Path, files: list[Place], **settings: object) -> SuiteInputs:
+    return SuiteInputs(
+        engine,
+        SuiteData("test", texts=lambda: iter(files)),
+        EvaluationSettings(limit=2, **settings),  # type: ignore[arg-type]
+        Journal(journal, "1"),
+        lambda programs: pytest.fail("no program runs"),
+    )
+
+
+def test_two_measurements_give_the_same_scores(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codeling.evaluation.suites.typing._MAX_CHARACTERS", 300)
+    suite = TypingSuite()
+    first = suite.measure(inputs(engine, tmp_path / "a", FILES))
+    second = suite.measure(inputs(engine, tmp_path / "b", FILES[::-1]))
+    assert first["scores"] == second["scores"]
+    assert first["num_problems"] == 2
+    values = {score["name"]: score["value"] for score in first["scores"]}
+    assert values["characters saved, buffer words"] > 0.1
+    assert set(first["latency"]) == set(ROWS)
+    # What is measured is what an editor gets, each suggestion on its own.
+    file = select(FILES, 0, 1)[0]
+    begin, end = typed_span(file.text, "append")
+    own = Suggester(engine, ROWS["all, ungated"])
+
+    def suggest(prefix: str, suffix: str) -> str | None:
+        found = own.suggest(prefix, suffix)
+        return found.text if found else None
+
+    session = type_text(file.text, suggest, begin=begin, end=end)
+    [record] = [
+        record
+        for record in first["problems"]
+        if record["row"] == "all, ungated" and record["task_id"].endswith(f"{file.path}:1")
+    ]
+    assert (record["saved"], record["shown"]) == (session.num_saved, len(session.events))
+
+
+def test_files_are_taken_in_turn_from_every_repository() -> None:
+    big = [Place(SOURCE, f"big{n}.py", "big") for n in range(50)]
+    files = select([*big, Place(SOURCE, "a.py", "small"), Place("x", "b.py", "tiny")], 0, 3)
+    assert sorted(file.repository for file in files) == ["big", "big", "small"]
+
+
+def test_whole_lines_are_typed() -> None:
+    for mode in ("append", "insert"):
+        begin, end = typed_span(SOURCE, mode)
+        assert SOURCE[:begin][-1:] in ("", "\n")
+        assert SOURCE[end - 1] == "\n"
+        assert begin < end
+
+
+def test_files_that_are_too_short_are_one_clear_error(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file of 500 characters"):
+        TypingSuite().measure(inputs(engine, tmp_path / "j", [Place("x = 1\n", "a.py")]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accept": "letter"}, "accept must be one of word, line, whole"),
+        ({"mode": "edit"}, "mode must be one of append, insert"),
+        ({"clock": 0}, "clock must be above 0"),
+    ],
+)
+def test_wrong_settings_are_one_clear_error(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TypingSettings(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,57 @@
+import pytest
+
+from codeling.generation.suggestions.choice import Candidate, choose
+from codeling.generation.suggestions.place import find_place
+
+PREFIX = "x = "
+
+
+def chosen(*candidates: Candidate, threshold: float = 0.0) -> str | None:
+    place = find_place(PREFIX)
+    assert place is not None
+    suggestion = choose(candidates, PREFIX, "", place, threshold)
+    return suggestion.text if suggestion else None
+
+
+MODEL = Candidate("compute(alpha)", ((7, 0.9), (8, 0.8), (13, 0.3), (14, 0.25)))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [(0.0, "compute(alpha)"), (0.28, "compute(alpha"), (0.5, "compute("), (0.85, "compute")],
+)
+def test_a_text_is_shown_as_far_as_it_is_likely(threshold: float, expected: str) -> None:
+    assert chosen(MODEL, threshold=threshold) == expected
+
+
+def test_nothing_is_shown_below_the_threshold() -> None:
+    assert chosen(MODEL, threshold=0.95) is None
+
+
+def test_a_word_is_never_cut() -> None:
+    candidate = Candidate("compute_all", ((3, 0.9), (7, 0.9), (11, 0.2)))
+    assert chosen(candidate, threshold=0.5) is None
+
+
+def test_a_word_that_may_continue_is_not_shown() -> None:
+    pieces = ((4, 0.9), (8, 0.9))
+    assert chosen(Candidate("foo.barb", pieces, is_whole=False)) == "foo."
+    assert chosen(Candidate("foo.barb", pieces)) == "foo.barb"
+
+
+def test_short_texts_are_not_shown() -> None:
+    assert chosen(Candidate("ab", ((2, 1.0),))) is None
+    assert chosen(Candidate("a  b", ((4, 1.0),))) is None
+
+
+def test_the_candidate_that_saves_most_is_shown() -> None:
+    likely = Candidate("comp", ((4, 0.9),), "words")
+    unlikely = Candidate("completely_other", ((16, 0.1),))
+    assert chosen(unlikely, likely) == "comp"
+    assert chosen(Candidate("completely_other", ((16, 0.5),)), likely) == "completely_other"
+
+
+def test_of_equal_candidates_the_first_is_shown() -> None:
+    first, second = (Candidate(text, ((3, 0.5),)) for text in ("abc", "xyz"))
+    assert chosen(first, second) == "abc"
+    assert chosen(second, first) == "xyz"

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from codeling.generation.engine import Engine
+from codeling.generation.runners.conversion import convert
+from codeling.generation.runners.fast import FastRunner
+from codeling.generation.suggestions.place import find_place, is_border
+from codeling.generation.suggestions.suggester import (
+    Suggester,
+    SuggestionSettings,
+    prompt_of,
+)
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.train import train
+
+SOURCE = Path(__file__).read_text()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    tokenizer = train([SOURCE], TokenizerRecipe(vocab_size=400, seed=0))
+    model = GPT2(GPT2Config(400, 128, 1, 2, 32))
+    model.initialize(3)
+    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return Engine(FastRunner(convert(model.config, tensors)), tokenizer)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, len(SOURCE)), st.integers(0, 40), st.sampled_from([0.0, 0.001]))
+def test_a_suggestion_is_part_of_the_engines_completion(
+    engine: Engine, cursor: int, gap: int, threshold: float
+) -> None:
+    prefix, suffix = SOURCE[:cursor], SOURCE[cursor + gap :]
+    suggester = Suggester(engine, SuggestionSettings(threshold, use_words=False))
+    suggestion = suggester.suggest(prefix, suffix)
+    place = find_place(prefix, suffix)
+    if place is None:
+        assert suggestion is None
+        return
+    request = suggester.request(place, prefix, suffix)
+    whole = engine.complete_requests([request])[0].text
+    if suggestion is not None:
+        assert whole.startswith(suggestion.text)
+        assert is_border(whole, len(suggestion.text))
+        assert suggestion.text == suggestion.text.rstrip() != ""
+        assert suggestion.probability >= threshold
+        assert "<fim_" not in suggestion.text
+    assert suggester.suggest(prefix, suffix) == suggestion
+
+
+def test_suggestions_do_not_depend_on_what_else_is_under_way(engine: Engine) -> None:
+    cursors = [SOURCE.index(text) + len(text) for text in ("import ", "def ", "tokenizer = ")]
+    suggester = Suggester(engine)
+    alone = [suggester.suggest(SOURCE[:cursor]) for cursor in cursors]
+    places = [find_place(SOURCE[:cursor]) for cursor in cursors]
+    started = [
+        (place, cursor, engine.add(suggester.request(place, SOURCE[:cursor], "")))
+        for place, cursor in zip(places, cursors, strict=True)
+        if place is not None
+    ]
+    while any(sequence.finish_reason is None for _, _, sequence in started):
+        engine.step()
+    together = [
+        suggester.suggestion(place, SOURCE[:cursor], "", sequence)
+        for place, cursor, sequence in started
+    ]
+    assert together == alone
+
+
+def test_words_of_the_file_are_suggested_without_the_model(engine: Engine) -> None:
+    suggester = Suggester(engine, SuggestionSettings(use_model=False))
+    suggestion = suggester.suggest("def compute_total(): ...\n\ncomp")
+    assert suggestion is not None
+    assert (suggestion.text, suggestion.proposer) == ("ute_total", "words")
+    assert suggester.suggest("def compute_total(): ...\n\n# comp") is None
+
+
+def test_the_prompt_of_a_long_file_begins_at_a_line_and_moves_in_steps() -> None:
+    text = "x = 1\n" * 10_000
+    assert prompt_of("x = 1") == "x = 1"
+    beginnings = {len(text[:end]) - len(prompt_of(text[:end])) for end in range(20_000, 26_000)}
+    assert len(beginnings) <= 3
+    for end in (20_000, 60_000):
+        assert text[:end].endswith(prompt_of(text[:end]))
+        assert 8_000 < len(prompt_of(text[:end])) <= 12_288
+    assert prompt_of("a" * 50_000) == "a" * len(prompt_of("a" * 50_000))
