@@ -89,6 +89,7 @@ _STORAGE_REASONS = {
     errno.EFBIG: "the file would be larger than this system or its limits (ulimit -f) allow",
     errno.EROFS: "the file system is read-only; choose another folder with --out",
     errno.ENOTDIR: "a file exists where a folder is needed; choose another folder with --out",
+    errno.ELOOP: "its symbolic links form a loop; choose another folder with --out",
     errno.EEXIST: "a file exists where a folder is needed; choose another folder with --out",
 }
 

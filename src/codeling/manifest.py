@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from codeling.errors import BusyError, InputError, UsageError, storage_errors
+from codeling.errors import BusyError, InputError, StorageError, UsageError, storage_errors
 
 MANIFEST_NAME = "manifest.json"
 _LOCK_NAME = ".lock"
@@ -250,7 +250,12 @@ def locked(folder: Path) -> Iterator[None]:
 
     lock = FileLock(folder / _LOCK_NAME, blocking=False)
     with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # /proc, for example
+            raise StorageError(
+                f"{folder}: no folder can be created there; choose another folder with --out"
+            ) from error
         try:
             lock.acquire()
         except Timeout as error:

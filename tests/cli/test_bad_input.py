@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import codeling
+from codeling.cli.stages import parse_path
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.train import train
 
@@ -113,6 +115,28 @@ def test_a_folder_name_that_is_too_long_is_one_line(
     main: Main, recipe_file: Path, tmp_path: Path
 ) -> None:
     assert "too long" in complaint(main("run", recipe_file, "--out", tmp_path / ("n" * 300)), 1)
+
+
+def test_a_folder_that_cannot_be_created_is_one_line(
+    main: Main, recipe_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    line = complaint(main("corpus", recipe_file, "--out", tmp_path / "loop" / "inner"), 1)
+    assert "symbolic links form a loop; choose another folder with --out" in line
+    if sys.platform == "linux":
+        line = complaint(main("corpus", recipe_file, "--out", "/proc/none"), 1)
+        assert "no folder can be created there; choose another folder with --out" in line
+    line = complaint(main("corpus", recipe_file, "--out", "~no-such-user/run"), 2)
+    assert "there is no such user" in line
+
+
+def test_the_home_folder_is_expanded_in_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert parse_path("~/runs/a") == tmp_path / "runs" / "a"
+    assert parse_path("runs/~a") == Path("runs/~a")
 
 
 def test_a_folder_in_use_is_one_line(main: Main, recipe_file: Path, tmp_path: Path) -> None:

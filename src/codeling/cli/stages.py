@@ -10,12 +10,18 @@ if TYPE_CHECKING:
 
 
 def parse_path(text: str) -> Path:
-    """The path of an option. :raises UsageError: it is empty, which would mean this folder."""
+    """The path of an option; ``~`` is the home folder, also where the shell has left it.
+
+    :raises UsageError: the path is empty, which would mean this folder, or names no user.
+    """
     from codeling.errors import UsageError
 
     if not text:
         raise UsageError("an empty path was given; for the current folder write .")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{text}: there is no such user; write ./{text} for a folder") from error
 
 
 RecipeFile = Annotated[
