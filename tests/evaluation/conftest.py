@@ -1,10 +1,10 @@
 """Shared by the tests of suites: an engine with given answers, a judge for the tests' own programs,
 and a sandbox."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,11 +13,12 @@ from codeling.evaluation.data.datafiles import DataFile
 from codeling.evaluation.data.problems import ProblemSet, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox, Verdict
 from codeling.generation.engine import Engine
-from codeling.generation.request import Completion, SamplingParams
+from codeling.generation.request import Completion, Request, SamplingParams
 from codeling.generation.runners.torch import TorchRunner
 from codeling.generation.text.decoding import CompletionText
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
+from codeling.progress import SILENT, Progress
 from codeling.tokenizer.tokenizer import Tokenizer
 
 PROBLEMS = Path(__file__).with_name("problems.jsonl")
@@ -45,23 +46,20 @@ class Scripted(Engine):
         super().__init__(TorchRunner(model), tokenizer, lambda: model)
         self.answer = answer
         self.prompts: list[str] = []
-        self.first_samples: list[int] = []
+        self.samples: list[int] = []
 
-    def complete_batch(
-        self,
-        prompts: Sequence[str],
-        suffixes: Sequence[str | None] | None = None,
-        *,
-        n: int = 1,
-        first_samples: Sequence[int] | None = None,
-        batch_size: int = 32,
-        **options: Any,
-    ) -> list[list[Completion]]:
-        self.prompts += prompts
-        self.first_samples += first_samples or [0] * len(prompts)
-        settings = SamplingParams(**options)
-        pairs = zip(prompts, suffixes or [None] * len(prompts), strict=True)
-        return [[self._one(p, s, number, settings) for number in range(n)] for p, s in pairs]
+    def complete_requests(
+        self, requests: Sequence[Request], batch_size: int = 32, progress: Progress = SILENT
+    ) -> list[Completion]:
+        self.prompts += dict.fromkeys(request.prompt for request in requests)
+        self.samples += [request.sample for request in requests]
+        number: Counter[Request] = Counter()
+        done = []
+        for each in requests:
+            key = replace(each, sample=0)
+            done.append(self._one(each.prompt, each.suffix, number[key], each.params))
+            number[key] += 1
+        return done
 
     def _one(
         self, prompt: str, suffix: str | None, number: int, settings: SamplingParams

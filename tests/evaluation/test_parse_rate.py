@@ -14,7 +14,8 @@ from codeling.evaluation.parse_rate import (
     parse_rate,
 )
 from codeling.generation.engine import Engine
-from codeling.generation.request import Completion
+from codeling.generation.request import Completion, Request, SamplingParams
+from codeling.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,19 @@ class Scripted:
     def __init__(self, *answers: tuple[str, str]) -> None:
         self.answers = answers
         self.prompts: list[str] = []
-        self.options: dict[str, Any] = {}
+        self.params = SamplingParams()
+        self.runner = None
 
-    def complete_batch(
-        self, prompts: list[str], *, n: int = 1, **options: Any
-    ) -> list[list[Completion]]:
-        self.options = options
+    def complete_requests(
+        self, requests: list[Request], batch_size: int, progress: Progress
+    ) -> list[Completion]:
         result = []
-        for prompt in prompts:
-            self.prompts.append(prompt)
+        for request in requests:
+            self.params = request.params
+            if request.sample == 0:
+                self.prompts.append(request.prompt)
             text, reason = self.answers[(len(self.prompts) - 1) % len(self.answers)]
-            result.append([Completion(text, (), cast("Any", reason))] * n)
+            result.append(Completion(text, (), cast("Any", reason)))
         return result
 
 
@@ -84,10 +87,10 @@ def test_every_completion_counts() -> None:
     assert [result.count(o) for o in ("parsed", "broken", "empty")] == [20, 10, 10]
     assert result.value == 0.5
     assert result.num_functions == 40
-    assert engine.options == {
-        "max_new_tokens": 7, "temperature": 0.2, "prose_temperature": 0.9, "top_p": 0.8,
-        "max_repeats": 4, "seed": 5, "stop_at_block_end": True,
-    }  # fmt: skip
+    assert engine.params == SamplingParams(
+        max_new_tokens=7, temperature=0.2, prose_temperature=0.9, top_p=0.8, max_repeats=4, seed=5,
+        stop_at_block_end=True,
+    )  # fmt: skip
     assert {s.completion for s in result.samples if s.finish_reason == "length"} == {"    x = 1\n"}
 
 

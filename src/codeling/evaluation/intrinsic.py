@@ -15,10 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from codeling.errors import InputError
 from codeling.evaluation.data.document_sample import LocatedText, sample_documents
@@ -27,10 +26,12 @@ from codeling.generation.engine import Engine
 from codeling.generation.scoring import windows
 from codeling.manifest import sha256_file
 from codeling.model.folder import WEIGHTS
-from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Progress
 from codeling.recipe import EvaluationRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from codeling.model.gpt2 import GPT2
 
 Precision = Literal["fp32", "bf16"]
 
@@ -38,7 +39,6 @@ RESAMPLES = 2000
 """Bootstrap resamples; Efron and Tibshirani recommend at least 1000 for a 95 % interval."""
 _GROUP = 64
 """Batches whose windows are sorted by length together, to reduce padding."""
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class _Window:
 
 
 def bits_per_byte(
-    model: GPT2,
+    model: "GPT2",
     tokenizer: Tokenizer,
     documents: Iterable[str],
     *,
@@ -260,8 +260,10 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _score(model: GPT2, batch: Sequence[_Window]) -> list[float]:
+def _score(model: "GPT2", batch: Sequence[_Window]) -> list[float]:
     """Nats of the scored targets of each window; windows are padded on the right."""
+    import torch
+
     device = model.wte.weight.device
     longest = max(len(window.inputs) for window in batch)
     ids = torch.zeros(2, len(batch), longest, dtype=torch.int64)
@@ -277,10 +279,12 @@ def _score(model: GPT2, batch: Sequence[_Window]) -> list[float]:
 
 
 @contextmanager
-def _precision(model: GPT2, precision: Precision) -> Iterator[None]:
+def _precision(model: "GPT2", precision: Precision) -> Iterator[None]:
     """Use ``precision`` inside the block."""
+    import torch
+
     before = model.compute_dtype
-    model.compute_dtype = _TYPES[precision]
+    model.compute_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     try:
         yield
     finally:

@@ -16,11 +16,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from codeling.evaluation.completions import complete_requests
 from codeling.evaluation.data.document_sample import LocatedText, shuffled
 from codeling.evaluation.metrics.pass_at_k import ratio
 from codeling.evaluation.syntax import Outcome, body_outcome, function_prompt
 from codeling.generation.engine import Engine
-from codeling.generation.request import SamplingKwargs, SamplingParams
+from codeling.generation.request import Request, SamplingKwargs, SamplingParams
 from codeling.generation.text.blocks import cut_unfinished
 from codeling.progress import SILENT, Progress
 
@@ -97,8 +98,8 @@ def parse_rate(
     longer than :data:`MAX_PROMPT_BYTES` are left out. With fewer functions than ``completions``,
     each is completed several times; without any there are no samples.
     """
-    seed = SamplingParams(**options).seed
-    prompted = ((each, function_prompt(each.text)) for each in shuffled(functions, seed))
+    params = SamplingParams(**(options | {"stop_at_block_end": True}))
+    prompted = ((each, function_prompt(each.text)) for each in shuffled(functions, params.seed))
     usable = (
         (function, prompt)
         for function, prompt in prompted
@@ -112,12 +113,14 @@ def parse_rate(
     with progress.task("parse rate", total=completions, unit="completions") as advance:
         for start in range(0, len(selected), _BATCH_SIZE):
             batch = selected[start : start + _BATCH_SIZE]
-            answers = engine.complete_batch(
-                [prompt for _, prompt in batch],
-                n=per_function,
-                **(options | {"stop_at_block_end": True}),
-            )
-            for (function, prompt), of_prompt in zip(batch, answers, strict=True):
+            requests = [
+                Request(prompt, None, params, number)
+                for _, prompt in batch
+                for number in range(per_function)
+            ]
+            answers = iter(complete_requests(engine, requests, _BATCH_SIZE))
+            for function, prompt in batch:
+                of_prompt = [next(answers) for _ in range(per_function)]
                 for answer in of_prompt[: completions - len(samples)]:
                     text = answer.text
                     if answer.finish_reason == "length":

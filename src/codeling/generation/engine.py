@@ -109,6 +109,12 @@ class Engine:
 
         return cls(TorchRunner(model), tokenizer, lambda: model, suffix_first)
 
+    def copy(self) -> "Engine":
+        """An engine with the same weights and slots of its own, for another thread."""
+        return type(self)(
+            self.runner.copy(), self.tokenizer, self._load_model, suffix_first=self.suffix_first
+        )
+
     @property
     def model(self) -> "GPT2":
         """The network, for uses other than completions. Loaded on first access."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from codeling.errors import InputError
+from codeling.evaluation.completions import complete_requests
 from codeling.evaluation.data.contamination import (
     TrainingCorpus,
     contamination_summary,
@@ -47,6 +48,7 @@ from codeling.evaluation.syntax import (
     parse_in_block,
 )
 from codeling.generation.engine import Engine
+from codeling.generation.request import Request
 from codeling.generation.text.blocks import cut_at_block_end, cut_unfinished
 from codeling.progress import SILENT, Progress
 
@@ -231,31 +233,24 @@ def _answer(
     corpus: TrainingCorpus | None,
 ) -> Iterator[Record]:
     pairs = [(function, task) for function, found in group for task in found]
+    pairs.sort(key=lambda pair: pair[1].kind, reverse=True)  # lines, then blocks
     found = {id(function): find_in_training(corpus, function.text) for function, _ in group}
-    kinds: tuple[Kind, ...] = ("line", "block")
-    for kind in kinds:
-        options = settings.options()
-        if kind == "line":
-            options["stop"] = "\n"
-        else:
-            options["stop_at_block_end"] = True
-        of_kind = [(function, task) for function, task in pairs if task.kind == kind]
-        answers = engine.complete_batch(
-            [task.prompt for _, task in of_kind],
-            batch_size=settings.batch_size,
-            first_samples=[location_hash(function, 0) >> 200 for function, _ in of_kind],
-            **options,
-        )
-        for (function, task), (answer,) in zip(of_kind, answers, strict=True):
-            text = answer.text
-            if kind == "block" and answer.finish_reason == "length":
-                text = cut_unfinished(task.prompt, text)
-            yield {
-                "task_id": location_label(function),
-                "found": found[id(function)],
-                "finish_reason": answer.finish_reason,
-                **compare(task, text),
-            }
+    params = {"line": settings.params(stop="\n"), "block": settings.params(stop_at_block_end=True)}
+    requests = [
+        Request(task.prompt, None, params[task.kind], location_hash(function, 0) >> 200)
+        for function, task in pairs
+    ]
+    answers = complete_requests(engine, requests, settings.batch_size)
+    for (function, task), answer in zip(pairs, answers, strict=True):
+        text = answer.text
+        if task.kind == "block" and answer.finish_reason == "length":
+            text = cut_unfinished(task.prompt, text)
+        yield {
+            "task_id": location_label(function),
+            "found": found[id(function)],
+            "finish_reason": answer.finish_reason,
+            **compare(task, text),
+        }
 
 
 def compare(task: CompletionTask, completion: str) -> Record:

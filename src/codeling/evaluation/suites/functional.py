@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from codeling.errors import InputError
+from codeling.evaluation.completions import complete_requests
 from codeling.evaluation.data.contamination import (
     TrainingCorpus,
     contamination_summary,
@@ -49,7 +50,7 @@ from codeling.evaluation.suites.suite import (
     sampled_settings,
 )
 from codeling.generation.engine import Engine
-from codeling.generation.request import Completion
+from codeling.generation.request import Completion, Request
 from codeling.progress import SILENT, Progress
 from codeling.quantity import quantity
 
@@ -347,25 +348,20 @@ def complete(
     engine: Engine, group: Sequence[CodingProblem], settings: SampleSettings
 ) -> list[list[Completion]]:
     """``n`` completions of each problem of a group."""
-    answers: dict[str, list[Completion]] = {}
-    for span, ends in sorted({(p.span or "", p.script_ends) for p in group}):
-        alike = [p for p in group if (p.span or "", p.script_ends) == (span, ends)]
-        options = settings.options()
-        if span == "line":
-            options["stop"] = "\n"
-        elif not span:
-            options["stop_at_block_end"], options["script_ends"] = True, ends
-        completed = engine.complete_batch(
-            [problem.prompt for problem in alike],
-            [problem.suffix for problem in alike],
-            n=settings.n,
-            batch_size=settings.batch_size,
-            first_samples=[problem.first_sample for problem in alike],
-            **options,
-        )
-        for problem, samples in zip(alike, completed, strict=True):
-            answers[problem.task_id] = [_whole_line(problem, sample) for sample in samples]
-    return [answers[problem.task_id] for problem in group]
+    requests = []
+    for problem in group:
+        if problem.span == "line":
+            params = settings.params(stop="\n")
+        elif problem.span:
+            params = settings.params()
+        else:
+            params = settings.params(stop_at_block_end=True, script_ends=problem.script_ends)
+        requests += [
+            Request(problem.prompt, problem.suffix, params, problem.first_sample + number)
+            for number in range(settings.n)
+        ]
+    done = iter(complete_requests(engine, requests, settings.batch_size))
+    return [[_whole_line(problem, next(done)) for _ in range(settings.n)] for problem in group]
 
 
 def _whole_line(problem: CodingProblem, sample: Completion) -> Completion:

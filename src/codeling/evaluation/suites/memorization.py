@@ -24,6 +24,7 @@ from typing import Any
 
 from codeling import jsonl
 from codeling.errors import InputError, UsageError
+from codeling.evaluation.completions import complete_requests
 from codeling.evaluation.data.contamination import TrainingCorpus
 from codeling.evaluation.data.document_sample import (
     LocatedText,
@@ -42,6 +43,7 @@ from codeling.evaluation.suites.suite import (
 )
 from codeling.evaluation.syntax import function_prompt
 from codeling.generation.engine import Engine
+from codeling.generation.request import Request
 from codeling.manifest import sha256_file
 from codeling.progress import SILENT, Progress
 
@@ -233,16 +235,16 @@ def _answer(
     settings: SampleSettings,
     corpus: TrainingCorpus,
 ) -> list[Record]:
-    answers = engine.complete_batch(
-        [each.prompt for each in group],
-        n=settings.n,
-        batch_size=settings.batch_size,
-        first_samples=[_first_sample(each) for each in group],
-        **settings.options(),
-    )
+    params = settings.params()
+    requests = [
+        Request(each.prompt, None, params, _first_sample(each) + number)
+        for each in group
+        for number in range(settings.n)
+    ]
+    answers = iter(complete_requests(engine, requests, settings.batch_size))
     records = []
-    for each, samples in zip(group, answers, strict=True):
-        checked = [_check(each, sample.text, corpus) for sample in samples]
+    for each in group:
+        checked = [_check(each, next(answers).text, corpus) for _ in range(settings.n)]
         records.append(
             {
                 "task_id": each.name,

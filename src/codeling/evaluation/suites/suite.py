@@ -4,7 +4,7 @@ A suite finds its own data, says which settings its numbers depend on, and measu
 this folder has one; :mod:`codeling.evaluation.suites.registry` lists them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from codeling.evaluation.journal import Journal
 from codeling.evaluation.sandbox import Job, Limits, Verdict
 from codeling.evaluation.typist import ACCEPT
 from codeling.generation.engine import Engine
-from codeling.generation.request import MAX_SAMPLES, SamplingKwargs
+from codeling.generation.request import MAX_SAMPLES, SamplingParams
 from codeling.progress import SILENT, Progress
 
 
@@ -35,15 +35,23 @@ class SampleSettings:
     batch_size: int = 32
     """Completions decoded together, and the size of a journal group."""
 
-    def options(self) -> SamplingKwargs:
-        """Engine options without a stop rule; ``max_repeats`` is off, as in published scores."""
-        return SamplingKwargs(
+    def params(
+        self,
+        stop: str | Sequence[str] = (),
+        stop_at_block_end: bool = False,
+        script_ends: Sequence[str] = (),
+    ) -> SamplingParams:
+        """With a stop rule; ``max_repeats`` is off, as in published scores."""
+        return SamplingParams(
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,
             max_repeats=0,
             seed=self.seed,
+            stop=stop,
+            stop_at_block_end=stop_at_block_end,
+            script_ends=script_ends,
         )
 
     @property
@@ -219,8 +227,8 @@ def engine_settings(settings: EvaluationSettings, engine: Engine) -> dict[str, A
     """The part of :meth:`Suite.recorded_settings` that every suite has."""
     return {
         "seed": settings.seed,
-        "device": str(engine.model.wte.weight.device.type),
-        "precision": str(engine.model.compute_dtype).removeprefix("torch."),
+        "device": engine.runner.device,
+        "precision": engine.runner.precision,
     }
 
 

@@ -19,6 +19,17 @@ class Runner(Protocol):
     def vocab_size(self) -> int:
         """Number of logits per token."""
 
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+
+    @property
+    def precision(self) -> str:
+        """Type of the weights: ``float32``, ``bfloat16`` or ``int8``."""
+
+    def copy(self) -> "Runner":
+        """A runner with the same weights and no slots."""
+
     def reserve(self, num_slots: int) -> None:
         """Increase the number of slots to at least ``num_slots``; contents are kept."""
 

@@ -81,6 +81,21 @@ class FastRunner:
         """Number of logits per token."""
         return len(self.weights.embedding.weight)
 
+    @property
+    def device(self) -> str:
+        """The device's type."""
+        return "cpu"
+
+    @property
+    def precision(self) -> str:
+        """``float32`` or ``int8``."""
+        dtype = self.weights.embedding.weight.dtype
+        return "float32" if dtype == np.float32 else "int8"
+
+    def copy(self) -> "FastRunner":
+        """A runner with the same weights and no slots."""
+        return FastRunner(self.weights)
+
     def _store(self, num_slots: int) -> Floats:
         """Allocate (L, slots, H, S, D) zeros; pages that are never written take no memory."""
         num_positions, width = self.weights.positions.shape

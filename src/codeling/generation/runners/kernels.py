@@ -18,9 +18,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _compiled(function: _Function) -> _Function:
-    """Compile ``function``. Sums may be reordered for vector instructions."""
+    """Compile ``function``. Sums may be reordered for vector instructions.
+
+    It runs without Python's lock, so that several threads can.
+    """
+    flags = {"reassoc", "contract", "nsz", "arcp"}
     return njit(  # type: ignore[no-any-return]
-        cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
+        cache=True, nogil=True, error_model="numpy", fastmath=flags
     )(function)
 
 

@@ -31,6 +31,20 @@ class TorchRunner:
         """Number of logits per token."""
         return self.model.config.vocab_size
 
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.model.wte.weight.device.type
+
+    @property
+    def precision(self) -> str:
+        """``float32`` or ``bfloat16``."""
+        return str(self.model.compute_dtype).removeprefix("torch.")
+
+    def copy(self) -> "TorchRunner":
+        """A runner with the same model and no slots."""
+        return TorchRunner(self.model)
+
     def reserve(self, num_slots: int) -> None:
         """Increase the number of slots to at least ``num_slots``; contents are kept."""
         if self._cache is None:
