@@ -1,4 +1,4 @@
-# Everything a person or CI runs. Every target works on a fresh clone: it makes .venv first.
+# The commands of developers and CI. Every target works on a fresh clone: it makes .venv first.
 .DELETE_ON_ERROR:
 .PHONY: demo check test proof format clean
 
@@ -6,25 +6,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# A core each, file by file, for files share what is made once; as ordered, for the longest are early.
+# One process per core. A test file stays in one process, because its tests share fixtures; files run in
+# the order given, the longest first.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-demo: $(VENV)/base  ## corpus, tokenizer, model and completions from this machine's own Python
+demo: $(VENV)/base  ## train a small model on this machine's own Python
 	$(BIN)/codeling demo $(ARGS)
 
-check: $(VENV)/dev  ## format, lint, strict types, floors
+check: $(VENV)/dev  ## format, lint, strict types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/dev  ## the tests, under ten minutes on two cores
+test: $(VENV)/dev  ## the tests, without the slow proofs
 	$(BIN)/pytest -m "not proof" --durations=10 $(SIDE_BY_SIDE) $(ARGS)
 
 proof: $(VENV)/dev  ## the slow proofs
 	$(BIN)/pytest -m proof $(ARGS)
 
-format: $(VENV)/dev  ## rewrite the code as `check` wants it
+format: $(VENV)/dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

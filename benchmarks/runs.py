@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeling.corpus.document import Document, iterate
-from codeling.dataset.mixture import Owners, read_owners
+from codeling.dataset.mixture import RepositoryRecorder, read_repository_numbers
 from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.evaluation.data.document_sample import sample_documents
 from codeling.evaluation.intrinsic import bits_per_byte
@@ -256,11 +256,11 @@ class Comparison:
         """Number of the repository of each document of the train split, as in a run folder."""
         path = self.out / "owners.json"
         if not path.exists():
-            owners = Owners()
+            owners = RepositoryRecorder()
             for _ in owners.texts(iterate(self.folder / "corpus", "train", "files")):
                 pass
             owners.write(path)
-        return read_owners(path)
+        return read_repository_numbers(path)
 
 
 def print_table(results: Sequence[Result], baseline: str, extra: dict[str, str]) -> None:

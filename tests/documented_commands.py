@@ -62,11 +62,15 @@ OUTPUTS = {
 
 
 def commands(text: str) -> list[str]:
-    """Lines of ``console`` blocks that begin with ``$``, with continuation lines joined."""
+    """Lines of ``console`` blocks that begin with ``$``, with continuation lines joined.
+
+    Then the benchmarks named within a line.
+    """
+    inline = re.findall(r"`(python -m benchmarks\.[^`\n]+)`", FENCED.sub("", text))
     blocks = [code for language, code in FENCED.findall(text) if language == "console"]
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     assert all(line.startswith("$ ") for line in lines), "a console block shows commands alone"
-    return [line.removeprefix("$ ") for line in lines]
+    return [line.removeprefix("$ ") for line in lines] + inline
 
 
 def blocks(text: str, language: str) -> list[str]:

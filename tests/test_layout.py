@@ -16,7 +16,6 @@ MAX_FILES, MAX_LINES = 15, 420
 SHARED_MODULE_NAMES = {
     "corpus": "the command, and the table of the recipe",
     "evaluation": "the command's package, and the table of the recipe",
-    "problem_sets": "the problems to remove from a corpus, and those to evaluate on",
     "run": "the command, and the stages",
     "tokenizer": "the command, and the tokenizer",
     "train": "the command, and the training of a tokenizer",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codeling.corpus.dedup.minhash import sketches
 from codeling.ngrams import BYTE_BASE, WORD_BASE, gram_hashes, mix, span_hashes
-from codeling.provenance.winnowing import cut_texts
+from codeling.provenance.winnowing import lex
 
 TEXTS = ["def f(a, b):\n    return a + b\n# ----- é 変数\n" * 3, "x"]
 
@@ -16,7 +16,7 @@ TEXTS = ["def f(a, b):\n    return a + b\n# ----- é 変数\n" * 3, "x"]
 def test_sketches_and_fingerprints_of_earlier_runs_are_reproduced() -> None:
     found = hashlib.sha256(sketches(TEXTS).tobytes()).hexdigest()
     assert found == "b7a380f1701c7ed7832e7e4b116c7540daf0e06f92f3ca14f706402aba28d14a"
-    found = hashlib.sha256(cut_texts(TEXTS).hashes.tobytes()).hexdigest()
+    found = hashlib.sha256(lex(TEXTS).hashes.tobytes()).hexdigest()
     assert found == "2e82b3540298ae31545cc36638dc411187d0ee90cd4e0e5aecaa0767dd4ab85e"
 
 

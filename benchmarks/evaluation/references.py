@@ -17,7 +17,7 @@ from codeling.evaluation.data import datafiles
 from codeling.evaluation.data.problems import CodingProblem, LeftOut, read_problems
 from codeling.evaluation.sandbox import Job, Limits, Sandbox
 from codeling.evaluation.suites.functional import PASSED, FunctionalSuite, judge_references
-from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
+from codeling.evaluation.suites.published_suites import PROBLEM_SUITES
 
 EMPTY = "    pass\n"
 MEMORY_MIB = (4096, 2048, 1024, 512, 256, 128, 64, 32)

@@ -73,7 +73,7 @@ VARIANTS: dict[str, tuple[list[str], object | None]] = {
     "cosine": ([], patch.object(schedule, "learning_rate", cosine)),
     "GPT-2's initialisation": ([], patch.object(GPT2, "initialize", gpt2_initialisation())),
     "no warm start": (["training.warm_start_steps=0"], None),
-    "no copying heads": ([], patch.object(warm_start, "init_induction_heads", lambda *_: None)),
+    "no induction heads": ([], patch.object(warm_start, "init_induction_heads", lambda *_: None)),
     "no weight decay": (["training.weight_decay=0"], None),
     "weight decay on all": (
         [],

@@ -23,21 +23,21 @@ from benchmarks.library import write_library
 from codeling.dataset.infilling import Infilling
 from codeling.dataset.loader import WINDOW_SEQUENCES, Loader
 from codeling.dataset.tokens import TokenFile
-from codeling.tokenizer.parts import Encode, Parts
+from codeling.tokenizer.substrings import Encode, SubstringEncoder
 from codeling.tokenizer.tokenizer import Tokenizer
 
 CONTEXT = 1024
 WAYS = ("ends encoded", "all encoded", "no infilling")
 
 
-class WholeParts(Parts):
-    """Encodes every part as a separate text."""
+class WholeSubstringEncoder(SubstringEncoder):
+    """Encodes every substring as a separate text."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
         self._encode = tokenizer.encode
 
-    def of(self, text: str, ids: NDArray[np.unsignedinteger]) -> Encode:
+    def encoder(self, text: str, ids: NDArray[np.unsignedinteger]) -> Encode:
         """Ignore ``ids`` and encode the text."""
         return lambda begin, end: self._encode(text[begin:end])
 
@@ -49,7 +49,7 @@ def pack_window(
     rate = 0.0 if way == "no infilling" else 0.5
     loader = Loader(tokens, tokenizer, CONTEXT, 0, Infilling(rate, 0.5, 0))
     if way == "all encoded":
-        loader._parts = WholeParts(tokenizer)
+        loader._substring_encoder = WholeSubstringEncoder(tokenizer)
     sequences = loader.shuffled_sequences(loader.start())
     start = time.thread_time()
     window = [sequence for sequence, _ in islice(sequences, WINDOW_SEQUENCES)]

@@ -220,7 +220,7 @@ def _tokenizer(context: RunContext) -> Iterable[Path]:
 
 
 def _tokens(context: RunContext) -> Iterable[Path]:
-    from codeling.dataset.mixture import Owners
+    from codeling.dataset.mixture import RepositoryRecorder
     from codeling.dataset.tokens import write_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
 
@@ -228,7 +228,7 @@ def _tokens(context: RunContext) -> Iterable[Path]:
     written = []
     for split in ("train", "validation"):
         path = context.folder / "tokens" / f"{split}.bin"
-        owners = Owners()
+        owners = RepositoryRecorder()
         texts = owners.texts(_documents(context, split))
         num_bytes = _size(context, split).num_bytes
         write_tokens(texts, tokenizer, path, context.progress, total_bytes=num_bytes)
@@ -246,19 +246,19 @@ def _training(context: RunContext) -> Iterable[Path]:
 
 def _train(context: RunContext) -> "TrainingResult":
     """Train, under ``torchrun`` together with the other processes."""
-    from codeling.dataset.mixture import read_owners
+    from codeling.dataset.mixture import read_repository_numbers
     from codeling.dataset.tokens import open_tokens
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.training.data import TrainingData
     from codeling.training.samples import PromptSampler
-    from codeling.training.trainer import identify, identify_as_before, train
+    from codeling.training.trainer import identify, identify_as_previous_version, train
 
     folder, recipe = context.folder, context.recipe
     data = TrainingData(
         Tokenizer.load(folder / "tokenizer"),
         open_tokens(folder / "tokens" / "train.bin"),
         open_tokens(folder / "tokens" / "validation.bin"),
-        read_owners(folder / "tokens" / "train.json"),
+        read_repository_numbers(folder / "tokens" / "train.json"),
     )
     config = _model_config(recipe, data.tokenizer.vocab_size)
     made_from = {name: context.manifest.digest(name) for name in ("tokenizer", "tokens")}
@@ -271,7 +271,7 @@ def _train(context: RunContext) -> "TrainingResult":
             data,
             folder,
             identity=identify(recipe.training, config, made_from),
-            previous_identity=identify_as_before(recipe.training, config, made_from),
+            previous_identity=identify_as_previous_version(recipe.training, config, made_from),
             sample=PromptSampler(data.tokenizer),
             progress=context.progress,
             should_stop=lambda: context.stop.requested,

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeling.dataset.mixture import Owners, balanced_first, quotas, read_owners
+from codeling.dataset.mixture import (
+    RepositoryRecorder,
+    balanced_first,
+    quotas,
+    read_repository_numbers,
+)
 from codeling.errors import InputError
 
 
@@ -20,10 +25,10 @@ class Document:
 
 def test_owners_survive_a_round_trip(tmp_path: Path) -> None:
     names = ["a", "a", "b", "a", "c", "c", "c"]
-    owners = Owners()
+    owners = RepositoryRecorder()
     assert list(owners.texts(map(Document, names))) == ["pass"] * 7
     owners.write(tmp_path / "train.json")
-    assert read_owners(tmp_path / "train.json").tolist() == [0, 0, 1, 0, 2, 2, 2]
+    assert read_repository_numbers(tmp_path / "train.json").tolist() == [0, 0, 1, 0, 2, 2, 2]
     assert owners.runs == [("a", 2), ("b", 1), ("a", 1), ("c", 3)]
 
 
@@ -31,10 +36,10 @@ def test_owners_survive_a_round_trip(tmp_path: Path) -> None:
 def test_a_damaged_owners_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "train.json"
     with pytest.raises(InputError, match=r"train\.json: cannot be read"):
-        read_owners(path)
+        read_repository_numbers(path)
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"train\.json: not a list of repositories"):
-        read_owners(path)
+        read_repository_numbers(path)
 
 
 totals_of = st.lists(st.integers(0, 10_000), min_size=1, max_size=9).map(
@@ -105,7 +110,7 @@ def test_a_large_repository_does_not_dominate() -> None:
 
 
 def test_the_owners_file_is_plain_json(tmp_path: Path) -> None:
-    owners = Owners()
+    owners = RepositoryRecorder()
     list(owners.texts([Document("x==1")]))
     owners.write(tmp_path / "train.json")
     assert json.loads((tmp_path / "train.json").read_bytes()) == {

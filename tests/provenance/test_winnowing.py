@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from codeling.provenance.winnowing import GUARANTEE, WINDOW, K, cut_texts, winnow
+from codeling.provenance.winnowing import GUARANTEE, WINDOW, K, lex, winnow
 
 
 def slow_lexemes(text: str) -> list[str]:
@@ -39,17 +39,17 @@ def random_text(seed: int, words: int = 200) -> str:
 def test_lexemes_are_words_and_single_signs(seed: int) -> None:
     text = random_text(seed)
     expected = slow_lexemes(text)
-    cut = cut_texts([text])
-    assert len(cut.lexemes) == len(expected)
+    lexed = lex([text])
+    assert len(lexed.lexemes) == len(expected)
     same: dict[str, int] = {}
-    for lexeme, byte in zip(expected, cut.lexemes.tolist(), strict=True):
+    for lexeme, byte in zip(expected, lexed.lexemes.tolist(), strict=True):
         assert same.setdefault(lexeme, byte) == byte
 
 
 def test_line_starts_count_the_lexemes_before_each_line() -> None:
     text = "a b\n\n  c.d\n# ----------\nlast"
     before = [len(slow_lexemes("\n".join(text.split("\n")[:line]))) for line in range(4)]
-    assert cut_texts([text]).line_starts.tolist() == [*before, before[3] + 4]
+    assert lex([text]).line_starts.tolist() == [*before, before[3] + 4]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -82,7 +82,7 @@ def _hash_of_one(gram: list[int]) -> int:
 
 def test_hashes_depend_on_the_content_alone() -> None:
     text = random_text(1)
-    alone, after = cut_texts([text]), cut_texts(["x = 1\n" * 100, text])
+    alone, after = lex([text]), lex(["x = 1\n" * 100, text])
     offset = int(after.lexeme_offsets[1])
     assert (after.lexemes[offset:] == alone.lexemes).all()
     assert (after.hashes[after.firsts >= offset] == alone.hashes).all()
@@ -91,9 +91,9 @@ def test_hashes_depend_on_the_content_alone() -> None:
 
 def test_constants() -> None:
     """A different value is a different file format: every hash is fixed for good."""
-    cut = cut_texts(["def mean(xs):\n    return sum(xs) / len(xs)\n" * 3])
-    assert cut.lexemes[:8].tolist() == PINNED_LEXEMES
-    assert cut.hashes[:3].tolist() == PINNED_HASHES
+    lexed = lex(["def mean(xs):\n    return sum(xs) / len(xs)\n" * 3])
+    assert lexed.lexemes[:8].tolist() == PINNED_LEXEMES
+    assert lexed.hashes[:3].tolist() == PINNED_HASHES
 
 
 PINNED_LEXEMES = [143, 203, 132, 181, 19, 244, 48, 115]

@@ -10,7 +10,7 @@ from tokenizers import models, pre_tokenizers
 from codeling.errors import InputError, TokenizerError, UsageError
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.comparison_page import COLUMNS, comparison_page, figures_row
-from codeling.tokenizer.measure import TIKTOKEN_CUTS, measure, read_peer, read_texts
+from codeling.tokenizer.measure import TIKTOKEN_CUTS, measure, read_texts, read_tokenizer
 from codeling.tokenizer.tokenizer import Tokenizer, byte_level_alphabet
 from codeling.tokenizer.train import train
 
@@ -41,7 +41,7 @@ def rank_encode(ranks: dict[bytes, int], piece: bytes) -> list[int]:
 
 def test_a_tiktoken_file_encodes_by_its_ranks(tmp_path: Path, python_files: list[str]) -> None:
     tokens = [b"re", b"in", b"ur", b"tur", b"return", b" =", b"    ", b"se", b"el", b"elf", b"self"]
-    peer = read_peer(tiktoken_file(tmp_path, [*tokens, b"\xc3\xa9", b"import", b" x"]))
+    peer = read_tokenizer(tiktoken_file(tmp_path, [*tokens, b"\xc3\xa9", b"import", b" x"]))
     assert (peer.name, peer.vocab_size) == ("cl100k_base", 270)
     rows = (tmp_path / "cl100k_base.tiktoken").read_text().splitlines()
     ranks = {base64.b64decode(each.split()[0]): int(each.split()[1]) for each in rows}
@@ -68,7 +68,7 @@ def test_the_published_file_encodes_as_tiktoken_does(python_files: list[str]) ->
     theirs = tiktoken.Encoding(
         "cl100k", pat_str=TIKTOKEN_CUTS[path.stem], mergeable_ranks=ranks, special_tokens={}
     )
-    peer = read_peer(path)
+    peer = read_tokenizer(path)
     for text in (*python_files, CODE, "é中\U0001f600 \r\n\t<|endoftext|>"):
         assert peer.encode(text) == theirs.encode_ordinary(text)
 
@@ -78,7 +78,7 @@ def test_figures_of_our_tokenizer(
 ) -> None:
     tokenizer.save(tmp_path / "run" / "tokenizer" / "tokenizer.json")
     texts = [text[:8000].rpartition("\n")[0] + "\n" for text in python_files[:6]]
-    peer = read_peer(tmp_path / "run")
+    peer = read_tokenizer(tmp_path / "run")
     figures = measure(peer, texts)
     num_tokens = sum(len(tokenizer.encode(text)) for text in texts)
     assert (figures.name, figures.vocab_size, figures.num_tokens) == ("run", 512, num_tokens)
@@ -96,7 +96,7 @@ def test_measure_detects_a_cut_that_needs_no_healing(
     learned = train(python_files, TokenizerRecipe(vocab_size=512, cut="python"))
     learned.save(tmp_path / "tokenizer.json")
     texts = [text[:8000].rpartition("\n")[0] + "\n" for text in python_files[:6]]
-    figures = measure(read_peer(tmp_path), texts)
+    figures = measure(read_tokenizer(tmp_path), texts)
     assert figures.same_after_newline == figures.same_after_indentation == 1
 
 
@@ -112,7 +112,7 @@ def gpt2_like() -> tokenizers.Tokenizer:
 
 def test_measure_detects_a_cut_that_gives_a_space_to_the_word(tmp_path: Path) -> None:
     gpt2_like().save(str(tmp_path / "tokenizer.json"))
-    figures = measure(read_peer(tmp_path), ["if x:\n    return x\n" * 5])
+    figures = measure(read_tokenizer(tmp_path), ["if x:\n    return x\n" * 5])
     assert figures.same_after_indentation == 0 < figures.same_healed
     assert figures.lossless_files == 1
 
@@ -149,14 +149,14 @@ def test_an_unreadable_tokenizer_is_one_line(
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(TokenizerError) as caught:
-        read_peer(tmp_path / name)
+        read_tokenizer(tmp_path / name)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_the_page_shows_every_cut_and_escapes_html(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path / "tokenizer.json")
-    peers = [read_peer(tmp_path), read_peer(tiktoken_file(tmp_path, [b"return"]))]
+    peers = [read_tokenizer(tmp_path), read_tokenizer(tiktoken_file(tmp_path, [b"return"]))]
     figures = [measure(peer, [CODE]) for peer in peers]
     assert all(len(figures_row(each)) == len(COLUMNS) for each in figures)
     page = comparison_page(peers, figures, "<a>.py", CODE, "<1> file")

@@ -6,11 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
-from codeling.recipe import Cut
+from codeling.recipe import PreTokenizerName
 from codeling.tokenizer.pretokenizer import byte_decoder, cut, pre_tokenizer_named
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS
 
-CUTS: list[Cut] = ["gpt2", "python"]
+CUTS: list[PreTokenizerName] = ["gpt2", "python"]
 ODD = " \t\n\r\f\v\x00\x1c\x85\u00a0\u2028\u3000aB1_=<|(\u00e9e\u0301\u4e2d\u0660\U0001f600\u200d"
 TEXT = st.one_of(st.text(), st.text(alphabet=ODD), st.text(alphabet=" \t\n\rx=("))
 
@@ -20,14 +20,16 @@ TEXT = st.one_of(st.text(), st.text(alphabet=ODD), st.text(alphabet=" \t\n\rx=("
 @example("")
 @example("\x00\r\n\t x\r\r\n")
 @example("\U0001f469\u200d\U0001f4bb e\u0301 \u0300")
-def test_joined_pieces_are_the_text(name: Cut, text: str) -> None:
+def test_joined_pieces_are_the_text(name: PreTokenizerName, text: str) -> None:
     pieces = cut(text, name)
     assert "".join(pieces) == text
     assert all(pieces)
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_joined_pieces_of_real_files_are_the_files(name: Cut, python_files: list[str]) -> None:
+def test_joined_pieces_of_real_files_are_the_files(
+    name: PreTokenizerName, python_files: list[str]
+) -> None:
     for text in python_files:
         assert "".join(cut(text, name)) == text
 
@@ -122,14 +124,16 @@ def test_exceptions_to_the_prompt_law() -> None:
 
 @pytest.mark.parametrize("name", CUTS)
 @given(st.text(alphabet="<|>fim_prefxsuddlao\n ", max_size=20), st.sampled_from(SPECIAL_TOKENS))
-def test_pieces_never_contain_the_text_of_a_special_token(name: Cut, text: str, token: str) -> None:
+def test_pieces_never_contain_the_text_of_a_special_token(
+    name: PreTokenizerName, text: str, token: str
+) -> None:
     # So no merge can form one, whatever the training text.
     assert not any(token in piece for piece in cut(text + token + text, name))
 
 
 @pytest.mark.parametrize("name", CUTS)
 @given(TEXT)
-def test_cuts_survive_saving_to_a_standard_file(name: Cut, text: str) -> None:
+def test_cuts_survive_saving_to_a_standard_file(name: PreTokenizerName, text: str) -> None:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizer_named(name)
     core.decoder = byte_decoder()

@@ -183,6 +183,6 @@ def test_a_small_text_gives_a_smaller_vocabulary_and_a_note() -> None:
     most = TokenizerRecipe(vocab_size=learned.vocab_size)
     assert train([text], most).to_json() == learned.to_json()
     assert Notes.lines == [
-        f"the vocabulary has {learned.vocab_size} entries instead of 300: no pair occurs twice "
-        "any more in 20 bytes of text"
+        f"the vocabulary has {learned.vocab_size} entries instead of 300: no pair is left "
+        "that occurs twice in 20 bytes of text"
     ]

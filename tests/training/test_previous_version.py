@@ -11,7 +11,7 @@ from codeling.recipe import TrainingRecipe
 from codeling.recipe.renamed_keys import update_settings
 from codeling.training.checkpoint import state
 from codeling.training.data import TrainingData
-from codeling.training.trainer import identify, identify_as_before
+from codeling.training.trainer import identify, identify_as_previous_version
 
 from .runs import CONFIG, RECIPE, STEPS, assert_ended_the_same, changed, last, stop_at, train
 
@@ -33,7 +33,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_identity_of_the_previous_version_is_known(name: str) -> None:
     recipe, digest = GOLDEN[name]
-    assert identify_as_before(recipe, CONFIG, MADE_FROM) == digest
+    assert identify_as_previous_version(recipe, CONFIG, MADE_FROM) == digest
     assert identify(recipe, CONFIG, MADE_FROM) != digest
 
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_of_the_previous_version_is_continued(
     inputs: TrainingData, whole: Path, tmp_path: Path
 ) -> None:
     checkpoint = stop_at(5, RECIPE, inputs, tmp_path)
-    before = identify_as_before(RECIPE, CONFIG, MADE_FROM)
+    before = identify_as_previous_version(RECIPE, CONFIG, MADE_FROM)
     write_as_before(checkpoint, before)
     stop_at(
         2, RECIPE, inputs, tmp_path,

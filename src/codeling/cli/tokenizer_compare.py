@@ -33,9 +33,9 @@ def compare(
     from codeling.cli.screen import Screen
     from codeling.manifest import write_bytes
     from codeling.tokenizer.comparison_page import COLUMNS, comparison_page, figures_row
-    from codeling.tokenizer.measure import measure, read_peer, read_texts
+    from codeling.tokenizer.measure import measure, read_texts, read_tokenizer
 
-    peers = [read_peer(path) for path in tokenizers]
+    peers = [read_tokenizer(path) for path in tokenizers]
     named = read_texts(on)
     texts = [text for _, text in named]
     figures = []

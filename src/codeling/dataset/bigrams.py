@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codeling.dataset.tokens import TokenFile
 
 MAX_TOKENS = 32_000_000
-"""Of a larger file this many ids are counted, in pieces spread over the file."""
+"""Maximum number of ids counted; in a larger file, in pieces spread over it."""
 _PIECE = 1 << 16
 _PRIOR = 2.0
 """Pseudo-counts added to each row, distributed like all ids, so that an id seen once does not get a
@@ -63,7 +63,7 @@ def count_bigrams(
 ) -> Bigrams:
     """Count the pairs of ``tokens``, with the id ``boundary`` between documents.
 
-    Takes memory for two times ``max_tokens`` pairs of four or eight bytes.
+    Needs memory for twice ``max_tokens`` pairs of four or eight bytes.
     """
     code = np.dtype(np.uint32 if vocab_size**2 <= 1 << 32 else np.uint64)
     found = []

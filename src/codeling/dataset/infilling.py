@@ -1,4 +1,4 @@
-"""Fill in the middle: a piece of a document is cut in three, and the parts are reordered.
+"""Fill in the middle: cut a piece of a document in three, and reorder the parts.
 
 PSM: ``<fim_prefix> prefix <fim_suffix> suffix <fim_middle> middle``; SPM, suffix first:
 ``<fim_prefix> <fim_suffix> suffix <fim_middle> prefix middle``. Cuts fall between any two
@@ -11,7 +11,7 @@ Source: Bavarian et al. 2022, "Efficient Training of Language Models to Fill in 
 from dataclasses import dataclass
 
 from codeling.dataset.rng import Purpose, generator
-from codeling.tokenizer.parts import Encode
+from codeling.tokenizer.substrings import Encode
 from codeling.tokenizer.tokenizer import Tokenizer
 
 NUM_MARKERS = 3
@@ -20,7 +20,7 @@ NUM_MARKERS = 3
 
 @dataclass(frozen=True)
 class Infilling:
-    """How many documents are rearranged, and how."""
+    """The share of documents that are rearranged, and the order of their parts."""
 
     rate: float
     """Share of documents whose pieces are rearranged."""
@@ -39,7 +39,7 @@ class Infilling:
         """Ids of a text of ``length`` characters, cut in three and marked.
 
         ``position`` is (epoch, document, offset of the piece in the document, in tokens).
-        ``encode(begin, end)`` gives the ids of a part of the text.
+        ``encode(start, end)`` gives the ids of a substring of the text.
         """
         random = generator(Purpose.INFILLING_CUTS, self.seed, *position)
         first, second = sorted(random.integers(0, length + 1, size=2).tolist())

@@ -32,7 +32,7 @@ from codeling.dataset.mixture import balanced_first
 from codeling.dataset.rng import Purpose, generator
 from codeling.dataset.tokens import TokenFile
 from codeling.errors import CorpusError
-from codeling.tokenizer.parts import Parts
+from codeling.tokenizer.substrings import SubstringEncoder
 from codeling.tokenizer.tokenizer import Tokenizer
 
 _MIN_INFILLING_IDS = 32
@@ -177,7 +177,7 @@ class Loader:
             start, length = block.starts[place], block.lengths[place]
             piece: list[int] = []
             if self._infilling and block.is_rearranged(place, self._infilling):
-                origin = (epoch, block.documents[place], block.begins[place])
+                origin = (epoch, block.documents[place], block.local_starts[place])
                 chunk = all_ids[start : start + length]
                 piece, taken = self._rearranged(self._infilling, origin, chunk, offset, left)
                 sequence[filled : filled + len(piece)] = piece
@@ -209,9 +209,11 @@ class Loader:
                 return block
         first = index - index % BLOCK_CHUNKS
         numbers = self._order(epoch)[first : first + BLOCK_CHUNKS]
-        documents, begins, starts, lengths = self._spans(numbers)
+        documents, local_starts, starts, lengths = self._spans(numbers)
         self._current = _Block(
-            epoch, first, *(values.tolist() for values in (documents, begins, starts, lengths))
+            epoch,
+            first,
+            *(values.tolist() for values in (documents, local_starts, starts, lengths)),
         )
         return self._current
 
@@ -220,19 +222,19 @@ class Loader:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """For chunks (N,): document, start in the document, start in all ids, and length."""
         documents = np.searchsorted(self._first_chunks, numbers, side="right") - 1
-        begins = (numbers - self._first_chunks[documents]) * self._chunk_length
+        local_starts = (numbers - self._first_chunks[documents]) * self._chunk_length
         offsets = self._tokens.offsets
         firsts = offsets[documents].astype(np.int64)
         wholes = offsets[documents + 1].astype(np.int64) - firsts
-        ends = np.minimum(begins + self._chunk_length, wholes)
-        for place in np.flatnonzero((begins > 0) | (ends < wholes)).tolist():
+        ends = np.minimum(local_starts + self._chunk_length, wholes)
+        for place in np.flatnonzero((local_starts > 0) | (ends < wholes)).tolist():
             ids = self._tokens.document(int(documents[place]))
-            begin = int(begins[place])
-            begins[place] = self._begin(ids, begin)
-            ends[place] = min(self._begin(ids, begin + self._chunk_length), len(ids))
-        return documents, begins, firsts + begins, ends - begins
+            nominal = int(local_starts[place])
+            local_starts[place] = self._chunk_start(ids, nominal)
+            ends[place] = min(self._chunk_start(ids, nominal + self._chunk_length), len(ids))
+        return documents, local_starts, firsts + local_starts, ends - local_starts
 
-    def _begin(self, ids: NDArray[np.unsignedinteger], nominal: int) -> int:
+    def _chunk_start(self, ids: NDArray[np.unsignedinteger], nominal: int) -> int:
         """Start of a chunk: the next definition after ``nominal``, else ``nominal``."""
         if nominal == 0 or nominal >= len(ids):
             return nominal
@@ -265,8 +267,8 @@ class Loader:
         return balanced_first(order, owners, lengths + 1, left, mixture.exponent)
 
     @cached_property
-    def _parts(self) -> Parts:
-        return Parts(self._tokenizer)
+    def _substring_encoder(self) -> SubstringEncoder:
+        return SubstringEncoder(self._tokenizer)
 
     def _rearranged(
         self,
@@ -284,7 +286,7 @@ class Loader:
         piece begins or ends within a character. ``origin`` is (epoch, document, start of the chunk
         in the document).
         """
-        epoch, document, begin = origin
+        epoch, document, start = origin
         left = len(chunk) - offset
         space -= 1  # <|endoftext|>
         taken = min(left, space - NUM_MARKERS)
@@ -295,8 +297,8 @@ class Loader:
             except UnicodeDecodeError:
                 taken -= 1
                 continue
-            place = (epoch, document, begin + offset)
-            encode = self._parts.encoder(text, chunk[offset : offset + taken])
+            place = (epoch, document, start + offset)
+            encode = self._substring_encoder.encoder(text, chunk[offset : offset + taken])
             ids = infilling.rearrange(len(text), self._tokenizer, place, encode)
             if len(ids) <= space:
                 return [*ids, self._tokenizer.end_of_text], taken
@@ -310,10 +312,10 @@ def _first_chunks(offsets: NDArray[np.uint64], chunk_length: int) -> NDArray[np.
     Works on slices of the index, which may fill a good part of the memory.
     """
     first = np.zeros(len(offsets), dtype=np.int64)
-    for begin in range(0, len(offsets) - 1, _SLICE_DOCUMENTS):
-        part = offsets[begin : begin + _SLICE_DOCUMENTS + 1].astype(np.int64)
+    for start in range(0, len(offsets) - 1, _SLICE_DOCUMENTS):
+        part = offsets[start : start + _SLICE_DOCUMENTS + 1].astype(np.int64)
         counts = np.maximum(1, -(-np.diff(part) // chunk_length))
-        first[begin + 1 : begin + len(part)] = first[begin] + np.cumsum(counts)
+        first[start + 1 : start + len(part)] = first[start] + np.cumsum(counts)
     return first
 
 
@@ -324,7 +326,7 @@ class _Block:
     epoch: int
     first_index: int
     documents: list[int]
-    begins: list[int]
+    local_starts: list[int]
     """Start of each chunk in its document."""
     starts: list[int]
     """Start of each chunk in all ids."""

@@ -1,9 +1,9 @@
-"""Which chunks a run reads that is too short for all of them: repositories in balance.
+"""Balances repositories in a run that is too short to read every chunk.
 
 If one repository had half of the text, a short run would learn that repository. So repository r
 gets a share of the run in proportion to n_r ** exponent, where n_r is its number of tokens, but at
 most n_r. The longer the run, the closer it is to reading everything. Nothing is read twice before
-everything was read once. Source of the exponent: Conneau and Lample 2019 (languages of unequal
+everything has been read once. Source of the exponent: Conneau and Lample 2019 (languages of unequal
 size, 0.5 and 0.7); its effect here is in ``docs/results.md``.
 
 Documents are in corpus order, so those of one repository are adjacent and their repositories are
@@ -31,7 +31,7 @@ class HasRepository(Protocol):
     def text(self) -> str: ...  # noqa: D102
 
 
-class Owners:
+class RepositoryRecorder:
     """Records the repository of each document that passes through it."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Owners:
         write_json(path, {"format": 1, "runs": [list(run) for run in self.runs]})
 
 
-def read_owners(path: Path) -> NDArray[np.int64]:
+def read_repository_numbers(path: Path) -> NDArray[np.int64]:
     """Number of each document's repository, (D,), by first appearance.
 
     :raises InputError: the file is missing or damaged.

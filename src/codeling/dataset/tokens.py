@@ -35,7 +35,7 @@ _VERSION = 1
 _HEADER = struct.Struct("<8sIIQQ")  # magic, version, bytes per id, documents, ids
 _BATCH_BYTES = 16_000_000
 _FAST_FROM_BYTES = 2_000_000
-"""A smaller split is encoded faster than the fast encoder is verified."""
+"""Below this size, verifying the fast encoder takes longer than encoding without it."""
 _CHECKED_BYTES = 32_000
 """Text of each batch that is also encoded with the tokenizers library, to compare."""
 

@@ -166,8 +166,8 @@ def _remarks(values: Values) -> tuple[list[str], list[tuple[str, list[list[str]]
     num_found = values["contamination"]["num_found"]
     if num_found is not None:
         sentences.append(
-            f"{num_found:,} of {quantity(values['num_problems'], 'problem')} with a passage of the "
-            "training data; the column unseen leaves them out."
+            f"A passage of {num_found:,} of {quantity(values['num_problems'], 'problem')} is in "
+            "the training data; the column unseen excludes these problems."
         )
     if num_unjudged := values.get("num_unjudged"):
         sentences.append(

@@ -131,7 +131,7 @@ class Request:
     prompt: str
     """Text before the cursor, taken as the beginning of a file."""
     suffix: str | None = None
-    """Text behind the cursor, which the completion leads to. None: there is none to fit."""
+    """Text after the cursor, for infilling; None: only continue the prompt."""
     params: SamplingParams = field(default_factory=SamplingParams)
     sample: int = 0
     """Index among the samples of the same prompt. Each index draws differently from one seed."""

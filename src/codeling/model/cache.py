@@ -81,8 +81,8 @@ class CacheRows:
         """(B, T): the positions of the new tokens."""
         self._slots = torch.tensor(list(slots), dtype=torch.long, device=device)[:, None]
         self._segments = [
-            _Segment(slots, starts, num_new, begin, end, self.positions)
-            for begin, end in _neighbours(slots)
+            _SlotRun(slots, starts, num_new, begin, end, self.positions)
+            for begin, end in _slot_runs(slots)
         ]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -112,8 +112,8 @@ class CacheRows:
             store[self._slots, :, self.positions] = new.transpose(1, 2)
 
 
-class _Segment:
-    """Rows of a pass whose slots are neighbours, so that their entries are one view."""
+class _SlotRun:
+    """Rows of a pass with adjacent slots, so that their entries are one view."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class _Segment:
         self.rows = slice(begin, end)
         self.slots = slice(slots[begin], slots[begin] + end - begin)
         self.stop = max(starts[begin:end]) + num_new
-        """One past the last entry that a row of the segment writes."""
+        """One past the last entry that one of these rows writes."""
         self.start = starts[begin] if len(set(starts[begin:end])) == 1 else None
         """The first entry that is written, where it is the same in all rows."""
         self.mask: Tensor | None = None
@@ -137,7 +137,7 @@ class _Segment:
             self.mask = (entries <= positions[begin:end, :, None])[:, None]
 
 
-def _neighbours(slots: Sequence[int]) -> list[tuple[int, int]]:
+def _slot_runs(slots: Sequence[int]) -> list[tuple[int, int]]:
     """Runs of rows whose slots follow one another: (first row, one past the last)."""
     cuts = [row for row in range(1, len(slots)) if slots[row] != slots[row - 1] + 1]
     return list(zip([0, *cuts], [*cuts, len(slots)], strict=True))

@@ -33,7 +33,7 @@ MODEL_FOLDER = "model"
 """Name of the model folder in a run folder."""
 
 PREFIX = "transformer."
-"""What Hugging Face's names of tensors begin with."""
+"""Prefix of Hugging Face's tensor names."""
 TOKENIZER_DIGEST = "tokenizer_sha256"
 """Key of ``config.json`` with the tokenizer's digest. Other readers ignore it."""
 FIM_SPM_RATE = "fim_spm_rate"

@@ -32,24 +32,24 @@ from codeling.manifest import replacing
 from codeling.progress import SILENT, Progress
 from codeling.provenance.index_file import (
     MAX_LEXEMES,
+    IndexedDocument,
     IndexPartWriter,
     Part,
-    Source,
     change_settings,
     read_part,
 )
 from codeling.provenance.passages import Passage, Run, best, join
-from codeling.provenance.winnowing import GUARANTEE, Cut, K, cut_texts
+from codeling.provenance.winnowing import GUARANTEE, K, LexedTexts, lex
 from codeling.quantity import quantity
 
 INDEX_NAME = "index.safetensors"
 MAX_OCCURRENCES = 256
-"""Occurrences of one fingerprint that are looked at, in corpus order. A passage that is more common
-is found, but not everywhere it occurs."""
+"""Maximum number of occurrences of one fingerprint that are examined, in corpus order. A passage
+that is more common is found, but not at all of its places."""
 
 _BLOCK_BYTES = 1 << 20
 _BYTES_PER_LEXEME = 2.8
-"""Bytes of Python per lexeme in the densest code; usual are 4 to 5."""
+"""Bytes of Python per lexeme in the densest code; 4 to 5 are usual."""
 _INDEX_BYTES_PER_BYTE = 0.6
 _MEMORY_PER_BYTE = 0.35
 """Sorting holds the fingerprints twice: 8 bytes each, one per eleven lexemes."""
@@ -93,7 +93,7 @@ def expected_size(num_bytes: int) -> IndexSize:
 
 
 def build(
-    documents: Iterable[Source],
+    documents: Iterable[IndexedDocument],
     folder: Path,
     progress: Progress = SILENT,
     *,
@@ -109,7 +109,7 @@ def build(
     :raises StorageError: the folder cannot be written.
     """
     with ExitStack() as files, progress.task("provenance", total, "documents") as advance:
-        blocks = ((block, cut_texts([each.text for each in block])) for block in _blocks(documents))
+        blocks = ((block, lex([each.text for each in block])) for block in _blocks(documents))
         following = next(blocks, None)
         partials: list[Path] = []
         while following is not None or not partials:
@@ -142,9 +142,9 @@ def _remove_parts(folder: Path, first: int) -> None:
             path.unlink()
 
 
-def _blocks(documents: Iterable[Source]) -> Iterator[list[Source]]:
+def _blocks(documents: Iterable[IndexedDocument]) -> Iterator[list[IndexedDocument]]:
     """Consecutive documents, about a megabyte at a time."""
-    block: list[Source] = []
+    block: list[IndexedDocument] = []
     size = 0
     for document in documents:
         block.append(document)
@@ -240,25 +240,26 @@ class Index:
         :raises UsageError: ``lines`` is not a range of lines of ``text``.
         :raises InputError: the index is damaged.
         """
-        cut = cut_texts([text])
-        traced = _traced_lexemes(cut, lines)
+        lexed = lex([text])
+        traced = _traced_lexemes(lexed, lines)
         try:
-            passages = join(self._runs(cut))
+            passages = join(self._runs(lexed))
             kept = best([passage for passage in passages if passage.num_lexemes >= min_lexemes])
             shared = [(passage, passage.num_lexemes_within(traced)) for passage in kept]
             shared = [(passage, number) for passage, number in shared if number]
             shared.sort(key=lambda pair: -pair[1])
             num_traced = traced[1] - traced[0]
             return [
-                self._match(passage, cut, number / num_traced) for passage, number in shared[:limit]
+                self._match(passage, lexed, number / num_traced)
+                for passage, number in shared[:limit]
             ]
         except (IndexError, ValueError, KeyError) as error:
             raise _damaged(self._path, "its tables contradict each other") from error
 
-    def _runs(self, cut: Cut) -> list[Run]:
+    def _runs(self, lexed: LexedTexts) -> list[Run]:
         """Verified runs of at least K lexemes, each extended to both ends."""
         diagonals: dict[int, list[tuple[int, int]]] = {}
-        for first, occurrences, num_occurrences in self._candidates(cut):
+        for first, occurrences, num_occurrences in self._candidates(lexed):
             for occurrence in occurrences:
                 diagonals.setdefault(occurrence - first, []).append((first, num_occurrences))
         runs: list[Run] = []
@@ -269,24 +270,24 @@ class Index:
                     if num_occurrences < last.occurrences:
                         last = runs[-1] = replace(last, occurrences=num_occurrences)
                     continue
-                run = self._extend(cut.lexemes, first, shift, num_occurrences)
+                run = self._extend(lexed.lexemes, first, shift, num_occurrences)
                 if run:
                     last = run
                     runs.append(run)
         return runs
 
-    def _candidates(self, cut: Cut) -> Iterator[tuple[int, list[int], int]]:
+    def _candidates(self, lexed: LexedTexts) -> Iterator[tuple[int, list[int], int]]:
         """For each fingerprint of the text: its first lexeme, the first occurrences in the corpus,
         at most :data:`MAX_OCCURRENCES`, and the number of all occurrences.
         """
         low = np.uint64(0xFFFFFFFF)
-        keys = cut.hashes << np.uint64(32)
+        keys = lexed.hashes << np.uint64(32)
         bounds = []
         for part in self._parts:
             begins = np.searchsorted(part.fingerprints, keys)
             ends = np.searchsorted(part.fingerprints, keys | low, side="right")
             bounds.append(list(zip(begins.tolist(), ends.tolist(), strict=True)))
-        for number, first in enumerate(cut.firsts.tolist()):
+        for number, first in enumerate(lexed.firsts.tolist()):
             found: list[int] = []
             total = 0
             for part, start, spans in zip(
@@ -318,7 +319,7 @@ class Index:
         document += self._first_documents[number]
         return Run(document, low, low + shift, high - low, occurrences)
 
-    def _match(self, passage: Passage, cut: Cut, share: float) -> Match:
+    def _match(self, passage: Passage, lexed: LexedTexts, share: float) -> Match:
         number = _part_of(self._first_documents, passage.document)
         part, start = self._parts[number], self._first_lexemes[number]
         document = passage.document - self._first_documents[number]
@@ -326,7 +327,7 @@ class Index:
         begin, end = passage.corpus
         lines = _lines(part.lines(document), (begin - start, end - start))
         first, last = (row["start_line"] - 1 + line for line in lines)
-        text_first, text_last = _lines(cut.line_starts, passage.text)
+        text_first, text_last = _lines(lexed.line_starts, passage.text)
         return Match(
             text_start_line=text_first,
             text_end_line=text_last,
@@ -342,23 +343,23 @@ class Index:
         )
 
 
-def _traced_lexemes(cut: Cut, lines: tuple[int, int] | None) -> tuple[int, int]:
+def _traced_lexemes(lexed: LexedTexts, lines: tuple[int, int] | None) -> tuple[int, int]:
     """First lexeme on ``lines`` of a text, and the one after the last; None: all lines.
 
     :raises UsageError: they are not lines of the text.
     """
     if lines is None:
-        return 0, len(cut.lexemes)
+        return 0, len(lexed.lexemes)
     first, last = lines
-    num_lines = len(cut.line_starts)
+    num_lines = len(lexed.line_starts)
     if not 1 <= first <= last:
         raise UsageError(f"lines {first} to {last} are not a range; lines count from 1")
     if first > num_lines:
         raise UsageError(
             f"line {first} is not in the text, which has {quantity(num_lines, 'line')}"
         )
-    end = int(cut.line_starts[last]) if last < num_lines else len(cut.lexemes)
-    return int(cut.line_starts[first - 1]), end
+    end = int(lexed.line_starts[last]) if last < num_lines else len(lexed.lexemes)
+    return int(lexed.line_starts[first - 1]), end
 
 
 def _starts(sizes: Iterable[int]) -> list[int]:

@@ -13,7 +13,7 @@
 Positions count from the beginning of the part and have 32 bits, so a part holds at most 2³²
 lexemes. The header is read by the safetensors library. It can neither write a tensor in pieces
 nor map one into memory with numpy, so both are done here. This module must not know how texts are
-cut or looked up.
+lexed or looked up.
 """
 
 import json
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from codeling.errors import CorpusError
-from codeling.provenance.winnowing import WINDOW, Cut, K
+from codeling.provenance.winnowing import WINDOW, K, LexedTexts
 
 MAX_LEXEMES = 1 << 32
 """Lexemes of one part: what 32 bits can count. At least 12 GB of Python."""
@@ -51,7 +51,7 @@ U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 
 
-class Source(Protocol):
+class IndexedDocument(Protocol):
     """What the index needs of a document; :class:`codeling.corpus.document.Document` has it."""
 
     @property
@@ -89,19 +89,19 @@ class IndexPartWriter:
         """Whether ``num_lexemes`` more fit. An empty part takes any document, however large."""
         return not self.num_lexemes or self.num_lexemes + num_lexemes <= MAX_LEXEMES
 
-    def add(self, documents: Sequence[Source], cut: Cut) -> None:
-        """Append ``documents``, whose texts were cut into ``cut``.
+    def add(self, documents: Sequence[IndexedDocument], lexed: LexedTexts) -> None:
+        """Append ``documents``, whose texts are ``lexed``.
 
         :raises CorpusError: 32 bits cannot count their lexemes.
         """
         first_lexeme, first_line = np.uint64(self.num_lexemes), np.uint64(self._offsets["line"][-1])
-        if self.num_lexemes + len(cut.lexemes) > 1 << 32:
+        if self.num_lexemes + len(lexed.lexemes) > 1 << 32:
             raise CorpusError(f"provenance: {documents[0].path} has more than 2**32 lexemes")
-        self._file.write(cut.lexemes.tobytes())
-        self._fingerprints.append(cut.hashes << np.uint64(32) | cut.firsts + first_lexeme)
-        self._line_starts.append((cut.line_starts + first_lexeme).astype(np.uint32))
-        self._offsets["mark"].extend((cut.lexeme_offsets[1:] + first_lexeme).tolist())
-        self._offsets["line"].extend((cut.line_offsets[1:] + first_line).tolist())
+        self._file.write(lexed.lexemes.tobytes())
+        self._fingerprints.append(lexed.hashes << np.uint64(32) | lexed.firsts + first_lexeme)
+        self._line_starts.append((lexed.line_starts + first_lexeme).astype(np.uint32))
+        self._offsets["mark"].extend((lexed.lexeme_offsets[1:] + first_lexeme).tolist())
+        self._offsets["line"].extend((lexed.line_offsets[1:] + first_line).tolist())
         for document in documents:
             self._rows += _row(document)
             self._offsets["row"].append(len(self._rows))
@@ -156,7 +156,7 @@ def change_settings(path: Path, settings: Mapping[str, int]) -> None:
         file.write(_header(sizes, settings))
 
 
-def _row(document: Source) -> bytes:
+def _row(document: IndexedDocument) -> bytes:
     row = {
         "repository": document.repository,
         "path": document.path,

@@ -30,8 +30,8 @@ I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Documents, cut: ``M`` lexemes, ``L`` lines, ``F`` fingerprints, ``D`` documents."""
+class LexedTexts:
+    """``D`` documents as ``M`` lexemes, with ``L`` lines and ``F`` fingerprints."""
 
     lexemes: U8
     """(M,): top byte of each lexeme's hash."""
@@ -47,15 +47,15 @@ class Cut:
     """(D + 1,): first line of each document."""
 
 
-def cut_texts(texts: Sequence[str]) -> Cut:
-    """Cut each of ``texts`` into lexemes and select its fingerprints.
+def lex(texts: Sequence[str]) -> LexedTexts:
+    """Split each of ``texts`` into lexemes and select its fingerprints.
 
     A line feed is inserted before each text, so that every line starts with one.
     """
     lexemes = hash_lexemes(texts)
     hashes, firsts = winnow(lexemes.hashes, lexemes.offsets)
     feeds = np.flatnonzero(lexemes.data[:-1] == ord("\n"))
-    return Cut(
+    return LexedTexts(
         lexemes=(lexemes.hashes >> np.uint64(56)).astype(np.uint8),
         hashes=hashes,
         firsts=firsts,

@@ -18,19 +18,25 @@ from codeling.recipe.sources import (
     RowSource,
     Source,
 )
-from codeling.recipe.training import PRESETS, Cut, ModelRecipe, TokenizerRecipe, TrainingRecipe
+from codeling.recipe.training import (
+    PRESETS,
+    ModelRecipe,
+    PreTokenizerName,
+    TokenizerRecipe,
+    TrainingRecipe,
+)
 
 __all__ = [
     "PRESETS",
     "CodeParrot",
     "CodeSearchNet",
     "CorpusRecipe",
-    "Cut",
     "EvaluationRecipe",
     "FileRows",
     "Folder",
     "Installed",
     "ModelRecipe",
+    "PreTokenizerName",
     "Recipe",
     "RowSource",
     "Section",

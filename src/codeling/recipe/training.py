@@ -64,7 +64,7 @@ MIN_VOCAB_SIZE = 261
 """The 256 bytes and the five special tokens."""
 
 
-Cut = Literal["gpt2", "python"]
+PreTokenizerName = Literal["gpt2", "python"]
 
 
 class TokenizerRecipe(Section):
@@ -73,7 +73,7 @@ class TokenizerRecipe(Section):
     vocab_size: int | Literal["auto"] | None = None
     """Number of entries, including the 256 bytes and the five special tokens; ``auto``: chosen by
     model size and run length (:mod:`codeling.recipe.vocabulary`)."""
-    cut: Cut = "gpt2"
+    cut: PreTokenizerName = "gpt2"
     """Pre-tokenization: ``gpt2`` splits text as GPT-2 does; ``python`` makes each indentation and
     each line end its own piece, for programs without token healing."""
     max_training_bytes: Positive = 200_000_000

@@ -273,7 +273,7 @@ def _results(run: _Run) -> Markup:
 def _outcomes(rate: Values) -> str:
     """The outcomes of the function bodies, counted.
 
-    Before bodies without code were told apart, ``num_stub`` and ``num_functions`` did not exist.
+    Results of older versions lack ``num_stub`` and ``num_functions``.
     """
     bodies = quantity(rate["num_completions"], "body")
     if "num_functions" in rate:

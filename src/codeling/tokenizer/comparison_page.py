@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codeling.quantity import quantity
 from codeling.report.page import PageSection, frame, macros
-from codeling.tokenizer.measure import Measured, Peer
+from codeling.tokenizer.measure import Measured, NamedTokenizer
 from codeling.tokenizer.tokenizer import token_bytes
 
 MAX_SHOWN_LINES = 60
@@ -44,7 +44,7 @@ def figures_row(measured: Measured) -> list[str]:
 
 
 def comparison_page(
-    peers: Sequence[Peer], figures: Sequence[Measured], name: str, text: str, corpus: str
+    peers: Sequence[NamedTokenizer], figures: Sequence[Measured], name: str, text: str, corpus: str
 ) -> str:
     """The page as HTML: a table of ``figures``, then ``text`` split by each of ``peers``.
 

@@ -46,8 +46,8 @@ POINTS_PER_FILE = 6
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A named tokenizer."""
+class NamedTokenizer:
+    """A tokenizer of any origin, with its name."""
 
     name: str
     core: tokenizers.Tokenizer
@@ -90,7 +90,7 @@ class Measured:
     """The same for all these prompts after healing (:mod:`codeling.tokenizer.healing`)."""
 
 
-def read_peer(path: Path) -> Peer:
+def read_tokenizer(path: Path) -> NamedTokenizer:
     """Read a ``tokenizer.json``, a folder with one, a run folder, or a ``.tiktoken`` file.
 
     :raises TokenizerError: the file is missing, damaged or not byte-level, or a ``.tiktoken`` file
@@ -118,7 +118,7 @@ def read_peer(path: Path) -> Peer:
         token_bytes(core)
     except TokenizerError as error:
         raise TokenizerError(f"{file}: {error}") from error
-    return Peer(_name(path), core)
+    return NamedTokenizer(_name(path), core)
 
 
 def _name(path: Path) -> str:
@@ -197,7 +197,7 @@ def read_texts(folder: Path) -> list[tuple[str, str]]:
     return texts[:MAX_FILES]
 
 
-def measure(peer: Peer, texts: Sequence[str]) -> Measured:
+def measure(peer: NamedTokenizer, texts: Sequence[str]) -> Measured:
     """Measure ``peer`` on ``texts``."""
     table = token_bytes(peer.core)
     num_bytes = sum(len(text.encode()) for text in texts)
@@ -211,8 +211,8 @@ def measure(peer: Peer, texts: Sequence[str]) -> Measured:
     )
     num_tokens = sum(map(len, encoded))
     vocabulary = Vocabulary(table)
-    after_newline = _cut_alike(peer, vocabulary, texts, encoded, _LINE_STARTS)
-    after_indentation = _cut_alike(peer, vocabulary, texts, encoded, _CODE_STARTS)
+    after_newline = _matches_file(peer, vocabulary, texts, encoded, _LINE_STARTS)
+    after_indentation = _matches_file(peer, vocabulary, texts, encoded, _CODE_STARTS)
     return Measured(
         name=peer.name,
         vocab_size=peer.vocab_size,
@@ -232,8 +232,8 @@ _LINE_STARTS = re.compile(r"(?m)(?<=\n)(?=[ \t]*[^\s])")
 _CODE_STARTS = re.compile(r"(?m)^[ \t]{2,}(?=[^\s])")
 
 
-def _cut_alike(
-    peer: Peer,
+def _matches_file(
+    peer: NamedTokenizer,
     vocabulary: Vocabulary,
     texts: Sequence[str],
     encoded: Sequence[list[int]],

@@ -155,7 +155,7 @@ class _Words:
 
 
 def _every_other(at: NDArray[np.int32], following: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Of overlapping positions (``aa`` in ``aaa``), every second one, from the left."""
+    """Every second one of overlapping positions (``aa`` in ``aaa``), from the left."""
     if not len(at):
         return at
     begins = np.ones(len(at), bool)

@@ -13,7 +13,7 @@ import json
 
 from tokenizers import Regex, decoders, pre_tokenizers
 
-from codeling.recipe import Cut
+from codeling.recipe import PreTokenizerName
 
 GPT2_EXPRESSION = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """GPT-2's pre-tokenizer (Radford et al. 2019), built into ByteLevel and llama.cpp."""
@@ -42,10 +42,10 @@ BLANKS = r"\s+(?!\S)|\s+"
 PYTHON_EXPRESSION = "|".join((INDENTATION, WORD, NUMBER, OPERATOR, NEWLINES, BLANKS))
 """Every character matches an alternative, so the concatenated pieces are the text."""
 
-_EXPRESSIONS: dict[Cut, str] = {"gpt2": GPT2_EXPRESSION, "python": PYTHON_EXPRESSION}
+_EXPRESSIONS: dict[PreTokenizerName, str] = {"gpt2": GPT2_EXPRESSION, "python": PYTHON_EXPRESSION}
 
 
-def pre_tokenizer_named(cut: Cut) -> pre_tokenizers.PreTokenizer:
+def pre_tokenizer_named(cut: PreTokenizerName) -> pre_tokenizers.PreTokenizer:
     """The pre-tokenizer of a recipe, in the form of ``tokenizer.json``.
 
     GPT-2's is the built-in one, which fast encoders recognize.
@@ -80,7 +80,7 @@ def byte_decoder() -> decoders.Decoder:
     return decoders.ByteLevel()
 
 
-def cut(text: str, name: Cut = "gpt2") -> list[str]:
+def cut(text: str, name: PreTokenizerName = "gpt2") -> list[str]:
     """The pieces of ``text``. Concatenated, they are ``text``."""
     splitter = pre_tokenizers.Split(Regex(_EXPRESSIONS[name]), behavior="isolated")
     return [piece for piece, _ in splitter.pre_tokenize_str(text)]

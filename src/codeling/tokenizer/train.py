@@ -58,7 +58,7 @@ def train(
     if len(entries) < recipe.vocab_size:
         progress.note(
             f"the vocabulary has {quantity(len(entries), 'entry')} instead of "
-            f"{recipe.vocab_size:,}: no pair occurs twice any more in "
+            f"{recipe.vocab_size:,}: no pair is left that occurs twice in "
             f"{quantity(sampled.num_bytes, 'byte')} of text"
         )
     vocabulary = {entry: i for i, entry in enumerate(entries)}

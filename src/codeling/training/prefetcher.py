@@ -1,4 +1,4 @@
-"""The sequences of one step after another, packed while the previous step is computed.
+"""Packs the sequences of the next steps while the current one is computed.
 
 On an accelerator, a process of its own packs ahead: a thread would compete for Python's lock while
 the main thread launches work, and the accelerator would wait. On a processor, packing ahead would

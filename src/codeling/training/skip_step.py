@@ -13,7 +13,7 @@ from codeling.errors import TrainingError
 from codeling.quantity import quantity
 
 MAX_SKIPPED_STEPS = 3
-"""Consecutive skipped steps after which a run is given up: it does not recover by itself."""
+"""Consecutive skipped steps after which a run is stopped, because it would not recover."""
 
 
 def skip_reason(loss: float, gradient_norm: float) -> str | None:
@@ -29,7 +29,7 @@ def skip_reason(loss: float, gradient_norm: float) -> str | None:
 
 
 def check_skipped(num_skipped: int, step: int) -> None:
-    """Give up a run whose last ``num_skipped`` steps, up to ``step``, were skipped.
+    """Stop a run whose last ``num_skipped`` steps, up to ``step``, were skipped.
 
     :raises TrainingError: these are :data:`MAX_SKIPPED_STEPS` or more.
     """

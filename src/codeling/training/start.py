@@ -77,7 +77,7 @@ class TrainingJob:
     ) -> metrics.Validation | None:
         """Validate on the first ``num_tokens`` of the split; None if asked to stop.
 
-        The first process measures and tells the others; those of a sharded model all take part.
+        The first process measures and broadcasts; with a sharded model all processes take part.
         """
         found = None
         if self.world.is_first or module.is_sharded:

@@ -1,7 +1,7 @@
-"""The training loop: sequences in, optimizer updates out, and everything a person wants to know.
+"""The training loop: sequences in, optimizer updates, logs, samples and checkpoints out.
 
 A run is planned once (the number of steps and their size), by the recipe or by measuring the
-machine; a run by the clock is planned anew at fixed shares of its schedule. The plan is part of the
+machine; a run by the clock is replanned at fixed shares of its schedule. The plan is part of the
 state, and each step is a function of the recipe, the plan, the tokens and its number, so a run that
 was stopped ends in the same weights, to the bit, as one that was not. This module must not know
 where tokens come from or what the model is used for: the data makes the loader, and samples are
@@ -123,8 +123,10 @@ def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str])
     return _sha256([_ORDER_FORMAT, settings, asdict(config), inputs])
 
 
-def identify_as_before(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
-    """The identity that the previous version, with its recipe keys, gave the same run."""
+def identify_as_previous_version(
+    recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]
+) -> str:
+    """The identity that the previous version, with its recipe keys, gave to the same run."""
     settings = recipe.model_dump(mode="json", exclude=set(WEIGHT_INDEPENDENT_KEYS))
     settings = previous_table("training", settings)
     return _sha256([_ORDER_FORMAT, settings, asdict(config), inputs])
@@ -150,7 +152,7 @@ class Trainer:
     def run(self) -> TrainingResult:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
         # The plan is part of the state: saved at the start, it is not measured a second time.
-        checkpoint = self.continued_from or self._begin()
+        checkpoint = self.continued_from or self._log_and_save_start()
         saved = clock.now()
         plan = self.state.plan
         with self.job.progress.task("training", plan.num_tokens, "tokens") as advance:
@@ -178,7 +180,7 @@ class Trainer:
         num_tokens = state.step * state.plan.tokens_per_step
         return TrainingResult(checkpoint, state.step, num_tokens, bits_per_byte, state.seconds)
 
-    def _begin(self) -> Path:
+    def _log_and_save_start(self) -> Path:
         """Log the size of the data and save the state before the first step."""
         self._log({"kind": "data", "step": 0, **self.job.data.sizes()})
         return self._save()
@@ -188,7 +190,7 @@ class Trainer:
         return every is not None and self.state.step % every == 0
 
     def _any(self, *values: bool) -> tuple[bool, ...]:
-        """Each value: whether it is true in any process."""
+        """For each of ``values``, whether it is true in any process."""
         if self.job.world.size == 1:
             return values
         votes = torch.tensor(values, dtype=torch.int32, device=self.job.machine.device)
@@ -215,14 +217,14 @@ class Trainer:
         job, before = self.job, self.state
         plan = before.plan
         fraction = plan.schedule.learning_rate(before.step, job.recipe.warmup_fraction)
-        began = clock.now()
+        started_at = clock.now()
         batch = self.prefetcher.next_batch()
         result = self.module.train_batch(
             batch.sequences, plan.micro_batch_size, fraction, job.should_stop
         )
         if result is None:
             return False
-        step_seconds = clock.now() - began
+        step_seconds = clock.now() - started_at
         step = before.step + 1
         if result.skip_reason:
             job.progress.note(f"step {step:,}: {result.skip_reason}; the update is skipped")
@@ -281,13 +283,13 @@ class Trainer:
         bits_per_byte = logged.get("validation")
         due = plan.schedule.is_due(step, job.recipe.validation_interval)
         if due and not job.world.broadcast(lambda: "validation" in logged):
-            began = clock.now()
+            started_at = clock.now()
             num_tokens = validation_tokens(job.recipe, plan.first_num_tokens)
             found = job.validate(self.module, plan.micro_batch_size, num_tokens)
             if found is None:
                 return None
             bits_per_byte = found.bits_per_byte
-            seconds = clock.now() - began
+            seconds = clock.now() - started_at
             self.state = replace(state, pace=replace(state.pace, validation_seconds=seconds))
             tokens = step * plan.tokens_per_step
             self._log({"kind": "validation", "step": step, "tokens": tokens, **asdict(found)})
@@ -297,9 +299,9 @@ class Trainer:
             )
         due = plan.schedule.is_due(step, job.recipe.sample_interval)
         if self.sample and due and not job.world.broadcast(lambda: "sample" in logged):
-            began = clock.now()
+            started_at = clock.now()
             self._log_sample(self.sample)
-            pace = replace(self.state.pace, sample_seconds=clock.now() - began)
+            pace = replace(self.state.pace, sample_seconds=clock.now() - started_at)
             self.state = replace(self.state, pace=pace)
         return bits_per_byte
 
@@ -323,12 +325,12 @@ class Trainer:
 
     def _save(self) -> Path:
         job = self.job
-        began = clock.now()
+        started_at = clock.now()
         self.state = replace(self.state, seconds=job.stopwatch.seconds())
         recipe = job.recipe
         checkpoint = resume.save(
             job.checkpoints, self.state, self.module, recipe.keep_last, recipe.keep_every
         )
-        seconds = clock.now() - began
+        seconds = clock.now() - started_at
         self.state = replace(self.state, pace=replace(self.state.pace, checkpoint_seconds=seconds))
         return checkpoint

@@ -12,7 +12,7 @@ from codeling.evaluation.data import datafiles
 from codeling.evaluation.data.problems import CodingProblem, read_problems
 from codeling.evaluation.sandbox import Sandbox
 from codeling.evaluation.suites.functional import PASSED, judge_references
-from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
+from codeling.evaluation.suites.published_suites import PROBLEM_SUITES
 from codeling.generation.text.decoding import CompletionText
 
 FOLDER = os.environ.get("CODELING_DATA", "")

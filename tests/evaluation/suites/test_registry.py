@@ -6,7 +6,7 @@ import pytest
 
 from codeling.errors import InputError, UsageError
 from codeling.evaluation.data.lookup import DataSources
-from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
+from codeling.evaluation.suites.published_suites import PROBLEM_SUITES
 from codeling.evaluation.suites.registry import SUITES, find_suite
 
 PUBLISHED = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from codeling.generation.text.blocks import stands_in_definition
+from codeling.generation.text.blocks import is_in_definition
 from codeling.generation.text.scripts import ScriptEnd
 
 WORDS = ("class", "def", "#", "@", "print", "if", '"""')
@@ -57,4 +57,4 @@ def test_the_unfinished_line_of_the_prompt_is_not_checked() -> None:
     ],
 )
 def test_a_prompt_inside_a_definition_is_recognised(prompt: str, expected: bool) -> None:
-    assert stands_in_definition(prompt) is expected
+    assert is_in_definition(prompt) is expected

@@ -1,4 +1,4 @@
-"""Writes the two tables from the extracted partitions: rows in order, one of equal functions.
+"""Writes the two tables from the extracted partitions: rows in order, equal functions once.
 
 Takes the partitions in order as they finish and holds one batch at a time, so memory does not
 grow with the corpus. This module must not know how rows were made.

@@ -4,9 +4,9 @@ daft has a process of its own because it takes over Ctrl-C for its whole process
 stream without an error, and may abort an interpreter that exits during a plan. Ctrl-C reaches the
 parent alone, which stops this process; without its parent this process ends.
 
-A task that runs on one of daft's threads and calls daft waits for ever once all threads do so. So
-small inputs and listings run here without daft, and a daft plan runs its tasks in worker
-processes. This module must not know what the tasks do.
+A task that calls daft from one of daft's threads blocks forever once all threads do so. So small
+inputs and listings run here without daft, and a daft plan runs its tasks in worker processes. This
+module must not know what the tasks do.
 """
 
 import io
@@ -41,22 +41,22 @@ _ANSWER_SCHEMA = pa.schema([("answer", pa.large_string())])
 
 if PREFIX_VARIABLE in os.environ:
     # daft passes results in blocks of shared memory, and a killed worker leaves its last one
-    # behind. The prefix tells them from other programs' blocks, so they can be removed.
+    # behind. The prefix distinguishes them from other programs' blocks, so they can be removed.
     vars(shared_memory)["_SHM_NAME_PREFIX"] = os.environ[PREFIX_VARIABLE]
 
 Task = Callable[[str, str, Heartbeat], str]
 """(task, settings, heartbeat) → answer."""
 LISTINGS: dict[str, Task] = {"list": shards.list_remote, "split": pieces.split}
-"""Tasks that read next to nothing and use daft for URLs alone."""
+"""Tasks that read very little and use daft only for URLs."""
 TASKS: dict[str, Task] = {"survey": survey, "extraction": extraction, **LISTINGS}
 
 
 def main() -> None:
     """Answer requests until the parent closes the pipe or is gone.
 
-    Ends by ``os._exit`` or a signal alone: closing a daft stream early waits for ever, and an
-    orderly end of the interpreter may abort on daft's threads. Every error is therefore handled
-    here, while the exception still refers to the stream.
+    Ends only by ``os._exit`` or a signal: closing a daft stream early blocks forever, and a normal
+    exit of the interpreter may abort in daft's threads. Every error is therefore handled here,
+    while the exception still refers to the stream.
     """
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
     requests = io.BufferedReader(io.FileIO(0, closefd=False))
@@ -140,7 +140,7 @@ def _run_plan(request: pa.Table, name: str, settings: str, folder: str, ray: str
 
 
 def _run_batch(payloads: Any, name: str, settings: str, folder: str) -> pa.Array:
-    """What a worker process of daft is given."""
+    """Run a batch of tasks in a worker process of daft."""
     answers = [run_task(name, payload, settings, folder) for payload in payloads.to_pylist()]
     return pa.array(answers, pa.large_string())
 
@@ -152,7 +152,7 @@ def run_task(name: str, payload: str, settings: str, folder: str) -> str:
 
 
 if __name__ == "__main__":
-    # Imported under its real name, which daft's workers find the functions by.
+    # Import the module under its real name, by which daft's workers find the functions.
     from codeling.corpus.build import child
 
     child.main()

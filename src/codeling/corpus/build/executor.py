@@ -66,7 +66,7 @@ class Executor:
         self._process = None
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        self._prefix = f"/cdl{secrets.token_hex(2)}_"  # names have 14 characters
+        self._prefix = f"/cdl{secrets.token_hex(2)}_"  # names of shared memory have 14 characters
         self._errors = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         process = subprocess.Popen(
@@ -88,7 +88,7 @@ class Executor:
         num_bytes: int = 0,
         heartbeats: Path | None = None,
     ) -> Iterator[str]:
-        """Run ``tasks`` and yield their answers in order, each as soon as it and all before are.
+        """Run ``tasks`` and yield their answers in order, each once it and all before it are done.
 
         ``name`` is a key of :data:`codeling.corpus.build.child.TASKS`; every task gets
         ``settings``. ``num_bytes`` is the total to read; worker processes are started for more

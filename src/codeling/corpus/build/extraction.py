@@ -69,7 +69,7 @@ def extraction(task: str, settings: str, heartbeat: Heartbeat = lambda _: None) 
             for kind, found in redacted.items():
                 count(counts.redacted, kind, 1, found)
             if redacted and document.function is not None:
-                document.function = recut_function(document.function, text, recipe)
+                document.function = redacted_function(document.function, text, recipe)
             size = len(text) if text.isascii() else len(text.encode())
             num_documents, num_bytes = num_documents + 1, num_bytes + size
             if document.function is None:
@@ -82,11 +82,11 @@ def extraction(task: str, settings: str, heartbeat: Heartbeat = lambda _: None) 
     return json.dumps(summary)
 
 
-def recut_function(function: Function, text: str, recipe: CorpusRecipe) -> Function:
-    """Cut the other columns of a function row out of its redacted ``text``.
+def redacted_function(function: Function, text: str, recipe: CorpusRecipe) -> Function:
+    """Extract the other columns of a function row again, from its redacted ``text``.
 
-    Where no function is found in it, tokens and documentation are empty, because the published
-    ones hold what was redacted.
+    Without a function in it, tokens and documentation are empty, because the published ones
+    contain what was redacted.
     """
     found = next(iter(extract(text, _options(recipe))), None)
     return replace(

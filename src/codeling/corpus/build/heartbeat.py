@@ -81,7 +81,7 @@ class Watchdog:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.positions: list[str] | None = None
-        """After a stall: where the tasks stood that had begun; None before."""
+        """Positions of the running tasks when the stage stalled; None if it did not."""
 
     def __enter__(self) -> "Watchdog":
         self._thread.start()

@@ -41,7 +41,7 @@ WORK_FOLDER = "unfinished"
 _FORMAT = 4
 """Format of the work folder; a build does not continue from another one."""
 _MAX_ATTEMPTS = 3
-"""Number of times that a cluster is given the same parts."""
+"""Number of attempts at a part on a cluster."""
 
 
 def build(
@@ -159,7 +159,7 @@ class _Stage:
     def _answers(
         self, name: str, to_do: Sequence[Partition], num_bytes: int
     ) -> Iterator[Mapping[str, Any]]:
-        """Yield the answer for each partition; give a cluster again what a lost machine had."""
+        """Yield the answer for each partition; resubmit to a cluster what a lost machine had."""
         tasks = deque(partition.to_json() for partition in to_do)
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
@@ -173,7 +173,7 @@ class _Stage:
                 if self._executor.ray is None or attempt == _MAX_ATTEMPTS:
                     raise
                 self._progress.note(
-                    f"giving the cluster {quantity(len(tasks), 'part')} again: {error}"
+                    f"submitting {quantity(len(tasks), 'part')} to the cluster again: {error}"
                 )
                 self._executor.restart()
 

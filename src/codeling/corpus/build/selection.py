@@ -1,4 +1,4 @@
-"""Decides with all documents known: which are kept, and in which split.
+"""Selection: decides, with all documents known, which are kept and in which split.
 
 Works on the survey's compact rows, columns of numbers and 16-byte digests, never on texts: about
 60 bytes per document, the names of the repositories, and the fingerprints of the held-out
@@ -326,9 +326,9 @@ def _partitions_of(records: Records, wanted: Integers) -> Iterator[tuple[Partiti
     """Yield the partitions of the ascending indices ``wanted``, with the rows in each."""
     for partition in records.partitions:
         first, last = records.offsets[partition.number : partition.number + 2]
-        begin, end = np.searchsorted(wanted, [first, last])
-        if begin < end:
-            yield partition, wanted[begin:end] - first
+        start, end = np.searchsorted(wanted, [first, last])
+        if start < end:
+            yield partition, wanted[start:end] - first
 
 
 class _Names:

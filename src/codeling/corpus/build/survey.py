@@ -110,7 +110,7 @@ def judge(
 ) -> tuple[SurveyRow, str]:
     """Apply the filters that look at one document; return its row, and its text if it is kept."""
     recipe, row = context.recipe, SurveyRow(document.reason, document.detail)
-    if context.opt_out.names(document.repository):
+    if context.opt_out.excludes_repository(document.repository):
         return SurveyRow("opted_out"), ""
     if partition.shard is not None and row.reason is None:
         weight = recipe.sources[partition.shard.source].weight
@@ -125,7 +125,7 @@ def judge(
     if text is None:
         return row, ""
     row.num_bytes = len(text) if text.isascii() else len(text.encode())
-    if context.opt_out.hashes and context.opt_out.holds(document.data or b"", text):
+    if context.opt_out.hashes and context.opt_out.excludes_content(document.data or b"", text):
         row.reason = "opted_out"
     elif document.function is not None:
         row.reason = rules.function_drop_reason(document.function, recipe, document.path)

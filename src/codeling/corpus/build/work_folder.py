@@ -1,7 +1,7 @@
-"""Files of the work folder, one of each kind per partition, and what all tasks of a build share.
+"""The files of the work folder, one of each kind per partition, and the settings of all tasks.
 
 Every file is written under another name and renamed, and its bytes do not depend on the worker,
-so a task that was cut off is run again. All workers have to see the folder.
+so an interrupted task can simply run again. All workers have to see the folder.
 """
 
 import json

@@ -53,14 +53,14 @@ class OptOut:
         values = json.loads(path.read_bytes())
         return cls(frozenset(values["repositories"]), frozenset(values["hashes"]))
 
-    def names(self, repository: str) -> bool:
+    def excludes_repository(self, repository: str) -> bool:
         """Whether a repository is on the list."""
         if not self.repositories:
             return False
         name = repository.lower()
         return name in self.repositories or name.partition("==")[0] in self.repositories
 
-    def holds(self, data: bytes | str, text: str) -> bool:
+    def excludes_content(self, data: bytes | str, text: str) -> bool:
         """Whether the list has the hash of the original bytes or of the text in UTF-8."""
         found = data if isinstance(data, bytes) else data.encode()
         return any(

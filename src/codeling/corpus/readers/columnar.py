@@ -18,7 +18,7 @@ _BATCH_BYTES = 8_000_000
 
 
 class Unreadable:
-    """Stands for a value that has no Python equivalent."""
+    """Placeholder for a value that has no Python equivalent."""
 
     def __init__(self, type_name: str) -> None:
         self.type_name = type_name

@@ -14,7 +14,7 @@ class RawDocument:
     """
 
     row: int | None
-    """Index in its shard; None for a file, and where it stands for a whole shard."""
+    """Index in its shard; None for a file, and for a placeholder of a whole shard."""
     repository: str = ""
     path: str = ""
     license: str = UNKNOWN

@@ -35,7 +35,7 @@ class SourceRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TextOutsideSlice:
-    """Stands for a text that holds none of the recipe's keywords; most texts of a table do not."""
+    """Placeholder for a text without any of the recipe's keywords, as most texts of a table are."""
 
     num_bytes: int
 

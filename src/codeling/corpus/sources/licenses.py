@@ -1,7 +1,7 @@
 """Finds the licence of a repository: from a distribution's metadata or from licence files.
 
 Returns an SPDX identifier or expression where the words are clear, else the project's own short
-words, else ``unknown``. A help for sorting, not legal advice. This module must not know sources or
+words, else ``unknown``. An aid for sorting, not legal advice. This module must not know sources or
 tables.
 
 Formats: PyPA core metadata 2.4 (``License-Expression``, ``License-File``, classifiers, ``License``)

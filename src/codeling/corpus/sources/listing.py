@@ -1,7 +1,7 @@
 """Lists the whole input: the files and shards of all sources, cut into partitions.
 
 Reads only the footers of Parquet files and the line ends of plain JSON, in the executor's child,
-which also lists URLs. This module must not know what a file says.
+which also lists URLs. This module must not interpret the contents.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from codeling.errors import CorpusError, UsageError
 from codeling.recipe import CorpusRecipe, RowSource
 
 MAX_COMPRESSION = 5
-"""Bytes of Python per byte of gzipped JSON or compressed Parquet; usual are 3 to 4."""
+"""Bytes of Python per byte of gzipped JSON or compressed Parquet; 3 to 4 are usual."""
 
 
 @dataclass(frozen=True)

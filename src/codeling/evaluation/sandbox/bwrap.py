@@ -56,7 +56,7 @@ def bubblewrap() -> str:
 
 
 def explain(message: str) -> str:
-    """``message`` of bubblewrap's, with what to change on this system, in one line."""
+    """Bubblewrap's ``message``, with what to change on this system, in one line."""
     for path, off, advice in (
         ("/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"),
         (

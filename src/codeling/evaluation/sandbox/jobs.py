@@ -11,7 +11,7 @@ Outcome = Literal[
     "passed", "failed", "unjudged", "timeout", "out_of_memory", "crashed", "refused", "broken"
 ]
 """``passed``: the check ran to its end and the program was still running. ``failed``: an assertion
-or another exception. ``unjudged``: the check needs an object or a decision of the program's that
+or another exception. ``unjudged``: the check needs an object or a decision of the program that
 cannot cross the process boundary safely, so the answer may be right. ``timeout``: CPU time or
 wall clock. ``out_of_memory``. ``crashed``: the program's process ended, by a signal or an exit.
 ``refused``: a message that is too large or not valid. ``broken``: the check is not Python."""

@@ -248,10 +248,10 @@ def _reference_verdicts(
         answers = judge.judge(jobs)
         return [{"reference": _best([next(answers) for _ in p.references])} for p in group]
 
-    beside = journal and Journal(journal.path.with_name("references.jsonl"), journal.identity)
+    saved = journal and Journal(journal.path.with_name("references.jsonl"), journal.identity)
     with progress.task("reference solutions", total=len(problems), unit="problems") as advance:
-        if beside:
-            records = beside.map_groups(problems, _REFERENCES_PER_GROUP, verdicts, advance)
+        if saved:
+            records = saved.map_groups(problems, _REFERENCES_PER_GROUP, verdicts, advance)
         else:
             records = verdicts(problems)
     return [record["reference"] for record in records]
@@ -272,7 +272,7 @@ def _require_passing(
 
 
 def _note_references(references: Sequence[dict[str, str] | None], progress: Progress) -> None:
-    """Tell the user what the references say about the scores."""
+    """Note what the verdicts on the references mean for the scores."""
     outcomes = [found["outcome"] for found in references if found]
     num_failed = sum(outcome != PASSED for outcome in outcomes)
     if not outcomes:

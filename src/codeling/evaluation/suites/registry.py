@@ -7,7 +7,7 @@ from codeling.errors import UsageError
 from codeling.evaluation.suites.bits_per_byte import BitsPerByteSuite
 from codeling.evaluation.suites.completion import CompletionSuite
 from codeling.evaluation.suites.memorization import MemorizationSuite
-from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
+from codeling.evaluation.suites.published_suites import PROBLEM_SUITES
 from codeling.evaluation.suites.suite import Suite
 from codeling.evaluation.suites.typing import TypingSuite
 

@@ -197,6 +197,6 @@ def cut_at_block_end(prompt: str, completion: str) -> str:
     return BlockEnd(prompt).feed(completion)
 
 
-def stands_in_definition(prompt: str) -> bool:
+def is_in_definition(prompt: str) -> bool:
     """Whether the end of ``prompt`` is inside a ``def`` or ``class``."""
     return BlockEnd(prompt).in_definition

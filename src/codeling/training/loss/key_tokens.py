@@ -1,4 +1,4 @@
-"""Sequences that contain certain words count more.
+"""Loss weights of sequences: those that contain certain words get a larger one.
 
 Source: the Hugging Face course, chapter 7.6 (``keytoken_weighted_loss``). Deviations: the weights
 are divided by their mean over the step, so the size of an update does not depend on them; a word

@@ -39,8 +39,8 @@ MEASURED = (
     MeasuredRun(_block_parameters(8, 512), 1.55e6, 1.452),
     MeasuredRun(_block_parameters(12, 768), 197e6, 0.779),
 )
-"""Sources. The shorter ``nano`` and ``mini``: ``docs/log.md``, "Copying heads before the first
-step"; the longer ``nano``: ``docs/tokenizer.md``, "Against what others train"; the longer ``mini``:
+"""Sources. The shorter ``nano`` and ``mini``: ``docs/log.md``, "Induction heads before the first
+step"; the longer ``nano``: ``docs/tokenizer.md``, "Against other tokenizers"; the longer ``mini``:
 an hour on two cores; ``small``: ``docs/log.md``, "One H200". Vocabulary sizes and scored texts
 differ between the runs."""
 

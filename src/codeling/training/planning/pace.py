@@ -1,7 +1,7 @@
-"""How long steps and measurements take, and the number of steps that still fits the time given.
+"""The pace of a run, and the number of steps that fits into the time left.
 
 A run by the clock is planned from a few seconds of measurement, and its rate changes on the way:
-other processes start, a laptop gets warm. So it is planned anew at fixed shares of its schedule.
+other processes start, a laptop gets warm. So it is replanned at fixed shares of its schedule.
 Pace and plan are part of the training state; with the same clock, a resumed run plans like an
 uninterrupted one. Pure arithmetic: this module must not read a clock.
 """
@@ -48,7 +48,7 @@ class Intervals:
 
 
 def is_replan_due(schedule: Schedule, step: int) -> bool:
-    """Whether a run by the clock is planned anew after ``step`` updates."""
+    """Whether a run by the clock is replanned after ``step`` updates."""
     if step >= schedule.num_steps:
         return False
     return schedule.crosses(step, schedule.length / NUM_REPLANS)

@@ -72,10 +72,10 @@ def make_plan(
     if num_steps is None:
         note("measuring this machine's rate for the plan")
         seconds = _seconds_per_step(module, sequences(count), size, should_stop)
-        began = clock.now()
+        start = clock.now()
         measured = -(-(recipe.validation_tokens or _MAX_VALIDATION_TOKENS) // 4)
         validate(size, measured)
-        per_token = (clock.now() - began) / measured
+        per_token = (clock.now() - start) / measured
         assert recipe.minutes is not None
         left = recipe.minutes * 60 - stopwatch.seconds()
         most = int(left / seconds) * recipe.tokens_per_step
@@ -143,9 +143,9 @@ def _seconds_per_step(
     step()  # allocates memory; not measured
     assert module.recipe.minutes is not None
     enough = _CALIBRATION_SHARE * 60 * module.recipe.minutes
-    num_steps, elapsed, began = 0, 0.0, clock.now()
+    num_steps, elapsed, start = 0, 0.0, clock.now()
     while num_steps < _CALIBRATION_STEPS or elapsed < enough:
         step()
         num_steps += 1
-        elapsed = module.world.broadcast(lambda: clock.now() - began)
+        elapsed = module.world.broadcast(lambda: clock.now() - start)
     return elapsed / num_steps

@@ -8,7 +8,7 @@ finds such heads late, so here the attention weights are set to them; training t
 like all other weights. Structured initial attention: Trockman & Kolter 2023, "Mimetic
 Initialization of Self-Attention Layers". The position embeddings start as sines and cosines
 (Vaswani et al. 2017), because one matrix shifts these by any distance. ``docs/log.md`` has the
-measurements ("Copying heads before the first step").
+measurements ("Induction heads before the first step").
 
 Shapes: T positions, C width, D head width, V vocabulary, W width of a token's code (at most D).
 """

@@ -4,7 +4,7 @@ The test and the nonce are in this process and in no other, and none of the prog
 it. What the program returns is data (:mod:`.codec`) or a :class:`.Remote`, which represents an
 object over there. Equality with data is therefore decided here, by the types that the test expects.
 
-What cannot be decided here, because it would take an object or a decision of the program's, ends
+What cannot be decided here, because it would take an object or a decision of the program, ends
 as ``unjudged``. It must not know namespaces, limits or the host.
 """
 
@@ -63,14 +63,14 @@ class _CheckSide:
         return remote.number_of(value)
 
     def tag(self, value: Any) -> str | None:
-        """Functions, iterators and exception classes may leave; nothing else of the check's."""
+        """Functions, iterators and exception classes may leave; nothing else of the check."""
         if isinstance(value, type):
             return "k" if issubclass(value, BaseException) else None
         if isinstance(value, Iterator):
             return "w"
         return "h" if callable(value) else None
 
-    def number_beside_value(self, value: Any) -> bool:
+    def number_after_value(self, value: Any) -> bool:
         return False
 
     def unsendable(self, message: str) -> BaseException:
@@ -89,7 +89,7 @@ class _CheckSide:
     def _call(self, target: Any, arguments: Any, named: Any) -> Any:
         """What the program may request: to call a function that the check has passed to it."""
         if isinstance(target, type) or not callable(target):
-            raise TypeError("the program calls something that is not a function of the check's")
+            raise TypeError("the program calls something that is not one of the check's functions")
         try:
             return target(*arguments, **named)
         except AssertionError:
@@ -98,7 +98,7 @@ class _CheckSide:
             raise AssertionError from None
 
     def _describe(self, target: Any, name: str) -> str:
-        """The name of a function, for a decorator of the program's."""
+        """The name of a function, for a decorator in the program."""
         if name not in ("__name__", "__qualname__", "__doc__"):
             raise AttributeError(name)
         return str(getattr(target, name, None) or "")
@@ -251,7 +251,7 @@ def run_check(
             return _ended(link, "unjudged", f"{doubt}; {_where(error, source)}")
         return _ended(link, "failed", _where(error, source))
     if side.failed_assertions:
-        return _ended(link, "unjudged", "the program catches a failed assertion of the check's")
+        return _ended(link, "unjudged", "the program catches one of the check's failed assertions")
     return _ended(link, "passed", "")
 
 

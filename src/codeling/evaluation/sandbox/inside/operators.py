@@ -1,4 +1,4 @@
-"""The operators of objects of the program's, under the rules of :mod:`.remote`."""
+"""The operators of the program's objects, under the rules of :mod:`.remote`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ from codeling.evaluation.sandbox.inside.remote import (
     NUMBERS,
     Remote,
     Value,
+    check_readable,
     number_of,
-    readable,
     request,
     state,
     unjudged,
@@ -28,7 +28,7 @@ _UNARY = {
 def _equality(operation: str) -> Callable[[Remote, Any], Any]:
     def method(self: Remote, other: Any) -> Any:
         if number_of(other) is not None:
-            readable(self, BY_DATA)
+            check_readable(self, BY_DATA)
             return request(self, operation, self, other)
         if not state(self, "built"):
             return NotImplemented  # Python then compares identities

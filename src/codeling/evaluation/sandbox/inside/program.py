@@ -39,7 +39,7 @@ _AWAITED = {"aenter": "__aenter__", "aexit": "__aexit__", "anext": "__anext__"}
 
 
 class Callback:
-    """Represents a function of the check's."""
+    """Represents one of the check's functions."""
 
     def __init__(self, link: Link, number: int) -> None:
         self._link = link
@@ -56,7 +56,7 @@ class Callback:
 
 
 class CheckIterator:
-    """Represents an iterator of the check's."""
+    """Represents one of the check's iterators."""
 
     def __init__(self, link: Link, number: int) -> None:
         self._link = link
@@ -97,7 +97,7 @@ class _ProgramSide:
             return "k"
         return "w" if isinstance(value, types.CoroutineType) else "h"
 
-    def number_beside_value(self, value: Any) -> bool:
+    def number_after_value(self, value: Any) -> bool:
         return True
 
     def unsendable(self, message: str) -> BaseException:

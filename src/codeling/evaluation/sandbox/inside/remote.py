@@ -1,13 +1,13 @@
-"""In the check's process: objects that represent objects of the program's.
+"""In the check's process: objects that represent the program's objects.
 
 Each operation on a :class:`Remote` is performed in the program's process. The rules that keep a
 program from deciding about itself:
 
-- Two objects of the program's are compared, added and so on by their own methods.
+- Two of the program's objects are compared, added and so on by their own methods.
 - An object and plain data are never compared by the object's methods. An answer that is not plain
   data is not equal to plain data. Where the check itself has constructed the object and its class
   claims to be equal, the comparison is unjudged.
-- Arithmetic of an object with plain data may result in another object of the program's. Where that
+- Arithmetic of an object with plain data may result in another of the program's objects. Where that
   becomes plain data, as in ``abs(f(3) - 9)``, it is unjudged; the result of ``Vec(1, 2) * 2`` can
   be compared with ``Vec(2, 4)`` and has ``x`` and ``y``.
 - A conversion (``float(x)``, ``abs(x)``) has to give the same value each time.
@@ -33,7 +33,7 @@ its own ``equals`` must not decide. Filled where those packages are loaded."""
 
 
 class Remote:
-    """Represents an object of the program's that does not cross by value."""
+    """Represents one of the program's objects that does not cross by value."""
 
     __slots__ = ("_remote_built", "_remote_link", "_remote_mixed", "_remote_number", "_remote_seen")
 
@@ -49,7 +49,7 @@ class Remote:
     def __getattr__(self, name: str) -> Any:
         if name in FOREIGN_ATTRIBUTES or (FOREIGN_ATTRIBUTES and name.startswith("_")):
             raise AttributeError(f"the program's object is not of the type that has {name!r}")
-        readable(self, BY_DATA if name not in _ATTRIBUTES_OF_NUMBERS else BY_NUMBER)
+        check_readable(self, BY_DATA if name not in _ATTRIBUTES_OF_NUMBERS else BY_NUMBER)
         return request(self, "getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -59,7 +59,7 @@ class Remote:
         request(self, "delattr", self, name)
 
     def __getitem__(self, key: Any) -> Any:
-        readable(self, BY_DATA)
+        check_readable(self, BY_DATA)
         return request(self, "getitem", self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -69,7 +69,7 @@ class Remote:
         request(self, "delitem", self, key)
 
     def __iter__(self) -> Iterator[Any]:
-        readable(self)
+        check_readable(self)
         iterator = request(self, "iter", self)
         if not isinstance(iterator, Remote):
             raise TypeError("the program's iterator is not an object of its own")
@@ -92,30 +92,30 @@ class Remote:
         except TypeError:
             found = request(self, "contains", self, wanted) is True
         if found and number_of(wanted) is None:
-            raise unjudged(self, "a __contains__ of the program's decides")
+            raise unjudged(self, "the program's own __contains__ decides")
         return found
 
     def __len__(self) -> int:
-        readable(self)
+        check_readable(self)
         return int(request(self, "len", self))
 
     def __bool__(self) -> bool:
-        readable(self)
+        check_readable(self)
         return request(self, "bool", self) is True
 
     def __hash__(self) -> int:
         return int(request(self, "hash", self))
 
     def __str__(self) -> str:
-        readable(self)
+        check_readable(self)
         return str(request(self, "str", self))
 
     def __repr__(self) -> str:
-        readable(self)
+        check_readable(self)
         return str(request(self, "repr", self))
 
     def __format__(self, form: str) -> str:
-        readable(self)
+        check_readable(self)
         return str(request(self, "format", self, form))
 
     def __dir__(self) -> list[str]:
@@ -147,7 +147,7 @@ class Remote:
             await _Awaitable(self, "aexit", self, None)
             return False
         try:
-            answer = await _Awaitable(self, "aexit", self, _without_words(error))
+            answer = await _Awaitable(self, "aexit", self, _as_program_sees_it(error))
         except BaseException as raised:
             return _leave(self, error, _raiser(raised))
         return _leave(self, error, lambda sent: answer)
@@ -160,7 +160,7 @@ class Remote:
 
 
 class RemoteClass(Remote):
-    """Represents a class of the program's. Its instances are objects that the check has built."""
+    """Represents one of the program's classes; its instances are built by the check."""
 
     __slots__ = ()
 
@@ -173,7 +173,7 @@ class RemoteClass(Remote):
 
 
 class RemoteCoroutine(Remote):
-    """Represents a coroutine of the program's: an event loop here can drive it."""
+    """Represents one of the program's coroutines: an event loop here can drive it."""
 
     __slots__ = ("_remote_steps",)
 
@@ -203,7 +203,7 @@ class RemoteCoroutine(Remote):
 
 
 class _Awaitable:
-    """One asynchronous operation on an object of the program's."""
+    """One asynchronous operation on one of the program's objects."""
 
     def __init__(self, remote: Remote, operation: str, *operands: Any) -> None:
         self._request = (remote, operation, *operands)
@@ -237,7 +237,7 @@ def request(remote: Remote, operation: str, *operands: Any) -> Any:
 
 
 def request_about(value: Any, operation: str, *operands: Any) -> Any:
-    """An operation on an object of the program's that any of our classes represents."""
+    """Request an operation on a program's object, whichever of our classes represents it."""
     represents = value if isinstance(value, Remote) else vars(value)["_remote"]
     return request(represents, operation, *(operands or (value,)))
 
@@ -249,10 +249,10 @@ def unjudged(remote: Remote, reason: str) -> Unjudged:
     return link.broken
 
 
-def readable(remote: Remote, level: int = BY_NUMBER) -> None:
-    """Nothing that is plain data is read from the result of arithmetic with plain data.
+def check_readable(remote: Remote, level: int = BY_NUMBER) -> None:
+    """Refuse to read plain data from the result of arithmetic with plain data.
 
-    Of arithmetic with numbers, what a number does not have can be read.
+    After arithmetic with numbers, attributes that a number does not have can be read.
     """
     if state(remote, "mixed") >= level:
         raise unjudged(remote, "arithmetic of the program's object with plain data decides")
@@ -280,8 +280,8 @@ def awaiting(remote: Remote, operation: str, *operands: Any) -> Generator[None, 
         raise
 
 
-def _without_words(error: BaseException) -> BaseException:
-    """What the program sees of an exception: of a failed assertion nothing but its class."""
+def _as_program_sees_it(error: BaseException) -> BaseException:
+    """``error`` as the program sees it: of a failed assertion, only the class."""
     return AssertionError() if isinstance(error, AssertionError) else error
 
 
@@ -293,7 +293,7 @@ def _raiser(error: BaseException) -> Callable[[Any], Any]:
 
 
 def _leave(remote: Remote, error: BaseException | None, leave: Callable[[Any], Any]) -> bool:
-    """Leave a context of the program's; whether ``error`` ends there.
+    """Leave one of the program's contexts; return whether it suppresses ``error``.
 
     A failed assertion never does. Other exceptions do where the check's text alone raised them,
     as in ``with ignore(ZeroDivisionError): 1 / 0``.
@@ -305,7 +305,7 @@ def _leave(remote: Remote, error: BaseException | None, leave: Callable[[Any], A
         return False
     link: Link = state(remote, "link")
     try:
-        swallowed = leave(_without_words(error)) is True
+        swallowed = leave(_as_program_sees_it(error)) is True
     except (PeerEnded, Refused, Unjudged):
         raise
     except BaseException:
@@ -327,7 +327,7 @@ for _class in (Remote, RemoteClass, RemoteCoroutine):
 
 
 class Value:
-    """Mixin of the values that also represent an object of the program's."""
+    """Mixin of the values that also represent one of the program's objects."""
 
     _remote: Remote
 

@@ -51,7 +51,7 @@ class Side(Protocol):
     def tag(self, value: Any) -> str | None:
         """The tag of one of our objects; None where it may not cross."""
 
-    def number_beside_value(self, value: Any) -> bool:
+    def number_after_value(self, value: Any) -> bool:
         """Whether a number follows the value of an instance of a subclass."""
 
     def unsendable(self, message: str) -> BaseException:
@@ -166,13 +166,13 @@ class Link:
     def _serve(self, data: bytes) -> None:
         decoder = Decoder(data, self)
         try:
-            operation, operands, beside = decoder.decode()
+            operation, operands, accompanying = decoder.decode()
         except (CodecError, TypeError, ValueError) as error:
             raise Refused(str(error)) from None
         if operation not in self.side.operations:
             raise Refused(f"no operation is named {operation!r}")
         before = bytes(ValueEncoder(self).encode((operation, operands)).data)
-        self.side.incoming(beside)
+        self.side.incoming(accompanying)
         try:
             value = self.side.operations[operation](*operands)
             self._send(*self._answer(value, decoder.containers, (operation, operands), before))
@@ -222,9 +222,9 @@ class Link:
             self._ours.append(value)
         return tag, number
 
-    def number_beside_value(self, value: Any) -> int | None:
+    def number_after_value(self, value: Any) -> int | None:
         """The number that follows the value of an instance of a subclass, or None."""
-        return self.number(value)[1] if self.side.number_beside_value(value) else None
+        return self.number(value)[1] if self.side.number_after_value(value) else None
 
     def resolve(self, tag: str, number: int) -> Any:
         """The object of a tag and a number."""

@@ -1,4 +1,4 @@
-"""Bytes to values, in the format of :mod:`.format`. Decoding runs no code of the sender's."""
+"""Bytes to values, in the format of :mod:`.format`. Decoding never runs the sender's code."""
 
 import struct
 from collections import deque

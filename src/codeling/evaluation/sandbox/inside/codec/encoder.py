@@ -99,7 +99,7 @@ class ValueEncoder:
         self.data += b"X"
         self.encode(type(error))
         own = type(error) not in TYPE_NAMES
-        self.encode(self._objects.number_beside_value(error) if own else None)
+        self.encode(self._objects.number_after_value(error) if own else None)
         text = exceptions.text_of(error)
         self.data += b"t" + LENGTH.pack(4)
         args = tuple(error.args)
@@ -137,7 +137,7 @@ class ValueEncoder:
                     immutable = base not in _CONTAINER_TAGS
                     if (
                         immutable
-                        and (number := self._objects.number_beside_value(value)) is not None
+                        and (number := self._objects.number_after_value(value)) is not None
                     ):
                         self.data += b"V" + LENGTH.pack(number)
                     self.encode(_as_base(value, base))

@@ -2,7 +2,7 @@
 
 An exception class of the standard library is the same class on both sides. A class that the other
 side has defined is represented by a class of the same name and the same builtin bases, so that
-``except Bad`` and ``isinstance`` decide by Python's own rules. Neither runs code of the sender's.
+``except Bad`` and ``isinstance`` decide by Python's own rules. Neither runs the sender's code.
 """
 
 import contextlib

@@ -37,7 +37,7 @@ class Objects(Protocol):
     def number(self, value: Any) -> tuple[str, int]:
         """Tag and number of one of our objects. :raises CodecError: it may not cross."""
 
-    def number_beside_value(self, value: Any) -> int | None:
+    def number_after_value(self, value: Any) -> int | None:
         """The number that follows a value of a subclass; None where only the value crosses."""
 
     def resolve(self, tag: str, number: int) -> Any:

@@ -1,6 +1,6 @@
 """The limits of the published problem sets are those that their own solutions need."""
 
-from codeling.evaluation.suites.problem_sets import PROBLEM_SUITES
+from codeling.evaluation.suites.published_suites import PROBLEM_SUITES
 
 
 def test_evalplus_programs_get_evalplus_limits() -> None:

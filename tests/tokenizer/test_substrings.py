@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeling.recipe import TokenizerRecipe
-from codeling.tokenizer.parts import Parts
+from codeling.tokenizer.substrings import SubstringEncoder
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train
 
@@ -24,7 +24,7 @@ def cut(request: pytest.FixtureRequest, python_files: list[str]) -> Tokenizer:
 
 
 def test_parts_of_real_files_encode_as_alone(cut: Tokenizer, python_files: list[str]) -> None:
-    parts, draws, shared = Parts(cut), random.Random(0), 0
+    parts, draws, shared = SubstringEncoder(cut), random.Random(0), 0
     for text in python_files[:8]:
         whole = np.array(cut.encode(text), dtype=np.uint16)
         # A stretch of a document begins and ends between any two tokens.
@@ -52,7 +52,7 @@ def test_only_the_ends_are_encoded_again(
         return encode(part)
 
     monkeypatch.setattr(cut, "encode", remembered)
-    assert Parts(cut).encoder(text, ids)(1000, 9000) == encode(text[1000:9000])
+    assert SubstringEncoder(cut).encoder(text, ids)(1000, 9000) == encode(text[1000:9000])
     assert sum(map(len, encoded)) < 200
 
 
@@ -62,7 +62,7 @@ def test_parts_of_odd_texts_encode_as_alone(
     cut: Tokenizer, pieces: list[str], data: st.DataObject
 ) -> None:
     text = "".join(pieces)
-    part = Parts(cut).encoder(text, np.array(cut.encode(text), dtype=np.uint16))
+    part = SubstringEncoder(cut).encoder(text, np.array(cut.encode(text), dtype=np.uint16))
     begin = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(begin, len(text)))
     assert part(begin, end) == cut.encode(text[begin:end])
@@ -81,5 +81,5 @@ def test_entries_with_inner_spaces_leave_no_safe_boundaries() -> None:
     wide = Tokenizer(core)
     text = "a ba b"
     assert wide.encode(text) == [5, 5]
-    part = Parts(wide).encoder(text, np.array(wide.encode(text)))
+    part = SubstringEncoder(wide).encoder(text, np.array(wide.encode(text)))
     assert part(0, 5) == wide.encode("a ba ") == [5, 4]
