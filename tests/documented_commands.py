@@ -50,7 +50,7 @@ OUTPUTS = {
     "codeling evaluate runs/demo --suite humaneval": r"pass@1",
     "codeling demo": r"(?s)test bits per byte.*report .*runs/.*/report.html.*done: runs/",
     "codeling doctor": r"sandbox",
-    "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k_base",
+    "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k",
     "codeling run": r"(parameters +[\d,]+ |done: runs/)",
     "codeling corpus": r"done: runs/my",
     "codeling": r"",
