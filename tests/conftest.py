@@ -22,6 +22,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the processor time (user and system) of all processes of the tests."""
+    terminalreporter.write_line(f"processor time: {sum(os.times()[:4]):.0f} s")
+
+
 @pytest.fixture(autouse=True)
 def machine_as_it_was() -> Iterator[None]:
     """Undoes the process-wide settings of :func:`codeling.training.machine.set_up`."""

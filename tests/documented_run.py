@@ -21,6 +21,7 @@ n_embd = 64
 context_length = 64
 [training]
 steps = 20
+warm_start_steps = 10
 tokens_per_step = 512
 threads = 1
 validation_tokens = 2048

@@ -21,6 +21,7 @@ RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
 SMALL = (
     "tokenizer.vocab_size=600", "model.n_layer=2", "model.n_head=2", "model.n_embd=64",
     "model.context_length=64", "training.tokens_per_step=512", "training.steps=4",
+    "training.warm_start_steps=2",
     "training.threads=1", "training.validation_tokens=1024", "evaluation.max_bytes=4000",
     "evaluation.completions=2", "evaluation.max_new_tokens=4",
 )  # fmt: skip

@@ -89,8 +89,8 @@ def tiny(sources: Path, tables: Mapping[str, Mapping[str, Any]] | None = None) -
         "tokenizer": {"vocab_size": 600},
         "model": {"n_layer": 2, "n_head": 2, "n_embd": 64, "context_length": 64},
         "training": {
-            "steps": 12, "tokens_per_step": 512, "validation_tokens": 1024, "threads": 1,
-            "device": "cpu", "validation_interval": 0.5, "sample_interval": 0.5,
+            "steps": 12, "warm_start_steps": 5, "tokens_per_step": 512, "validation_tokens": 1024,
+            "threads": 1, "device": "cpu", "validation_interval": 0.5, "sample_interval": 0.5,
         },
         "evaluation": {"completions": 4, "max_bytes": 20_000, "max_new_tokens": 16},
     }  # fmt: skip

@@ -31,6 +31,7 @@ n_embd = 64
 context_length = 64
 [training]
 steps = 30
+warm_start_steps = 10
 tokens_per_step = 512
 validation_tokens = 2048
 validation_interval = 0.25

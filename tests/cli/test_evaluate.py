@@ -82,8 +82,8 @@ def test_a_killed_evaluation_resumes_to_the_same_numbers(
     main: Call, finished: Path, tmp_path: Path
 ) -> None:
     arguments = [
-        "evaluate", str(finished), "--suite", "completion", "--limit", "24", "--batch-size", "4",
-        "--max-new-tokens", "32", "--device", "cpu",
+        "evaluate", str(finished), "--suite", "completion", "--limit", "16", "--batch-size", "4",
+        "--max-new-tokens", "16", "--device", "cpu",
     ]  # fmt: skip
     whole = main(*arguments, "--out", tmp_path / "whole")
     assert whole.code == 0, whole.err

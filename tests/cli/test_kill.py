@@ -166,7 +166,8 @@ def test_a_run_killed_at_every_stage_ends_complete(
         run = Run(recipe_file, folder)
         run.finish()
     assert (
-        "going on from step" in run.log.read_text() or "training: unchanged" in run.log.read_text()
+        "continuing from step" in run.log.read_text()
+        or "training: unchanged" in run.log.read_text()
     )
     check_whole(folder, finished)
 

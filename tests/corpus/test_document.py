@@ -32,7 +32,7 @@ def test_published_columns_come_first_and_are_exact() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 3, 7, 50])
-def test_same_rows_give_the_same_parts_however_they_arrive(
+def test_the_same_rows_give_the_same_parts_in_any_batches(
     cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(document, "ROW_GROUP_ROWS", 7)

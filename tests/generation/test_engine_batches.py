@@ -7,7 +7,7 @@ import pytest
 
 from codeling.generation.engine import Engine
 
-from .engines import PROMPTS
+from .engines import CONTEXT, PROMPTS
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -20,24 +20,25 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", SETTINGS, ids=str)
-@pytest.mark.parametrize("batch_size", [4, 100])
+@pytest.mark.parametrize(
+    "options, batch_size", [*((options, 4) for options in SETTINGS), (SETTINGS[1], 100)], ids=str
+)
 def test_batched_equals_alone(engine: Engine, options: dict[str, Any], batch_size: int) -> None:
     suffixes = [None, "\n", None, None, "é", None]
     together = engine.complete_batch(
-        PROMPTS, suffixes, n=3, batch_size=batch_size, max_new_tokens=50, **options
+        PROMPTS, suffixes, n=3, batch_size=batch_size, max_new_tokens=CONTEXT + 4, **options
     )
     for prompt, suffix, samples in zip(PROMPTS, suffixes, together, strict=True):
-        alone = engine.complete_many(prompt, 3, suffix, max_new_tokens=50, **options)
+        alone = engine.complete_many(prompt, 3, suffix, max_new_tokens=CONTEXT + 4, **options)
         assert samples == alone
-        assert samples[0] == engine.complete(prompt, suffix, max_new_tokens=50, **options)
+        assert samples[0] == engine.complete(prompt, suffix, max_new_tokens=CONTEXT + 4, **options)
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_streamed_equals_completed(engine: Engine, options: dict[str, Any], prompt: str) -> None:
-    pieces = list(engine.stream(prompt, max_new_tokens=50, **options))
-    assert "".join(pieces) == engine.complete(prompt, max_new_tokens=50, **options).text
+    pieces = list(engine.stream(prompt, max_new_tokens=CONTEXT + 4, **options))
+    assert "".join(pieces) == engine.complete(prompt, max_new_tokens=CONTEXT + 4, **options).text
     assert all(pieces)
 
 

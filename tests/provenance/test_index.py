@@ -59,7 +59,7 @@ def index_of(folder: Path, *documents: Document) -> Index:
 
 @pytest.fixture
 def corpus() -> list[Document]:
-    """Forty files of noise; the passage stands in number 17, from line 6 on."""
+    """Forty files of noise; file 17 contains the passage, from line 6."""
     randomness = random.Random(0)
     documents = []
     for number in range(40):

@@ -34,7 +34,9 @@ def process(prefetcher: Prefetcher) -> int:
     return prefetcher._worker._process.pid
 
 
-def test_packed_ahead_or_not_the_batches_are_the_same(loader: Loader, ahead: Prefetcher) -> None:
+def test_batches_are_the_same_with_and_without_prefetching(
+    loader: Loader, ahead: Prefetcher
+) -> None:
     plain = Prefetcher(loader, loader.start(), 5, in_process=True)
     for _ in range(500):  # into the second window
         expected, got = plain.next_batch(), ahead.next_batch()

@@ -41,7 +41,7 @@ def test_a_run_of_one_step_takes_it_at_the_peak() -> None:
 
 
 @given(STEPS, st.floats(0.001, 1.0))
-def test_what_is_done_at_intervals_is_done_at_the_end_and_as_often_as_asked(
+def test_work_at_intervals_is_due_at_the_end_and_as_often_as_requested(
     steps: int, interval: float
 ) -> None:
     done = [step for step in range(steps + 1) if Schedule(steps, steps).is_due(step, interval)]
@@ -81,7 +81,7 @@ REPLANS = st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.3, 3.0)), max_size
 
 
 @given(st.integers(1, 200), WARMUP, st.floats(0.01, 0.5), REPLANS)
-def test_whatever_the_plan_becomes_the_schedule_has_no_jump_and_ends_at_its_end(
+def test_a_replanned_schedule_has_no_jump_and_ends_at_its_end(
     steps: int, warmup: float, interval: float, replans: list[tuple[float, float]]
 ) -> None:
     schedule, step, due = Schedule(steps, steps), 0, 0

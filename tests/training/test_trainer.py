@@ -18,7 +18,7 @@ from .runs import CONFIG, CONTEXT, RECIPE, STEPS, Notes, changed, log, losses, t
 pytestmark = pytest.mark.usefixtures("small_and_quick")
 
 
-def test_the_log_has_a_line_a_step_and_the_measures_between(
+def test_the_log_has_a_line_per_step_and_the_measurements_between(
     inputs: TrainingData, whole: Path
 ) -> None:
     lines = [line for line in log(whole) if "kind" in line]
@@ -98,7 +98,7 @@ def test_an_empty_split_is_an_empty_corpus(
 
 
 @pytest.mark.parametrize("features, noted", [("avx2", True), ("avx2 avx512_bf16", False)])
-def test_a_precision_that_the_processor_only_emulates_is_told(
+def test_an_emulated_precision_is_noted(
     inputs: TrainingData,
     tmp_path: Path,
     features: str,

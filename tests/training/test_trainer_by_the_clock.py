@@ -17,7 +17,7 @@ from .runs import CONFIG, RECIPE, changed, digests, log, logged, stop_at, train
 
 pytestmark = pytest.mark.usefixtures("small_and_quick")
 
-BUDGET = 30.0
+BUDGET = 20.0
 BY_THE_CLOCK = changed(
     RECIPE, steps=None, minutes=BUDGET / 60, checkpoint_minutes=100.0, sample_interval=0.5
 )
@@ -90,13 +90,13 @@ def test_stopped_and_resumed_ends_in_the_same_bits(
     simulate: Callable[[Callable[[float], float]], Simulated],
 ) -> None:
     def rate(time: float) -> float:
-        return 0.5 if 10 < time < 20 else 1.0
+        return 0.5 if 7 < time < 14 else 1.0
 
     simulate(rate)
     whole = train(BY_THE_CLOCK, CONFIG, inputs, tmp_path / "whole")
     simulated = simulate(rate)
     folder = tmp_path / "stopped"
-    for steps in (3, 60, 1, 37, 50):
+    for steps in (3, 40, 1, 25, 33):
         stop_at(steps, BY_THE_CLOCK, inputs, folder)
         # Time between two processes does not count; the same second of training follows.
         assert state.load(state.checkpoints(folder / "checkpoints")[-1]).seconds == simulated.now

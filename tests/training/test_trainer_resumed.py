@@ -60,7 +60,7 @@ def test_stopped_and_resumed_ends_in_the_same_bits(
     ],
     ids=str,
 )
-def test_with_other_settings_too(
+def test_runs_with_other_settings_end_in_the_same_bits(
     inputs: TrainingData, tmp_path: Path, values: dict[str, Any]
 ) -> None:
     recipe = changed(RECIPE, **values)
@@ -88,7 +88,7 @@ def test_a_stop_between_two_passes_leaves_the_step_for_later(
 
 
 @pytest.mark.parametrize("step", [3, STEPS])
-def test_a_stop_while_it_is_validated_is_no_loss(
+def test_a_stop_during_validation_loses_nothing(
     inputs: TrainingData, whole: Path, tmp_path: Path, step: int
 ) -> None:
     stop_at(step, RECIPE, inputs, tmp_path)
@@ -108,7 +108,7 @@ def test_checkpoints_of_keep_every_are_made_and_stay(
     assert_ended_the_same(tmp_path, whole)
 
 
-def test_a_disk_that_is_full_at_a_checkpoint_costs_what_came_after_the_last(
+def test_a_full_disk_loses_only_the_steps_after_the_last_checkpoint(
     inputs: TrainingData, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = changed(RECIPE, checkpoint_minutes=1e-9)
@@ -142,7 +142,7 @@ def test_checkpoints_of_another_run_are_not_continued(
 
 
 @pytest.mark.parametrize("num_damaged", [1, 2, 3])
-def test_a_damaged_checkpoint_costs_time_and_nothing_else(
+def test_a_damaged_checkpoint_costs_only_time(
     inputs: TrainingData, whole: Path, tmp_path: Path, num_damaged: int
 ) -> None:
     recipe = changed(RECIPE, checkpoint_minutes=1e-9, keep_last=3)

@@ -70,7 +70,7 @@ def test_the_table_says_kept_and_each_reason_largest_first() -> None:
     ]
 
 
-def test_functions_stand_below_files() -> None:
+def test_the_rows_of_functions_follow_those_of_files() -> None:
     report = {
         "totals": {**COUNTS, "functions": 3, "function_bytes": 500_000},
         "files_dropped": {},

@@ -89,7 +89,7 @@ def test_the_rule_says_why_files_are_split() -> None:
     [(1, ["train"]), (2, ["test", "train"]), (3, ["test", "train", "validation"])],
 )
 @pytest.mark.parametrize("share", [0.01, 0.45])
-def test_few_files_leave_one_to_train(number: int, sides: list[str], share: float) -> None:
+def test_few_files_leave_one_for_training(number: int, sides: list[str], share: float) -> None:
     files = [("one", f"{i}.py", 100) for i in range(number)]
     assert sorted(assign(files, share, share, 0).splits) == sides
 
@@ -103,7 +103,7 @@ def test_a_repository_larger_than_a_share_always_trains() -> None:
         assert set(found.splits[:10]) == {"train"}
 
 
-def test_without_shares_everything_trains() -> None:
+def test_without_shares_every_document_is_for_training() -> None:
     assert set(assign([("a", "a.py", 5), ("b", "b.py", 5)], 0.0, 0.0, 0).splits) == {"train"}
 
 

@@ -68,14 +68,14 @@ def test_a_short_function_is_found_by_its_name() -> None:
     assert found("def area(width, height):\n    return height * width / 2\n") == []
 
 
-def test_tables_and_lists_of_names_are_nobodys_solution() -> None:
+def test_tables_and_lists_of_names_are_not_solutions() -> None:
     table = "x = [" + ", ".join(str(i) for i in range(60)) + "]\n"
     names = "from m import " + ", ".join(f"name{i}" for i in range(60)) + "\n"
     problem = Problem("Set/3", names + table, ("\n",))
     assert found(names.replace("name", "other") + table, problem) == []
 
 
-def test_a_hit_says_where() -> None:
+def test_a_match_gives_its_location() -> None:
     text = "x = 1\n\n\n" + PROBLEM.prompt + BODY + "\n\ny = 2\n"
     (code, function, prose), empty = Contamination([PROBLEM]).search([text, ""])
     assert code == Hit("Set/1", "code", 4, 18)

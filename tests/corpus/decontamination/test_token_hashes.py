@@ -60,7 +60,7 @@ def test_lines_are_counted_through_strings_and_comments() -> None:
 
 
 @given(st.lists(st.text("ab'\"#\\\n= ([f", max_size=30), max_size=5))
-def test_a_text_is_cut_the_same_in_any_company(texts: list[str]) -> None:
+def test_a_text_is_cut_independently_of_other_texts(texts: list[str]) -> None:
     together = hash_tokens(texts)
     for number, text in enumerate(texts):
         alone = hash_tokens([text])

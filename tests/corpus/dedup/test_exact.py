@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from codeling.corpus.dedup.exact import Digests, DigestSet, digest, first_copies, origins, to_array
 
-# Halves that agree alone have to be told apart too.
+# Digests that share one half are different.
 VALUES = st.tuples(st.sampled_from([0, 1, 2**64 - 1]), st.integers(0, 3))
 DIGESTS = st.lists(VALUES, max_size=60)
 
@@ -40,7 +40,7 @@ def test_origins_are_the_first_of_their_digest(values: list[tuple[int, int]]) ->
 
 
 @given(st.lists(DIGESTS, max_size=8))
-def test_seen_is_a_set(batches: list[list[tuple[int, int]]]) -> None:
+def test_a_digest_set_equals_a_set(batches: list[list[tuple[int, int]]]) -> None:
     seen, known = DigestSet(), set()
     for batch in batches:
         for value, is_new in zip(batch, seen.add(array(batch)).tolist(), strict=True):

@@ -39,7 +39,7 @@ def test_ngrams_are_hashed_one_to_one_and_in_order(texts: list[str]) -> None:
 
 
 @given(TEXTS)
-def test_a_sketch_is_the_same_in_any_company(texts: list[str]) -> None:
+def test_a_sketch_does_not_depend_on_other_texts(texts: list[str]) -> None:
     together = minhash.sketches(texts)
     assert together.shape == (len(texts), minhash.SKETCH_BYTES)
     for text, row in zip(texts, together, strict=True):

@@ -81,7 +81,7 @@ def test_the_batches_do_not_matter(
         assert np.array_equal(clusters(batches, tmp_path), whole)
 
 
-def test_the_order_names_a_cluster_and_does_not_make_it(
+def test_the_order_of_documents_does_not_change_the_clusters(
     documents: list[str], tmp_path: Path
 ) -> None:
     rows = sketches(documents)
@@ -105,7 +105,7 @@ def test_many_equal_documents_are_one_cluster_beside_many_others(tmp_path: Path)
     assert all(texts[i] == texts[each] for i, each in enumerate(first))
 
 
-def test_documents_of_few_words_are_nobodys_copies(tmp_path: Path) -> None:
+def test_documents_of_few_words_are_not_copies(tmp_path: Path) -> None:
     assert clusters([sketches(["a b c d"] * 3 + [""] * 2)], tmp_path).tolist() == [0, 1, 2, 3, 4]
     assert clusters([], tmp_path).tolist() == []
     assert clusters([sketches([])], tmp_path).tolist() == []
@@ -131,7 +131,7 @@ PAIRS = st.integers(1, 12).flatmap(
 
 
 @given(PAIRS)
-def test_joining_is_brute_forces(case: tuple[int, list[tuple[int, int]]]) -> None:
+def test_joining_equals_brute_force(case: tuple[int, list[tuple[int, int]]]) -> None:
     count, pairs = case
     left, right = np.array(pairs, np.int64).reshape(-1, 2).T
     half = len(pairs) // 2
@@ -140,7 +140,7 @@ def test_joining_is_brute_forces(case: tuple[int, list[tuple[int, int]]]) -> Non
     assert first.tolist() == components(count, pairs)
 
 
-def test_a_fork_is_with_its_origin_and_who_copied_a_file_is_not() -> None:
+def test_a_fork_joins_its_origin_and_a_repository_with_one_copied_file_does_not() -> None:
     origin, fork, user, fork_of_fork = range(4)
     owners = np.array([origin] * 4 + [fork] * 3 + [user] * 4 + [fork_of_fork] * 2)
     origins = np.array([0, 1, 2, 3, 0, 1, 6, 2, 8, 9, 10, 6, 6])

@@ -31,7 +31,7 @@ def test_the_comment_ratio_equals_bigcodes_on_the_standard_library() -> None:
             assert comment_fraction(text) == pytest.approx(expected, abs=0.002), path
 
 
-def test_what_counts() -> None:
+def test_comments_and_docstrings_count_and_strings_do_not() -> None:
     text = (
         "#!/x\n# one\n'''Module.\n\n   More.\n'''\n\nclass A:\n    # two\n    r\"A.\"\n"
         "    async def f(self):\n        'F.'\n        'not this'\n        return '# nor this'\n"

@@ -40,7 +40,7 @@ def test_python3_is_decided_by_ast_without_warnings_or_errors(text: str) -> None
         ("a.py.orig", True),
     ],
 )
-def test_the_name_tells_where_it_has_an_extension(path: str, other: bool) -> None:
+def test_an_extension_identifies_other_languages(path: str, other: bool) -> None:
     assert language.is_other_by_name(path) is other
 
 
@@ -61,7 +61,7 @@ def test_the_name_tells_where_it_has_an_extension(path: str, other: bool) -> Non
         ("", False),
     ],
 )
-def test_the_first_lines_tell(text: str, other: bool) -> None:
+def test_the_first_lines_identify_other_languages(text: str, other: bool) -> None:
     assert language.is_other_by_head(text) is other
 
 

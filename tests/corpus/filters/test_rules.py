@@ -79,7 +79,7 @@ def test_codeparrots_rules_are_as_published(pieces: list[str], padding: int) -> 
         assert (getattr(rules, name)(text, CODEPARROT) == name) is expected
 
 
-def test_a_random_drop_takes_its_share_and_knows_no_order() -> None:
+def test_a_random_drop_takes_its_share_in_any_order() -> None:
     recipe = CorpusRecipe(no_code_probability=0.7)
     texts = [f"value_{i} = {i}\nother = 'something'\n" for i in range(2000)]
     first = {text: rules.no_code(text, recipe) for text in texts}

@@ -12,7 +12,7 @@ def shard(path: Path) -> Shard:
     return Shard(0, path.name, str(path), kind, path.stat().st_size)
 
 
-def test_a_line_beyond_the_limit_is_passed_over(tmp_path: Path) -> None:
+def test_a_line_beyond_the_limit_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"one\n" + b"x" * 3_000_000 + b"\nthree\n" + b"y" * 12)
     (piece,) = split_shard(shard(path))

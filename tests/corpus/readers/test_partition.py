@@ -151,7 +151,7 @@ def test_any_table_with_a_map_of_its_columns(tmp_path: Path) -> None:
     assert {row["repo_name"] for row in found} == {f"p{i}" for i in range(5)}
 
 
-def test_files_come_before_rows_and_win(tmp_path: Path) -> None:
+def test_files_come_before_rows_and_are_kept(tmp_path: Path) -> None:
     rows = [file_row(i) for i in range(12)]
     write_json(tmp_path / "a.jsonl", rows)
     (tmp_path / "code").mkdir()
@@ -235,13 +235,13 @@ def test_bad_input_is_named_and_the_rest_kept(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(report)
 
 
-def test_a_row_of_40_megabytes_is_named_and_the_rest_kept(tmp_path: Path) -> None:
-    # A line of JSON may have 17 MB.
-    rows = [file_row(0), file_row(1, content="x = 1\n" * 7_000_000), file_row(2)]
+def test_a_row_that_is_too_large_is_named_and_the_rest_kept(tmp_path: Path) -> None:
+    # With files of at most 100 kB, a line of JSON may have 2.6 MB.
+    rows = [file_row(0), file_row(1, content="x = 1\n" * 700_000), file_row(2)]
     write_json(tmp_path / "a.jsonl", rows)
     write_parquet(tmp_path / "b.parquet", [{**row, "path": f"b/{row['path']}"} for row in rows])
     source = {"kind": "codeparrot", "paths": str(tmp_path)}
-    report = build(recipe(source), tmp_path / "out", SILENT)
+    report = build(recipe(source, max_bytes=100_000), tmp_path / "out", SILENT)
     assert problems(report) == [("a.jsonl", 1, "too_large"), ("b.parquet", 1, "too_large")]
     assert {row["path"] for row in read(tmp_path / "out", "files")} == {"src/m0.py", "src/m2.py"}
 
@@ -299,7 +299,7 @@ def test_the_slice_is_the_same_by_column_and_by_row(tmp_path: Path) -> None:
         rows[i]["content"] = f"# pandas, in words alone\n{rows[i]['content']}"
     rows[7]["content"] = rows[34]["content"] = None
     rows[8]["content"] += "\0"
-    rows[9]["content"] += "é" * 600_000
+    rows[9]["content"] += "é" * 60_000  # more bytes than allowed, and without a keyword
     rows[10]["repo_name"] = None
     rows[11]["path"] = None
     opt_out = tmp_path / "opt-out.txt"
@@ -311,7 +311,11 @@ def test_the_slice_is_the_same_by_column_and_by_row(tmp_path: Path) -> None:
         built = {}
         for name in ("rows.jsonl", "rows.parquet", "rows.arrow"):
             source = {"kind": "codeparrot", "paths": [str(tmp_path / name)]}
-            settings = {"keywords": ["pandas", "sklearn"], "keywords_in": where}
+            settings = {
+                "keywords": ["pandas", "sklearn"],
+                "keywords_in": where,
+                "max_bytes": 100_000,
+            }
             folder = tmp_path / where / name
             report = build(recipe(source, opt_out=opt_out, **settings), folder, SILENT)
             for problem in report["problems"]:

@@ -104,7 +104,7 @@ def test_a_build_counts_each_bad_row_of_json_and_keeps_the_rest(
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
 @pytest.mark.parametrize("keywords", [[], ["return"], ["pandas"]])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_text_that_is_not_utf8_costs_one_row_of_a_table(
+def test_text_that_is_not_utf8_drops_one_row_of_a_table(
     layout: str, keywords: list[str], form: str, tmp_path: Path
 ) -> None:
     kind, good = LAYOUTS[layout]

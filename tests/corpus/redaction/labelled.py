@@ -21,7 +21,7 @@ def cases() -> list[tuple[str, list[str]]]:
 
 
 def precision_and_recall(hidden: Callable[[str], list[str]]) -> tuple[float, float, list[str]]:
-    """Of the texts that ``hidden`` finds in each line, and the lines with a mistake."""
+    """Precision and recall of ``hidden`` over all lines, and the lines with a mistake."""
     right = found = wanted = 0
     mistakes = []
     for line, secrets in cases():

@@ -9,5 +9,5 @@ def test_domains_of_mail(domain: str) -> None:
 
 
 @pytest.mark.parametrize("domain", ["k.mT", "2x.webp", "tty1.service", "self.io", "core.js"])
-def test_attributes_files_and_units_are_none(domain: str) -> None:
+def test_attributes_files_and_units_are_not_domains(domain: str) -> None:
     assert not is_mail_domain(domain)

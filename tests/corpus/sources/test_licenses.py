@@ -96,7 +96,7 @@ def test_several_classifiers_allow_only_what_all_of_them_allow(tmp_path: Path) -
         ("all mine", "unknown"),
     ],
 )
-def test_wording(text: str, expected: str) -> None:
+def test_a_licence_is_recognised_by_its_wording(text: str, expected: str) -> None:
     assert text_license(text) == expected
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from codeling.corpus.sources.shards import list_local_shards
 
 
-def test_shards_are_ordered_by_name_and_met_once(tmp_path: Path) -> None:
+def test_shards_are_ordered_by_name_and_listed_once(tmp_path: Path) -> None:
     for name in ("b/2.jsonl", "b/1.json.gz", "a.parquet", "c/x.arrow", "c/notes.txt", "c/d.csv"):
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)

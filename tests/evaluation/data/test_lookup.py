@@ -31,7 +31,7 @@ def test_a_file_of_another_name_is_taken_only_where_no_other_suite_could_mean_it
         names(DataSources(shared=shared))
 
 
-def test_of_the_hubs_splits_the_test_split_is_taken(tmp_path: Path) -> None:
+def test_the_test_split_of_a_hub_dataset_is_used(tmp_path: Path) -> None:
     for name in ("prompt-00000.parquet", "test-00000-of-00001.parquet", "train-0.parquet"):
         (tmp_path / name).write_bytes(b"")
     assert names(DataSources({"mbpp": str(tmp_path)})) == ["test-00000-of-00001.parquet"]

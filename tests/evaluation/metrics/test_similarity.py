@@ -56,7 +56,7 @@ def test_names_are_outside_of_strings_comments_and_keywords(code: str, names: li
     assert identifiers(code) == names
 
 
-def test_f1_counts_each_name_as_often_as_it_stands_there() -> None:
+def test_f1_counts_each_occurrence_of_a_name() -> None:
     assert identifier_f1("a + a + b", "a + b + c") == pytest.approx(2 * 2 / 6)
     assert identifier_f1("a", "a") == 1.0
     assert identifier_f1("1", "2") == 1.0

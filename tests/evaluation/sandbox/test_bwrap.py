@@ -65,7 +65,7 @@ def test_a_bubblewrap_that_names_no_process_is_not_waited_for(
         pass
 
 
-def test_outside_of_the_block_nothing_is_judged() -> None:
+def test_only_the_block_is_judged() -> None:
     with pytest.raises(RuntimeError, match="between entering and leaving"):
         next(Sandbox().judge([Job("x", "", "")]))
 

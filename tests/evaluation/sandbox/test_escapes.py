@@ -285,7 +285,7 @@ def test_no_file_but_its_own_is_open(sandbox: Sandbox) -> None:
     assert verdict.passed, verdict
 
 
-def test_it_is_nobody_without_privileges(sandbox: Sandbox) -> None:
+def test_a_program_runs_as_nobody_without_privileges(sandbox: Sandbox) -> None:
     program = """
     import ctypes, os
     def attempt():

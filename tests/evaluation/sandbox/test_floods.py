@@ -46,7 +46,7 @@ def _free_memory() -> int:
     raise AssertionError("no MemAvailable")
 
 
-def test_threads_are_counted() -> None:
+def test_the_number_of_threads_is_limited() -> None:
     program = """
     import threading
     def attempt():

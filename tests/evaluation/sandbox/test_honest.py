@@ -376,7 +376,7 @@ def test_a_right_answer_passes(name: str, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("name", UNJUDGED)
-def test_what_cannot_be_judged_is_not_called_wrong(name: str, sandbox: Sandbox) -> None:
+def test_an_unjudged_sample_is_not_counted_as_wrong(name: str, sandbox: Sandbox) -> None:
     [verdict] = sandbox.judge([Job(name, *UNJUDGED[name])])
     assert (verdict.outcome, verdict.passed) == ("unjudged", False), verdict
     assert verdict.detail

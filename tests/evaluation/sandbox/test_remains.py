@@ -81,7 +81,7 @@ def _gone(pids: set[int]) -> bool:
 
 
 def _stat(pid: int) -> list[str]:
-    """State, parent, … of a process; nothing when there is none."""
+    """State, parent and further fields of a process; empty if it does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -112,7 +112,7 @@ def test_a_program_that_does_not_end_is_ended(program: str) -> None:
         assert _inside(sandbox) == set()
 
 
-def test_leaving_ends_everything() -> None:
+def test_leaving_the_sandbox_ends_every_process() -> None:
     with Sandbox(workers=2, limits=Limits(wall_seconds=60)) as sandbox:
         jobs = sandbox.judge(
             [Job(str(i), STUBBORN, "import time\ntime.sleep(60)") for i in range(2)]

@@ -30,7 +30,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_said(name: str, sandbox: Sandbox) -> None:
+def test_each_verdict_has_its_outcome_and_message(name: str, sandbox: Sandbox) -> None:
     program, check, outcome, words = CASES[name]
     [verdict] = sandbox.judge([Job(name, program, check)])
     assert (verdict.identifier, verdict.outcome) == (name, outcome), verdict

@@ -92,7 +92,7 @@ def test_the_test_is_not_to_be_found(way: str) -> None:
     assert verdict.passed, verdict
 
 
-def test_the_search_would_find_it() -> None:
+def test_the_search_finds_a_secret_that_is_there() -> None:
     # The same ways in a program that does hold the word: so the test above can fail.
     holds = f'\nHELD = [{SECRET!r}]\nopen("/tmp/held", "w").write(HELD[0])\n'
     check = "assert by_objects() is True\nassert by_files() is True\nassert by_memory() is True"

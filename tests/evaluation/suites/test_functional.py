@@ -281,7 +281,7 @@ def test_limits_are_raised_in_the_sandbox(scripted: Make, tmp_path: Path, sandbo
     assert result["raised_limits"]["problems"] == ["T/0"]
 
 
-def test_a_sample_that_cannot_be_judged_is_counted_apart(
+def test_a_sample_that_cannot_be_judged_is_counted_separately(
     scripted: Make, own_problems: ProblemSet, tmp_path: Path
 ) -> None:
     class Unsure(InProcess):

@@ -179,7 +179,7 @@ def test_training_killed_at_random_moments_ends_in_the_same_bits(
     assert outcome(tmp_path) == outcome(whole)
 
 
-def test_saving_killed_at_two_hundred_random_moments_leaves_only_whole_checkpoints(
+def test_two_hundred_kills_while_saving_leave_only_complete_checkpoints(
     tmp_path: Path, kill_while_saving: Callable[..., int]
 ) -> None:
     assert kill_while_saving(tmp_path, kills=200, seed=2) > 20

@@ -207,7 +207,9 @@ def test_no_checkpoint_is_found_if_all_are_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep_last", [1, 2])
-def test_a_damaged_newer_one_does_not_push_out_a_whole_one(tmp_path: Path, keep_last: int) -> None:
+def test_a_damaged_newer_checkpoint_does_not_replace_an_intact_one(
+    tmp_path: Path, keep_last: int
+) -> None:
     for step in (10, 20, 30):
         state.save(tmp_path, state_at(step), 3)
     for step in (20, 30):
@@ -219,7 +221,7 @@ def test_a_damaged_newer_one_does_not_push_out_a_whole_one(tmp_path: Path, keep_
     assert [path.name for path in state.checkpoints(tmp_path)] == names
 
 
-def test_what_a_killed_save_left_is_ignored_and_removed(tmp_path: Path) -> None:
+def test_remains_of_a_killed_save_are_ignored_and_removed(tmp_path: Path) -> None:
     whole = state.save(tmp_path, state_at(1), 2)
     for name in ("step-00000002.partial", "step-00000001.old.partial", "step-00000007.partial"):
         (tmp_path / name).mkdir()
@@ -290,7 +292,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         state.save(tmp_path / "checkpoints", state_at(1), 1)
 
 
-def test_killed_while_it_saves_it_leaves_only_whole_checkpoints(
+def test_kills_while_saving_leave_only_complete_checkpoints(
     tmp_path: Path, kill_while_saving: Callable[..., int]
 ) -> None:
     assert kill_while_saving(tmp_path, kills=12, seed=0) > 0

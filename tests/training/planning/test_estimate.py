@@ -26,7 +26,7 @@ def of(training: dict[str, Any], **model: Any) -> Estimate:
     return estimate(recipe.resolved(), CORPUS_BYTES)
 
 
-def test_the_network_is_the_recipes() -> None:
+def test_the_network_follows_the_recipe() -> None:
     found = of({"steps": 10}, size="small")
     config = GPT2Config(32768, 1024, 12, 12, 768)
     assert found.num_parameters == config.num_parameters
@@ -56,7 +56,7 @@ def test_seconds_are_operations_over_the_rate_expected() -> None:
     assert found.matrix_flops_per_second == RATE
 
 
-def test_memory_holds_at_least_what_is_kept_for_sure() -> None:
+def test_estimated_memory_grows_with_micro_batch_and_precision() -> None:
     found = of({"steps": 1}, size="small")
     assert found.memory_bytes > 16 * found.num_parameters - 4 * found.num_block_parameters
     fewer = of({"steps": 1, "micro_batch_size": 1}, size="small")
@@ -65,7 +65,7 @@ def test_memory_holds_at_least_what_is_kept_for_sure() -> None:
     assert fewer.memory_bytes < narrow.memory_bytes < found.memory_bytes
 
 
-def test_memory_of_an_accelerator_is_what_was_measured_on_one() -> None:
+def test_estimated_memory_of_an_accelerator_equals_the_measured() -> None:
     # One H200, torch 2.11: the most that was in use in steps of GPT-2 124M in bf16, in GiB.
     machine = Machine(torch.device("cuda", 0), torch.bfloat16, 1)
     for vocab_size, rows, measured in ((50_304, 16, 9.2), (50_304, 32, 13.5), (32_768, 64, 22.2)):
