@@ -19,7 +19,7 @@ from codeling.generation.suggestions.place import asks_at, is_border
 ACCEPT = ("word", "line", "whole")
 """How much of a suggestion one keystroke accepts."""
 Suggest = Callable[[str, str], str | None]
-"""From the text before and behind the cursor to the text that is shown."""
+"""From the text before and after the cursor to the text that is shown."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Session:
     num_requests: int = 0
     events: list[Event] = field(default_factory=list)
     new_lines: list[bool] = field(default_factory=list)
-    """For each line that does not stand above already: whether what was shown at its beginning is
+    """For each line that does not occur above: whether what was shown at its beginning is
     exactly the line."""
     repeated_lines: list[bool] = field(default_factory=list)
-    """The same for lines that stand above."""
+    """The same for lines that occur above."""
 
     @property
     def num_saved(self) -> int:
@@ -76,7 +76,7 @@ def type_text(
 ) -> Session:
     """Type ``text[begin:end]`` and return what happened.
 
-    ``suggest`` gets all text before the cursor, and the text behind ``end`` if ``sees_suffix``.
+    ``suggest`` gets all text before the cursor, and the text after ``end`` if ``sees_suffix``.
     """
     end = len(text) if end is None else end
     suffix = text[end:] if sees_suffix else ""

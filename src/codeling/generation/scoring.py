@@ -1,4 +1,4 @@
-"""Log-probabilities of given ids: what a model thinks of a text that it did not write.
+"""Log-probabilities of given ids, such as a text that the model did not write.
 
 Ids that exceed the context are read in windows that advance by half a context. Every id is scored
 exactly once, and after the first window with at least half a context before it.

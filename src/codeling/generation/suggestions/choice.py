@@ -27,16 +27,16 @@ class Candidate:
 
     text: str
     probabilities: tuple[tuple[int, float], ...]
-    """Number of characters, and the probability that the text is right up to there. Both
-    ascending and descending, one entry per token."""
+    """Per token: number of characters up to its end (ascending), and the probability that the text
+    is right up to there (descending)."""
     proposer: Proposer = "model"
     is_whole: bool = True
-    """Whether the text ends where its proposer ended it, not at a limit within a word perhaps."""
+    """False if the text was cut off at a limit, perhaps within a word."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What is shown behind the cursor."""
+    """What is shown after the cursor."""
 
     text: str
     probability: float

@@ -1,7 +1,7 @@
 """The cursor's place: whether an editor asks for a suggestion there, and how far it may reach.
 
 A suggestion reaches to the end of the line. On an empty line inside an indented block it reaches to
-the end of the block. Nothing is suggested within a word that continues behind the cursor, or in the
+the end of the block. Nothing is suggested within a word that continues after the cursor, or in the
 indentation of a line that has text.
 
 Only the last lines before the cursor are read, so the cost does not grow with the file. This module
@@ -62,7 +62,7 @@ def asks_at(prefix: str) -> bool:
     """Whether an editor asks for a suggestion after the last character of ``prefix``.
 
     That is on a new line, after an opening bracket, an operator, a comma, a dot, a quote or the
-    blank behind a word, and within a word from its second letter on.
+    space after a word, and within a word from its second letter on.
     """
     line = prefix[prefix.rfind("\n") + 1 :]
     if not line.strip():

@@ -1,6 +1,6 @@
-"""What is cut off a proposed text before it is shown.
+"""Trims a proposed text before it is shown.
 
-A suggestion ends where the text behind the cursor begins again, before a bracket that the suffix
+A suggestion ends where the text after the cursor begins again, before a bracket that the suffix
 closes itself, and before a line that leaves the block. It never ends in white space. A line that
 repeats the line before the cursor is not suggested. Every rule only shortens a text.
 
@@ -58,7 +58,7 @@ def _without_closed_brackets(text: str, prefix: str, suffix: str) -> str:
 
 
 def _num_closed_by(suffix: str, lexer: Lexer) -> int:
-    """Number of brackets open at the cursor that the statement behind it closes."""
+    """Number of brackets open at the cursor that the statement after it closes."""
     ahead = lexer.copy()
     depth = lowest = lexer.depth
     for character in suffix[:_MAX_LOOK_AHEAD]:

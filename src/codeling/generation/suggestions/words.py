@@ -1,6 +1,6 @@
 """Words of the open file that begin with the letters typed, the completion every editor has.
 
-The more often and the nearer to the cursor a word stands, the likelier it is. This module must not
+A word is more likely the more often it occurs and the nearer to the cursor. This module must not
 know torch, tokens or models.
 """
 
@@ -13,13 +13,13 @@ from codeling.python_lexer import mask_identifier_marks
 _NEAR = 2000
 """Characters after which the weight of an occurrence has halved."""
 _UNSEEN = 1.0
-"""Weight of all words that do not stand in the file."""
+"""Weight of all words that do not occur in the file."""
 
 
 def matching_words(prefix: str, suffix: str, fragment: str) -> list[tuple[str, float]]:
     """Words that begin with ``fragment`` and go beyond it, with their probabilities, best first.
 
-    Of equally likely words the first in the alphabet comes first.
+    Equally likely words are in alphabetical order.
     """
     if not fragment:
         return []
