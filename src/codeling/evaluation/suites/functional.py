@@ -76,6 +76,9 @@ class FunctionalSuite:
     programs: ProgramRequirements
     max_new_tokens: int = 512
     reads_any_text: bool = False
+    version: int = 2
+    """Version of the suite's rules. 2: a limit takes problems from every file, not only the first
+    one. 3: infillings are in SPM order."""
 
     def find_data(self, sources: DataSources) -> SuiteData:
         """The files with the published names."""
@@ -85,8 +88,9 @@ class FunctionalSuite:
         """How problems are sampled, and the limits of each program."""
         samples = settings.samples(self.max_new_tokens)
         limits = asdict(self.programs.limits)
-        # Version 2: a limit takes problems from every file, not from the first one only.
-        return sampled_settings(settings, engine, samples, None, limits=limits, version=2)
+        return sampled_settings(
+            settings, engine, samples, None, limits=limits, version=self.version
+        )
 
     def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
         """See :func:`measure`."""

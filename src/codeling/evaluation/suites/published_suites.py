@@ -16,6 +16,7 @@ solution 255 needs the memory: one of its answers has 1.7 million tuples of 77 s
 PROBLEM_SUITES = (
     FunctionalSuite(
         name="infilling",
+        version=3,
         summary="HumanEval with a line or a span missing",
         published=PublishedFiles(
             patterns=("*infilling*.jsonl*", "*infilling*.parquet"),
