@@ -195,7 +195,7 @@ def test_a_folder_without_permission_is_one_line(
     [
         ("4k", set()),
         ("256k", set()),
-        ("2m", {"corpus", "tokenizer", "tokens"}),
+        ("3m", {"corpus", "tokenizer", "tokens"}),
         pytest.param("4400k", {"corpus", "tokenizer", "tokens"}, marks=pytest.mark.proof),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(
         manifest = out / "manifest.json"
         done = json.loads(manifest.read_bytes())["stages"].keys() if manifest.exists() else set()
         assert done == finished_stages
-        if size != "2m":
+        if size != "3m":
             return
         remount(tmp_path / "disk", 0, "size=64m")
         answer = main("run", recipe_file, "--out", out)
