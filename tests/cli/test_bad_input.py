@@ -15,6 +15,7 @@ import pytest
 import codeling
 from codeling.cli.stages import parse_path
 from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train
 
 Main = Callable[..., Any]
@@ -100,6 +101,23 @@ def test_a_tokenizer_of_another_model_is_one_line(
     assert "tokenizer.json" in complaint(main("complete", model, "--prompt", "x"), 1)
     (model / "tokenizer.json").unlink()
     assert "tokenizer.json" in complaint(main("complete", model, "--prompt", "x"), 1)
+
+
+def test_changed_merges_are_noticed_and_folders_of_the_first_version_accepted(
+    main: Main, finished: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(finished / "model", tmp_path / "model"))
+    original = (model / "tokenizer.json").read_text()
+    values = json.loads(original)
+    values["model"]["merges"].reverse()
+    (model / "tokenizer.json").write_text(json.dumps(values))
+    line = complaint(main("complete", model, "--prompt", "x"), 1)
+    assert "not the tokenizer that the model was trained with" in line
+    (model / "tokenizer.json").write_text(original)
+    config = json.loads((model / "config.json").read_text())
+    config["tokenizer_sha256"] = Tokenizer.load(model)._vocabulary_digest
+    (model / "config.json").write_text(json.dumps(config))
+    assert main("complete", model, "--prompt", "x", "--max-new-tokens", "1").code == 0
 
 
 def test_a_file_in_place_of_the_folder_is_one_line(
