@@ -20,18 +20,29 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 
-def load(model: "str | Path", device: str = "auto") -> "Engine":
+def load(
+    model: "str | Path",
+    device: str = "auto",
+    *,
+    memory: str = "auto",
+    project: "str | Path | None" = None,
+) -> "Engine":
     """Load a run folder, a Hugging Face folder or ``hf://owner/name``.
 
     ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``auto`` (an accelerator if there is one).
+    ``memory`` helps the model: ``auto`` knows the prompt's own past, the run's corpus and the files
+    of ``project``, a folder; ``document`` not the corpus; ``off`` is the model alone.
 
-    :raises codeling.errors.UsageError: ``model`` is none of these.
+    :raises codeling.errors.UsageError: an argument is none of these.
     :raises codeling.errors.ModelError: the weights cannot be used.
     :raises codeling.errors.TokenizerError: the tokenizer cannot be used.
     """
     from codeling.generation.engine import Engine
+    from codeling.memory.loading import load_memory
 
-    return Engine.load(model, device)
+    engine = Engine.load(model, device)
+    engine.memory = load_memory(model, engine.tokenizer, memory, project)
+    return engine
 
 
 def __getattr__(name: str) -> str:

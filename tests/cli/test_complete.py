@@ -6,10 +6,10 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+import codeling
 from codeling import cli
 from codeling.cli.app import app
 from codeling.errors import CodelingError, InputError, ModelError, UsageError
-from codeling.generation.engine import Engine
 from codeling.generation.request import default_temperature
 from codeling.model import weights
 from codeling.model.config import GPT2Config
@@ -41,7 +41,7 @@ def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
 
 
 def test_standard_output_is_the_completion(folder: Path, tmp_path: Path) -> None:
-    expected = Engine.load(folder).complete("import os\n", max_new_tokens=20).text
+    expected = codeling.load(folder).complete("import os\n", max_new_tokens=20).text
     file = tmp_path / "prompt.py"
     file.write_text("import os\n")
     for result in (
@@ -61,7 +61,7 @@ def test_json_has_every_completion(folder: Path) -> None:
         "--json",
     )  # fmt: skip
     answer = json.loads(result.stdout)
-    expected = Engine.load(folder).complete_many(
+    expected = codeling.load(folder).complete_many(
         "def f():", 3, "\nx = 1\n", temperature=1.5, top_k=40, top_p=0.9, prose_temperature=2.0,
         stop=["e", "("], stop_at_block_end=True, seed=7, max_new_tokens=9, max_repeats=1,
     )  # fmt: skip
@@ -79,7 +79,7 @@ def test_several_completions_are_sampled_and_numbered(folder: Path) -> None:
     assert [title[:19] for title in titles] == [f"# completion {k} of 3"[:19] for k in (1, 2, 3)]
     texts = [
         c.text
-        for c in Engine.load(folder).complete_many("x", 3, temperature=0.8, max_new_tokens=12)
+        for c in codeling.load(folder).complete_many("x", 3, temperature=0.8, max_new_tokens=12)
     ]
     assert len(set(texts)) == 3
     assert all(text in out for text in texts)

@@ -1,10 +1,11 @@
 """``codeling complete``: continue a prompt, or fill the gap between a prompt and a suffix."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codeling.cli.stages import AsJson
+from codeling.cli.stages import AsJson, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,21 @@ def complete(
         bool, typer.Option("--block", help="Stop at the end of the function body.")
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
+    memory: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="Memory beside the model: auto (the file, the project, the run's corpus), "
+            "document (the file and the project) or off.",
+        ),
+    ] = "auto",
+    project: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", parser=parse_path, help="Project whose files are known."),
+    ] = None,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Show where the memory saw what it proposed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Complete Python: continue a prompt, or fill the gap between a prompt and a suffix.
@@ -94,6 +110,7 @@ def complete(
     from codeling.generation.engine import Engine
     from codeling.generation.request import SamplingKwargs, default_temperature
     from codeling.generation.response import CompletionResponse
+    from codeling.memory.loading import load_memory
 
     given_temperature = temperature
     if temperature is None:
@@ -108,14 +125,18 @@ def complete(
         stop=stop or (),
         stop_at_block_end=block,
         seed=seed,
+        record_sources=sources,
     )
     engine = Engine.load(model)
+    engine.memory = load_memory(
+        model, engine.tokenizer, memory, project, None if file == "-" else file, text
+    )
     if as_json:
         completions = engine.complete_batch([text], [suffix], n=n, **options)[0]
         response = CompletionResponse(model, text, suffix, completions)
         sys.stdout.write(response.to_json() + "\n")
         return
-    if n == 1:
+    if n == 1 and not sources:
         _show_prompt(prompt)
         last = ""
         for piece in engine.stream(text, suffix, **options):
@@ -127,7 +148,8 @@ def complete(
     else:
         from codeling.cli.screen import Screen
 
-        _show_all(engine.complete_batch([text], [suffix], n=n, progress=Screen(), **options)[0])
+        completions = engine.complete_batch([text], [suffix], n=n, progress=Screen(), **options)[0]
+        _show_all(completions, sources)
     run = find_run_folder(model)
     if sys.stderr.isatty() and file != "-" and run and run.provenance.is_dir():
         given: dict[str, Option] = {
@@ -143,6 +165,8 @@ def complete(
             "--stop": stop,
             "--block": block,
             "--seed": seed or None,
+            "--memory": memory if memory != "auto" else None,
+            "--project": str(project) if project else None,
         }
         typer.secho(f"next, to find its sources:\n  {trace_command(model, file, given)}", err=True)
 
@@ -164,13 +188,22 @@ def _show_prompt(prompt: str | None) -> None:
         typer.secho(prompt, nl=False, dim=True)
 
 
-def _show_all(completions: "Sequence[Completion]") -> None:
+def _show_all(completions: "Sequence[Completion]", sources: bool) -> None:
     import sys
 
     for number, completion in enumerate(completions, start=1):
-        title = f"# completion {number} of {len(completions)} ({completion.finish_reason})"
-        sys.stdout.write(f"{title}\n{completion.text}")
+        if len(completions) > 1:
+            title = f"# completion {number} of {len(completions)} ({completion.finish_reason})"
+            sys.stdout.write(f"{title}\n")
+        sys.stdout.write(completion.text)
         _end_line(completion.text)
+        for span in completion.sources:
+            place = f"{span.path or 'this file'}:{span.start_line}-{span.end_line}"
+            first, _, more = span.text.strip().partition("\n")
+            shown = f"{first} …" if more else first
+            typer.secho(f"# {place}  ({span.share:.0%})  {shown}", err=True, dim=True)
+        if sources and not completion.sources:
+            typer.secho("# nothing in it was proposed by the memory", err=True, dim=True)
 
 
 def _end_line(text: str) -> None:

@@ -112,6 +112,9 @@ def evaluate(
             show_default="no limit",
         ),
     ] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure also with the memory beside the model.")
+    ] = False,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Number of samples decoded together.")
     ] = 32,
@@ -168,6 +171,7 @@ def evaluate(
     from codeling.evaluation.samples_page import write_page
     from codeling.evaluation.sandbox import Sandbox
     from codeling.evaluation.suites.suite import EvaluationSettings, TypingSettings
+    from codeling.memory.loading import load_memory
 
     settings = EvaluationSettings(
         n=n,
@@ -184,21 +188,23 @@ def evaluate(
     )
     screen = Screen()
     evaluated = EvaluatedModel.load(model, out, device)
+    memories = [None, load_memory(model, evaluated.engine.tokenizer)] if memory else [None]
     done = []
     with HANDLER.resumable(lambda: any(evaluated.out.glob("evaluation/*/*.json*"))):
-        for each in evaluate_suites(
-            evaluated,
-            suites,
-            DataSources(by_suite, shared, column=column),
-            settings,
-            lambda programs: Sandbox(programs.packages, workers, programs.limits),
-            screen,
-            skip_missing=every,
-        ):
-            page = write_page(evaluated.out)
-            done.append(each)
-            if not each.is_new:
-                screen.note(f"{each.suite}: unchanged, skipped")
+        for evaluated.engine.memory in memories:
+            for each in evaluate_suites(
+                evaluated,
+                suites,
+                DataSources(by_suite, shared, column=column),
+                settings,
+                lambda programs: Sandbox(programs.packages, workers, programs.limits),
+                screen,
+                skip_missing=every,
+            ):
+                page = write_page(evaluated.out)
+                done.append(each)
+                if not each.is_new:
+                    screen.note(f"{each.suite}: unchanged, skipped")
     if as_json:
         answer = {
             "model": model,
@@ -231,7 +237,9 @@ def _show(done: "Sequence[SuiteResult]") -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for each in done:
         for number, score in enumerate(each.values["scores"]):
-            table.add_row("" if number else each.suite, *table_row(score))
+            has_memory = "memory" in each.values["settings"]
+            name = f"{each.suite}, memory" if has_memory else each.suite
+            table.add_row("" if number else name, *table_row(score))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120  # one line per score

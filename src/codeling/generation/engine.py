@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING
 from codeling.errors import TokenizerError, UsageError
 from codeling.generation.constraints import Constraints
 from codeling.generation.logprobs import most_likely
-from codeling.generation.prompts import encode_prompt, last_part
+from codeling.generation.memory import Memory
+from codeling.generation.prompts import MAX_CHARACTERS, encode_prompt, last_part
 from codeling.generation.request import (
     MAX_SAMPLES,
     Completion,
@@ -94,6 +95,8 @@ class Engine:
                 f"{runner.vocab_size:,}: they do not belong together"
             )
         self.runner = runner
+        self.memory: Memory | None = None
+        """Changes the model's distribution, for requests from now on."""
         self.suffix_first = suffix_first
         self._load_model = load_model
         self._model: GPT2 | None = None
@@ -111,9 +114,11 @@ class Engine:
 
     def copy(self) -> "Engine":
         """An engine with the same weights and slots of its own, for another thread."""
-        return type(self)(
+        copy = type(self)(
             self.runner.copy(), self.tokenizer, self._load_model, suffix_first=self.suffix_first
         )
+        copy.memory = self.memory.copy() if self.memory else None
+        return copy
 
     @property
     def model(self) -> "GPT2":
@@ -299,6 +304,9 @@ class Engine:
             self.scheduler.reset()  # it is unknown which slots were written
             raise
         picking = batch.picking
+        for scores, sequence in zip(logits, picking, strict=True):
+            if sequence.memory is not None:
+                sequence.memory.mix(scores)
         recording = [
             row for row, each in enumerate(picking) if each.request.num_logprobs is not None
         ]
@@ -331,7 +339,15 @@ class Engine:
         healed = self.prepare(request.prompt, request.suffix, request.params.max_new_tokens)
         prompt = last_part(request.prompt, self.tokenizer, self.runner.context_length)
         request = replace(request, prompt=prompt)
-        return Sequence(request, healed, self.runner.context_length)
+        sequence = Sequence(request, healed, self.runner.context_length)
+        if self.memory is not None:
+            before, after = healed.ids, list[int]()
+            if request.suffix is not None:  # the ids are those of an infilling, perhaps cut
+                before = [self.tokenizer.end_of_text, *self.tokenizer.encode(prompt)]
+                before = self._vocabulary.heal(before).ids if healed.pending else before
+                after = self.tokenizer.encode(request.suffix[:MAX_CHARACTERS])
+            sequence.memory = self.memory.open(before, after, record=request.params.record_sources)
+        return sequence
 
     def _reserve(self, num_running: int) -> None:
         """Reserve slots for ``num_running`` sequences and for recent ones."""

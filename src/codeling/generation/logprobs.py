@@ -1,7 +1,7 @@
 """Log-probabilities of single tokens, and the most likely tokens beside them.
 
-They are the model's own distribution, before temperature, top k, top p and constraints. This module
-must not know torch or what the ids mean.
+They are those of the distribution before temperature, top k, top p and constraints: the model's
+own, or its mixture with a memory. This module must not know torch or what the ids mean.
 """
 
 from typing import NamedTuple

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from codeling.errors import UsageError
+from codeling.generation.memory import MemorySpan
 from codeling.generation.text.decoding import FinishReason
 
 MAX_SAMPLES = 10_000
@@ -29,6 +30,7 @@ class SamplingKwargs(TypedDict, total=False):
     max_repeats: int
     min_probability: float | None
     seed: int
+    record_sources: bool
 
 
 SAMPLING_TEMPERATURE = 0.8
@@ -75,6 +77,8 @@ class SamplingParams:
     """End after the token with which the product of the picked tokens' probabilities falls below
     this. Each is a share among the tokens that were allowed in its place. None: no limit, and
     :attr:`Sequence.probabilities` stays empty."""
+    record_sources: bool = False
+    """Record where the engine's memory saw what it proposed: :attr:`Completion.sources`."""
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: a value is out of range or of the wrong type."""
@@ -151,6 +155,8 @@ class Completion:
     the healed end of the prompt, and may decode to more than :attr:`text` at the end."""
     finish_reason: FinishReason
     """``stop``, ``length``, ``block``, ``end_of_text`` or ``unlikely``."""
+    sources: Sequence[MemorySpan] = ()
+    """Parts that the engine's memory proposed, in order, if the request asks for them."""
 
     def __str__(self) -> str:
         return self.text

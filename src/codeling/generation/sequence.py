@@ -5,6 +5,7 @@ This module must not know torch, slots of a cache, or other sequences.
 
 from codeling.generation.cycles import Cycles
 from codeling.generation.logprobs import TokenLogprobs
+from codeling.generation.memory import SequenceMemory
 from codeling.generation.request import Completion, Request, SamplingParams
 from codeling.generation.text.decoding import CompletionText, FinishReason
 from codeling.tokenizer.healing import Healed, Vocabulary
@@ -40,6 +41,8 @@ class Sequence:
             request.prompt, params.stops, params.stop_at_block_end, tuple(params.script_ends)
         )
         self.cycles = Cycles(healed.ids, params.max_repeats) if params.max_repeats else None
+        self.memory: SequenceMemory | None = None
+        """What changes the model's distribution for this sequence."""
         self.logprobs: list[TokenLogprobs] = []
         """One entry per picked token, ``<|endoftext|>`` too, if the request asks for them."""
         self.num_reused = 0
@@ -87,6 +90,8 @@ class Sequence:
         self.ids.append(picked)
         if self.cycles:
             self.cycles.add(picked)
+        if self.memory:
+            self.memory.observe(picked)
         new = vocabulary.token_bytes[picked][len(self.pending) :]
         self.pending = vocabulary.after(self.pending, picked)
         self._new_text.append(self.output.feed(new))
@@ -113,4 +118,5 @@ class Sequence:
         """The finished completion."""
         reason = self.finish_reason
         assert reason is not None, "the sequence has not ended"
-        return Completion(self.output.text, tuple(self.ids[self.num_prompt :]), reason)
+        ids = tuple(self.ids[self.num_prompt :])
+        return Completion(self.output.text, ids, reason, self.memory.spans() if self.memory else ())

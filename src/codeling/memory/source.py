@@ -58,10 +58,26 @@ class Scores(NamedTuple):
 
 
 class ProposalSource(Protocol):
-    """A source of proposals that does not change while a document is written."""
+    """A source of proposals that does not change while a document is written.
+
+    Several threads may ask it at the same time.
+    """
 
     def propose(self, history: Ids) -> Proposal:
-        """Propose the token after ``history`` (N,)."""
+        """Propose the token after ``history`` (N,), or after a history that ends in it.
+
+        The last 24 tokens of a longer history are enough.
+        """
 
     def score(self, ids: Ids) -> Scores:
         """:meth:`propose` at each position of a document, ``ids`` (T + 1,)."""
+
+
+class LocatedSource(ProposalSource, Protocol):
+    """A source that can say where it saw a token."""
+
+    def places(self, history: Ids, token: int) -> list[int]:
+        """Positions of ``token`` that the proposal is based on, the best first."""
+
+    def locate(self, place: int) -> tuple[str, int, int]:
+        """Path of the file at a position, the position, and its line in the file, from 1."""

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from codeling.errors import InputError
 from codeling.evaluation.data.contamination import (
     DOCUMENT_SHARE,
@@ -20,13 +22,20 @@ from codeling.evaluation.data.document_sample import LocatedText, location_label
 from codeling.evaluation.data.lookup import DataSources, SuiteData, find_texts
 from codeling.evaluation.intrinsic import Precision, bits_per_byte
 from codeling.evaluation.journal import Journal
-from codeling.evaluation.results import Record, scores
+from codeling.evaluation.results import Record, Value, scores
 from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, engine_settings
 from codeling.generation.engine import Engine
+from codeling.memory.mixture import MemoryMixture
 from codeling.progress import SILENT, Progress
 
 _GROUP_SIZE = 32
 """Documents per journal group."""
+_MEASURES = {
+    "bits per byte": "nats",
+    "bits per byte with memory": "nats_with_memory",
+    "bits per byte of the memory alone": "nats_of_memory",
+}
+"""Score → the key of its nats in a record."""
 
 
 class BitsPerByteSuite:
@@ -91,15 +100,17 @@ def measure(
             batch_size=batch_size,
             precision=precision,
         )
+        with_memory = _memory_nats(engine, [text for _, text in group])
         return [
             {
                 "task_id": location_label(document),
                 "found": find_in_training(corpus, text, DOCUMENT_SHARE),
                 "nats": nats,
                 "num_bytes": num_bytes,
+                **of_memory,
             }
-            for (document, text), nats, num_bytes in zip(
-                group, bits.document_nats, bits.document_bytes, strict=True
+            for (document, text), nats, num_bytes, of_memory in zip(
+                group, bits.document_nats, bits.document_bytes, with_memory, strict=True
             )
         ]
 
@@ -116,14 +127,47 @@ def measure(
     return {
         "num_problems": len(records),
         "num_bytes": sum(record["num_bytes"] for record in records),
-        "scores": scores(
-            records,
-            [("bits per byte", lambda r: (r["nats"] / math.log(2), r["num_bytes"]))],
-            seed,
-        ),
+        "scores": scores(records, _values(records), seed),
         "contamination": contamination_summary(corpus, records),
         "problems": records,
     }
+
+
+def _values(records: Sequence[Record]) -> list[tuple[str, Value]]:
+    """The measures that the records have."""
+
+    def value(key: str) -> Value:
+        return lambda record: (record[key] / math.log(2), record["num_bytes"])
+
+    return [(name, value(key)) for name, key in _MEASURES.items() if key in records[0]]
+
+
+def _memory_nats(engine: Engine, texts: Sequence[str]) -> list[dict[str, float]]:
+    """Nats of each text with the engine's memory, and by the memory alone; empty without one.
+
+    Each text is a document of its own: no project is known.
+    """
+    memory = engine.memory
+    if not isinstance(memory, MemoryMixture):
+        return [{} for _ in texts]
+    from codeling.evaluation.memory_scores import ProjectFile, collect
+    from codeling.memory.gating.fitting import mix_evidence
+
+    tokenizer = engine.tokenizer
+    files = [
+        ProjectFile(f"{number:08}", "", np.array([tokenizer.end_of_text, *tokenizer.encode(text)]))
+        for number, text in enumerate(texts)
+    ]
+    names = [name for name in memory.names if name != "project"]
+    vocab_size = tokenizer.vocab_size
+    found = []
+    for evidence in collect(engine.model, files, memory.parameters, memory.corpus, vocab_size):
+        nats = {}
+        for key, size in (("nats_with_memory", None), ("nats_of_memory", vocab_size)):
+            mixed = mix_evidence(evidence, memory.parameters.gates, names, vocab_size=size)
+            nats[key] = float(-np.log(mixed.probability).sum())
+        found.append(nats)
+    return found
 
 
 def _truncate(documents: Iterable[LocatedText], max_bytes: int) -> list[tuple[LocatedText, str]]:

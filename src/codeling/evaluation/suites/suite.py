@@ -18,6 +18,7 @@ from codeling.evaluation.sandbox import Job, Limits, Verdict
 from codeling.evaluation.typist import ACCEPT
 from codeling.generation.engine import Engine
 from codeling.generation.request import MAX_SAMPLES, SamplingParams
+from codeling.memory.mixture import MemoryMixture
 from codeling.progress import SILENT, Progress
 
 
@@ -225,11 +226,14 @@ class Suite(Protocol):
 
 def engine_settings(settings: EvaluationSettings, engine: Engine) -> dict[str, Any]:
     """The part of :meth:`Suite.recorded_settings` that every suite has."""
-    return {
+    recorded: dict[str, Any] = {
         "seed": settings.seed,
         "device": engine.runner.device,
         "precision": engine.runner.precision,
     }
+    if isinstance(engine.memory, MemoryMixture):
+        recorded["memory"] = engine.memory.settings()
+    return recorded
 
 
 def sampled_settings(

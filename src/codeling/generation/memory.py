@@ -1,0 +1,68 @@
+"""What the engine asks of a memory: to change the next token's distribution, row by row.
+
+A memory knows texts beside the model's weights: the whole document, a project, a corpus. The engine
+is given one, opens it for each sequence, and tells it each picked token. The memory's distribution
+replaces the model's before constraints, temperature, top k and top p are applied, so that these
+hold as they do without a memory. This module must not know how a memory works.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class MemorySpan(Protocol):
+    """A part of a completion that a memory proposed, and where it was seen; a dataclass."""
+
+    @property
+    def text(self) -> str:
+        """The part of the completion, decoded from whole tokens."""
+
+    @property
+    def source(self) -> str:
+        """``document`` or ``project``."""
+
+    @property
+    def path(self) -> str | None:
+        """The file within the project; None for the document itself."""
+
+    @property
+    def start_line(self) -> int:
+        """First line of the place, from 1."""
+
+    @property
+    def end_line(self) -> int:
+        """Last line of the place."""
+
+    @property
+    def share(self) -> float:
+        """Mean share of the tokens' probability that came from this source."""
+
+
+class SequenceMemory(Protocol):
+    """The memory as one sequence sees it."""
+
+    def mix(self, logits: NDArray[np.float32]) -> None:
+        """Replace the model's logits (V,) of the next token by the mixture's log-probabilities."""
+
+    def observe(self, token: int) -> None:
+        """Add the token that was picked."""
+
+    def spans(self) -> Sequence[MemorySpan]:
+        """Where the picked tokens came from, in order; empty if it was not recorded."""
+
+
+class Memory(Protocol):
+    """A memory, which any number of sequences use. It belongs to one thread."""
+
+    def open(self, before: Sequence[int], after: Sequence[int], *, record: bool) -> SequenceMemory:
+        """The memory for a sequence that continues ``before`` and leads to ``after``.
+
+        ``before`` begins with ``<|endoftext|>``. With ``record``, it is noted where each token came
+        from.
+        """
+
+    def copy(self) -> "Memory":
+        """A memory that knows the same, for another thread."""

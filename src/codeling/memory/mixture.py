@@ -1,0 +1,168 @@
+"""The memory as the engine uses it: the model's distribution mixed with what texts propose.
+
+A sequence has a :class:`DocumentMemory` of its own; the project's and the corpus's memory are
+shared. Documents of recent sequences are kept, so that a prompt that continues an earlier one is
+not read again. This module must not know engines, networks or files.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeling.memory.chain_kernels import LONGEST
+from codeling.memory.chains import Tokens
+from codeling.memory.document import DocumentMemory, document_predictor
+from codeling.memory.gating.gate import mix
+from codeling.memory.gating.parameters import Parameters
+from codeling.memory.source import Ids, LocatedSource, Proposal, ProposalSource
+from codeling.memory.spans import Origin, SeenSpan, SpanRecorder
+
+_NUM_RECENT = 4
+"""Number of documents kept for prompts that continue them."""
+
+
+class MemoryMixture:
+    """Mixes the model with the document, and with other sources if there are any."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        token_bytes: Sequence[bytes],
+        *,
+        corpus: ProposalSource | None = None,
+        project: LocatedSource | None = None,
+    ) -> None:
+        """``token_bytes`` are those of each id."""
+        self.parameters = parameters
+        self.corpus = corpus
+        self.project = project
+        found = {"corpus": corpus, "project": project}
+        self.sources = {name: each for name, each in found.items() if each is not None}
+        self.names = "document", *self.sources
+        self.gate = parameters.gates["+".join(self.names)]
+        self.token_bytes = token_bytes
+        self.line_feeds = np.array([each.count(b"\n") for each in token_bytes])
+        """(V,): number of line feeds in each token."""
+        self._predictor = document_predictor(parameters.trust["document"], len(token_bytes))
+        self._recent: list[DocumentMemory] = []
+
+    def open(
+        self, before: Sequence[int], after: Sequence[int] = (), *, record: bool = False
+    ) -> "MixtureState":
+        """The memory of a sequence that continues ``before``, which begins with ``<|endoftext|>``.
+
+        ``after`` is the text behind the gap that is being filled. It counts as seen before the
+        document. With ``record``, :meth:`MixtureState.spans` tells where tokens came from.
+        """
+        document = self._read(np.array([*after, *before], np.int32))
+        return MixtureState(self, document.fork(), len(after), record)
+
+    def copy(self) -> "MemoryMixture":
+        """A mixture of the same sources, for another thread."""
+        return MemoryMixture(
+            self.parameters, self.token_bytes, corpus=self.corpus, project=self.project
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What identifies the memory beside the model and the texts."""
+        digest = hashlib.sha256(self.parameters.to_bytes()).hexdigest()
+        return {"sources": list(self.names), "parameters_sha256": digest}
+
+    def _read(self, ids: Tokens) -> DocumentMemory:
+        """A document with the tokens ``ids``; one of the recent ones if it starts alike."""
+        lengths = [_common_length(ids, recent.ids) for recent in self._recent]
+        best = max(range(len(lengths)), key=lengths.__getitem__, default=-1)
+        if best >= 0 and 2 * lengths[best] >= len(ids):
+            document = self._recent.pop(best)
+            document.forget(len(document) - lengths[best])
+        else:
+            document = DocumentMemory(self._predictor)
+        document.observe(ids[len(document) :])
+        self._recent = [document, *self._recent][:_NUM_RECENT]
+        return document
+
+
+class MixtureState:
+    """The memory as one sequence sees it."""
+
+    def __init__(
+        self, mixture: MemoryMixture, document: DocumentMemory, num_after: int, record: bool
+    ) -> None:
+        self._mixture = mixture
+        self._document = document
+        self._num_after = num_after
+        self._num_before = len(document) - num_after
+        self._recorder = SpanRecorder(mixture.token_bytes) if record else None
+        self._mixed: NDArray[np.float32] | None = None
+        self.proposals: list[Proposal] = []
+        """What each source proposed for the last mixture."""
+        self.shares: NDArray[np.float64] = np.zeros(0)
+        """(S + 1,): weights of the model and the sources in the last mixture."""
+
+    def mix(self, logits: NDArray[np.float32]) -> None:
+        """Replace the model's logits (V,) by the mixture's log-probabilities."""
+        latest = self._latest()
+        self.proposals = [self._document.propose()]
+        self.proposals += [source.propose(latest) for source in self._mixture.sources.values()]
+        position = len(self._document) - self._num_after
+        self.shares = mix(logits, position, self.proposals, self._mixture.gate)
+        self._mixed = logits.copy() if self._recorder else None
+
+    def observe(self, token: int) -> None:
+        """Add a token."""
+        if self._recorder:
+            self._recorder.record(token, *self._origins(token))
+        self._document.observe([token])
+
+    def spans(self) -> tuple[SeenSpan, ...]:
+        """Where runs of the added tokens were seen, if :meth:`MemoryMixture.open` records it."""
+        return self._recorder.spans() if self._recorder else ()
+
+    def _latest(self) -> Ids:
+        """The last tokens of the document, as many as a source can use."""
+        return self._document.ids[self._num_after :][-LONGEST:].astype(np.int64)
+
+    def _origins(self, token: int) -> tuple[list[Origin], float]:
+        """Places of ``token`` in the source that gave it most, and that source's share of it.
+
+        There are none if the model or the corpus gave more.
+        """
+        if self._mixed is None:
+            return [], 0.0
+        names = self._mixture.names
+        given = {
+            name: float(share * each.probabilities[each.ids == token].sum() / (1 - each.rest))
+            for name, share, each in zip(names, self.shares[1:], self.proposals, strict=True)
+            if share > 0
+        }
+        total = float(np.exp(self._mixed[token], dtype=np.float64))
+        given["model"] = total - sum(given.values())
+        source = max(given, key=given.__getitem__)
+        if source == "document":
+            origins = [self._in_document(place) for place in self._document.places(token)]
+        elif source == "project" and (project := self._mixture.project) is not None:
+            places = project.places(self._latest(), token)
+            origins = [Origin(source, *project.locate(place)) for place in places]
+        else:
+            origins = []
+        return origins, given[source] / total
+
+    def _in_document(self, place: int) -> Origin:
+        """The origin of a position of the document; text behind the gap follows the prompt."""
+        first = self._num_after
+        before = self._document.ids[first : first + self._num_before]
+        if place < first:
+            passed = np.concatenate([before, self._document.ids[:place]])
+        else:
+            passed = self._document.ids[first:place]
+        return Origin("document", None, place, 1 + int(self._mixture.line_feeds[passed].sum()))
+
+
+def _common_length(first: Tokens, second: Tokens) -> int:
+    """Length of the longest common prefix."""
+    length = min(len(first), len(second))
+    different = np.flatnonzero(first[:length] != second[:length])
+    return int(different[0]) if len(different) else length

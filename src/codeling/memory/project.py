@@ -1,0 +1,215 @@
+"""Memory of the other files of a project: what followed each context in them.
+
+Files are read in the background, the nearest to the open file first if not all fit; the nearest
+count as the newest. A saved file replaces what was known of it, a removed or opened one is
+forgotten. Memory is bounded by a number of tokens. Nothing is written. This module must not know
+which file the tokens of a history belong to.
+"""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from codeling.memory.chain_kernels import DEAD
+from codeling.memory.chains import Chains, Predictor, Tokens
+from codeling.memory.project_files import list_files, nearest_first, read_text
+from codeling.memory.source import Floats, Ids, Proposal, Scores
+from codeling.tokenizer.encoders import Encoder, choose_encoder, reference_encoder
+from codeling.tokenizer.tokenizer import Tokenizer
+
+ORDERS = np.array([1, 2, 6])
+"""Context lengths that have chains; fewer than for a document, to save memory."""
+
+LIMIT = 128
+"""Number of the newest positions that are visited for each of :data:`ORDERS`."""
+
+MAX_TOKENS = 6_000_000
+"""Tokens of a project that are kept, about 20 MB of Python with a small vocabulary. They take
+about 45 bytes each."""
+
+_MIN_DEAD = 10_000
+"""Tokens of removed files that are always kept."""
+_BATCH_BYTES = 2_000_000
+_FAST_FROM_BYTES = 2_000_000
+"""A smaller project is encoded faster than the fast encoder is verified."""
+
+
+def project_predictor(trust: Floats, vocab_size: int) -> Predictor:
+    """The predictor of projects."""
+    return Predictor(trust, vocab_size, ORDERS, LIMIT)
+
+
+class ProjectMemory:
+    """What the files of one folder say comes next. One thread may change it, many may ask."""
+
+    def __init__(
+        self,
+        root: Path,
+        tokenizer: Tokenizer,
+        trust: Floats,
+        *,
+        open_path: Path | None = None,
+        open_text: str = "",
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
+        """Start to read the files below ``root``, but not ``open_path``, relative to it.
+
+        :raises UsageError: ``root`` is not a folder that can be read.
+        """
+        self.root = root
+        self._tokenizer = tokenizer
+        self._predictor = project_predictor(trust, tokenizer.vocab_size)
+        self._line_feeds = np.array([each.count(b"\n") for each in tokenizer.token_bytes])
+        self._max_tokens = max_tokens
+        self._files = _Files()
+        self._changed_while_reading: dict[Path, str | None] = {}
+        self._read: _Files | None = None
+        self._taking = threading.Lock()
+        near = nearest_first(list_files(root), open_path, open_text)
+        paths = [file.path for file in near if file.path != open_path]
+        self._reader = threading.Thread(target=self._read_all, args=(paths,), daemon=True)
+        self._reader.start()
+
+    def wait(self) -> None:
+        """Wait until the whole project has been read."""
+        self._reader.join()
+        self._take()
+
+    @property
+    def num_files(self) -> int:
+        """Number of files known now."""
+        self._take()
+        return len(self._files.spans)
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens known now."""
+        self._take()
+        return self._files.num_alive
+
+    def update(self, path: Path, text: str | None) -> None:
+        """Replace what is known of a file, relative to the root; forget it if ``text`` is None."""
+        self._take()
+        if self._reader.is_alive():
+            self._changed_while_reading[path] = text
+        ids = None if text is None else self._encode_one(text)
+        if ids is not None and self._files.num_alive + len(ids) > self._max_tokens:
+            ids = None
+        self._files.replace(path, ids)
+        self._files = self._files.compact()
+
+    def read_again(self, path: Path) -> None:
+        """:meth:`update` from disk."""
+        self.update(path, read_text(self.root / path))
+
+    def propose(self, history: Ids) -> Proposal:
+        """Propose the token after ``history`` (N,)."""
+        self._take()
+        return self._predictor.propose_after(history, self._files.chains)
+
+    def score(self, ids: Ids) -> Scores:
+        """:meth:`propose` at each position of a document, ``ids`` (T + 1,)."""
+        self._take()
+        return self._predictor.score(ids, self._files.chains)
+
+    def places(self, history: Ids, token: int) -> list[int]:
+        """Positions of ``token`` that the proposal is based on, the best first."""
+        asked = self._predictor.hashed(history)
+        return self._predictor.places(asked.ids, asked.prefix, self._files.chains, token)
+
+    def locate(self, place: int) -> tuple[str, int, int]:
+        """Path of the file at a position, the position, and its line in the file, from 1."""
+        path, first = self._files.at(place)
+        passed = self._files.chains.ids[first:place]
+        return path.as_posix(), place, 1 + int(self._line_feeds[passed[1:]].sum())
+
+    def _encode_one(self, text: str) -> Tokens:
+        return np.array([self._tokenizer.end_of_text, *self._tokenizer.encode(text)], np.int32)
+
+    def _take(self) -> None:
+        """Use what the reader has finished."""
+        if self._read is None:
+            return
+        with self._taking:
+            if self._read is None or self._reader.is_alive():
+                return
+            read, changed = self._read, self._changed_while_reading
+            for path, text in changed.items():
+                read.replace(path, None if text is None else self._encode_one(text))
+            self._files, self._read = read, None
+
+    def _read_all(self, paths: Sequence[Path]) -> None:
+        """Read ``paths``, the nearest first, as long as there is room. Runs in the background."""
+        encoder: Encoder | None = None
+        found: list[tuple[Path, Tokens]] = []
+        batch: list[tuple[Path, str]] = []
+        num_tokens = num_bytes = 0
+        for number, path in enumerate(paths):
+            text = read_text(self.root / path)
+            if text is not None:
+                batch.append((path, text))
+                num_bytes += len(text)
+            if (num_bytes < _BATCH_BYTES and number + 1 < len(paths)) or not batch:
+                continue
+            if encoder is None:
+                encoder = self._encoder([text for _, text in batch], num_bytes)
+            encoded = encoder.encode([text for _, text in batch])
+            for index, (of_file, _) in enumerate(batch):
+                ids = encoded.text_ids(index)
+                if num_tokens + len(ids) + 1 <= self._max_tokens:
+                    tokens = np.empty(len(ids) + 1, np.int32)
+                    tokens[0], tokens[1:] = self._tokenizer.end_of_text, ids
+                    found.append((of_file, tokens))
+                    num_tokens += len(tokens)
+            batch, num_bytes = [], 0
+        files = _Files(num_tokens)
+        for path, tokens in reversed(found):  # the newest positions are visited first
+            files.replace(path, tokens)
+        self._read = files
+
+    def _encoder(self, texts: Sequence[str], num_bytes: int) -> Encoder:
+        if num_bytes < _FAST_FROM_BYTES:
+            return reference_encoder(self._tokenizer)
+        return choose_encoder(self._tokenizer, texts)[0]
+
+
+class _Files:
+    """The tokens of several files, in one sequence of chains."""
+
+    def __init__(self, capacity: int = 0) -> None:
+        self.chains = Chains(ORDERS, max(256, capacity))
+        self.spans: dict[Path, tuple[int, int]] = {}
+        """First index and end of each file."""
+        self.num_alive = 0
+        self._starts: list[int] = []
+        self._paths: list[Path] = []
+
+    def replace(self, path: Path, ids: Tokens | None) -> None:
+        """Replace the tokens of a file; None removes it."""
+        if path in self.spans:
+            first, end = self.spans.pop(path)
+            self.chains.ids[first:end] = DEAD
+            self.num_alive -= end - first
+        if ids is not None:
+            self._starts.append(len(self.chains))
+            self._paths.append(path)
+            self.spans[path] = len(self.chains), len(self.chains) + len(ids)
+            self.chains.append(ids)
+            self.num_alive += len(ids)
+
+    def at(self, place: int) -> tuple[Path, int]:
+        """The file at a position, and its first index."""
+        number = bisect_right(self._starts, place) - 1
+        return self._paths[number], self._starts[number]
+
+    def compact(self) -> "_Files":
+        """The same files without the tokens of removed ones, if those are the larger part."""
+        if len(self.chains) <= 2 * self.num_alive + _MIN_DEAD:
+            return self
+        kept = _Files(self.num_alive)
+        for path, (first, end) in self.spans.items():
+            kept.replace(path, self.chains.ids[first:end])
+        return kept

@@ -1,0 +1,141 @@
+"""The memory of a project equals that of its files, and follows their changes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codeling.errors import UsageError
+from codeling.memory.chain_kernels import TRUST_SHAPE
+from codeling.memory.project import LIMIT, ORDERS, ProjectMemory
+from codeling.memory.source import Ids
+from codeling.recipe import TokenizerRecipe
+from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.tokenizer.train import train
+
+from .brute_force import proposal
+
+TRUST = np.full(TRUST_SHAPE, 0.5, np.float32)
+FILES = {
+    "near.py": "def area(radius):\n    return 3.14 * radius ** 2\n",
+    "deep/far.py": "def area(width, height):\n    return width * height\n",
+    "other.py": "print('hello')\n" * 3,
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(python_files: list[str]) -> Tokenizer:
+    return train(python_files[2:4], TokenizerRecipe(vocab_size=300, seed=0))
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def read(root: Path, tokenizer: Tokenizer, **options: object) -> ProjectMemory:
+    memory = ProjectMemory(root, tokenizer, TRUST, **options)  # type: ignore[arg-type]
+    memory.wait()
+    return memory
+
+
+def history(tokenizer: Tokenizer, text: str) -> Ids:
+    return np.array([tokenizer.end_of_text, *tokenizer.encode(text)])
+
+
+def proposed(memory: ProjectMemory, tokenizer: Tokenizer, text: str) -> dict[int, float]:
+    found = memory.propose(history(tokenizer, text))
+    assert found.probabilities.sum() + found.rest == pytest.approx(1, abs=1e-6)
+    return dict(zip(found.ids.tolist(), found.probabilities.tolist(), strict=True))
+
+
+def concatenated(tokenizer: Tokenizer, *texts: str) -> list[int]:
+    return [i for text in texts for i in (tokenizer.end_of_text, *tokenizer.encode(text))]
+
+
+def test_proposals_equal_a_search_by_brute_force(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    write(tmp_path, FILES)
+    memory = read(tmp_path, tokenizer, open_path=Path("new.py"), open_text="")
+    assert memory.num_files == 3
+    # The farthest file is read first: its positions count as the oldest.
+    ids = concatenated(tokenizer, *(FILES[name] for name in ("deep/far.py", "other.py", "near.py")))
+    for text in ("def area(", "    return 3.14 *", "print(", "zebra", ""):
+        tokens = history(tokenizer, text).tolist()
+        expected, _ = proposal(tokens, ids, ORDERS, LIMIT, TRUST)
+        assert proposed(memory, tokenizer, text) == pytest.approx(expected, abs=1e-6)
+
+
+def test_scores_are_the_proposals_at_each_position(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    memory = read(write(tmp_path, FILES), tokenizer)
+    ids = history(tokenizer, "def area(radius):\n    return radius\n")
+    scores = memory.score(ids)
+    for number in range(len(ids) - 1):
+        found = memory.propose(ids[: number + 1])
+        assert scores.order[number] == found.order
+        of_next = found.probabilities[found.ids == ids[number + 1]].sum()
+        assert scores.probability[number] == pytest.approx(of_next, abs=1e-6)
+
+
+def test_a_saved_file_replaces_what_was_known_of_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    memory = read(write(tmp_path, FILES), tokenizer)
+    changed = FILES | {"near.py": "def area(side):\n    return side * side\n"}
+    for _ in range(3):
+        memory.update(Path("near.py"), changed["near.py"])
+    (tmp_path / "other.py").unlink()
+    memory.read_again(Path("other.py"))
+    assert memory.num_files == 2
+    expected = concatenated(tokenizer, changed["deep/far.py"], changed["near.py"])
+    assert memory.num_tokens == len(expected)
+    for text in ("def area(", "    return s", "print('"):
+        tokens = history(tokenizer, text).tolist()
+        wanted, _ = proposal(tokens, expected, ORDERS, LIMIT, TRUST)
+        assert proposed(memory, tokenizer, text) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_removed_tokens_are_dropped_in_the_end(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    memory = read(write(tmp_path, FILES), tokenizer)
+    before = proposed(memory, tokenizer, "def area(")
+    long = "".join(f"def area_{n}(x):\n    return x + {n}\n" for n in range(300))
+    for _ in range(10):
+        memory.update(Path("long.py"), long)
+    memory.update(Path("long.py"), None)
+    assert len(memory._files.chains) < 12_000
+    assert proposed(memory, tokenizer, "def area(") == pytest.approx(before, abs=1e-6)
+
+
+def test_places_name_file_and_line(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    memory = read(write(tmp_path, FILES), tokenizer)
+    asked = history(tokenizer, "    return 3.14 *")
+    following = memory.propose(asked)
+    token = int(following.ids[following.probabilities.argmax()])
+    place = memory.places(asked, token)[0]
+    assert memory.locate(place) == ("near.py", place, 2)
+
+
+def test_memory_is_bounded_and_keeps_the_nearest(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    write(tmp_path, FILES)
+    room = len(concatenated(tokenizer, FILES["near.py"])) + 5
+    memory = read(
+        tmp_path, tokenizer, open_path=Path("new.py"), open_text="import near\n", max_tokens=room
+    )
+    assert memory.num_tokens <= room
+    asked = history(tokenizer, FILES["near.py"][:-10])
+    assert memory.propose(asked).order >= 20  # the imported file was kept
+    memory.update(Path("big.py"), "x = 1\n" * 1000)
+    assert memory.num_tokens <= room
+
+
+def test_a_folder_that_is_missing_is_one_clear_line(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    with pytest.raises(UsageError, match="no folder that can be read"):
+        ProjectMemory(tmp_path / "missing", tokenizer, TRUST)
+
+
+def test_nothing_is_written(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    write(tmp_path, FILES)
+    before = sorted(os.walk(tmp_path))
+    read(tmp_path, tokenizer).update(Path("near.py"), "x = 1\n")
+    assert sorted(os.walk(tmp_path)) == before
