@@ -16,6 +16,8 @@ MAX_FILES, MAX_LINES = 15, 420
 SHARED_MODULE_NAMES = {
     "corpus": "the command, and the table of the recipe",
     "evaluation": "the command's package, and the table of the recipe",
+    "document": "the record of a corpus, and the memory of one",
+    "mixture": "the repositories that are trained on, and the model with its memory",
     "run": "the command, and the stages",
     "tokenizer": "the command, and the tokenizer",
     "train": "the command, and the training of a tokenizer",

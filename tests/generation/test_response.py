@@ -12,5 +12,7 @@ def test_the_json_answer_is_one_line_with_every_field() -> None:
         "model": "runs/demo",
         "prompt": "def f():\n    ",
         "suffix": None,
-        "completions": [{"text": "return 'é'\n", "ids": [7, 8], "finish_reason": "block"}],
+        "completions": [
+            {"text": "return 'é'\n", "ids": [7, 8], "finish_reason": "block", "sources": []}
+        ],
     }
