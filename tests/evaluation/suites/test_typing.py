@@ -51,7 +51,10 @@ def inputs(engine: Engine, journal: Path, files: list[Place], **settings: object
 def test_two_measurements_give_the_same_scores(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codeling.evaluation.suites.typing._MAX_CHARACTERS", 300)
+    monkeypatch.setattr("codeling.evaluation.suites.typing._MAX_CHARACTERS", 120)
+    for limit in ("LINE", "BLOCK"):
+        name = f"codeling.generation.suggestions.suggester._MAX_{limit}_TOKENS"
+        monkeypatch.setattr(name, 3)
     suite = TypingSuite()
     first = suite.measure(inputs(engine, tmp_path / "a", FILES))
     second = suite.measure(inputs(engine, tmp_path / "b", FILES[::-1]))
