@@ -1,6 +1,6 @@
 import pytest
 
-from codeling.generation.suggestions.choice import Candidate, choose
+from codeling.generation.suggestions.choice import TAIL, Candidate, choose
 from codeling.generation.suggestions.place import find_place
 
 PREFIX = "x = "
@@ -18,10 +18,18 @@ MODEL = Candidate("compute(alpha)", ((7, 0.9), (8, 0.8), (13, 0.3), (14, 0.25)))
 
 @pytest.mark.parametrize(
     ("threshold", "expected"),
-    [(0.0, "compute(alpha)"), (0.28, "compute(alpha"), (0.5, "compute("), (0.85, "compute")],
+    [(0.0, "compute(alpha)"), (0.5, "compute(alpha)"), (0.9, "compute(alpha")],
 )
-def test_a_text_is_shown_as_far_as_it_is_likely(threshold: float, expected: str) -> None:
+def test_a_text_is_shown_as_far_as_it_is_likely_enough(threshold: float, expected: str) -> None:
     assert chosen(MODEL, threshold=threshold) == expected
+
+
+def test_what_continues_a_likely_beginning_may_be_less_likely() -> None:
+    tail = 0.5 * TAIL
+    pieces = ((3, 0.5), (7, tail), (11, 0.9 * tail))
+    assert chosen(Candidate("abc.def.ghi", pieces), threshold=0.5) == "abc.def"
+    # A beginning that is too short to be shown must reach the threshold with what follows.
+    assert chosen(Candidate("a(bcdef)", ((2, 0.9), (8, 0.4))), threshold=0.5) is None
 
 
 def test_nothing_is_shown_below_the_threshold() -> None:

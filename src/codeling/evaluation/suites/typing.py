@@ -7,8 +7,8 @@ repository, so that a large one does not decide the score, and intervals are boo
 repositories.
 
 The rows are measured in one run: the words of the open file alone, as every editor has them; the
-model alone; and both, shown always or at the three levels of aggressiveness. This module must not
-know where the files come from.
+model, with its memory if there is one; and both, shown always or at three levels of aggressiveness.
+This module must not know where the files come from.
 """
 
 import time
@@ -41,7 +41,7 @@ _MAX_CHARACTERS = 2000
 
 ROWS: dict[str, SuggestionSettings] = {
     "buffer words": SuggestionSettings(use_model=False),
-    "model alone": SuggestionSettings(use_words=False),
+    "model": SuggestionSettings(use_words=False),
     "all, ungated": SuggestionSettings(),
 }
 """Who proposes in each row of the table."""

@@ -1,7 +1,8 @@
 """Which proposal is shown, and how much of it.
 
-A candidate is a text with the probability that it is right up to each of its tokens. It is shown as
-far as this probability stays at or above a threshold, cut at the end of a word. Among candidates
+A candidate is a text with the probability that it is right up to each of its tokens. It is shown if
+its beginning reaches a threshold, as far as the probability stays above a share of it, cut at the
+end of a word. Among candidates
 the one that saves the most characters on average is shown: the characters up to the end of each
 word times the probability that they are right, less the keystroke that accepts them.
 
@@ -19,6 +20,10 @@ Proposer = Literal["model", "words"]
 
 MIN_CHARACTERS = 3
 """Shorter texts are not worth the keystroke that accepts them."""
+TAIL = 0.3
+"""Share of the threshold down to which a text continues once it is long enough to be shown. A
+person accepts it word by word, so its end may be less likely than its beginning. On the validation
+split of the demo, 0.3 saved more at fewer wrong suggestions than a lower threshold did."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +68,25 @@ def choose(
 
 def _shown(candidate: Candidate, text: str, threshold: float) -> Suggestion | None:
     """The part of ``text``, a beginning of the candidate's, whose probability is high enough."""
-    end = saving = 0.0
-    probability = 1.0
+    end = num_characters = 0
+    saving, probability = 0.0, 1.0
     for length, at_token_end in candidate.probabilities:
-        if at_token_end < threshold:
+        is_long_enough = num_characters >= MIN_CHARACTERS
+        if at_token_end < threshold * (TAIL if is_long_enough else 1):
             break
         border = min(length, len(text))
         is_last = length >= len(candidate.text)
         if not is_border(candidate.text, border) or (is_last and not _ends(candidate)):
             continue
-        new = sum(not character.isspace() for character in text[int(end) : border])
-        saving += at_token_end * (new - (1 if end == 0 else 0))
+        num_new = sum(not character.isspace() for character in text[end:border])
+        saving += at_token_end * (num_new if end else num_new - 1)
+        num_characters += num_new
         end, probability = border, at_token_end
         if border == len(text):
             break
-    shown = text[: int(end)].rstrip()
-    if sum(not character.isspace() for character in shown) < MIN_CHARACTERS:
+    if num_characters < MIN_CHARACTERS:
         return None
-    return Suggestion(shown, probability, candidate.proposer, saving)
+    return Suggestion(text[:end].rstrip(), probability, candidate.proposer, saving)
 
 
 def _ends(candidate: Candidate) -> bool:

@@ -14,15 +14,15 @@ from typing import Literal
 from codeling.generation.engine import Engine
 from codeling.generation.request import Request, SamplingParams
 from codeling.generation.sequence import Sequence
-from codeling.generation.suggestions.choice import Candidate, Suggestion, choose
+from codeling.generation.suggestions.choice import TAIL, Candidate, Suggestion, choose
 from codeling.generation.suggestions.place import Place, find_place
 from codeling.generation.suggestions.words import matching_words
 
 _MAX_LINE_TOKENS = 24
 _MAX_BLOCK_TOKENS = 64
 _MAX_WORDS = 3
-_MAX_PROMPT = 12_288
-_PROMPT_STEP = 4096
+_MAX_PROMPT = 24_576
+_PROMPT_STEP = 8192
 """Characters. The beginning of a long prompt moves in such steps, so that typing on keeps what
 the engine has read."""
 
@@ -36,7 +36,7 @@ class SuggestionSettings:
     """Who proposes, and how sure a suggestion must be."""
 
     threshold: float = 0.0
-    """Probability down to which a text is shown."""
+    """Probability that the beginning of a text must reach to be shown."""
     use_model: bool = True
     use_words: bool = True
     """Propose words of the open file."""
@@ -71,7 +71,7 @@ class Suggester:
             max_new_tokens=_MAX_BLOCK_TOKENS if is_block else _MAX_LINE_TOKENS,
             stop=() if is_block else "\n",
             stop_at_block_end=is_block,
-            min_probability=self.settings.threshold,
+            min_probability=TAIL * self.settings.threshold,
         )
         is_infilling = suffix.strip() != "" and self.engine.tokenizer.can_infill
         return Request(prompt_of(prefix), suffix if is_infilling else None, params)
