@@ -14,7 +14,7 @@ from codeling.cli.app import app
 Main = Callable[..., Any]
 COMMANDS = [
     *("demo", "run", "corpus", "tokenizer", "train"),
-    *("complete", "evaluate", "trace", "doctor"),
+    *("complete", "serve", "evaluate", "trace", "doctor"),
 ]
 
 

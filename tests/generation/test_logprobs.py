@@ -51,7 +51,7 @@ def test_log_probabilities_of_a_completion_are_those_of_its_ids(
     new = asked.ids[asked.num_prompt :]
     ended = asked.finish_reason == "end_of_text"
     ids = asked.ids + [engine.tokenizer.end_of_text] * ended
-    expected = score(engine.model, ids, 3)[asked.num_prompt - 1 :]
+    expected = list(score(engine.model, ids, 3))[asked.num_prompt - 1 :]
     assert len(asked.logprobs) == len(new) + ended
     assert [each.id for each in asked.logprobs] == [each.id for each in expected]
     for found, wanted in zip(asked.logprobs, expected, strict=True):

@@ -17,7 +17,7 @@ def test_the_sum_over_a_document_is_its_nats_in_bits_per_byte(
     model = random_model(GPT2Config(tokenizer.vocab_size, CONTEXT, 1, 2, 16))
     text = python_files[1][:characters]
     ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
-    scores = score(model, ids, 1)
+    scores = list(score(model, ids, 1))
     assert [each.id for each in scores] == ids[1:]
     nats = bits_per_byte(model, tokenizer, [text]).nats
     assert -sum(each.logprob for each in scores) == pytest.approx(nats, rel=1e-5)
@@ -27,4 +27,4 @@ def test_the_sum_over_a_document_is_its_nats_in_bits_per_byte(
 @pytest.mark.parametrize("ids", [[], [0]])
 def test_ids_without_one_before_them_have_no_score(tokenizer: Tokenizer, ids: list[int]) -> None:
     model = random_model(GPT2Config(tokenizer.vocab_size, CONTEXT, 1, 2, 16))
-    assert score(model, ids, 1) == []
+    assert list(score(model, ids, 1)) == []

@@ -8,7 +8,18 @@ from functools import partial
 
 import typer
 
-from codeling.cli import complete, corpus, demo, doctor, evaluate, run, tokenizer, trace, train
+from codeling.cli import (
+    complete,
+    corpus,
+    demo,
+    doctor,
+    evaluate,
+    run,
+    serve,
+    tokenizer,
+    trace,
+    train,
+)
 from codeling.cli.usage import Command
 
 app = typer.Typer(
@@ -27,6 +38,7 @@ _command("corpus", short_help="Build the corpus of a recipe.")(corpus.corpus)
 app.add_typer(tokenizer.app, name="tokenizer", short_help="Train a tokenizer, or compare several.")
 _command("train", short_help="Train the model of a recipe.")(train.train)
 _command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
+_command("serve", short_help="Serve a model to editors.")(serve.serve)
 _command("evaluate", short_help="Evaluate a model on benchmark suites.")(evaluate.evaluate)
 _command("trace", short_help="Find the training files that a text shares passages with.")(
     trace.trace

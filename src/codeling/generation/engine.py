@@ -237,10 +237,10 @@ class Engine:
         :raises TokenizerError: when a request has a suffix and the model was not trained for
             infilling.
         """
-        sequences = [self._sequence(request) for request in requests]
+        sequences = [self.sequence(request) for request in requests]
         # Prompts of similar length run together, to reduce padding.
         waiting = iter(sorted(sequences, key=lambda sequence: sequence.num_prompt))
-        self._reserve(batch_size)
+        self.reserve(batch_size)
         running: list[Sequence] = []
         try:
             with progress.task("completing", len(sequences), "completions") as advance:
@@ -265,11 +265,11 @@ class Engine:
         self, prompt: str, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> Iterator[str]:
         """Like :meth:`complete`, but yield pieces of text as they become certain."""
-        sequence = self._sequence(Request(prompt, suffix, SamplingParams(**options)))
+        sequence = self.sequence(Request(prompt, suffix, SamplingParams(**options)))
         return self._stream(sequence)
 
     def _stream(self, sequence: Sequence) -> Iterator[str]:
-        self._reserve(1)
+        self.reserve(1)
         self.scheduler.add(sequence)
         try:
             while True:
@@ -282,10 +282,13 @@ class Engine:
         finally:
             self.abort(sequence)
 
-    def add(self, request: Request) -> Sequence:
-        """Queue a request, which advances with each :meth:`step`. Raises like :meth:`complete`."""
-        sequence = self._sequence(request)
-        self._reserve(1)
+    def add(self, request: Request | Sequence) -> Sequence:
+        """Queue a request, which advances with each :meth:`step`. Raises like :meth:`complete`.
+
+        A server encodes the request in another thread with :meth:`sequence` and adds the result.
+        """
+        sequence = request if isinstance(request, Sequence) else self.sequence(request)
+        self.reserve(1)
         self.scheduler.add(sequence)
         return sequence
 
@@ -335,7 +338,8 @@ class Engine:
             suffix_first=self.suffix_first,
         )
 
-    def _sequence(self, request: Request) -> Sequence:
+    def sequence(self, request: Request) -> Sequence:
+        """Encode a request, for :meth:`add`. Any thread may call this."""
         healed = self.prepare(request.prompt, request.suffix, request.params.max_new_tokens)
         prompt = last_part(request.prompt, self.tokenizer, self.runner.context_length)
         request = replace(request, prompt=prompt)
@@ -349,8 +353,8 @@ class Engine:
             sequence.memory = self.memory.open(before, after, record=request.params.record_sources)
         return sequence
 
-    def _reserve(self, num_running: int) -> None:
-        """Reserve slots for ``num_running`` sequences and for recent ones."""
+    def reserve(self, num_running: int) -> None:
+        """Reserve slots for ``num_running`` sequences and for recent ones, if there are fewer."""
         num_slots = num_running + _NUM_SLOTS
         if num_slots > self.scheduler.num_slots:
             self.runner.reserve(num_slots)

@@ -29,16 +29,14 @@ def windows(num_tokens: int, context_length: int) -> Iterator[tuple[int, int, in
         end = min(num_tokens, begin + context_length)
 
 
-def score(model: "GPT2", ids: "Sequence[int]", num_top: int) -> list[TokenLogprobs]:
+def score(model: "GPT2", ids: "Sequence[int]", num_top: int) -> Iterator[TokenLogprobs]:
     """Score each of ``ids`` but the first, with the ``num_top`` most likely ids in its place."""
     import torch
 
     device = model.wte.weight.device
-    scores: list[TokenLogprobs] = []
-    with torch.inference_mode():
-        for begin, end, first in windows(len(ids) - 1, model.config.context_length):
+    for begin, end, first in windows(len(ids) - 1, model.config.context_length):
+        with torch.inference_mode():
             hidden = model.hidden(torch.tensor([ids[begin:end]], device=device))
             logits = model.head(hidden[0, first - begin :]).float().cpu().numpy()
-            for row, target in zip(logits, ids[first + 1 : end + 1], strict=True):
-                scores.append(most_likely(row, target, num_top))
-    return scores
+        for row, target in zip(logits, ids[first + 1 : end + 1], strict=True):
+            yield most_likely(row, target, num_top)

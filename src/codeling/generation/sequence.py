@@ -32,6 +32,8 @@ class Sequence:
         self.request = request
         self.ids = list(healed.ids)
         self.num_prompt = len(self.ids)
+        self.healed = healed.pending
+        """The end of the prompt that the first new tokens rewrite."""
         self.pending = healed.pending
         """Bytes of the prompt that the next tokens must start with."""
         self.num_healed = len(self.pending)
@@ -85,7 +87,7 @@ class Sequence:
     def append(self, picked: int, vocabulary: Vocabulary, end_of_text: int) -> None:
         """Add a picked id, and finish the sequence if it is the last one."""
         if picked == end_of_text:
-            self._new_text.append(self.output.finish("end_of_text"))
+            self.finish("end_of_text")
             return
         self.ids.append(picked)
         if self.cycles:
@@ -98,15 +100,19 @@ class Sequence:
         is_full = self.is_infilling and len(self.ids) > self.context_length
         is_long = self.num_new == self.params.max_new_tokens
         if self.finish_reason is None and (is_full or is_long):
-            self._new_text.append(self.output.finish("length"))
+            self.finish("length")
         limit = self.params.min_probability
         if self.finish_reason is None and limit and self.probabilities[-1] < limit:
-            self._new_text.append(self.output.finish("unlikely"))
+            self.finish("unlikely")
 
     def add_probability(self, probability: float) -> None:
         """Record the probability of the token that is picked next."""
         product = self.probabilities[-1] if self.probabilities else 1.0
         self.probabilities.append(product * probability)
+
+    def finish(self, reason: FinishReason) -> None:
+        """End the sequence for a reason outside its text, such as a deadline."""
+        self._new_text.append(self.output.finish(reason))
 
     def new_text(self) -> str:
         """The text that became certain since the last call."""

@@ -148,12 +148,21 @@ class Tokenizer:
 
         :raises TokenizerError: the tokenizer does not have it.
         """
-        found = self._core.token_to_id(token)
+        found = self.find_special(token)
         if found is None:
             raise TokenizerError(
                 f"the tokenizer has no {token} token: it cannot fill in the middle"
             )
         return found
+
+    def find_special(self, token: str) -> int | None:
+        """Id of one of :data:`SPECIAL_TOKENS`, or None if the tokenizer does not have it."""
+        found: int | None = self._core.token_to_id(token)
+        return found
+
+    def name_of(self, token: int) -> str:
+        """The entry of an id as ``tokenizer.json`` writes it; empty if there is no such id."""
+        return self._core.id_to_token(token) or ""
 
     @property
     def can_infill(self) -> bool:

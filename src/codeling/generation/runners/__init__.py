@@ -30,6 +30,10 @@ class Runner(Protocol):
     def copy(self) -> "Runner":
         """A runner with the same weights and no slots."""
 
+    @property
+    def slot_bytes(self) -> int:
+        """Memory of one slot when it is full."""
+
     def reserve(self, num_slots: int) -> None:
         """Increase the number of slots to at least ``num_slots``; contents are kept."""
 

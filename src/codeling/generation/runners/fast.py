@@ -96,6 +96,11 @@ class FastRunner:
         """A runner with the same weights and no slots."""
         return FastRunner(self.weights)
 
+    @property
+    def slot_bytes(self) -> int:
+        """Memory of one slot when it is full."""
+        return 2 * self._keys.itemsize * len(self.weights.layers) * self.weights.positions.size
+
     def _store(self, num_slots: int) -> Floats:
         """Allocate (L, slots, H, S, D) zeros; pages that are never written take no memory."""
         num_positions, width = self.weights.positions.shape

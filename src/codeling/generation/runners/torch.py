@@ -45,6 +45,13 @@ class TorchRunner:
         """A runner with the same model and no slots."""
         return TorchRunner(self.model)
 
+    @property
+    def slot_bytes(self) -> int:
+        """Memory of one slot when it is full."""
+        config = self.model.config
+        values = 2 * config.n_layer * config.context_length * config.n_embd
+        return values * self.model.compute_dtype.itemsize
+
     def reserve(self, num_slots: int) -> None:
         """Increase the number of slots to at least ``num_slots``; contents are kept."""
         if self._cache is None:

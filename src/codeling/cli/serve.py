@@ -1,0 +1,90 @@
+"""``codeling serve``: complete code for editors and other clients over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from codeling.cli.stages import AsJson
+
+
+def serve(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Run folder, Hugging Face folder or hf://owner/name."),
+    ],
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0: any free one.")
+    ] = 8012,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Need no token, for clients that cannot send one."),
+    ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: CUDA if available.")
+    ] = "auto",
+    deadline: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.05, max=3600, help="Time after which a completion ends."
+        ),
+    ] = 30.0,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", help="Print one line per request.")
+    ] = False,
+    log_texts: Annotated[
+        bool, typer.Option("--log-texts", help="Also print the texts of requests and answers.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a model to editors: llama.cpp's, OpenAI's, Ollama's and Tabby's requests.
+
+    Only this machine can reach the server unless --host says otherwise. A token is made at each
+    start, or taken from the environment variable CODELING_TOKEN.
+
+    Example:  codeling serve runs/demo
+    """
+    import json
+    import os
+
+    from codeling.cli.extras import require
+
+    require("serve", "starlette", "uvicorn", "prometheus_client")
+
+    from codeling.cli.signals import HANDLER
+    from codeling.generation.engine import Engine
+    from codeling.model.folder import resolve
+    from codeling.serving import access
+    from codeling.serving.editors import greeting
+    from codeling.serving.server import serve as run
+    from codeling.serving.settings import ServerLimits, ServerSettings
+
+    resolve(model)
+    token = None if no_token else os.environ.get(access.TOKEN_VARIABLE) or access.new_token()
+    settings = ServerSettings(
+        host,
+        port,
+        token,
+        log_requests or log_texts,
+        log_texts,
+        ServerLimits(request_seconds=deadline),
+    )
+
+    def started(bound_port: int) -> None:
+        url = _url(host, bound_port)
+        if as_json:
+            typer.echo(json.dumps({"url": url, "token": token, "model": model, "pid": os.getpid()}))
+        else:
+            typer.echo(greeting(model, url, token))
+
+    with HANDLER.draining(settings.limits.drain_seconds + 2):
+        run(lambda: Engine.load(model, device), settings, started)
+
+
+def _url(host: str, port: int) -> str:
+    """Where clients of this machine reach the server."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - not listened on here
+    name = everywhere.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"

@@ -1,0 +1,96 @@
+"""Settings of editors for a running server, ready to paste. docs/editors.md explains them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codeling.serving.settings import MODEL_NAME
+
+ZED_VARIABLE = "ZED_OPEN_AI_COMPATIBLE_EDIT_PREDICTION_API_KEY"
+
+
+@dataclass(frozen=True)
+class EditorSetup:
+    """How one editor is told of a server."""
+
+    name: str
+    title: str
+    """Editor and plugin."""
+    place: str
+    """File that the settings belong in."""
+    settings: Callable[[str, str | None], str]
+    """Server's URL and token to settings."""
+
+
+def _vim(url: str, token: str | None) -> str:
+    key = f", 'api_key': '{token}'" if token else ""
+    return f"let g:llama_config = {{'endpoint_fim': '{url}/infill'{key}}}"
+
+
+def _vscode(url: str, token: str | None) -> str:
+    return f'"llama-vscode.endpoint": "{url}", "llama-vscode.api_key": "{token or ""}"'
+
+
+def _zed(url: str, token: str | None) -> str:
+    api = {
+        "api_url": f"{url}/v1/completions",
+        "model": MODEL_NAME,
+        "prompt_format": "star_coder",
+        "max_output_tokens": 64,
+    }
+    value = {"provider": "open_ai_compatible_api", "open_ai_compatible_api": api}
+    variable = f"\nand start Zed with {ZED_VARIABLE}={token}" if token else ""
+    return f'"edit_predictions": {json.dumps(value)}{variable}'
+
+
+def _jetbrains(url: str, token: str | None) -> str:
+    key = f'\ntoken = "{token}"' if token else ""
+    return f'[server]\nendpoint = "{url}"{key}'
+
+
+def _neovim(url: str, token: str | None) -> str:
+    variable = "CODELING_TOKEN" if token else "TERM"
+    start = f"\nand start Neovim with CODELING_TOKEN={token}" if token else ""
+    return (
+        "require('minuet').setup { provider = 'openai_fim_compatible', provider_options = {\n"
+        f"  openai_fim_compatible = {{ name = '{MODEL_NAME}', model = '{MODEL_NAME}',\n"
+        f"    api_key = '{variable}', end_point = '{url}/v1/completions' }} }} }}{start}"
+    )
+
+
+def _marimo(url: str, token: str | None) -> str:
+    return (
+        f'[completion]\ncopilot = "custom"\n\n[ai.custom_providers.{MODEL_NAME}]\n'
+        f'base_url = "{url}/v1"\napi_key = "{token or "none"}"'
+    )
+
+
+EDITORS = {
+    setup.name: setup
+    for setup in (
+        EditorSetup("vim", "Vim or Neovim with llama.vim", "vimrc", _vim),
+        EditorSetup("vscode", "VS Code with llama-vscode", "settings.json", _vscode),
+        EditorSetup("zed", "Zed", "settings.json", _zed),
+        EditorSetup(
+            "jetbrains", "PyCharm with Tabby", "~/.tabby-client/agent/config.toml", _jetbrains
+        ),
+        EditorSetup("neovim", "Neovim with minuet-ai.nvim", "init.lua", _neovim),
+        EditorSetup("marimo", "marimo", "~/.config/marimo/marimo.toml", _marimo),
+    )
+}
+"""By the name that ``codeling doctor --editor`` takes."""
+SHOWN_AT_START = ("vim", "vscode", "zed", "jetbrains")
+
+
+def greeting(model: str, url: str, token: str | None) -> str:
+    """What a person reads when the server has started."""
+    lines = [f"serving {model} at {url}; Ctrl-C stops"]
+    lines.append(
+        f"token: {token}" if token else "no token: every program of this machine may use it"
+    )
+    for name in SHOWN_AT_START:
+        setup = EDITORS[name]
+        lines += ["", f"{setup.title}, in {setup.place}:"]
+        lines += [f"  {line}" for line in setup.settings(url, token).splitlines()]
+    lines += ["", "other editors: docs/editors.md, or codeling doctor --editor NAME"]
+    return "\n".join(lines)

@@ -1,0 +1,42 @@
+"""What a dialect is: how a body becomes a query, and an answer a body."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from codeling.serving.protocol.query import Answer, Choice, Query, ServedModel, TextPiece
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The functions of one dialect's route. ``identifier`` names one request in its answers."""
+
+    name: str
+    parse: Callable[[Json], Query]
+    """Body to query. :raises RequestError: the body is invalid."""
+    answer: Callable[[Query, Answer, ServedModel, str], Any]
+    """The whole answer."""
+    piece: Callable[[Query, TextPiece, ServedModel, str], Json]
+    """An event of a stream: more text."""
+    choice: Callable[[Query, Choice, ServedModel, str], Json]
+    """An event of a stream: the end of one completion."""
+    end: Callable[[Query, Answer, ServedModel, str], Iterable[Json]]
+    """Events at the end of a stream."""
+    framing: Literal["sse", "sse with [DONE]", "ndjson"]
+    """How the events of a stream are separated."""
+    error: Callable[[int, str], Json]
+    """The body of an error with this HTTP status."""
+
+
+def nothing_more(query: Query, answer: Answer, model: ServedModel, identifier: str) -> list[Json]:
+    """:attr:`Dialect.end` of a dialect whose last event is the end of a completion."""
+    return []
+
+
+def error_body(status: int, message: str) -> Json:
+    """An error in the keys of OpenAI and llama.cpp."""
+    kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"code": status, "message": message, "type": kind, "param": None}}

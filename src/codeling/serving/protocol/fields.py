@@ -1,0 +1,125 @@
+"""Bodies of requests: bounded fields, and errors as one line.
+
+Every field of a body has a finite range. Unknown keys are ignored, because each client sends some
+of its own. This module must not know what the fields are for.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from codeling.serving.protocol.query import Prompt, RequestError
+
+MAX_CHARACTERS = 1 << 20
+"""Of one text. A body is limited as a whole as well."""
+MAX_COUNT = 1 << 31
+"""Of a number that the server reduces to its own limit."""
+MAX_N = 16
+MAX_PROMPTS = 64
+MAX_STOPS = 64
+MAX_IDS = 1 << 16
+MAX_LOGPROBS = 20
+MAX_TEMPERATURE = 100.0
+_LEAST_TOP_P = 1e-9
+_SEED_BITS = 63
+
+Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
+Name = Annotated[str, StringConstraints(max_length=256)]
+Stop = Annotated[str, StringConstraints(max_length=1024)]
+Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=MAX_COUNT)]], Field(max_length=MAX_IDS)]
+Temperature = Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[int, Field(ge=-1, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Choices = Annotated[int, Field(ge=1, le=MAX_N)]
+Seed = Annotated[int, Field(ge=-(1 << _SEED_BITS), lt=1 << (_SEED_BITS + 1))]
+
+_INFILLING = re.compile(
+    r"(?:<\|endoftext\|>)?<fim_prefix>(?P<prefix>.*)<fim_suffix>(?P<suffix>.*)<fim_middle>",
+    re.DOTALL,
+)
+
+
+class Body(BaseModel):
+    """Base of all bodies."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+_Body = TypeVar("_Body", bound=Body)
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """The object that ``body`` contains.
+
+    :raises RequestError: it is not JSON, too deeply nested, or another value than an object.
+    """
+    try:
+        value = pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise RequestError(400, f"the body is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RequestError(400, f"the body must be a JSON object, not {_kind(value)}")
+    return value
+
+
+def read(kind: type[_Body], body: dict[str, Any]) -> _Body:
+    """Check ``body``. :raises RequestError: a value is missing, out of range or of a wrong type."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"][:4]) or "body"
+        raise RequestError(400, f"{place}: {first['msg']}") from error
+
+
+def split_markers(text: str) -> Prompt:
+    """A prompt with StarCoder's infilling tokens in its text, or a prompt to be continued."""
+    match = _INFILLING.fullmatch(text)
+    if match is None:
+        return Prompt(text)
+    return Prompt(match["prefix"], match["suffix"])
+
+
+def stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The stop strings of a body; empty ones, which some clients send, are ignored."""
+    given = (stop,) if isinstance(stop, str) else stop or ()
+    return tuple(dict.fromkeys(each for each in given if each))
+
+
+def some(number: int | None) -> int | None:
+    """A number that is None where a client writes -1 or 0 for "not set"."""
+    return None if number is None or number < 1 else number
+
+
+def nucleus(top_p: float | None) -> float | None:
+    """Top p; 0 keeps only the most likely token."""
+    return None if top_p is None else max(top_p, _LEAST_TOP_P)
+
+
+def seed_of(seed: int | None) -> int | None:
+    """A seed of the engine; a negative one means "any", which is the default."""
+    return None if seed is None or seed < 0 else seed
+
+
+def milliseconds(limit: int | None) -> float | None:
+    """A time limit in seconds; a limit below 1 ms means none."""
+    return None if limit is None or limit < 1 else limit / 1000
+
+
+def rounded(value: float) -> float:
+    """A figure for a client, to six digits behind the point; never infinite."""
+    return round(value, 6) if math.isfinite(value) else 0.0
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    return "an array" if isinstance(value, list) else f"a {type(value).__name__}"

@@ -1,0 +1,145 @@
+"""From a query to the engine's requests, and from its sequences to choices.
+
+This module must not know sockets or threads.
+"""
+
+import codecs
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from codeling.generation.engine import Engine
+from codeling.generation.logprobs import TokenLogprobs
+from codeling.generation.request import SAMPLING_TEMPERATURE, Request, SamplingParams
+from codeling.serving.protocol.fields import split_markers
+from codeling.serving.protocol.query import Prompt, Query, RequestError, TokenScore, expanded
+from codeling.serving.suggest import suggest
+from codeling.tokenizer.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Tokenizer
+
+_MARKERS = (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What the requests depend on, beside the query."""
+
+    tokenizer: Tokenizer
+    context_length: int
+    can_infill: bool
+    max_new_tokens: int
+    """The server's limit; a query for more gets this."""
+
+    @classmethod
+    def of(cls, engine: Engine, max_new_tokens: int) -> "EngineFacts":
+        """Facts of ``engine``."""
+        tokenizer = engine.tokenizer
+        can_infill = all(tokenizer.find_special(name) is not None for name in _MARKERS)
+        return cls(tokenizer, engine.runner.context_length, can_infill, max_new_tokens)
+
+
+def engine_requests(query: Query, facts: EngineFacts, first_sample: int = 0) -> list[Request]:
+    """The requests of ``query`` in the order of its choices.
+
+    ``first_sample`` is the number of equal queries in progress, which get the samples before.
+
+    :raises RequestError: an id is not one of the tokenizer's.
+    """
+    return [
+        _request(query, _as_text(prompt, facts.tokenizer), facts, first_sample + sample)
+        for prompt, sample in expanded(query.prompts, query.n)
+    ]
+
+
+def _request(query: Query, prompt: Prompt, facts: EngineFacts, sample: int) -> Request:
+    temperature = query.temperature
+    if temperature is None:
+        temperature = SAMPLING_TEMPERATURE if sample else 0.0
+    params = SamplingParams(
+        temperature=temperature,
+        top_k=query.top_k,
+        top_p=query.top_p,
+        seed=query.seed or 0,
+        max_new_tokens=max(1, min(query.max_new_tokens, facts.max_new_tokens)),
+        stop=query.stop,
+    )
+    if prompt.suffix is None:
+        return Request(prompt.text, None, params, sample, query.num_logprobs)
+    request = suggest(
+        prompt.text,
+        prompt.suffix,
+        params,
+        context_length=facts.context_length,
+        can_infill=facts.can_infill,
+        sample=sample,
+    )
+    return Request(request.prompt, request.suffix, request.params, sample, query.num_logprobs)
+
+
+def _as_text(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:
+    """A prompt of ids as a text: the last document of them.
+
+    Infilling tokens mark prefix and suffix. Bytes that are not UTF-8 become U+FFFD.
+    """
+    if prompt.ids is None:
+        return prompt
+    check_ids(prompt.ids, tokenizer)
+    names = {tokenizer.find_special(name): name for name in _MARKERS}
+    text, part = "", list[int]()
+    for each in prompt.ids:
+        if each == tokenizer.end_of_text:
+            text, part = "", []
+        elif each in names:
+            text, part = text + tokenizer.decode(part) + names[each], []
+        else:
+            part.append(each)
+    return split_markers(text + tokenizer.decode(part))
+
+
+def check_ids(ids: Iterable[int], tokenizer: Tokenizer) -> None:
+    """:raises RequestError: an id is not one of the tokenizer's."""
+    unknown = next((each for each in ids if each >= tokenizer.vocab_size), None)
+    if unknown is not None:
+        raise RequestError(
+            400, f"prompt: id {unknown} is none of the model's {tokenizer.vocab_size:,} tokens"
+        )
+
+
+def ids_to_score(prompt: Prompt, tokenizer: Tokenizer) -> tuple[list[int], int]:
+    """Ids of ``prompt`` for its log-probabilities, and how many of them precede its text.
+
+    A text is read after ``<|endoftext|>``, as in training; ids are read as they are.
+    """
+    if prompt.ids is not None:
+        check_ids(prompt.ids, tokenizer)
+        return list(prompt.ids), 0
+    return [tokenizer.end_of_text, *tokenizer.encode(prompt.text)], 1
+
+
+def token_scores(
+    scores: Sequence[TokenLogprobs | int], tokenizer: Tokenizer, offset: int
+) -> tuple[TokenScore, ...]:
+    """Tokens with their log-probabilities as text; an id alone has none.
+
+    ``offset`` is the index of the first token's text in prompt and completion.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    found = []
+    for each in scores:
+        if isinstance(each, int):
+            found.append(TokenScore(each, token_name(tokenizer, each), None, (), offset))
+        else:
+            top = tuple((token_name(tokenizer, i), logprob) for i, logprob in each.top)
+            name = token_name(tokenizer, each.id)
+            found.append(TokenScore(each.id, name, each.logprob, top, offset))
+        offset += len(decoder.decode(tokenizer.token_bytes[found[-1].id]))
+    return tuple(found)
+
+
+def token_name(tokenizer: Tokenizer, token: int) -> str:
+    """Text of a token. A part of a character is written as OpenAI does: ``bytes:\\xe2``."""
+    data = tokenizer.token_bytes[token] if token < tokenizer.vocab_size else b""
+    if not data:
+        return tokenizer.name_of(token) or f"<{token}>"
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)

@@ -1,0 +1,101 @@
+"""The server as a process: its socket, its batch size, and its life under uvicorn."""
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from importlib.metadata import version
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from codeling.errors import UsageError
+from codeling.generation.engine import Engine
+from codeling.serving.access import AccessRules
+from codeling.serving.middleware import ServerMiddleware
+from codeling.serving.monitoring import Monitoring
+from codeling.serving.protocol.query import ServedModel
+from codeling.serving.request_log import RequestLog
+from codeling.serving.routes import routed
+from codeling.serving.service import Service
+from codeling.serving.settings import MODEL_NAME, ServerSettings
+
+_CACHE_BYTES = 1 << 30
+"""Memory for the keys and values of the completions in one batch."""
+
+
+def application(
+    engine: Engine, settings: ServerSettings, started: Callable[[], None] = lambda: None
+) -> ASGIApp:
+    """The ASGI application that serves ``engine``; ``started`` is called at the end of its startup.
+
+    :raises UsageError: other machines could reach it without a token.
+    """
+    rules = AccessRules(settings.host, settings.token)
+    service = Service(engine, settings.limits)
+    model = ServedModel(
+        MODEL_NAME,
+        engine.runner.context_length,
+        engine.runner.vocab_size,
+        service.facts.can_infill,
+        int(time.time()),
+        version("codeling"),
+        num_slots=settings.limits.max_running,
+    )
+    monitoring = Monitoring(service)
+    log = RequestLog(with_texts=settings.log_texts) if settings.log_requests else None
+    return ServerMiddleware(routed(service, model, monitoring, started), rules, monitoring, log)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. :raises UsageError: the address cannot be used."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(1024)
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"cannot listen on {host} port {port} ({reason}); choose another --port or --host"
+        ) from error
+    return bound
+
+
+def serve(
+    load: Callable[[], Engine], settings: ServerSettings, started: Callable[[int], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM, then answer what is in progress and return.
+
+    ``load`` gives the engine; ``started`` is called with the port when requests can be sent.
+
+    :raises UsageError: the address cannot be used, or is open to others without a token.
+    """
+    AccessRules(settings.host, settings.token)
+    with closing(listen(settings.host, settings.port)) as bound:
+        engine = load()
+        _warm_up(engine)
+        limits = settings.limits
+        running = max(2, min(limits.max_running, _CACHE_BYTES // engine.runner.slot_bytes))
+        settings = replace(settings, limits=replace(limits, max_running=running))
+        config = uvicorn.Config(
+            application(engine, settings, lambda: started(bound.getsockname()[1])),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="on",
+            limit_concurrency=limits.max_connections,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=int(limits.drain_seconds),
+        )
+        uvicorn.Server(config).run([bound])
+
+
+def _warm_up(engine: Engine) -> None:
+    """Compile or load what the first request would wait for: a long prompt, then a few tokens."""
+    engine.complete("import os\n" * 16, max_new_tokens=2)

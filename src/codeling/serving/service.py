@@ -1,0 +1,287 @@
+"""Queries of all clients at once: admission, cancellation and log-probabilities, on asyncio.
+
+:class:`Service` turns a query into work items for the :class:`EngineWorker`, and their updates into
+pieces and an answer. A query is refused when too many completions are in flight. The next query of
+a session ends the one in progress. This module must not know HTTP or dialects.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Sequence as Ordered
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from codeling.generation.engine import Engine
+from codeling.generation.logprobs import TokenLogprobs
+from codeling.generation.scoring import score
+from codeling.generation.sequence import Sequence
+from codeling.serving.engine_worker import EngineWorker, WorkItem, WorkUpdate
+from codeling.serving.protocol.query import (
+    Answer,
+    Choice,
+    Query,
+    RequestError,
+    TextPiece,
+    TokenScore,
+)
+from codeling.serving.requests import EngineFacts, engine_requests, ids_to_score, token_scores
+from codeling.serving.settings import ServerLimits
+
+_RETRY_SECONDS = 1
+
+
+@dataclass(eq=False)
+class Flight:
+    """A query in progress."""
+
+    query: Query
+    client: str
+    """Who asks. Sessions and equal queries are told apart by client."""
+    deadline: float
+    """``time.monotonic()`` at which it ends with what there is by then."""
+    items: list[WorkItem] = field(default_factory=list)
+    updates: asyncio.Queue[WorkUpdate] = field(default_factory=asyncio.Queue)
+    is_cancelled: bool = False
+    """The client has left, or its session has sent another query."""
+
+
+class Service:
+    """Answers queries with one engine. Belongs to one event loop."""
+
+    def __init__(self, engine: Engine, limits: ServerLimits) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.facts = EngineFacts.of(engine, limits.max_new_tokens)
+        self.flights: dict[Flight, None] = {}
+        """Queries in progress, oldest first."""
+        self._owners: dict[WorkItem, Flight] = {}
+        self._worker = EngineWorker(engine, self._deliver)
+        self._encoders = ThreadPoolExecutor(1, "encoder")
+        self._scorers = ThreadPoolExecutor(1, "scorer")
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def num_in_flight(self) -> int:
+        """Number of completions that are running or waiting."""
+        return sum(_size(flight.query) for flight in self.flights)
+
+    def start(self) -> None:
+        """Start the engine's thread; call this in the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self.engine.reserve(self.limits.max_running)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """End the engine's thread. Queries in progress end with what they have."""
+        self._worker.stop()
+        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._scorers.shutdown(wait=False, cancel_futures=True)
+
+    async def complete(self, query: Query, client: str) -> Answer:
+        """Answer a query. Cancelling the task cancels the work. Raises like :meth:`stream`."""
+        async for event in self.stream(query, client):
+            if isinstance(event, Answer):
+                return event
+        raise AssertionError("a stream ends with its answer")
+
+    async def stream(
+        self, query: Query, client: str
+    ) -> AsyncGenerator[TextPiece | Choice | Answer, None]:
+        """Yield pieces of text, the end of each completion, and at last the answer.
+
+        Closing the iterator cancels the work.
+
+        :raises RequestError: too many completions are in flight (429); the server did not get to
+            this one in time (503); an id is unknown (400).
+        """
+        flight = self._admit(query, client)
+        try:
+            first_sample = self._supersede(flight)
+            async for event in self._events(flight, first_sample):
+                yield event
+        finally:
+            del self.flights[flight]
+            self._cancel(flight)
+            for item in flight.items:
+                self._owners.pop(item, None)
+
+    def _admit(self, query: Query, client: str) -> Flight:
+        if self.num_in_flight + _size(query) > self.limits.max_in_flight:
+            raise RequestError(
+                429,
+                f"{self.num_in_flight} completions are in progress, and the server takes "
+                f"{self.limits.max_in_flight}; send the request again later",
+                _RETRY_SECONDS,
+            )
+        flight = Flight(query, client, time.monotonic() + self.limits.request_seconds)
+        self.flights[flight] = None
+        return flight
+
+    def _supersede(self, flight: Flight) -> int:
+        """End older queries of the same session; return the number of equal ones in progress.
+
+        minuet-ai.nvim streams one infilling several times at once, to choose between the answers.
+        """
+        num_equal = 0
+        query = flight.query
+        is_repeatable = query.stream and query.seed is None and query.prompts[0].suffix is not None
+        for other in self.flights:
+            if other is flight or other.client != flight.client:
+                continue
+            if other.query == query:
+                num_equal += query.n if is_repeatable else 0
+            elif query.session and query.session == other.query.session and query.max_new_tokens:
+                self._cancel(other)
+        return num_equal
+
+    def _cancel(self, flight: Flight) -> None:
+        flight.is_cancelled = True
+        for item in flight.items:
+            if item.ended is None:
+                self._worker.cancel(item)
+
+    async def _events(
+        self, flight: Flight, first_sample: int
+    ) -> AsyncIterator[TextPiece | Choice | Answer]:
+        query = flight.query
+        assert self._loop is not None, "call start() first"
+        echoes = [Echo()] * len(query.prompts)
+        if query.echo:
+            echoes = await self._loop.run_in_executor(self._scorers, self._echo, flight)
+            for index in range(_size(query)):
+                echo = echoes[index // query.n]
+                yield TextPiece(index, echo.text, echo.scores)
+        if query.echo and not query.max_new_tokens:
+            choices = [_echoed(index, echoes[index // query.n]) for index in range(_size(query))]
+            for choice in choices:
+                yield choice
+            yield Answer(tuple(choices))
+            return
+        encoding = self._loop.run_in_executor(self._encoders, self._encode, query, first_sample)
+        self._submit(flight, await encoding)
+        done: dict[int, Choice] = {}
+        scores: list[list[TokenScore]] = [[] for _ in flight.items]
+        while len(done) < len(flight.items):
+            update = await flight.updates.get()
+            if update.error is not None:
+                raise update.error
+            index = flight.items.index(update.item)
+            new = self._new_scores(update, scores[index])
+            text = "" if update.item.prefill_only else update.text
+            if text or new:
+                yield TextPiece(index, text, new)
+            if update.done:
+                echo = echoes[index // query.n]
+                done[index] = self._choice(update.item, index, echo, scores[index])
+                yield done[index]
+        yield Answer(tuple(done[index] for index in sorted(done)))
+
+    def _submit(self, flight: Flight, sequences: Ordered[Sequence]) -> None:
+        query = flight.query
+        for sequence in sequences:
+            item = WorkItem(
+                sequence, flight.deadline, query.max_predict_seconds, query.max_new_tokens == 0
+            )
+            flight.items.append(item)
+            self._owners[item] = flight
+            self._worker.submit(item)
+            if flight.is_cancelled:
+                self._worker.cancel(item)
+
+    def _encode(self, query: Query, first_sample: int) -> list[Sequence]:
+        return [
+            self.engine.sequence(request)
+            for request in engine_requests(query, self.facts, first_sample)
+        ]
+
+    def _echo(self, flight: Flight) -> list["Echo"]:
+        """The texts of the prompts, and their log-probabilities if the query asks for them."""
+        query, tokenizer = flight.query, self.engine.tokenizer
+        found = []
+        for prompt in query.prompts:
+            ids, num_before = ids_to_score(prompt, tokenizer)
+            text = prompt.text if prompt.ids is None else tokenizer.decode(ids)
+            if query.num_logprobs is None:
+                found.append(Echo(text, None, len(ids)))
+                continue
+            scores: list[int | TokenLogprobs] = [] if num_before else list(ids[:1])
+            for each in score(self.engine.model, ids, query.num_logprobs):
+                scores.append(each)
+                if flight.is_cancelled or time.monotonic() > flight.deadline:
+                    raise RequestError(503, "the log-probabilities of the prompt took too long")
+            found.append(Echo(text, token_scores(scores, tokenizer, 0), len(ids)))
+        return found
+
+    def _new_scores(
+        self, update: WorkUpdate, before: list[TokenScore]
+    ) -> tuple[TokenScore, ...] | None:
+        """Scores of an update's tokens; they are added to ``before``."""
+        request = update.item.sequence.request
+        if request.num_logprobs is None:
+            return None
+        tokenizer = self.engine.tokenizer
+        if before:
+            last = before[-1]
+            offset = last.offset + len(tokenizer.decode([last.id]))
+        else:
+            healed = update.item.sequence.healed.decode(errors="ignore")
+            offset = len(request.prompt) - len(healed)
+        new = token_scores(update.logprobs, tokenizer, offset)
+        before += new
+        return new
+
+    def _choice(
+        self, item: WorkItem, index: int, echo: "Echo", scores: Ordered[TokenScore]
+    ) -> Choice:
+        sequence = item.sequence
+        if item.first_token is None and time.monotonic() >= item.deadline:
+            raise RequestError(
+                503,
+                f"the server did not get to this request in {self.limits.request_seconds:.0f} s",
+                _RETRY_SECONDS,
+            )
+        ended = item.ended or item.submitted
+        first = item.first_token or ended
+        return Choice(
+            index,
+            echo.text + ("" if item.prefill_only else sequence.output.text),
+            () if item.prefill_only else tuple(sequence.ids[sequence.num_prompt :]),
+            sequence.finish_reason or "length",
+            sequence.output.stop_string,
+            None if sequence.request.num_logprobs is None else (*(echo.scores or ()), *scores),
+            sequence.num_prompt,
+            sequence.num_reused,
+            first - (item.admitted or item.submitted),
+            ended - first,
+        )
+
+    def _deliver(self, updates: Ordered[WorkUpdate]) -> None:
+        """Called by the worker's thread."""
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._dispatch, updates)
+
+    def _dispatch(self, updates: Ordered[WorkUpdate]) -> None:
+        for update in updates:
+            flight = self._owners.get(update.item)
+            if flight is not None:
+                flight.updates.put_nowait(update)
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A prompt as part of an answer."""
+
+    text: str = ""
+    scores: tuple[TokenScore, ...] | None = None
+    num_ids: int = 0
+
+
+def _echoed(index: int, echo: Echo) -> Choice:
+    """The answer to a query for the prompt alone."""
+    return Choice(index, echo.text, (), "length", "", echo.scores, echo.num_ids)
+
+
+def _size(query: Query) -> int:
+    return query.n * len(query.prompts)

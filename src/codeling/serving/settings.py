@@ -1,0 +1,43 @@
+"""Settings and limits of a server."""
+
+from dataclasses import dataclass
+
+DEFAULT_PORT = 8012
+"""llama.vim's default, so that it needs no setting."""
+MODEL_NAME = "codeling"
+"""Name in every answer. It contains no "gpt": Continue would choose a chat template by that."""
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """What one request and all of them may use."""
+
+    max_body_bytes: int = 4 << 20
+    max_new_tokens: int = 1024
+    """A query for more gets this many."""
+    max_in_flight: int = 128
+    """Number of completions running or waiting. More are refused with status 429."""
+    max_running: int = 32
+    """Number of completions in one batch; smaller where their keys and values are large."""
+    request_seconds: float = 30.0
+    """Time after which a completion ends with the text that it has."""
+    body_seconds: float = 10.0
+    """Time in which a body must arrive."""
+    max_connections: int = 1000
+    drain_seconds: float = 8.0
+    """Time that requests in progress get after SIGTERM."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the server may be reached, and what it logs."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0: any free port."""
+    token: str | None = None
+    """What clients send as ``Authorization: Bearer``. None: nothing is needed."""
+    log_requests: bool = False
+    log_texts: bool = False
+    """Also log the texts of prompts and completions."""
+    limits: ServerLimits = ServerLimits()

@@ -1,0 +1,46 @@
+"""A small model with random weights, and a client of a server that serves it, without sockets."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import torch
+
+from codeling.generation.engine import Engine
+from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
+from codeling.serving.settings import ServerSettings
+from codeling.tokenizer.tokenizer import Tokenizer
+
+CONTEXT = 128
+
+if any(find_spec(name) is None for name in ("openai", "prometheus_client", "starlette", "uvicorn")):
+    collect_ignore_glob = ["*"]  # the extras [serve] and [dev] are not installed
+
+
+@pytest.fixture(scope="session")
+def served_model(tokenizer: Tokenizer) -> GPT2:
+    model = GPT2(GPT2Config(tokenizer.vocab_size, CONTEXT, 2, 2, 32))
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+    return model
+
+
+@pytest.fixture
+def engine(served_model: GPT2, tokenizer: Tokenizer) -> Engine:
+    return Engine.from_model(served_model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def client(served_model: GPT2, tokenizer: Tokenizer) -> Iterator[Any]:
+    """A client of a server without a token."""
+    from starlette.testclient import TestClient
+
+    from codeling.serving.server import application
+
+    app = application(Engine.from_model(served_model, tokenizer), ServerSettings())
+    with TestClient(app, base_url="http://127.0.0.1") as opened:
+        yield opened

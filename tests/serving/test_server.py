@@ -1,0 +1,99 @@
+"""One real socket: the ``openai`` package, a signal, and addresses that cannot be used."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+import uvicorn
+
+from codeling.errors import UsageError
+from codeling.generation.engine import Engine
+from codeling.model.gpt2 import GPT2
+from codeling.serving import server
+from codeling.serving.settings import ServerSettings
+from codeling.tokenizer.tokenizer import Tokenizer
+
+TOKEN = "a token of the tests"
+
+
+@pytest.fixture(scope="module")
+def address(served_model: GPT2, tokenizer: Tokenizer) -> Iterator[str]:
+    """URL of a server with a token, in a thread of this process."""
+    started = threading.Event()
+    ports: list[int] = []
+    servers: list[Any] = []
+
+    make = uvicorn.Server
+
+    def remembered(config: Any) -> Any:
+        servers.append(make(config))
+        return servers[-1]
+
+    def announce(port: int) -> None:
+        ports.append(port)
+        started.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn, "Server", remembered)
+        engine = Engine.from_model(served_model, tokenizer)
+        thread = threading.Thread(
+            target=server.serve,
+            args=(lambda: engine, ServerSettings(port=0, token=TOKEN), announce),
+        )
+        thread.start()
+        assert started.wait(20)
+        yield f"http://127.0.0.1:{ports[0]}"
+        servers[0].should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def openai_client(address: str) -> Iterator[Any]:
+    with openai.OpenAI(base_url=f"{address}/v1", api_key=TOKEN, max_retries=0) as client:
+        yield client
+
+
+def test_openais_package_completes_streams_and_reads_log_probabilities(
+    openai_client: Any, served_model: GPT2, tokenizer: Tokenizer
+) -> None:
+    prompt = "def f(x):\n    return "
+    expected = Engine.from_model(served_model, tokenizer).complete(prompt, max_new_tokens=8).text
+    whole = openai_client.completions.create(
+        model="codeling", prompt=prompt, max_tokens=8, logprobs=2
+    )
+    assert whole.choices[0].text == expected
+    assert "".join(whole.choices[0].logprobs.tokens).endswith(expected)
+    assert whole.usage.completion_tokens == 8
+    stream = openai_client.completions.create(
+        model="codeling", prompt=prompt, max_tokens=8, stream=True
+    )
+    assert "".join(event.choices[0].text for event in stream) == expected
+    assert [model.id for model in openai_client.models.list()] == ["codeling"]
+
+
+def test_openais_package_reports_errors(address: str, openai_client: Any) -> None:
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        openai_client.completions.create(model="codeling", prompt="x", temperature=1000)
+    with (
+        openai.OpenAI(base_url=f"{address}/v1", api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError, match="token that the server printed"),
+    ):
+        stranger.models.list()
+
+
+def test_an_address_that_cannot_be_used_is_one_line(address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    for host, number in (("127.0.0.1", port), ("203.0.113.1", 0)):
+        with pytest.raises(UsageError, match=f"cannot listen on {host} port {number}"):
+            server.listen(host, number)
+
+
+def test_the_address_is_checked_before_the_model_is_loaded() -> None:
+    def load() -> Engine:
+        raise AssertionError
+
+    with pytest.raises(UsageError, match="--no-token is for this machine only"):
+        server.serve(load, ServerSettings("0.0.0.0", 0), lambda port: None)
