@@ -8,7 +8,7 @@ from codeling.generation.engine import Engine
 from codeling.generation.runners import Runner
 from codeling.generation.runners.fast import FastRunner
 from codeling.generation.runners.torch import TorchRunner
-from codeling.generation.scheduler import Batch
+from codeling.generation.scheduler import Batch, Row
 from codeling.generation.sequence import window_start
 from codeling.model.config import GPT2Config
 from codeling.model.folder import Tensors
@@ -24,17 +24,6 @@ def random_model(config: GPT2Config, seed: int = 0) -> GPT2:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3, generator=generator)
-    return model
-
-
-def rounded(model: GPT2) -> GPT2:
-    """``model`` with every matrix rounded to int8, one scale per output."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name != "wpe.weight" and parameter.dim() == 2:
-                outputs = 1 if name == "wte.weight" else 0
-                scale = parameter.abs().amax(dim=outputs, keepdim=True) / 127
-                parameter.copy_((parameter / scale).round() * scale)
     return model
 
 
@@ -67,6 +56,15 @@ def preferring(engine: Engine, token: int, after: int | None = None, score: floa
 
 
 @torch.inference_mode()
+def full_pass(engine: Engine, window: list[int]) -> NDArray[np.float32]:
+    """Logits (V,) after ``window``: those of torch, or of the int8 runner without its cache."""
+    if engine.runner.precision != "int8":
+        return np.asarray(engine.model(torch.tensor([window]))[0, -1])
+    runner: Runner = fresh_runner(engine)
+    runner.reserve(1)
+    return np.asarray(runner.run(Batch(rows=[Row(0, 0, window, True)]))[0])
+
+
 def greedy_by_full_passes(
     engine: Engine, prompt: str, suffix: str | None, max_new_tokens: int
 ) -> list[int]:
@@ -77,12 +75,12 @@ def greedy_by_full_passes(
     new: list[int] = []
     while len(new) < max_new_tokens and (suffix is None or len(tokens) <= CONTEXT):
         window = tokens[window_start(len(tokens), CONTEXT) :]
-        logits = engine.model(torch.tensor([window]))[0, -1]
-        logits[engine.tokenizer.vocab_size :] = -torch.inf
-        logits[list(special)] = -torch.inf
+        logits = full_pass(engine, window)
+        logits[engine.tokenizer.vocab_size :] = -np.inf
+        logits[list(special)] = -np.inf
         for i, token in enumerate(table):
             if pending and not (token and (token.startswith(pending) or pending.startswith(token))):
-                logits[i] = -torch.inf
+                logits[i] = -np.inf
         picked = int(logits.argmax())
         if picked == engine.tokenizer.end_of_text:
             break

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from codeling.generation.runners import Runner
+from codeling.generation.runners import Runner, kernels
 from codeling.generation.runners.conversion import convert
-from codeling.generation.runners.fast import _MANY_TOKENS, FastRunner, matrix
+from codeling.generation.runners.fast import FastRunner, Matrix, matrix
 from codeling.generation.runners.torch import TorchRunner
+from codeling.generation.runners.vectors import LANES
 from codeling.generation.scheduler import Batch, Fork, Row
 from codeling.model.config import GPT2Config
 from codeling.model.folder import Tensors
@@ -42,7 +44,7 @@ def random_ids(count: int, seed: int = 0) -> list[int]:
     return [int(i) for i in ids]
 
 
-@pytest.mark.parametrize("pieces", [[1], [5, 1, 1], [_MANY_TOKENS, 1], [60, 30, 2, 1]], ids=str)
+@pytest.mark.parametrize("pieces", [[1], [5, 1, 1], [24, 1], [60, 30, 2, 1]], ids=str)
 def test_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
     runners: list[Runner] = [
         FastRunner(convert(model.config, tensors_of(model))),
@@ -58,6 +60,18 @@ def test_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
             start += piece
         found.append(np.concatenate(logits))
     np.testing.assert_allclose(found[0], found[1], atol=2e-4, rtol=0)
+
+
+def test_int8_logits_are_close_to_those_of_torch(model: GPT2) -> None:
+    found = []
+    for each in (
+        FastRunner(convert(model.config, tensors_of(model), int8=True)),
+        TorchRunner(model),
+    ):
+        each.reserve(1)
+        rows = [Row(0, place, [i], True) for place, i in enumerate(random_ids(60))]
+        found.append(np.concatenate([each.run(Batch(rows=[row])) for row in rows]))
+    assert np.abs(found[0] - found[1]).mean() < 0.02 * found[1].std()
 
 
 def test_a_row_is_identical_in_any_batch(runner: FastRunner) -> None:
@@ -97,11 +111,34 @@ def test_adding_slots_keeps_the_existing_ones(runner: FastRunner) -> None:
     assert np.array_equal(runner.run(Batch(rows=[Row(1, 5, ids[5:], True)])), before)
 
 
+def unpacked(stored: Matrix, num_outputs: int, num_inputs: int) -> NDArray[np.float32]:
+    """The weights (outputs, inputs) that a matrix represents."""
+    inner = kernels.DOT.size if stored.weight.dtype == np.uint8 else 1
+    blocks = stored.weight.reshape(len(stored.weight), -1, LANES, inner).transpose(0, 2, 1, 3)
+    whole: NDArray[np.float32] = blocks.reshape(len(stored.scale), -1).astype(np.float32)
+    if inner > 1:
+        whole = (whole - 128) * stored.scale[:, None]
+    return whole[:num_outputs, :num_inputs]
+
+
 def test_int8_is_exact_where_representable_and_close_elsewhere() -> None:
-    weight = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
+    weight = np.random.default_rng(0).standard_normal((5, 70)).astype(np.float32)
     weight[3] = 0
-    rounded = matrix(weight, np.zeros(5, np.float32), int8=True)
-    restored = rounded.weight * rounded.scale[:, None]
+    bias = np.zeros(5, np.float32)
+    restored = unpacked(matrix(weight, bias, int8=True), *weight.shape)
     assert np.abs(restored - weight).max() <= np.abs(weight).max() / 254 + 1e-6
-    again = matrix(restored, np.zeros(5, np.float32), int8=True)
-    assert np.array_equal(again.weight, rounded.weight)
+    again = matrix(restored, bias, int8=True)
+    assert np.array_equal(again.weight, matrix(weight, bias, int8=True).weight)
+    assert np.array_equal(unpacked(matrix(weight, bias, int8=False), *weight.shape), weight)
+
+
+def test_logits_are_identical_however_a_prompt_is_divided(runner: FastRunner) -> None:
+    ids = random_ids(40)
+    whole = runner.run(Batch(rows=[Row(0, 0, ids, True)]))
+    for pieces in ([39, 1], [1, 39], [7, 8, 9, 16], [1] * 40):
+        start = 0
+        for piece in pieces:
+            row = Row(1, start, ids[start : start + piece], True)
+            logits = runner.run(Batch(rows=[row]))
+            start += piece
+        assert np.array_equal(logits, whole)

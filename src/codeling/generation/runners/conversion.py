@@ -21,6 +21,7 @@ def convert(config: GPT2Config, tensors: Tensors, *, int8: bool = False) -> Weig
     return Weights(
         n_head=config.n_head,
         epsilon=config.layer_norm_epsilon,
+        vocab_size=config.vocab_size,
         embedding=matrix(tensors["wte.weight"], np.zeros(config.vocab_size, np.float32), int8=int8),
         positions=np.ascontiguousarray(tensors["wpe.weight"], np.float32),
         norms=np.array([*norms, 2 * norm("ln_f")], np.float32),

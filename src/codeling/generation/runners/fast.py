@@ -1,38 +1,37 @@
 """The runner for CPUs: the cost of a token is close to that of reading the weights.
 
-A few tokens use compiled kernels (:mod:`codeling.generation.runners.kernels`), many use the matrix
-products of numpy's BLAS. This module must not know torch.
+Its arithmetic is in :mod:`codeling.generation.runners.kernels`. This module must not know torch.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from codeling.generation.runners import kernels
+from codeling.generation.runners.tiles import TILE_ROWS
+from codeling.generation.runners.vectors import GROUP, LANES
 from codeling.generation.scheduler import Batch, Row
 
 Floats = NDArray[np.float32]
 
-_MANY_TOKENS = 24
-"""Number of tokens in a row from which BLAS matrix products are faster than the kernels."""
-
-_PANEL_ROWS = 1024
-"""Rows of an int8 matrix that are converted to fp32 at a time; they fit the CPU's cache."""
+_ZERO = 128
+"""The stored form of an int8 weight of 0."""
 
 
 class Matrix(NamedTuple):
-    """A linear layer."""
+    """A linear layer. Inputs and outputs are padded with zeros to multiples of 64."""
 
     weight: NDArray[Any]
-    """(out, in), int8 or fp32."""
+    """(outputs / 16, inputs * 16), fp32 or uint8: blocks of 16 outputs, whose weights alternate
+    with each input, or with each 2 or 4 inputs for uint8. A uint8 weight is an int8 plus 128."""
     scale: Floats
-    """(out,): factor of each row of an int8 weight; ones for fp32."""
+    """(outputs,): factor of an output's int8 weights; ones for fp32."""
     bias: Floats
-    """(out,)."""
+    """(outputs,)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,9 @@ class Weights:
 
     n_head: int
     epsilon: float
+    vocab_size: int
     embedding: Matrix
-    """(V, C); also the output head, whose bias is zero."""
+    """C to V: the table of embeddings, and the output head, whose bias is zero."""
     positions: Floats
     """(S, C)."""
     norms: Floats
@@ -51,15 +51,32 @@ class Weights:
     """Attention in, attention out, MLP in, MLP out."""
 
 
+def padded(size: int) -> int:
+    """The next multiple of 64."""
+    return -(-size // GROUP) * GROUP
+
+
 def matrix(weight: Floats, bias: Floats, *, int8: bool) -> Matrix:
-    """Convert ``weight`` (out, in) to fp32, or to int8 with one scale per row."""
-    weight = np.ascontiguousarray(weight, np.float32)
-    bias = np.ascontiguousarray(bias, np.float32)
-    if not int8:
-        return Matrix(weight, np.ones(len(weight), np.float32), bias)
-    scale = np.abs(weight).max(axis=1) / np.float32(127)
-    scale[scale == 0] = 1
-    return Matrix(np.rint(weight / scale[:, None]).astype(np.int8), scale, bias)
+    """Convert ``weight`` (outputs, inputs) to fp32, or to int8 with one scale per output."""
+    shape = padded(weight.shape[0]), padded(weight.shape[1])
+    scale = np.ones(shape[0], np.float32)
+    inner = 1
+    stored: NDArray[Any]
+    if int8:
+        inner = kernels.DOT.size
+        largest = np.abs(weight).max(axis=1)
+        scale[: len(weight)] = np.where(largest > 0, largest, 127) / np.float32(127)
+        stored = np.full(shape, _ZERO, np.uint8)
+        rounded = np.rint(weight / scale[: len(weight), None]).astype(np.int16)
+        stored[: len(weight), : weight.shape[1]] = rounded + _ZERO
+    else:
+        stored = np.zeros(shape, np.float32)
+        stored[: len(weight), : weight.shape[1]] = weight
+    blocks = stored.reshape(shape[0] // LANES, LANES, shape[1] // inner, inner)
+    packed = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).reshape(len(blocks), -1)
+    padded_bias = np.zeros(shape[0], np.float32)
+    padded_bias[: len(bias)] = bias
+    return Matrix(packed, scale, padded_bias)
 
 
 class FastRunner:
@@ -67,9 +84,7 @@ class FastRunner:
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        self._keys: Floats = self._store(0)
-        self._values: Floats = self._store(0)
-        self._blas = ThreadpoolController()
+        self._keys, self._values = self._stores(0)
 
     @property
     def context_length(self) -> int:
@@ -79,7 +94,7 @@ class FastRunner:
     @property
     def vocab_size(self) -> int:
         """Number of logits per token."""
-        return len(self.weights.embedding.weight)
+        return self.weights.vocab_size
 
     @property
     def device(self) -> str:
@@ -99,100 +114,70 @@ class FastRunner:
     @property
     def slot_bytes(self) -> int:
         """Memory of one slot when it is full."""
-        return 2 * self._keys.itemsize * len(self.weights.layers) * self.weights.positions.size
+        num_heads = len(self.weights.layers) * self.weights.n_head
+        per_head = math.prod(self._keys.shape[3:]) + math.prod(self._values.shape[3:])
+        return self._keys.itemsize * num_heads * per_head
 
-    def _store(self, num_slots: int) -> Floats:
-        """Allocate (L, slots, H, S, D) zeros; pages that are never written take no memory."""
+    def _stores(self, num_slots: int) -> tuple[Floats, Floats]:
+        """Zeros for keys (L, slots, H, D, S) and values (L, slots, H, S, D), S and D padded.
+
+        Pages that are never written take no memory.
+        """
         num_positions, width = self.weights.positions.shape
-        n_head = self.weights.n_head
-        shape = (len(self.weights.layers), num_slots, n_head, num_positions, width // n_head)
-        return np.zeros(shape, np.float32)
+        heads = len(self.weights.layers), num_slots, self.weights.n_head
+        head_width, num_entries = width // self.weights.n_head, padded(num_positions) + LANES
+        keys = np.zeros((*heads, head_width, num_entries), np.float32)
+        return keys, np.zeros((*heads, num_entries, padded(head_width)), np.float32)
 
     def reserve(self, num_slots: int) -> None:
         """Increase the number of slots to at least ``num_slots``; contents are kept."""
         num_before = self._keys.shape[1]
         if num_slots <= num_before:
             return
-        for name in ("_keys", "_values"):
-            grown = self._store(num_slots)
-            grown[:, :num_before] = getattr(self, name)
-            setattr(self, name, grown)
+        keys, values = self._stores(num_slots)
+        keys[:, :num_before], values[:, :num_before] = self._keys, self._values
+        self._keys, self._values = keys, values
 
     def run(self, batch: Batch) -> Floats:
         """Execute one step; see :class:`codeling.generation.runners.Runner`."""
         for source, target, length in batch.forks:
-            for store in (self._keys, self._values):
-                store[:, target, :, :length] = store[:, source, :, :length]
-        few = [row for row in batch.rows if len(row.ids) < _MANY_TOKENS]
-        hidden: dict[int, Floats] = self._read(few, kernels.block) if few else {}
-        with self._blas.limit(limits=1, user_api="blas"):
-            for row in batch.rows:
-                if len(row.ids) >= _MANY_TOKENS:
-                    hidden.update(self._read([row], _block_by_blas))
-        wanted = [hidden[row.slot] for row in batch.rows if row.wants_logits]
-        logits = np.empty((len(wanted), self.vocab_size), np.float32)
-        if wanted:
-            kernels.linear(np.stack(wanted), *self.weights.embedding, logits)
-        return logits
-
-    def _read(self, rows: Sequence[Row], block: Callable[..., None]) -> dict[int, Floats]:
-        """Read the tokens of ``rows`` through ``block``, which computes one layer.
-
-        Return the wanted last hidden states (C,) by slot.
-        """
-        weights = self.weights
+            self._keys[:, target, ..., :length] = self._keys[:, source, ..., :length]
+            self._values[:, target, :, :length] = self._values[:, source, :, :length]
+        weights, rows = self.weights, batch.rows
+        if not rows:
+            return np.empty((0, self.vocab_size), np.float32)
         ids = np.array([i for row in rows for i in row.ids])
         slots = np.repeat([row.slot for row in rows], [len(row.ids) for row in rows])
         positions = np.concatenate([row.start + np.arange(len(row.ids)) for row in rows])
-        width = weights.positions.shape[1]
-        x, y = np.empty((2, len(ids), width), np.float32)
-        fused = np.empty((len(ids), 3 * width), np.float32)
-        wide = np.empty((len(ids), 4 * width), np.float32)
-        scratch = y, fused, wide, np.empty(self.context_length, np.float32)
+        num_entries, (_, width) = self._keys.shape[-1], weights.positions.shape
+        x, y = np.zeros((2, len(ids), padded(width)), np.float32)
+        fused, wide = (np.empty((len(ids), padded(n * width)), np.float32) for n in (3, 4))
+        scores = np.empty((TILE_ROWS, num_entries), np.float32)
+        quantized = _scratch(len(ids), padded(4 * width))
+        scratch = y, fused, wide, scores, quantized
         epsilon = np.float32(weights.epsilon)
-        table = weights.embedding
-        kernels.embed(ids, positions, table.weight, table.scale, weights.positions, x)
+        is_int8 = weights.embedding.weight.dtype == np.uint8
+        packing = (kernels.DOT.size, np.float32(_ZERO)) if is_int8 else (1, np.float32(0))
+        kernels.embed(ids, positions, weights.embedding, weights.positions, *packing, x)
         for number, layer in enumerate(weights.layers):
             cache = self._keys[number], self._values[number], slots, positions
-            block(x, scratch, weights.norms[number], epsilon, layer, *cache)
-        ends = np.cumsum([len(row.ids) for row in rows]) - 1
-        last = np.ascontiguousarray(x[ends])
-        out = np.empty_like(last)
-        kernels.layer_norm(last, weights.norms[-1, 0], weights.norms[-1, 1], epsilon, out)
-        return {row.slot: state for row, state in zip(rows, out, strict=True) if row.wants_logits}
+            kernels.block(x, scratch, weights.norms[number], epsilon, layer, *cache)
+        last = x[_ends(rows)]
+        kernels.layer_norm(last, weights.norms[-1, 0], weights.norms[-1, 1], epsilon, last)
+        logits = np.empty((len(last), len(weights.embedding.bias)), np.float32)
+        kernels.linear(last, weights.embedding, quantized, logits, False)
+        return logits[:, : self.vocab_size]
 
 
-def _block_by_blas(
-    x: Floats,
-    scratch: tuple[Floats, Floats, Floats, Floats],
-    norms: Floats,
-    epsilon: np.float32,
-    layer: tuple[Matrix, Matrix, Matrix, Matrix],
-    keys: Floats,
-    values: Floats,
-    slots: NDArray[np.int64],
-    positions: NDArray[np.int64],
-) -> None:
-    """:func:`codeling.generation.runners.kernels.block` for many tokens."""
-    y, fused, wide, scores = scratch
-    attention_in, attention_out, mlp_in, mlp_out = layer
-    kernels.layer_norm(x, norms[0], norms[1], epsilon, y)
-    _product(y, attention_in, fused)
-    kernels.attend(fused, keys, values, slots, positions, scores, y)
-    x += _product(y, attention_out, np.empty_like(x))
-    kernels.layer_norm(x, norms[2], norms[3], epsilon, y)
-    _product(y, mlp_in, wide)
-    kernels.gelu(wide)
-    x += _product(wide, mlp_out, y)
+def _ends(rows: Sequence[Row]) -> list[int]:
+    """Index of the last token of each row that wants logits."""
+    ends = np.cumsum([len(row.ids) for row in rows]) - 1
+    return [int(end) for row, end in zip(rows, ends, strict=True) if row.wants_logits]
 
 
-def _product(x: Floats, layer: Matrix, y: Floats) -> Floats:
-    """Compute ``y = x @ layer``: x (N, in), y (N, out)."""
-    for first in range(0, len(layer.weight), _PANEL_ROWS):
-        rows = slice(first, first + _PANEL_ROWS)
-        panel = layer.weight[rows]
-        if panel.dtype != np.float32:
-            panel = panel * layer.scale[rows, None]
-        np.matmul(x, panel.T, out=y[:, rows])
-        y[:, rows] += layer.bias[rows]
-    return y
+def _scratch(num_tokens: int, width: int) -> tuple[NDArray[Any], Floats, NDArray[np.int32]]:
+    """Space for quantized activations: integers, scales, offsets."""
+    bits = kernels.DOT.activation_bits
+    integers = np.empty(num_tokens * width, np.dtype(f"int{bits}"))
+    num_groups = num_tokens * width // GROUP
+    return integers, np.empty(num_groups, np.float32), np.empty(num_groups, np.int32)

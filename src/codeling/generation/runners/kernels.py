@@ -1,62 +1,159 @@
-"""The arithmetic of a GPT-2 for a few tokens at a time, compiled by numba.
+"""The arithmetic of a GPT-2 on a CPU, compiled by numba.
 
-A matrix is stored as (out, in), in fp32 or in int8 with one scale per row; activations are fp32.
-Tokens are computed independently of each other, so a token's result is bitwise equal in any batch.
-This module must not know tokenizers, requests or files.
+A token's result is bitwise equal however tokens are divided into batches and steps: no sum depends
+on its neighbours. Weights are fp32, or int8 with one scale per output; for int8 weights, the
+activations are quantized too, with one scale per token and 64 inputs. This module must not know
+tokenizers, requests or files.
 
-Shapes: N tokens, C width, H heads, D head width, S positions, L layers, V vocabulary.
+Shapes: N tokens, C width, H heads, D head width, S positions, V vocabulary. A tail of zeros makes
+the widths of activations multiples of 64 and S and D multiples of 64 and 16.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
+
+from codeling.generation.runners import tiles, vectors
+from codeling.generation.runners.tiles import FEATURES, TILE_ROWS
+from codeling.generation.runners.vectors import GROUP, LANES
+
+OUTPUTS = 64
+"""The number of outputs of a linear layer is a multiple of this."""
+_TOKENS = 64
+"""Tokens whose activations stay in the CPU's cache."""
+_BLOCKS = OUTPUTS // LANES
+DOT = tiles.Int8Dot(FEATURES)
+
+_floats_of_many = tiles.float_tile(TILE_ROWS, 1)
+_floats_of_one = tiles.float_tile(1, _BLOCKS)
+_int8_of_many = tiles.int8_tile(TILE_ROWS, 1, DOT)
+_int8_of_one = tiles.int8_tile(1, _BLOCKS, DOT)
+_finish_many = tiles.finish(TILE_ROWS, 1)
+_finish_one = tiles.finish(1, _BLOCKS)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _compiled(function: _Function) -> _Function:
-    """Compile ``function``. Sums may be reordered for vector instructions.
+_SOURCES = (Path(file).read_bytes() for file in (__file__, tiles.__file__, vectors.__file__))
+_VERSION = hashlib.sha256(b"".join(_SOURCES)).hexdigest()[:16]
+
+
+def _compiled(function: _Function, fastmath: Any = False) -> _Function:
+    """Compile ``function`` at its first call; the result is cached, under a name of the sources.
 
     It runs without Python's lock, so that several threads can.
     """
-    flags = {"reassoc", "contract", "nsz", "arcp"}
-    return njit(  # type: ignore[no-any-return]
-        cache=True, nogil=True, error_model="numpy", fastmath=flags
-    )(function)
+    function.__qualname__ += f"_{_VERSION}"  # numba's key: it looks at one source file only
+    compiled: _Function = njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(
+        function
+    )
+    return compiled
 
 
-@_compiled
-def _product(x: Any, token: int, weight: Any, row: int) -> Any:
-    """``x[token] @ weight[row]``, in fp32."""
-    total = np.float32(0)
-    for i in range(weight.shape[1]):
-        total += x[token, i] * np.float32(weight[row, i])
-    return total
+def _reordering(function: _Function) -> _Function:
+    """Compile ``function``. Sums over the width may be reordered for vector instructions."""
+    return _compiled(function, {"reassoc", "contract", "nsz", "arcp"})
 
 
-@_compiled
-def linear(x: Any, weight: Any, scale: Any, bias: Any, y: Any) -> None:
-    """``y = (x @ weight.T) * scale + bias``: x (N, in), weight (out, in), y (N, out)."""
-    for row in range(weight.shape[0]):
+def _implements(function: Callable[..., Any]) -> Callable[[_Function], _Function]:
+    """The decorated function returns the implementation for types of arguments."""
+    return overload(function, inline="always")  # type: ignore[no-any-return]
+
+
+def _tile(x: Any, quantized: Any, token: Any, many: Any, weight: Any, block: Any, y: Any) -> None:
+    """Products of the tile's tokens and a block of outputs, without scales and biases."""
+
+
+@_implements(_tile)
+def _overload_tile(
+    x: Any, quantized: Any, token: Any, many: Any, weight: Any, block: Any, y: Any
+) -> Any:
+    if weight.dtype == types.float32:
+
+        def of_floats(
+            x: Any, quantized: Any, token: Any, many: Any, weight: Any, block: Any, y: Any
+        ) -> None:
+            width = x.shape[1]
+            size = weight.shape[1]
+            num_k = size // LANES
+            if many:
+                _floats_of_many(
+                    x, token * width, width, weight, block * size, LANES, size, num_k, y, 0, LANES
+                )
+            else:
+                _floats_of_one(
+                    x, token * width, width, weight, block * size, LANES, size, num_k, y, 0, OUTPUTS
+                )
+
+        return of_floats
+
+    def of_int8(
+        x: Any, quantized: Any, token: Any, many: Any, weight: Any, block: Any, y: Any
+    ) -> None:
+        q, scales, offsets = quantized
+        num_groups = weight.shape[1] // (LANES * GROUP)
+        if many:
+            _int8_of_many(q, scales, offsets, token, weight, block, num_groups, y)
+        else:
+            _int8_of_one(q, scales, offsets, token, weight, block, num_groups, y)
+
+    return of_int8
+
+
+def _prepare(x: Any, weight: Any, quantized: Any) -> None:
+    """Quantize the activations if the weights are int8."""
+
+
+@_implements(_prepare)
+def _overload_prepare(x: Any, weight: Any, quantized: Any) -> Any:
+    if weight.dtype == types.float32:
+
+        def nothing(x: Any, weight: Any, quantized: Any) -> None:
+            pass
+
+        return nothing
+
+    def quantize(x: Any, weight: Any, quantized: Any) -> None:
+        q, scales, offsets = quantized
+        num_groups = weight.shape[1] // (LANES * GROUP)
         for token in range(x.shape[0]):
-            y[token, row] = _product(x, token, weight, row) * scale[row] + bias[row]
+            for group in range(num_groups):
+                start = token * x.shape[1] + group * GROUP
+                vectors.quantize(x, start, q, scales, offsets, token * num_groups + group)
+
+    return quantize
 
 
 @_compiled
-def add_linear(x: Any, weight: Any, scale: Any, bias: Any, y: Any) -> None:
-    """``y += (x @ weight.T) * scale + bias``; see :func:`linear`."""
-    for row in range(weight.shape[0]):
-        for token in range(x.shape[0]):
-            y[token, row] += _product(x, token, weight, row) * scale[row] + bias[row]
+def linear(x: Any, layer: Any, quantized: Any, y: Any, adds: Any) -> None:
+    """``y = x @ weight.T * scale + bias``, or added to y: x (N, K), y (N, outputs)."""
+    weight = layer[0]
+    many = np.empty(TILE_ROWS * LANES, np.float32)
+    one = np.empty(OUTPUTS, np.float32)
+    _prepare(x, weight, quantized)
+    for first in range(0, x.shape[0], _TOKENS):
+        last = min(first + _TOKENS, x.shape[0])
+        rest = last - (last - first) % TILE_ROWS
+        for block in range(0, weight.shape[0], _BLOCKS):
+            for part in range(block, block + _BLOCKS):
+                for token in range(first, rest, TILE_ROWS):
+                    _tile(x, quantized, token, True, weight, part, many)
+                    _finish_many(many, layer[1], layer[2], part * LANES, y, token, adds)
+            for token in range(rest, last):
+                _tile(x, quantized, token, False, weight, block, one)
+                _finish_one(one, layer[1], layer[2], block * LANES, y, token, adds)
 
 
-@_compiled
+@_reordering
 def layer_norm(x: Any, gain: Any, bias: Any, epsilon: Any, y: Any) -> None:
-    """Normalise each row of x (N, C) into y."""
-    width = x.shape[1]
+    """Normalise the first C numbers of each row of x into y; ``gain`` and ``bias`` are (C,)."""
+    width = gain.shape[0]
     for token in range(x.shape[0]):
         mean = np.float32(0)
         for i in range(width):
@@ -71,63 +168,90 @@ def layer_norm(x: Any, gain: Any, bias: Any, epsilon: Any, y: Any) -> None:
 
 
 @_compiled
-def gelu(x: Any) -> None:
-    """GPT-2's tanh GELU, in place."""
-    for token in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            v = x[token, i]
-            inner = np.float32(0.7978845608028654) * (v + np.float32(0.044715) * v * v * v)
-            x[token, i] = v / (np.float32(1) + np.exp(np.float32(-2) * inner))
-
-
-@_compiled
 def attend(
-    fused: Any, keys: Any, values: Any, slots: Any, positions: Any, scores: Any, y: Any
+    fused: Any, keys: Any, values: Any, slots: Any, positions: Any, scores: Any, y: Any, width: Any
 ) -> None:
     """Store keys and values of N tokens, then attend.
 
-    ``fused`` (N, 3 C) holds queries, keys, values; ``keys`` and ``values`` (slots, H, S, D) are one
-    layer's; ``scores`` (S,) is scratch; the result is ``y`` (N, C).
+    ``fused`` (N, 3 C) holds queries, keys, values; ``keys`` (slots, H, D, S) and ``values`` (slots,
+    H, S, D) are one layer's; ``scores`` (tokens of a tile, S) is scratch; the result is ``y``
+    (N, C). ``width`` is C.
     """
-    num_heads, head_dim = keys.shape[1], keys.shape[3]
-    width = num_heads * head_dim
-    factor = np.float32(1 / math.sqrt(head_dim))
-    for token in range(fused.shape[0]):
+    num_heads, head_width, num_entries = keys.shape[1], keys.shape[2], keys.shape[3]
+    padded_width = values.shape[3]
+    num_tokens, stride = fused.shape
+    for token in range(num_tokens):
         slot, position = slots[token], positions[token]
         for head in range(num_heads):
-            for i in range(head_dim):
-                keys[slot, head, position, i] = fused[token, width + head * head_dim + i]
-                values[slot, head, position, i] = fused[token, 2 * width + head * head_dim + i]
-    for token in range(fused.shape[0]):
-        slot, num_seen = slots[token], positions[token] + 1
+            for i in range(head_width):
+                keys[slot, head, i, position] = fused[token, width + head * head_width + i]
+                values[slot, head, position, i] = fused[token, 2 * width + head * head_width + i]
+    factor = np.float32(1 / math.sqrt(head_width))
+    result = np.empty(TILE_ROWS * padded_width, np.float32)
+    totals = np.empty(TILE_ROWS, np.float32)
+    token = 0
+    while token < num_tokens:
+        last = token + TILE_ROWS - 1
+        many = (
+            last < num_tokens
+            and slots[last] == slots[token]
+            and positions[last] == positions[token] + TILE_ROWS - 1
+        )
+        num_rows = TILE_ROWS if many else 1
+        num_seen = positions[token + num_rows - 1] + 1
         for head in range(num_heads):
-            first = head * head_dim
-            largest = np.float32(-np.inf)
-            for seen in range(num_seen):
-                product = np.float32(0)
-                for i in range(head_dim):
-                    product += fused[token, first + i] * keys[slot, head, seen, i]
-                scores[seen] = product * factor
-                largest = max(largest, scores[seen])
-            total = np.float32(0)
-            for seen in range(num_seen):
-                scores[seen] = np.exp(scores[seen] - largest)
-            for seen in range(num_seen):
-                total += scores[seen]
-            for i in range(head_dim):
-                y[token, first + i] = np.float32(0)
-            for seen in range(num_seen):
-                share = scores[seen] / total
-                for i in range(head_dim):
-                    y[token, first + i] += share * values[slot, head, seen, i]
+            query = token * stride + head * head_width
+            start = (slots[token] * num_heads + head) * head_width * num_entries
+            if many:
+                for first in range(0, num_seen, LANES):
+                    _floats_of_many(
+                        fused, query, stride, keys, start + first, num_entries, 0, head_width,
+                        scores, first, num_entries,
+                    )  # fmt: skip
+            else:
+                for first in range(0, num_seen, OUTPUTS):
+                    _floats_of_one(
+                        fused, query, stride, keys, start + first, num_entries, LANES, head_width,
+                        scores, first, num_entries,
+                    )  # fmt: skip
+            start = (slots[token] * num_heads + head) * num_entries * padded_width
+            for row in range(num_rows):
+                end = positions[token + row] + 1
+                padded = (end + LANES - 1) // LANES * LANES
+                scores[row, end:padded] = -np.inf
+                totals[row] = vectors.softmax(scores, row * num_entries, padded, factor)
+                scores[row, padded:num_seen] = 0
+            if many:
+                for first in range(0, head_width, LANES):
+                    _floats_of_many(
+                        scores, 0, num_entries, values, start + first, padded_width, 0, num_seen,
+                        result, first, padded_width,
+                    )  # fmt: skip
+            else:
+                for first in range(0, head_width, OUTPUTS):
+                    _floats_of_one(
+                        scores, 0, num_entries, values, start + first, padded_width, LANES,
+                        num_seen, result, first, padded_width,
+                    )  # fmt: skip
+            for row in range(num_rows):
+                for i in range(head_width):
+                    y[token + row, head * head_width + i] = (
+                        result[row * padded_width + i] / totals[row]
+                    )
+        token += num_rows
 
 
 @_compiled
-def embed(ids: Any, positions: Any, table: Any, scale: Any, position_table: Any, x: Any) -> None:
+def embed(
+    ids: Any, positions: Any, table: Any, position_table: Any, inner: Any, zero: Any, x: Any
+) -> None:
     """``x`` (N, C): the sum of the embeddings of ids and positions."""
+    weight, scale = table[0], table[1]
     for token in range(ids.shape[0]):
-        for i in range(x.shape[1]):
-            entry = np.float32(table[ids[token], i]) * scale[ids[token]]
+        block, lane = ids[token] // LANES, ids[token] % LANES
+        for i in range(position_table.shape[1]):
+            place = (i // inner * LANES + lane) * inner + i % inner
+            entry = (np.float32(weight[block, place]) - zero) * scale[ids[token]]
             x[token, i] = entry + position_table[positions[token], i]
 
 
@@ -145,16 +269,16 @@ def block(
 ) -> None:
     """One layer on x (N, C), in place.
 
-    ``scratch`` is (N, C), (N, 3 C), (N, 4 C) and (S,); ``norms`` (4, C) gain and bias of both
-    norms; ``layer`` the four matrices as (weight, scale, bias).
+    ``scratch`` is (N, C), (N, 3 C), (N, 4 C), (tokens of a tile, S) and quantized activations;
+    ``norms`` (4, C) gain and bias of both norms; ``layer`` the four matrices.
     """
-    y, fused, wide, scores = scratch
+    y, fused, wide, scores, quantized = scratch
     attention_in, attention_out, mlp_in, mlp_out = layer
     layer_norm(x, norms[0], norms[1], epsilon, y)
-    linear(y, attention_in[0], attention_in[1], attention_in[2], fused)
-    attend(fused, keys, values, slots, positions, scores, y)
-    add_linear(y, attention_out[0], attention_out[1], attention_out[2], x)
+    linear(y, attention_in, quantized, fused, False)
+    attend(fused, keys, values, slots, positions, scores, y, norms.shape[1])
+    linear(y, attention_out, quantized, x, True)
     layer_norm(x, norms[2], norms[3], epsilon, y)
-    linear(y, mlp_in[0], mlp_in[1], mlp_in[2], wide)
-    gelu(wide)
-    add_linear(wide, mlp_out[0], mlp_out[1], mlp_out[2], x)
+    linear(y, mlp_in, quantized, wide, False)
+    vectors.gelu(wide, 0, wide.size)
+    linear(wide, mlp_out, quantized, x, True)
