@@ -41,6 +41,6 @@ def client(served_model: GPT2, tokenizer: Tokenizer) -> Iterator[Any]:
 
     from codeling.serving.server import application
 
-    app = application(Engine.from_model(served_model, tokenizer), ServerSettings())
+    app = application(Engine.from_model(served_model, tokenizer), ServerSettings(threshold=0.0))
     with TestClient(app, base_url="http://127.0.0.1") as opened:
         yield opened

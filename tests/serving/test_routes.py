@@ -63,7 +63,7 @@ def running(
     """Run ``scenario`` with an application in its lifespan."""
 
     async def main() -> None:
-        app: Any = application(engine, ServerSettings(limits=limits))
+        app: Any = application(engine, ServerSettings(limits=limits, threshold=0.0))
         events: asyncio.Queue[str] = asyncio.Queue()
         started, stopped = asyncio.Event(), asyncio.Event()
 

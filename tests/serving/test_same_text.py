@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from codeling.generation.engine import Engine
-from codeling.generation.request import SamplingParams
-from codeling.serving.requests import EngineFacts
-from codeling.serving.suggest import suggest
+from codeling.generation.suggestions.suggester import Suggester
+from codeling.serving.protocol.query import Prompt, Query
+from codeling.serving.requests import plans
 from codeling.tokenizer.tokenizer import Tokenizer
 
 PLACES = [
@@ -17,6 +17,7 @@ PLACES = [
     ("class A:\n    def g(self):\n", "\n\nprint(A())\n"),
     ("print(", ")\n"),
     ("import os\n", ""),
+    ("na", "me"),
 ]
 SETTINGS: list[dict[str, Any]] = [{}, {"temperature": 1.2, "seed": 9}]
 
@@ -77,14 +78,17 @@ DIALECTS: list[Ask] = [openai, openai_markers, openai_ids, infill, ollama, marim
 def test_every_dialect_infills_with_the_text_of_the_engine(
     client: Any, engine: Engine, prefix: str, suffix: str, settings: dict[str, Any]
 ) -> None:
-    request = suggest(
-        prefix,
-        suffix,
-        SamplingParams(max_new_tokens=16, **settings),
-        context_length=engine.runner.context_length,
-        can_infill=True,
-    )
-    expected = engine.complete_requests([request])[0].text
+    query = Query((Prompt(prefix, suffix),), max_new_tokens=16, **settings)
+    (plan,) = plans(query, Suggester(engine), 64)
+    expected = ""
+    if plan.request is not None and plan.shown is not None:
+        sequence = engine.add(plan.request)
+        while sequence.finish_reason is None:
+            engine.step()
+        expected = plan.shown(sequence)
+    if not settings:
+        suggestion = Suggester(engine).suggest(prefix, suffix)
+        assert (suggestion.text if suggestion else "").startswith(expected)
     assert [ask(client, prefix, suffix, settings) for ask in DIALECTS] == [expected] * len(DIALECTS)
     assert tabby(client, prefix, suffix, settings).startswith(expected)
 
@@ -119,9 +123,3 @@ def test_a_plain_prompt_gets_the_text_of_the_engine(
         assert client.post("/completion", json=body).json()["content"] == expected
     body = {"prompt": prompt, "stream": False, "options": {"num_predict": 16, **settings}}
     assert client.post("/api/generate", json=body).json()["response"] == expected
-
-
-def test_the_facts_of_an_engine(engine: Engine) -> None:
-    facts = EngineFacts.of(engine, 64)
-    assert facts.can_infill
-    assert facts.context_length == engine.runner.context_length

@@ -1,55 +1,37 @@
 import pytest
 
-from codeling.generation.request import Request, SamplingParams
-from codeling.serving.suggest import suggest
+from codeling.generation.engine import Engine
+from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
+from codeling.serving.protocol.query import Query
+from codeling.serving.suggest import Plan, suggest
 
-PARAMS = SamplingParams(stop="END")
-
-
-def at(prefix: str, suffix: str, can_infill: bool = True) -> Request:
-    return suggest(prefix, suffix, PARAMS, context_length=8, can_infill=can_infill)
+QUERY = Query((), max_new_tokens=200, top_k=7, top_p=0.9, seed=3, stop=("END",))
 
 
-@pytest.mark.parametrize(
-    "prefix, suffix",
-    [
-        ("def f():\n", "\nx"),
-        ("def f():", "\nx"),
-        ("if x:  ", "\n"),
-        ("x = 1\n    ", "\ny"),
-        ("", ""),
-    ],
-)
-def test_a_block_follows_a_colon_and_a_blank_line(prefix: str, suffix: str) -> None:
-    params = at(prefix, suffix).params
-    assert params.stop_at_block_end
-    assert params.stops == ("END",)
+@pytest.fixture
+def suggester(engine: Engine) -> Suggester:
+    return Suggester(engine, SuggestionSettings(0.3))
 
 
-@pytest.mark.parametrize(
-    "prefix, suffix", [("x = ", "\ny"), ("f(", ")\n"), ("def f():", " pass"), ("    ", "return 1")]
-)
-def test_a_line_ends_with_the_line(prefix: str, suffix: str) -> None:
-    params = at(prefix, suffix).params
-    assert not params.stop_at_block_end
-    assert params.stops == ("END", "\n")
+def plan(suggester: Suggester, prefix: str, suffix: str, query: Query = QUERY) -> Plan:
+    return suggest(suggester, prefix, suffix, query, 0.5, 2)
 
 
-def test_a_blank_suffix_is_not_used_nor_one_that_the_model_does_not_know() -> None:
-    assert at("x", "\ny").suffix == "\ny"
-    assert at("x", " \n").suffix is None
-    assert at("x", "\ny", can_infill=False).suffix is None
+def test_the_rules_and_the_query_both_hold(suggester: Suggester) -> None:
+    request = plan(suggester, "def f():\n    ", "\nf()\n").request
+    assert request is not None
+    assert request.params.stop_at_block_end
+    assert request.params.stops == ("END",)
+    assert (request.params.temperature, request.params.top_k, request.sample) == (0.5, 7, 2)
+    line = plan(suggester, "x = ", "\nf()\n").request
+    assert line is not None
+    assert line.params.stops == ("\n", "END")
+    assert line.params.min_probability
+    assert line.params.max_new_tokens < 200
+    short = plan(suggester, "x = ", "", Query((), max_new_tokens=3)).request
+    assert short is not None
+    assert short.params.max_new_tokens == 3
 
 
-def test_the_beginning_of_a_long_file_is_cut_at_a_line_and_stays_while_typing() -> None:
-    lines = "".join(f"line {number}\n" for number in range(500))
-    starts = set()
-    for typed in range(60):
-        prompt = at(lines + "x" * typed, "").prompt
-        assert (lines + "x" * typed).endswith(prompt)
-        assert prompt.startswith("line ")
-        assert 128 <= len(prompt) <= 2 * 128 + 64
-        starts.add(len(lines) + typed - len(prompt))
-    assert len(starts) == 1
-    assert at("x" * 100, "").prompt == "x" * 100
-    assert len(at("x" * 10_000, "y" * 10_000).suffix or "") == 128
+def test_nothing_is_asked_for_within_a_word(suggester: Suggester) -> None:
+    assert plan(suggester, "na", "me = 1\n").request is None

@@ -246,7 +246,7 @@ class Engine:
             with progress.task("completing", len(sequences), "completions") as advance:
                 while True:
                     for sequence in waiting:
-                        self.scheduler.add(sequence)
+                        self._queue(sequence)
                         running.append(sequence)
                         if len(running) == batch_size:
                             break
@@ -270,7 +270,7 @@ class Engine:
 
     def _stream(self, sequence: Sequence) -> Iterator[str]:
         self.reserve(1)
-        self.scheduler.add(sequence)
+        self._queue(sequence)
         try:
             while True:
                 if text := sequence.new_text():
@@ -289,7 +289,7 @@ class Engine:
         """
         sequence = request if isinstance(request, Sequence) else self.sequence(request)
         self.reserve(1)
-        self.scheduler.add(sequence)
+        self._queue(sequence)
         return sequence
 
     def abort(self, sequence: Sequence) -> None:
@@ -350,8 +350,15 @@ class Engine:
                 before = [self.tokenizer.end_of_text, *self.tokenizer.encode(prompt)]
                 before = self._vocabulary.heal(before).ids if healed.pending else before
                 after = self.tokenizer.encode(request.suffix[:MAX_CHARACTERS])
-            sequence.memory = self.memory.open(before, after, record=request.params.record_sources)
+            sequence.document = before, after
         return sequence
+
+    def _queue(self, sequence: Sequence) -> None:
+        """Add an encoded request, in the engine's thread."""
+        if self.memory is not None:
+            record = sequence.params.record_sources
+            sequence.memory = self.memory.open(*sequence.document, record=record)
+        self.scheduler.add(sequence)
 
     def reserve(self, num_running: int) -> None:
         """Reserve slots for ``num_running`` sequences and for recent ones, if there are fewer."""

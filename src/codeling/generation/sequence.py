@@ -43,6 +43,8 @@ class Sequence:
             request.prompt, params.stops, params.stop_at_block_end, tuple(params.script_ends)
         )
         self.cycles = Cycles(healed.ids, params.max_repeats) if params.max_repeats else None
+        self.document: tuple[list[int], list[int]] = ([], [])
+        """Ids before and after the gap, for the memory; empty without one."""
         self.memory: SequenceMemory | None = None
         """What changes the model's distribution for this sequence."""
         self.logprobs: list[TokenLogprobs] = []

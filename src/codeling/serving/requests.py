@@ -1,77 +1,59 @@
-"""From a query to the engine's requests, and from its sequences to choices.
+"""From a query to the engine's requests, and from token ids to what a client reads.
 
 This module must not know sockets or threads.
 """
 
 import codecs
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.request import SAMPLING_TEMPERATURE, Request, SamplingParams
+from codeling.generation.suggestions.suggester import Suggester
 from codeling.serving.protocol.fields import split_markers
 from codeling.serving.protocol.query import Prompt, Query, RequestError, TokenScore, expanded
-from codeling.serving.suggest import suggest
+from codeling.serving.suggest import Plan, suggest
 from codeling.tokenizer.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Tokenizer
 
 _MARKERS = (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)
 
 
-@dataclass(frozen=True)
-class EngineFacts:
-    """What the requests depend on, beside the query."""
+def plans(
+    query: Query, suggester: Suggester, max_new_tokens: int, first_sample: int = 0
+) -> list[Plan]:
+    """What the engine is asked for by ``query``, in the order of its choices.
 
-    tokenizer: Tokenizer
-    context_length: int
-    can_infill: bool
-    max_new_tokens: int
-    """The server's limit; a query for more gets this."""
-
-    @classmethod
-    def of(cls, engine: Engine, max_new_tokens: int) -> "EngineFacts":
-        """Facts of ``engine``."""
-        tokenizer = engine.tokenizer
-        can_infill = all(tokenizer.find_special(name) is not None for name in _MARKERS)
-        return cls(tokenizer, engine.runner.context_length, can_infill, max_new_tokens)
-
-
-def engine_requests(query: Query, facts: EngineFacts, first_sample: int = 0) -> list[Request]:
-    """The requests of ``query`` in the order of its choices.
-
-    ``first_sample`` is the number of equal queries in progress, which get the samples before.
+    ``max_new_tokens`` is the server's limit. ``first_sample`` is the number of equal queries in
+    progress, which get the samples before.
 
     :raises RequestError: an id is not one of the tokenizer's.
     """
+    query = replace(query, max_new_tokens=min(query.max_new_tokens, max_new_tokens))
+    tokenizer = suggester.engine.tokenizer
     return [
-        _request(query, _as_text(prompt, facts.tokenizer), facts, first_sample + sample)
+        _plan(query, _as_text(prompt, tokenizer), suggester, first_sample + sample)
         for prompt, sample in expanded(query.prompts, query.n)
     ]
 
 
-def _request(query: Query, prompt: Prompt, facts: EngineFacts, sample: int) -> Request:
+def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> Plan:
     temperature = query.temperature
     if temperature is None:
         temperature = SAMPLING_TEMPERATURE if sample else 0.0
+    if prompt.suffix is not None:
+        plan = suggest(suggester, prompt.text, prompt.suffix, query, temperature, sample)
+        if plan.request is not None:
+            plan = replace(plan, request=replace(plan.request, num_logprobs=query.num_logprobs))
+        return plan
     params = SamplingParams(
         temperature=temperature,
         top_k=query.top_k,
         top_p=query.top_p,
         seed=query.seed or 0,
-        max_new_tokens=max(1, min(query.max_new_tokens, facts.max_new_tokens)),
+        max_new_tokens=max(1, query.max_new_tokens),
         stop=query.stop,
     )
-    if prompt.suffix is None:
-        return Request(prompt.text, None, params, sample, query.num_logprobs)
-    request = suggest(
-        prompt.text,
-        prompt.suffix,
-        params,
-        context_length=facts.context_length,
-        can_infill=facts.can_infill,
-        sample=sample,
-    )
-    return Request(request.prompt, request.suffix, request.params, sample, query.num_logprobs)
+    return Plan(Request(prompt.text, None, params, sample, query.num_logprobs))
 
 
 def _as_text(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:

@@ -33,12 +33,12 @@ def application(
     :raises UsageError: other machines could reach it without a token.
     """
     rules = AccessRules(settings.host, settings.token)
-    service = Service(engine, settings.limits)
+    service = Service(engine, settings.limits, settings.threshold)
     model = ServedModel(
         MODEL_NAME,
         engine.runner.context_length,
         engine.runner.vocab_size,
-        service.facts.can_infill,
+        engine.tokenizer.can_infill,
         int(time.time()),
         version("codeling"),
         num_slots=settings.limits.max_running,

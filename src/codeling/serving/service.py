@@ -16,6 +16,7 @@ from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.scoring import score
 from codeling.generation.sequence import Sequence
+from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
 from codeling.serving.engine_worker import EngineWorker, WorkItem, WorkUpdate
 from codeling.serving.protocol.query import (
     Answer,
@@ -25,8 +26,9 @@ from codeling.serving.protocol.query import (
     TextPiece,
     TokenScore,
 )
-from codeling.serving.requests import EngineFacts, engine_requests, ids_to_score, token_scores
+from codeling.serving.requests import ids_to_score, plans, token_scores
 from codeling.serving.settings import ServerLimits
+from codeling.serving.suggest import Plan
 
 _RETRY_SECONDS = 1
 
@@ -40,7 +42,9 @@ class Flight:
     """Who asks. Sessions and equal queries are told apart by client."""
     deadline: float
     """``time.monotonic()`` at which it ends with what there is by then."""
-    items: list[WorkItem] = field(default_factory=list)
+    items: dict[WorkItem, int] = field(default_factory=dict)
+    """Index of the choice that each is for."""
+    plans: list[Plan] = field(default_factory=list)
     updates: asyncio.Queue[WorkUpdate] = field(default_factory=asyncio.Queue)
     is_cancelled: bool = False
     """The client has left, or its session has sent another query."""
@@ -49,10 +53,11 @@ class Flight:
 class Service:
     """Answers queries with one engine. Belongs to one event loop."""
 
-    def __init__(self, engine: Engine, limits: ServerLimits) -> None:
+    def __init__(self, engine: Engine, limits: ServerLimits, threshold: float = 0.0) -> None:
+        """``threshold`` is the probability that a suggestion must have to be shown."""
         self.engine = engine
+        self.suggester = Suggester(engine, SuggestionSettings(threshold))
         self.limits = limits
-        self.facts = EngineFacts.of(engine, limits.max_new_tokens)
         self.flights: dict[Flight, None] = {}
         """Queries in progress, oldest first."""
         self._owners: dict[WorkItem, Flight] = {}
@@ -159,41 +164,46 @@ class Service:
             yield Answer(tuple(choices))
             return
         encoding = self._loop.run_in_executor(self._encoders, self._encode, query, first_sample)
-        self._submit(flight, await encoding)
+        flight.plans, sequences = await encoding
         done: dict[int, Choice] = {}
-        scores: list[list[TokenScore]] = [[] for _ in flight.items]
-        while len(done) < len(flight.items):
+        for index, sequence in enumerate(sequences):
+            if sequence is None:
+                done[index] = _echoed(index, echoes[index // query.n])
+                yield done[index]
+            else:
+                self._submit(flight, index, sequence)
+        scores: list[list[TokenScore]] = [[] for _ in flight.plans]
+        while len(done) < len(flight.plans):
             update = await flight.updates.get()
             if update.error is not None:
                 raise update.error
-            index = flight.items.index(update.item)
+            index = flight.items[update.item]
+            text = _new_text(update, flight.plans[index])
             new = self._new_scores(update, scores[index])
-            text = "" if update.item.prefill_only else update.text
             if text or new:
                 yield TextPiece(index, text, new)
             if update.done:
                 echo = echoes[index // query.n]
-                done[index] = self._choice(update.item, index, echo, scores[index])
+                shown = text if flight.plans[index].shown else update.item.sequence.output.text
+                done[index] = self._choice(update.item, index, echo, shown, scores[index])
                 yield done[index]
         yield Answer(tuple(done[index] for index in sorted(done)))
 
-    def _submit(self, flight: Flight, sequences: Ordered[Sequence]) -> None:
+    def _submit(self, flight: Flight, index: int, sequence: Sequence) -> None:
         query = flight.query
-        for sequence in sequences:
-            item = WorkItem(
-                sequence, flight.deadline, query.max_predict_seconds, query.max_new_tokens == 0
-            )
-            flight.items.append(item)
-            self._owners[item] = flight
-            self._worker.submit(item)
-            if flight.is_cancelled:
-                self._worker.cancel(item)
+        item = WorkItem(
+            sequence, flight.deadline, query.max_predict_seconds, query.max_new_tokens == 0
+        )
+        flight.items[item] = index
+        self._owners[item] = flight
+        self._worker.submit(item)
+        if flight.is_cancelled:
+            self._worker.cancel(item)
 
-    def _encode(self, query: Query, first_sample: int) -> list[Sequence]:
-        return [
-            self.engine.sequence(request)
-            for request in engine_requests(query, self.facts, first_sample)
-        ]
+    def _encode(self, query: Query, first_sample: int) -> tuple[list[Plan], list[Sequence | None]]:
+        found = plans(query, self.suggester, self.limits.max_new_tokens, first_sample)
+        requests = [plan.request for plan in found]
+        return found, [None if each is None else self.engine.sequence(each) for each in requests]
 
     def _echo(self, flight: Flight) -> list["Echo"]:
         """The texts of the prompts, and their log-probabilities if the query asks for them."""
@@ -232,7 +242,7 @@ class Service:
         return new
 
     def _choice(
-        self, item: WorkItem, index: int, echo: "Echo", scores: Ordered[TokenScore]
+        self, item: WorkItem, index: int, echo: "Echo", text: str, scores: Ordered[TokenScore]
     ) -> Choice:
         sequence = item.sequence
         if item.first_token is None and time.monotonic() >= item.deadline:
@@ -245,7 +255,7 @@ class Service:
         first = item.first_token or ended
         return Choice(
             index,
-            echo.text + ("" if item.prefill_only else sequence.output.text),
+            echo.text + ("" if item.prefill_only else text),
             () if item.prefill_only else tuple(sequence.ids[sequence.num_prompt :]),
             sequence.finish_reason or "length",
             sequence.output.stop_string,
@@ -278,8 +288,17 @@ class Echo:
     num_ids: int = 0
 
 
+def _new_text(update: WorkUpdate, plan: Plan) -> str:
+    """The text of an update that may be sent. What is shown of a suggestion is known at its end."""
+    if update.item.prefill_only:
+        return ""
+    if plan.shown is None:
+        return update.text
+    return plan.shown(update.item.sequence) if update.done else ""
+
+
 def _echoed(index: int, echo: Echo) -> Choice:
-    """The answer to a query for the prompt alone."""
+    """A choice for which nothing was generated: the prompt, if it is echoed."""
     return Choice(index, echo.text, (), "length", "", echo.scores, echo.num_ids)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from codeling.generation.suggestions.suggester import THRESHOLDS
+
 DEFAULT_PORT = 8012
 """llama.vim's default, so that it needs no setting."""
 MODEL_NAME = "codeling"
@@ -37,6 +39,8 @@ class ServerSettings:
     """0: any free port."""
     token: str | None = None
     """What clients send as ``Authorization: Bearer``. None: nothing is needed."""
+    threshold: float = THRESHOLDS["normal"]
+    """Probability that a suggestion must have to be shown."""
     log_requests: bool = False
     log_texts: bool = False
     """Also log the texts of prompts and completions."""

@@ -1,56 +1,56 @@
-"""Ghost text: from the text around a cursor to a request to the engine.
+"""Ghost text: what every dialect with a text behind the cursor, and the language server, shows.
 
-Every dialect with a text behind the cursor, and the language server, come through :func:`suggest`.
-The rule is one that a person can predict: the rest of the line in the middle of one, the rest of
-the block after a line that ends in ``:`` and on a blank line.
+The rules are :mod:`codeling.generation.suggestions`; here they meet the settings of a query.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from codeling.generation.request import Request, SamplingParams
+from codeling.generation.request import Request
+from codeling.generation.sequence import Sequence
+from codeling.generation.suggestions.place import find_place
+from codeling.generation.suggestions.suggester import Suggester
+from codeling.serving.protocol.query import Query
 
-_CHARACTERS_PER_TOKEN = 16
-"""Text read per position of the context. A token is shorter on average, so none is missed."""
+
+@dataclass(frozen=True)
+class Plan:
+    """What the engine is asked for, and how its answer becomes text."""
+
+    request: Request | None
+    """None: nothing is asked for, and the text is empty."""
+    shown: Callable[[Sequence], str] | None = None
+    """Ended sequence to what is shown of it. None: all of its text, as it is made."""
 
 
 def suggest(
+    suggester: Suggester,
     prefix: str,
     suffix: str,
-    params: SamplingParams,
-    *,
-    context_length: int,
-    can_infill: bool,
-    sample: int = 0,
-) -> Request:
-    """The request for what may be shown between ``prefix`` and ``suffix``.
+    query: Query,
+    temperature: float,
+    sample: int,
+) -> Plan:
+    """The plan for what may be shown between ``prefix`` and ``suffix``.
 
-    The suffix is not used if it is blank, or if the model was not trained for infilling.
+    The query's limit, sampling and stop strings apply beside the rules of suggestions.
     """
-    line = prefix.rpartition("\n")[2]
-    rest = suffix.partition("\n")[0]
-    is_block = not rest.strip() and (not line.strip() or line.rstrip().endswith(":"))
-    if is_block:
-        params = replace(params, stop_at_block_end=True)
-    else:
-        params = replace(params, stop=(*params.stops, "\n"))
-    size = _CHARACTERS_PER_TOKEN * context_length
-    return Request(
-        _end_of(prefix, size),
-        suffix[:size] if can_infill and suffix.strip() else None,
-        params,
-        sample,
+    place = find_place(prefix, suffix)
+    if place is None:
+        return Plan(None)
+    request = suggester.request(place, prefix, suffix)
+    params = replace(
+        request.params,
+        max_new_tokens=max(1, min(query.max_new_tokens, request.params.max_new_tokens)),
+        stop=(*request.params.stops, *query.stop),
+        temperature=temperature,
+        top_k=query.top_k,
+        top_p=query.top_p,
+        seed=query.seed or 0,
     )
 
+    def shown(sequence: Sequence) -> str:
+        found = suggester.suggestion(place, prefix, suffix, sequence)
+        return "" if found is None else found.text
 
-def _end_of(text: str, size: int) -> str:
-    """The end of ``text`` that a model can see, from the beginning of a line if there is one.
-
-    The beginning moves in steps of ``size``, so that the tokens of a file that is being written
-    stay the same and need not be read again.
-    """
-    excess = len(text) - 2 * size
-    if excess <= 0:
-        return text
-    begin = (excess + size - 1) // size * size
-    line = text.find("\n", begin, begin + size // 2)
-    return text[begin if line < 0 else line + 1 :]
+    return Plan(replace(request, params=params, sample=sample), shown)
