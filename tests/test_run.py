@@ -30,6 +30,7 @@ WRITTEN = {
     "corpus/validation/functions-00000.parquet",
     "corpus/test/files-00000.parquet",
     "corpus/test/functions-00000.parquet",
+    "memory/mixture.safetensors",
     "tokens/train.bin",
     "tokens/train.idx",
     "tokens/train.json",
@@ -206,7 +207,7 @@ def test_unchanged_stages_are_skipped(folder: Path, sources: Path) -> None:
     before = {name: path.stat().st_mtime_ns for name, path in files_of(folder).items()}
     notes = Notes()
     assert done(run(tiny(sources), folder, progress=notes)) == {}
-    assert [line.endswith("unchanged, skipped") for line in notes.lines] == [True] * 8
+    assert [line.endswith("unchanged, skipped") for line in notes.lines] == [True] * len(NAMES)
     after = {name: path.stat().st_mtime_ns for name, path in files_of(folder).items()}
     del before["recipe.toml"], after["recipe.toml"], before[".lock"], after[".lock"]
     assert before == after
@@ -218,7 +219,8 @@ def test_a_changed_setting_repeats_the_dependent_stages(folder: Path, sources: P
     assert done(summary) == {
         "training": "training.steps changed from 12 to 3",
         "model": "the training stage changed",
-        "evaluation": "the model stage changed",
+        "mixture": "the model stage changed",
+        "evaluation": "the mixture stage changed",
         "report": "training.steps changed from 12 to 3",
     }
     assert "training (again: training.steps changed from 12 to 3)" in notes.lines

@@ -331,19 +331,33 @@ def _provenance(context: RunContext) -> Iterable[Path]:
     return [path for path in folder.iterdir() if path.is_file()]
 
 
+def _mixture(context: RunContext) -> Iterable[Path]:
+    from codeling.evaluation.run_memory import fit_run_memory
+    from codeling.run_folder import RunFolder
+
+    documents = _documents(context, "validation")
+    return [fit_run_memory(RunFolder(context.folder), documents, context.progress)]
+
+
 def _evaluation(context: RunContext) -> Iterable[Path]:
     from codeling.corpus.document import iterate
     from codeling.evaluation.intrinsic import evaluate_test_split
+    from codeling.evaluation.run_memory import measure_run_memory
     from codeling.generation.engine import Engine
+    from codeling.run_folder import RunFolder
 
+    engine = Engine.load(context.folder / "model")
+    documents = list(_documents(context, "test"))
     result = evaluate_test_split(
-        Engine.load(context.folder / "model"),
+        engine,
         context.folder / "model",
-        list(_documents(context, "test")),
+        documents,
         list(iterate(context.folder / "corpus", "test", "functions")),
         context.recipe.evaluation,
         context.progress,
     )
+    run, seed = RunFolder(context.folder), context.recipe.evaluation.seed
+    result["memory"] = measure_run_memory(engine, run, documents, seed, context.progress)
     path = context.folder / "evaluation.json"
     write_json(path, result)
     return [path]
@@ -366,7 +380,9 @@ STAGES: Sequence[Stage] = (
           ignored_settings=tuple(f"training.{name}" for name in WEIGHT_INDEPENDENT_KEYS)),
     Stage("model", "model folder", (), ("corpus", "tokenizer", "training"), _model),
     Stage("provenance", "provenance index", ("corpus.train_on",), ("corpus",), _provenance),
-    Stage("evaluation", "evaluation", ("evaluation",), ("corpus", "model"), _evaluation),
+    Stage("mixture", "mixture of model and memory", ("corpus.train_on",),
+          ("corpus", "tokens", "model"), _mixture),
+    Stage("evaluation", "evaluation", ("evaluation",), ("corpus", "model", "mixture"), _evaluation),
     Stage("report", "report", ("corpus", "tokenizer", "model", "training", "evaluation"),
           ("corpus", "training", "evaluation"), _report),
 )  # fmt: skip

@@ -142,3 +142,39 @@ def test_help_gives_the_default_temperature() -> None:
 
 def test_help_has_an_example() -> None:
     assert "codeling complete runs/demo" in run("--help").stdout
+
+
+def test_the_memory_continues_what_stands_in_the_project_and_names_the_place(
+    folder: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    body = "    return combine(first_argument, second_argument)\n"
+    known = f"def join(first_argument, second_argument):\n{body}"
+    (project / "known.py").write_text(known * 2)
+    (project / "new.py").write_text(known.partition("return")[0])
+    arguments = folder, str(project / "new.py"), "--max-new-tokens", "40"
+    alone = run(*arguments, "--memory", "off").stdout
+    with_project = run(*arguments, "--project", str(project), "--sources")
+    assert "combine(first" in with_project.stdout
+    assert "combine(first" not in alone
+    assert "known.py:" in with_project.stderr
+    answer = json.loads(run(*arguments, "--project", str(project), "--sources", "--json").stdout)
+    places = answer["completions"][0]["sources"]
+    assert {place["source"] for place in places} <= {"document", "project"}
+    assert all(place["path"] in (None, "known.py") for place in places)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--memory", "on"), "memory is auto, document, off; not 'on'"),
+        (("--memory", "off", "--project", "."), "a project needs a memory"),
+        (("--project", "missing"), "missing: no folder that can be read"),
+    ],
+)
+def test_a_memory_that_cannot_be_used_is_one_line(
+    folder: Path, options: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(folder, "--prompt", "x", *options)

@@ -23,11 +23,12 @@ def test_the_demo_ends_with_completions_scores_and_next_commands(
         assert prompt in answer.out
     assert "test bits per byte" in answer.out
     assert "parse rate" in answer.out
+    assert "with the memory" in answer.out
     assert "report.html" in answer.out
     commands = answer.out.partition("next:\n")[2].splitlines()
     assert len(commands) == 3
     assert all(command.startswith("  codeling ") for command in commands)
-    assert answer.err.count("unchanged, skipped") == 8
+    assert answer.err.count("unchanged, skipped") == 9
 
 
 def test_json_has_completions_and_scores(main: Main, demo_arguments: list[str]) -> None:

@@ -22,7 +22,7 @@ import codeling
 Main = Callable[..., Any]
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 MARK = "CODELING_TEST_MARK"
-SAME = ("corpus", "tokenizer", "tokens", "model", "provenance")
+SAME = ("corpus", "tokenizer", "tokens", "model", "provenance", "mixture")
 """Outputs that must equal those of an uninterrupted run, byte for byte."""
 
 
@@ -94,7 +94,12 @@ class Run:
         after = stages(self.folder)
         assert {name: after.get(name) for name in self.before} == self.before
         for name in self.before:
-            title = {"model": "model folder", "provenance": "provenance index"}.get(name, name)
+            titles = {
+                "model": "model folder",
+                "provenance": "provenance index",
+                "mixture": "mixture of model and memory",
+            }
+            title = titles.get(name, name)
             assert f"{title} (again" not in self.log.read_text()
 
 

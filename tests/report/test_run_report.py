@@ -138,6 +138,27 @@ def run_folder(tmp_path: Path) -> Path:
             "num_broken": 1, "num_empty": 0, "num_out_of_tokens": 2, "samples": bodies,
             "num_stub": 3, "num_functions": 27,
         },
+        "memory": {
+            "num_bytes": 200_000, "num_tokens": 60_000, "num_documents": 30, "num_repositories": 4,
+            "positions": [0, 64, 256, 1024, 4096],
+            "rows": [
+                {
+                    "name": "model", "sources": [], "has_model": True, "bits_per_byte": 1.25,
+                    "interval_95": [1.2, 1.3], "by_position": [1.3, 1.2, None],
+                    "shares_by_position": [[1.0, 1.0, None]],
+                },
+                {
+                    "name": "model + document", "sources": ["document"], "has_model": True,
+                    "bits_per_byte": 1.0, "interval_95": None, "by_position": [1.1, 0.9, None],
+                    "shares_by_position": [[0.75, 0.5, None], [0.25, 0.5, None]],
+                },
+                {
+                    "name": "document", "sources": ["document"], "has_model": False,
+                    "bits_per_byte": 1.75, "interval_95": None, "by_position": [1.9, 1.6, None],
+                    "shares_by_position": [[0.5, 0.5, None], [0.5, 0.5, None]],
+                },
+            ],
+        },
     }  # fmt: skip
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
     stage = {
@@ -269,6 +290,26 @@ def test_an_evaluation_of_the_previous_version_is_shown(run_folder: Path) -> Non
     page = Page(render(run_folder)[0])
     assert page.messages == []
     assert "30 bodies: 29 parsed, 1 not parsed, 0 empty;" in page.shown
+
+
+def test_the_memory_is_shown_with_its_gain_and_its_shares(run_folder: Path) -> None:
+    page = render(run_folder)[0]
+    shown = Page(page).shown
+    assert "model + document" in shown
+    assert "-20.0 %" in shown
+    assert "tokens 64 to 255" in shown
+    assert "tokens 256" not in shown  # no file is that long
+    assert 'aria-label="model 75 %, document 25 %"' in page
+
+
+def test_an_evaluation_without_memory_is_shown(run_folder: Path) -> None:
+    path = run_folder / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    del evaluation["memory"]
+    path.write_text(json.dumps(evaluation))
+    page = Page(render(run_folder)[0])
+    assert page.messages == []
+    assert "model + document" not in page.shown
 
 
 def test_an_empty_log_is_not_a_damaged_one(run_folder: Path) -> None:

@@ -28,10 +28,6 @@ from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Progress
 from codeling.tokenizer.tokenizer import Tokenizer
 
-FIT_TOKENS = 60_000
-"""Tokens that the parameters of a run's memory are fitted on."""
-MEASURED_TOKENS = 60_000
-"""Tokens that a run's memory is measured on."""
 MAX_BYTES = 6_000_000
 """Text that is encoded to be measured on, or to be the project of what is."""
 

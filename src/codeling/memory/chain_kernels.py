@@ -40,8 +40,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile ``function``; the result is kept on disk."""
-    return njit(cache=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    """Compile ``function`` to run without Python's lock; the result is kept on disk."""
+    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
 
 
 @compiled

@@ -18,6 +18,8 @@ from codeling.memory.source import Floats, Ids, Proposal, Scores
 Tokens = NDArray[np.int32]
 
 _MIN_CAPACITY = 256
+_MAX_LOAD = 2
+"""Positions per bucket up to which buckets are kept when the chains grow."""
 
 
 class Chains:
@@ -114,9 +116,13 @@ class Chains:
             self._prefix = _grown(self._prefix, 2 * length + 1)
         own = length - self._num_base
         if own > self._links.shape[1]:
-            self._links = np.empty((len(self.orders), 2 * own), np.int32)
-            self._heads = _empty_heads(self.orders, 2 * own)
-            self._link(self._num_base, self._length)
+            links = np.empty((len(self.orders), 2 * own), np.int32)
+            if own <= _MAX_LOAD * self._heads.shape[1]:
+                links[:, : self._links.shape[1]] = self._links
+                self._links = links
+            else:
+                self._links, self._heads = links, _empty_heads(self.orders, 2 * own)
+                self._link(self._num_base, self._length)
 
     def _link(self, first: int, last: int) -> None:
         kernels.link(

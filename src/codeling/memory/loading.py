@@ -10,7 +10,8 @@ from codeling.errors import UsageError
 from codeling.memory.gating.parameters import DEFAULT, FILE_NAME, load_parameters
 from codeling.memory.mixture import MemoryMixture
 from codeling.memory.project import ProjectMemory
-from codeling.run_folder import find_run_folder
+from codeling.memory.source import ProposalSource
+from codeling.run_folder import RunFolder, find_run_folder
 from codeling.tokenizer.tokenizer import Tokenizer
 
 MemoryMode = Literal["auto", "document", "off"]
@@ -56,7 +57,17 @@ def load_memory(
         )
         if wait:
             found.wait()
-    return MemoryMixture(parameters, tokenizer.token_bytes, project=found)
+    has_gate = "document+corpus" in parameters.gates
+    corpus = load_corpus(run, tokenizer) if mode == "auto" and has_gate else None
+    return MemoryMixture(parameters, tokenizer.token_bytes, corpus=corpus, project=found)
+
+
+def load_corpus(run: RunFolder | None, tokenizer: Tokenizer) -> ProposalSource | None:
+    """The corpus table of a run, if it has one.
+
+    :raises InputError: the table is damaged, or belongs to another tokenizer.
+    """
+    return None
 
 
 def _inside(project: str | Path, file: str | Path | None) -> Path | None:

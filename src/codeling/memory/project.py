@@ -10,8 +10,10 @@ import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codeling.memory.chain_kernels import DEAD
 from codeling.memory.chains import Chains, Predictor, Tokens
@@ -26,8 +28,8 @@ ORDERS = np.array([1, 2, 6])
 LIMIT = 128
 """Number of the newest positions that are visited for each of :data:`ORDERS`."""
 
-MAX_TOKENS = 6_000_000
-"""Tokens of a project that are kept, about 20 MB of Python with a small vocabulary. They take
+MAX_TOKENS = 8_000_000
+"""Tokens of a project that are kept, about 25 MB of Python with a small vocabulary. They take
 about 45 bytes each."""
 
 _MIN_DEAD = 10_000
@@ -65,8 +67,11 @@ class ProjectMemory:
         self._line_feeds = np.array([each.count(b"\n") for each in tokenizer.token_bytes])
         self._max_tokens = max_tokens
         self._files = _Files()
+        self._encoder: Encoder | None = None
+        """The verified fast encoder, if the project is large."""
         self._changed_while_reading: dict[Path, str | None] = {}
         self._read: _Files | None = None
+        self._is_read = False
         self._taking = threading.Lock()
         near = nearest_first(list_files(root), open_path, open_text)
         paths = [file.path for file in near if file.path != open_path]
@@ -93,7 +98,7 @@ class ProjectMemory:
     def update(self, path: Path, text: str | None) -> None:
         """Replace what is known of a file, relative to the root; forget it if ``text`` is None."""
         self._take()
-        if self._reader.is_alive():
+        if not self._is_read:
             self._changed_while_reading[path] = text
         ids = None if text is None else self._encode_one(text)
         if ids is not None and self._files.num_alive + len(ids) > self._max_tokens:
@@ -127,23 +132,28 @@ class ProjectMemory:
         return path.as_posix(), place, 1 + int(self._line_feeds[passed[1:]].sum())
 
     def _encode_one(self, text: str) -> Tokens:
-        return np.array([self._tokenizer.end_of_text, *self._tokenizer.encode(text)], np.int32)
+        encoder = self._encoder or reference_encoder(self._tokenizer)
+        return self._document(encoder.encode([text]).ids)
+
+    def _document(self, ids: NDArray[Any]) -> Tokens:
+        """Ids after ``<|endoftext|>``."""
+        tokens = np.empty(len(ids) + 1, np.int32)
+        tokens[0], tokens[1:] = self._tokenizer.end_of_text, ids
+        return tokens
 
     def _take(self) -> None:
-        """Use what the reader has finished."""
-        if self._read is None:
+        """Use what the reader has read, once it is done."""
+        if self._is_read or self._reader.is_alive():
             return
         with self._taking:
-            if self._read is None or self._reader.is_alive():
-                return
-            read, changed = self._read, self._changed_while_reading
-            for path, text in changed.items():
-                read.replace(path, None if text is None else self._encode_one(text))
-            self._files, self._read = read, None
+            if self._read is not None:  # else another thread took it, or the reader failed
+                for path, text in self._changed_while_reading.items():
+                    self._read.replace(path, None if text is None else self._encode_one(text))
+                self._files, self._read = self._read, None
+            self._is_read = True
 
     def _read_all(self, paths: Sequence[Path]) -> None:
         """Read ``paths``, the nearest first, as long as there is room. Runs in the background."""
-        encoder: Encoder | None = None
         found: list[tuple[Path, Tokens]] = []
         batch: list[tuple[Path, str]] = []
         num_tokens = num_bytes = 0
@@ -154,33 +164,28 @@ class ProjectMemory:
                 num_bytes += len(text)
             if (num_bytes < _BATCH_BYTES and number + 1 < len(paths)) or not batch:
                 continue
-            if encoder is None:
-                encoder = self._encoder([text for _, text in batch], num_bytes)
-            encoded = encoder.encode([text for _, text in batch])
+            texts = [text for _, text in batch]
+            if num_bytes >= _FAST_FROM_BYTES and self._encoder is None:
+                self._encoder = choose_encoder(self._tokenizer, texts)[0]
+            encoded = (self._encoder or reference_encoder(self._tokenizer)).encode(texts)
             for index, (of_file, _) in enumerate(batch):
                 ids = encoded.text_ids(index)
                 if num_tokens + len(ids) + 1 <= self._max_tokens:
-                    tokens = np.empty(len(ids) + 1, np.int32)
-                    tokens[0], tokens[1:] = self._tokenizer.end_of_text, ids
-                    found.append((of_file, tokens))
-                    num_tokens += len(tokens)
+                    found.append((of_file, self._document(ids)))
+                    num_tokens += len(ids) + 1
             batch, num_bytes = [], 0
         files = _Files(num_tokens)
         for path, tokens in reversed(found):  # the newest positions are visited first
             files.replace(path, tokens)
         self._read = files
 
-    def _encoder(self, texts: Sequence[str], num_bytes: int) -> Encoder:
-        if num_bytes < _FAST_FROM_BYTES:
-            return reference_encoder(self._tokenizer)
-        return choose_encoder(self._tokenizer, texts)[0]
-
 
 class _Files:
     """The tokens of several files, in one sequence of chains."""
 
     def __init__(self, capacity: int = 0) -> None:
-        self.chains = Chains(ORDERS, max(256, capacity))
+        # Room for saved files, so that a large project need not be copied soon.
+        self.chains = Chains(ORDERS, 5 * capacity // 4 + 256)
         self.spans: dict[Path, tuple[int, int]] = {}
         """First index and end of each file."""
         self.num_alive = 0

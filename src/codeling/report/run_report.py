@@ -19,7 +19,7 @@ from codeling.errors import CodelingError, InputError
 from codeling.manifest import MANIFEST_NAME, write_bytes
 from codeling.quantity import quantity
 from codeling.recipe import Recipe, read_recipe
-from codeling.report import corpus_section
+from codeling.report import corpus_section, memory_section
 from codeling.report.corpus_section import Table
 from codeling.report.page import (
     PageSection,
@@ -267,6 +267,12 @@ def _results(run: _Run) -> Markup:
         _choose(rate["samples"]) if rate else [],
         f"{rate['num_completions']:,}" if rate else "",
     )
+    if memory := run.evaluation.get("memory"):  # earlier versions did not measure it
+        body += macros(_TEMPLATE).memory(
+            memory_section.summary(memory),
+            memory_section.gains(memory),
+            memory_section.shares(memory),
+        )
     return body
 
 

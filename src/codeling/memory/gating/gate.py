@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from codeling.memory.chain_kernels import compiled
 from codeling.memory.source import Floats, Proposal
 
+_NEGLIGIBLE = -50.0
+"""Logits that are further below the highest add nothing to a sum in double precision."""
 _FLOOR = -12.0
 """Log-probabilities in the features are at least this, in nats."""
 
@@ -113,47 +115,59 @@ def mix_row(
     The proposals of S sources are concatenated: those of source s end at ``ends[s]``. The weights
     are written to ``shares`` (S + 1,).
     """
-    highest, model_top = -np.inf, 0
+    highest, model_top = logits[0], 0
     for token in range(len(logits)):
         if logits[token] > highest:
             highest, model_top = logits[token], token
-    total = 0.0
+    total, weighted = 0.0, 0.0
     for token in range(len(logits)):
-        total += math.exp(np.float64(logits[token]) - highest)
+        below = np.float64(logits[token] - highest)
+        if below > _NEGLIGIBLE:
+            exponential = math.exp(below)
+            total += exponential
+            weighted += exponential * below
     log_total = math.log(total)
-    entropy = 0.0
-    for token in range(len(logits)):
-        log_probability = np.float64(logits[token]) - highest - log_total
-        if log_probability > -50:
-            entropy -= math.exp(log_probability) * log_probability
+    norm = np.float64(highest) + log_total
     num_sources = len(rests)
     tops = np.full(num_sources, -1)
-    model_of_tops = np.zeros(num_sources)
+    model_of_tops, sums = np.zeros(num_sources), np.zeros(num_sources)
     begin = 0
     for source in range(num_sources):
         largest = 0.0
         for index in range(begin, ends[source]):
             token, probability = ids[index], probabilities[index]
+            sums[source] += probability
             if probability > largest or (probability == largest and token < tops[source]):
                 largest, tops[source] = probability, token
         if tops[source] >= 0:
-            model_of_tops[source] = np.float64(logits[tops[source]]) - highest - log_total
+            model_of_tops[source] = logits[tops[source]] - norm
         begin = ends[source]
     x = np.empty(weight.shape[1])
-    fill_features(entropy, -log_total, model_top, position, rests, matches, tops, model_of_tops, x)
+    fill_features(
+        log_total - weighted / total,
+        -log_total,
+        model_top,
+        position,
+        rests,
+        matches,
+        tops,
+        model_of_tops,
+        x,
+    )
     shares_of(x, rests, weight, bias, shares)
-    mixed = np.empty(len(logits))
+    shift = norm - math.log(shares[0]) if shares[0] > 0 else np.inf
     for token in range(len(logits)):
-        mixed[token] = shares[0] * math.exp(np.float64(logits[token]) - highest - log_total)
+        logits[token] -= shift
     begin = 0
     for source in range(num_sources):
         if rests[source] < 1:
-            share = shares[source + 1] / (1 - rests[source])
+            share = shares[source + 1] / sums[source]
             for index in range(begin, ends[source]):
-                mixed[ids[index]] += share * probabilities[index]
+                token = ids[index]
+                given = share * probabilities[index]
+                if given > 0:
+                    logits[token] = math.log(math.exp(np.float64(logits[token])) + given)
         begin = ends[source]
-    for token in range(len(logits)):
-        logits[token] = math.log(mixed[token]) if mixed[token] > 0 else -np.inf
 
 
 def mix(
