@@ -31,6 +31,7 @@ from codeling.generation.engine import Engine
 from codeling.generation.text.blocks import cut_unfinished
 from codeling.memory.chains import Chains
 from codeling.memory.gating.parameters import FILE_NAME, Parameters, load_parameters
+from codeling.memory.loading import load_corpus
 from codeling.memory.mixture import MemoryMixture
 from codeling.memory.project import ORDERS, project_predictor
 from codeling.memory.source import Ids, Proposal, ProposalSource, Scores
@@ -307,7 +308,7 @@ def main() -> None:
         for file, share in zip(test, shares, strict=True)
         if share > MAX_SHARED
     }
-    corpus: ProposalSource | None = None
+    corpus = load_corpus(run, engine.tokenizer)
     fitted = run.memory / FILE_NAME
     if fitted.is_file():
         parameters = load_parameters(fitted)
