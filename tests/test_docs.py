@@ -68,6 +68,11 @@ def test_every_command_works_as_shown(
         assert re.search(pattern, output), output
 
 
+@pytest.mark.parametrize("name, lines", [("README.md", 120), ("docs/results.md", 200)])
+def test_the_pages_read_first_are_short(name: str, lines: int) -> None:
+    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= lines
+
+
 def test_the_readme_shows_every_kind_of_command() -> None:
     shown = {words[1] for words in map(str.split, commands(README)) if words[0] == "codeling"}
     assert {"complete", "trace", "evaluate", "demo", "run", "corpus", "doctor"} <= shown
