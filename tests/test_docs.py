@@ -159,7 +159,7 @@ def test_every_block_of_the_formats_runs(
 
 def test_every_section_of_the_formats_has_a_block() -> None:
     parts = re.split(r"^## (?=`)", FORMATS, flags=re.MULTILINE)[1:]
-    assert len(parts) == 15
+    assert len(parts) == 16
     assert [part.partition("\n")[0] for part in parts if "```python" not in part] == []
 
 
@@ -326,17 +326,16 @@ def test_every_tensor_is_named(run_folder: Path) -> None:
         assert {name.removeprefix("transformer.") for name in file.keys()} == tensors  # noqa: SIM118
 
 
-def test_every_table_of_the_index_is_named_with_its_type(run_folder: Path) -> None:
-    path = run_folder / "provenance" / "index.safetensors"
-    with safe_open(path, framework="numpy") as file:
-        found = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-        metadata = file.metadata()
-    text = section("provenance/index.safetensors")
-    rows = table_after(text, "| tensor |")
-    assert {row[0].strip("`"): row[1] for row in rows} == found
-    settings = json.loads(metadata["codeling.provenance"])
+@pytest.mark.parametrize("name", ["provenance/index.safetensors", "memory/corpus.safetensors"])
+def test_every_table_is_named_with_its_type(name: str, run_folder: Path) -> None:
+    with safe_open(run_folder / name, framework="numpy") as file:
+        types = {each: file.get_slice(each).get_dtype() for each in file.keys()}  # noqa: SIM118
+        (settings,) = map(json.loads, file.metadata().values())
+    text = section(name)
+    found = {re.sub(r"\.\d$", ".n", each): kind for each, kind in types.items()}
+    assert {row[0].strip("`"): row[1] for row in table_after(text, "| tensor |")} == found
     for key, value in settings.items():
-        assert re.search(rf"`{key}`\s=\s{value}\b", text)
+        assert re.search(rf"`{key}`\s(=\s{value}\b|\()", text)
 
 
 @pytest.mark.parametrize("table", Recipe.model_fields)

@@ -14,9 +14,11 @@ MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*
 MAX_FILES, MAX_LINES = 15, 420
 
 SHARED_MODULE_NAMES = {
-    "corpus": "the command, and the table of the recipe",
+    "corpus": "the command, the table of the recipe, and what the memory knows of the corpus",
+    "counting": "words for a tokenizer, and n-grams for the memory",
     "evaluation": "the command's package, and the table of the recipe",
     "document": "the record of a corpus, and the memory of one",
+    "memory": "the table of the recipe, and the hook of the engine",
     "mixture": "the repositories that are trained on, and the model with its memory",
     "run": "the command, and the stages",
     "tokenizer": "the command, and the tokenizer",
@@ -43,6 +45,7 @@ TESTED_ELSEWHERE = {
     "recipe/cleaning.py": "tests/recipe/test_reading.py reads every table",
     "recipe/corpus.py": "tests/recipe/test_reading.py",
     "recipe/evaluation.py": "tests/recipe/test_reading.py",
+    "recipe/memory.py": "tests/recipe/test_reading.py and tests/test_run.py",
     "recipe/section.py": "tests/recipe/test_reading.py",
     "recipe/sources.py": "tests/recipe/test_reading.py",
     "recipe/training.py": "tests/recipe/test_reading.py",
@@ -78,6 +81,7 @@ TESTED_ELSEWHERE = {
     "memory/gating/gate.py": "tests/memory/test_mixture.py",
     "memory/chain_kernels.py": "tests/memory/test_document.py",
     "memory/loading.py": "tests/cli/test_complete.py and tests/test_api.py",
+    "memory/ngram_lookup.py": "tests/memory/test_kneser_ney.py and tests/memory/test_corpus.py",
     "memory/source.py": "the tests of the sources",
     "memory/spans.py": "tests/memory/test_mixture.py",
     "model/folder.py": "tests/model/test_weights.py",

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 import codeling
+from codeling.dataset.tokens import open_tokens
 from codeling.errors import BusyError, CodelingError, UsageError
 from codeling.manifest import locked
+from codeling.memory.corpus import build as build_table
+from codeling.memory.corpus import open_table
+from codeling.memory.counting import CorpusTokens
 from codeling.progress import SILENT
 from codeling.recipe import Recipe, read_recipe
 from codeling.run import STAGES, StopRequest, run
@@ -48,6 +52,7 @@ WRITTEN = {
     "model/tokenizer_config.json",
     "model/README.md",
     "provenance/index.safetensors",
+    "memory/corpus.safetensors",
     "metrics.jsonl",
     "samples.jsonl",
     "evaluation.json",
@@ -93,6 +98,7 @@ def tiny(sources: Path, tables: Mapping[str, Mapping[str, Any]] | None = None) -
             "steps": 12, "warm_start_steps": 5, "tokens_per_step": 512, "validation_tokens": 1024,
             "threads": 1, "device": "cpu", "validation_interval": 0.5, "sample_interval": 0.5,
         },
+        "memory": {},
         "evaluation": {"completions": 4, "max_bytes": 20_000, "max_new_tokens": 16},
     }  # fmt: skip
     for table, changes in (tables or {}).items():
@@ -233,6 +239,7 @@ def test_a_changed_setting_repeats_the_dependent_stages(folder: Path, sources: P
         ("evaluation", "seed", 1, {"evaluation", "report"}),
         ("training", "checkpoint_minutes", 2.0, {"report"}),
         ("training", "keep_last", 5, {"report"}),
+        ("memory", "corpus_entries", 0, {"memory", "mixture", "evaluation", "report"}),
     ],
 )
 def test_settings_of_late_stages_repeat_only_those(
@@ -240,7 +247,7 @@ def test_settings_of_late_stages_repeat_only_those(
 ) -> None:
     reasons = done(run(tiny(sources, {table: {key: value}}), folder))
     assert reasons.keys() == stages
-    if table in stages:
+    if table == "evaluation":
         assert reasons[table] == f"{table}.{key} changed from 0 to {value}"
 
 
@@ -250,6 +257,7 @@ def test_settings_of_late_stages_repeat_only_those(
         ("tokenizer/tokenizer.json", "tokenizer"),
         ("tokens/validation.idx", "tokens"),
         ("provenance/index.safetensors", "provenance"),
+        ("memory/corpus.safetensors", "memory"),
     ],
 )
 def test_a_damaged_output_is_built_again(
@@ -285,6 +293,24 @@ def test_only_one_process_uses_a_run_folder(folder: Path, sources: Path) -> None
     with locked(folder), pytest.raises(BusyError, match="another codeling process uses this"):
         run(tiny(sources), folder)
     assert done(run(tiny(sources), folder)) == {}
+
+
+def test_the_corpus_table_is_made_from_the_train_split_alone(
+    folder: Path, sources: Path, tmp_path: Path
+) -> None:
+    """So what the corpus drops or replaces, and what is held out, is in no table."""
+    path, tokens = folder / "memory" / "corpus.safetensors", folder / "tokens"
+    table = open_table(path)
+    train = open_tokens(tokens / "train.bin")
+    assert table.num_entries <= train.num_bytes.sum() // 18
+    assert path.stat().st_size < 0.45 * train.num_bytes.sum()
+    before = path.read_bytes()
+    shutil.rmtree(folder / "corpus")
+    (tokens / "validation.bin").unlink()
+    again = tmp_path / "corpus.safetensors"
+    ids = CorpusTokens(train.ids, train.offsets, table.vocab_size, table.boundary)
+    build_table(ids, again, int(train.num_bytes.sum()) // 18, table.tokenizer_digest)
+    assert again.read_bytes() == before
 
 
 def test_partial_files_of_a_killed_process_are_removed(folder: Path, sources: Path) -> None:

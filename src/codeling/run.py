@@ -331,6 +331,35 @@ def _provenance(context: RunContext) -> Iterable[Path]:
     return [path for path in folder.iterdir() if path.is_file()]
 
 
+def _memory(context: RunContext) -> Iterable[Path]:
+    from codeling.cores import usable_cores
+    from codeling.dataset.tokens import open_tokens
+    from codeling.memory import corpus
+    from codeling.memory.counting import CorpusTokens
+    from codeling.tokenizer.tokenizer import Tokenizer
+
+    folder = context.folder / "memory"
+    path = folder / corpus.FILE_NAME
+    max_entries = min(
+        context.recipe.memory.corpus_entries,
+        _size(context, "train").num_bytes // corpus.BYTES_PER_ENTRY,
+    )
+    if not max_entries:
+        path.unlink(missing_ok=True)
+        return []
+    tokenizer = Tokenizer.load(context.folder / "tokenizer")
+    tokens = open_tokens(context.folder / "tokens" / "train.bin")
+    corpus.build(
+        CorpusTokens(tokens.ids, tokens.offsets, tokenizer.vocab_size, tokenizer.end_of_text),
+        path,
+        max_entries,
+        tokenizer.digest,
+        usable_cores(),
+        context.progress,
+    )
+    return [path]
+
+
 def _mixture(context: RunContext) -> Iterable[Path]:
     from codeling.evaluation.run_memory import fit_run_memory
     from codeling.run_folder import RunFolder
@@ -380,8 +409,10 @@ STAGES: Sequence[Stage] = (
           ignored_settings=tuple(f"training.{name}" for name in WEIGHT_INDEPENDENT_KEYS)),
     Stage("model", "model folder", (), ("corpus", "tokenizer", "training"), _model),
     Stage("provenance", "provenance index", ("corpus.train_on",), ("corpus",), _provenance),
+    Stage("memory", "corpus table", ("memory.corpus_entries",), ("corpus", "tokenizer", "tokens"),
+          _memory),
     Stage("mixture", "mixture of model and memory", ("corpus.train_on",),
-          ("corpus", "tokens", "model"), _mixture),
+          ("corpus", "tokens", "model", "memory"), _mixture),
     Stage("evaluation", "evaluation", ("evaluation",), ("corpus", "model", "mixture"), _evaluation),
     Stage("report", "report", ("corpus", "tokenizer", "model", "training", "evaluation"),
           ("corpus", "training", "evaluation"), _report),

@@ -22,7 +22,7 @@ import codeling
 Main = Callable[..., Any]
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 MARK = "CODELING_TEST_MARK"
-SAME = ("corpus", "tokenizer", "tokens", "model", "provenance", "mixture")
+SAME = ("corpus", "tokenizer", "tokens", "model", "provenance", "memory", "mixture")
 """Outputs that must equal those of an uninterrupted run, byte for byte."""
 
 
@@ -97,6 +97,7 @@ class Run:
             titles = {
                 "model": "model folder",
                 "provenance": "provenance index",
+                "memory": "corpus table",
                 "mixture": "mixture of model and memory",
             }
             title = titles.get(name, name)

@@ -6,7 +6,8 @@ This module must not know engines or command lines.
 from pathlib import Path
 from typing import Literal, get_args
 
-from codeling.errors import UsageError
+from codeling.errors import InputError, UsageError
+from codeling.memory import corpus
 from codeling.memory.gating.parameters import DEFAULT, FILE_NAME, load_parameters
 from codeling.memory.mixture import MemoryMixture
 from codeling.memory.project import ProjectMemory
@@ -58,8 +59,8 @@ def load_memory(
         if wait:
             found.wait()
     has_gate = "document+corpus" in parameters.gates
-    corpus = load_corpus(run, tokenizer) if mode == "auto" and has_gate else None
-    return MemoryMixture(parameters, tokenizer.token_bytes, corpus=corpus, project=found)
+    table = load_corpus(run, tokenizer) if mode == "auto" and has_gate else None
+    return MemoryMixture(parameters, tokenizer.token_bytes, corpus=table, project=found)
 
 
 def load_corpus(run: RunFolder | None, tokenizer: Tokenizer) -> ProposalSource | None:
@@ -67,7 +68,13 @@ def load_corpus(run: RunFolder | None, tokenizer: Tokenizer) -> ProposalSource |
 
     :raises InputError: the table is damaged, or belongs to another tokenizer.
     """
-    return None
+    path = run.memory / corpus.FILE_NAME if run else None
+    if path is None or not path.is_file():
+        return None
+    table = corpus.open_table(path)
+    if table.tokenizer_digest != tokenizer.digest:
+        raise InputError(f"{path}: made with another tokenizer; run the recipe again")
+    return table
 
 
 def _inside(project: str | Path, file: str | Path | None) -> Path | None:

@@ -7,6 +7,7 @@ import torch, daft or any package of codeling except :mod:`codeling.errors`.
 
 from codeling.recipe.corpus import CorpusRecipe
 from codeling.recipe.evaluation import EvaluationRecipe
+from codeling.recipe.memory import MemoryRecipe
 from codeling.recipe.reading import Recipe, parse_recipe, read_recipe
 from codeling.recipe.section import Section
 from codeling.recipe.sources import (
@@ -35,6 +36,7 @@ __all__ = [
     "FileRows",
     "Folder",
     "Installed",
+    "MemoryRecipe",
     "ModelRecipe",
     "PreTokenizerName",
     "Recipe",

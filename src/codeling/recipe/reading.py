@@ -13,6 +13,7 @@ from codeling.errors import RecipeError
 from codeling.recipe import vocabulary
 from codeling.recipe.corpus import CorpusRecipe
 from codeling.recipe.evaluation import EvaluationRecipe
+from codeling.recipe.memory import MemoryRecipe
 from codeling.recipe.renamed_keys import update_key, update_recipe
 from codeling.recipe.section import Section
 from codeling.recipe.sources import SOURCE_KINDS
@@ -31,6 +32,7 @@ class Recipe(Section):
     tokenizer: TokenizerRecipe = TokenizerRecipe()
     model: ModelRecipe = ModelRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    memory: MemoryRecipe = MemoryRecipe()
     evaluation: EvaluationRecipe = EvaluationRecipe()
 
     def resolved(self) -> "Recipe":
