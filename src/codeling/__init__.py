@@ -24,12 +24,14 @@ def load(
     model: "str | Path",
     device: str = "auto",
     *,
+    precision: str = "auto",
     memory: str = "auto",
     project: "str | Path | None" = None,
 ) -> "Engine":
     """Load a run folder, a Hugging Face folder or ``hf://owner/name``.
 
     ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``auto`` (an accelerator if there is one).
+    ``precision`` of the weights is ``fp32``, ``int8`` (CPU only), or ``auto``: int8 on a CPU.
     ``memory`` helps the model: ``auto`` knows the prompt's own past, the run's corpus and the files
     of ``project``, a folder; ``document`` not the corpus; ``off`` is the model alone.
 
@@ -40,7 +42,7 @@ def load(
     from codeling.generation.engine import Engine
     from codeling.memory.loading import load_memory
 
-    engine = Engine.load(model, device)
+    engine = Engine.load(model, device, precision)
     engine.memory = load_memory(model, engine.tokenizer, memory, project)
     return engine
 

@@ -375,7 +375,7 @@ def _evaluation(context: RunContext) -> Iterable[Path]:
     from codeling.generation.engine import Engine
     from codeling.run_folder import RunFolder
 
-    engine = Engine.load(context.folder / "model")
+    engine = Engine.load(context.folder / "model", precision="fp32")
     documents = list(_documents(context, "test"))
     result = evaluate_test_split(
         engine,

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from codeling.errors import ModelError, TokenizerError
+from codeling.errors import ModelError, TokenizerError, UsageError
 from codeling.generation.engine import Engine
 from codeling.model import weights
 from codeling.model.config import GPT2Config
@@ -38,9 +38,16 @@ def folder(
 
 
 def test_a_loaded_engine_gives_the_same_completion(engine: Engine, folder: Path) -> None:
-    if engine.runner.precision == "int8":
-        pytest.skip("loaded in fp32")
-    assert Engine.load(folder, "cpu").complete("def f") == engine.complete("def f")
+    precision = "int8" if engine.runner.precision == "int8" else "fp32"
+    loaded = Engine.load(folder, "cpu", precision)
+    assert loaded.complete("def f") == engine.complete("def f")
+
+
+def test_weights_are_int8_on_a_cpu_unless_told(folder: Path) -> None:
+    assert Engine.load(folder).runner.precision == "int8"
+    assert Engine.load(folder, precision="fp32").runner.precision == "float32"
+    with pytest.raises(UsageError, match="precision must be auto, fp32 or int8, not 'int4'"):
+        Engine.load(folder, precision="int4")
 
 
 def test_the_transformers_pipeline_generates_our_ids(folder: Path, engine: Engine) -> None:

@@ -74,6 +74,12 @@ def complete(
         bool, typer.Option("--block", help="Stop at the end of the function body.")
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Weights: fp32, int8 (CPU only), or auto: int8 on a CPU."
+        ),
+    ] = "auto",
     memory: Annotated[
         str,
         typer.Option(
@@ -127,7 +133,7 @@ def complete(
         seed=seed,
         record_sources=sources,
     )
-    engine = Engine.load(model)
+    engine = Engine.load(model, precision=precision)
     engine.memory = load_memory(
         model, engine.tokenizer, memory, project, None if file == "-" else file, text
     )
@@ -165,6 +171,7 @@ def complete(
             "--stop": stop,
             "--block": block,
             "--seed": seed or None,
+            "--precision": precision if precision != "auto" else None,
             "--memory": memory if memory != "auto" else None,
             "--project": str(project) if project else None,
         }

@@ -127,6 +127,12 @@ def evaluate(
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")
     ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Weights: fp32, int8 (CPU only), or auto: int8 on a CPU."
+        ),
+    ] = "fp32",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -187,7 +193,7 @@ def evaluate(
         canaries=canaries,
     )
     screen = Screen()
-    evaluated = EvaluatedModel.load(model, out, device)
+    evaluated = EvaluatedModel.load(model, out, device, precision)
     memories = [None, load_memory(model, evaluated.engine.tokenizer)] if memory else [None]
     done = []
     with HANDLER.resumable(lambda: any(evaluated.out.glob("evaluation/*/*.json*"))):

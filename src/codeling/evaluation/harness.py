@@ -54,7 +54,13 @@ class EvaluatedModel:
     corpus: TrainingCorpus | None
 
     @classmethod
-    def load(cls, model: str, out: Path | None = None, device: str = "auto") -> "EvaluatedModel":
+    def load(
+        cls,
+        model: str,
+        out: Path | None = None,
+        device: str = "auto",
+        precision: str = "fp32",
+    ) -> "EvaluatedModel":
         """Read a run folder, a Hugging Face folder or ``hf://owner/name``.
 
         Results go to ``out``. The default is the run folder, or ``evaluations/NAME`` for a model
@@ -69,7 +75,7 @@ class EvaluatedModel:
             name = run.path.resolve().name
         return cls(
             name,
-            Engine.load(model, device),
+            Engine.load(model, device, precision),
             folder,
             run,
             out or (run.path if run else Path("evaluations") / name),

@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 
     from codeling.model.gpt2 import GPT2
 
+_PRECISIONS = ("auto", "fp32", "int8")
+
 _NUM_SLOTS = 8
 """Number of slots kept for recent sequences, whose prefixes may be reused."""
 
@@ -129,20 +131,25 @@ class Engine:
         return self._model
 
     @classmethod
-    def load(cls, model: str | Path, device: str = "auto") -> "Engine":
+    def load(cls, model: str | Path, device: str = "auto", precision: str = "auto") -> "Engine":
         """Read a run folder, a Hugging Face folder or ``hf://owner/name``.
 
         ``device`` is ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``auto`` (CUDA if available).
+        ``precision`` of the weights is ``fp32``, ``int8`` (CPU only), or ``auto``: int8 on a CPU.
 
-        :raises UsageError: when ``model`` or ``device`` is none of these.
+        :raises UsageError: when an argument is none of these.
         :raises ModelError: when the weights are corrupt or of another architecture.
         :raises TokenizerError: when the tokenizer is missing, corrupt or of another model.
         """
         path = resolve(str(model))
         if device == "auto":
             device = "cuda" if _has_cuda() else "cpu"
+        if precision not in _PRECISIONS:
+            raise UsageError(f"precision must be auto, fp32 or int8, not {precision!r}")
         if device != "cpu":  # which needs no torch
             find_device(device)
+            if precision == "int8":
+                raise UsageError(f"int8 needs a CPU; use --device cpu, not {device}")
         tokenizer = Tokenizer.load(path)
         if not tokenizer.has_digest(tokenizer_digest(path)):
             raise TokenizerError(
@@ -152,7 +159,8 @@ class Engine:
         try:
             if device == "cpu":
                 config = read_config(path)
-                runner = FastRunner(convert(config, read_tensors(path, config)))
+                tensors = read_tensors(path, config)
+                runner = FastRunner(convert(config, tensors, int8=precision != "fp32"))
                 return cls(runner, tokenizer, lambda: _load_network(path, "cpu"), suffix_first)
             return cls.from_model(_load_network(path, device), tokenizer, suffix_first)
         except TokenizerError as error:
