@@ -1,9 +1,9 @@
 """Weights in int8 predict what weights in fp32 predict.
 
 Both precisions of the fast runner read the same tokens of the test split of a run: files, each
-after ``<|endoftext|>``, cut into windows of the context length. Printed are bits per byte of both, the
-increase by int8, and the share of positions with the same most probable token. At most 0.2 % more
-bits per byte and at least 98 % equal choices make int8 the default on a CPU.
+after ``<|endoftext|>``, cut into windows of the context length. Printed are bits per byte of both,
+the increase by int8, and the share of positions with the same most probable token. At most 0.2 %
+more bits per byte and at least 98 % equal choices make int8 the default on a CPU.
 
     python -m benchmarks.generation.int8_accuracy runs/demo
 """

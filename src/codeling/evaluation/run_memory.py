@@ -37,7 +37,7 @@ def fit_run_memory(
 
     :raises StorageError: it cannot be written.
     """
-    engine = Engine.load(run.model)
+    engine = Engine.load(run.model, precision="fp32")
     tokens = open_tokens(run.path / "tokens" / "validation.bin")
     files = [
         ProjectFile(
