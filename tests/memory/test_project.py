@@ -125,8 +125,12 @@ def test_memory_is_bounded_and_keeps_the_nearest(tmp_path: Path, tokenizer: Toke
     assert memory.num_tokens <= room
     asked = history(tokenizer, FILES["near.py"][:-10])
     assert memory.propose(asked).order >= 20  # the imported file was kept
+    for _ in range(3):  # the file that is saved stays, the others make room
+        memory.update(Path("saved.py"), FILES["near.py"].replace("area", "size"))
+        assert memory.num_tokens <= room
+        assert set(memory._files.spans) == {Path("saved.py")}
     memory.update(Path("big.py"), "x = 1\n" * 1000)
-    assert memory.num_tokens <= room
+    assert memory.num_tokens == 0
 
 
 def test_a_folder_that_is_missing_is_one_clear_line(tmp_path: Path, tokenizer: Tokenizer) -> None:

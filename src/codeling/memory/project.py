@@ -100,10 +100,8 @@ class ProjectMemory:
         self._take()
         if not self._is_read:
             self._changed_while_reading[path] = text
-        ids = None if text is None else self._encode_one(text)
-        if ids is not None and self._files.num_alive + len(ids) > self._max_tokens:
-            ids = None
-        self._files.replace(path, ids)
+        self._files.replace(path, None if text is None else self._encode_one(text))
+        self._files.forget_oldest(self._max_tokens)
         self._files = self._files.compact()
 
     def read_again(self, path: Path) -> None:
@@ -204,6 +202,11 @@ class _Files:
             self.spans[path] = len(self.chains), len(self.chains) + len(ids)
             self.chains.append(ids)
             self.num_alive += len(ids)
+
+    def forget_oldest(self, most: int) -> None:
+        """Remove the files that were added first until there are at most ``most`` tokens."""
+        while self.num_alive > most:
+            self.replace(next(iter(self.spans)), None)
 
     def at(self, place: int) -> tuple[Path, int]:
         """The file at a position, and its first index."""
