@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,3 +79,79 @@ def test_a_missing_extra_is_named(
     answer = main("serve", finished)
     assert answer.code == 2
     assert answer.err == ("codeling: starlette is not installed; pip install 'codeling[serve]'\n")
+
+
+def message(body: dict[str, object]) -> bytes:
+    data = json.dumps({"jsonrpc": "2.0", **body}).encode()
+    return b"Content-Length: %d\r\n\r\n" % len(data) + data
+
+
+def session() -> bytes:
+    """What an editor sends up to its first request for ghost text."""
+    document = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": "import os\n"}
+    place: dict[str, object] = {"textDocument": {"uri": "file:///a.py"}}
+    place |= {"position": {"line": 1, "character": 0}, "context": {"triggerKind": 1}}
+    bodies: list[dict[str, object]] = [
+        {"id": 1, "method": "initialize", "params": {"capabilities": {}}},
+        {"method": "initialized", "params": {}},
+        {"method": "textDocument/didOpen", "params": {"textDocument": document}},
+        {"id": 2, "method": "textDocument/inlineCompletion", "params": place},
+    ]
+    return b"".join(map(message, bodies))
+
+
+def test_the_language_server_answers_from_a_model_and_from_a_server(finished: Path) -> None:
+    """Both give the same suggestion, and end with the session."""
+    pytest.importorskip("pygls")
+    command = [sys.executable, str(COMMAND)]
+    with subprocess.Popen(
+        [*command, "serve", str(finished), "--port", "0", "--json", "--aggressiveness", "eager"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as server:  # fmt: skip
+        assert server.stdout is not None
+        started = json.loads(server.stdout.readline())
+        answers = []
+        for arguments in (
+            [str(finished), "--aggressiveness", "eager"],
+            ["--connect", started["url"]],
+        ):
+            with subprocess.Popen(
+                [*command, "lsp", *arguments],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                env={**os.environ, "CODELING_TOKEN": started["token"]},
+            ) as process:  # fmt: skip
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(session())
+                process.stdin.flush()
+                received = b""
+                while not re.search(rb'"id": ?2', received):
+                    received += os.read(process.stdout.fileno(), 65536)
+                answers.append(json.loads(received[received.rindex(b"\r\n\r\n") :])["result"])
+                process.stdin.write(message({"id": 3, "method": "shutdown"}))
+                process.stdin.write(message({"method": "exit"}))
+                process.stdin.flush()
+                assert process.wait(20) == 0
+        server.terminate()
+    assert answers[0] == answers[1]
+    assert list(answers[0]) == ["items"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "give either MODEL or --connect URL"),
+        (["RUN", "--connect", "http://127.0.0.1:1"], "give either MODEL or --connect URL"),
+        (["--connect", "127.0.0.1:1"], "is not an address like"),
+        (["--connect", "http://127.0.0.1:1"], "no answer from a codeling server"),
+        (["RUN", "--aggressiveness", "loud"], "--aggressiveness is one of quiet, normal, eager"),
+    ],
+)
+def test_mistakes_of_the_language_server_are_one_line(
+    main: Call, finished: Path, arguments: list[str], message: str
+) -> None:
+    pytest.importorskip("pygls")
+    answer = main("lsp", *(str(finished) if each == "RUN" else each for each in arguments))
+    assert answer.code in (1, 2)
+    assert answer.err.count("\n") == 1
+    assert message in answer.err

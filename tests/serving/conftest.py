@@ -14,8 +14,9 @@ from codeling.serving.settings import ServerSettings
 from codeling.tokenizer.tokenizer import Tokenizer
 
 CONTEXT = 128
+_EXTRAS = ("lsprotocol", "openai", "prometheus_client", "pygls", "starlette", "uvicorn")
 
-if any(find_spec(name) is None for name in ("openai", "prometheus_client", "starlette", "uvicorn")):
+if any(find_spec(name) is None for name in _EXTRAS):
     collect_ignore_glob = ["*"]  # the extras [serve] and [dev] are not installed
 
 

@@ -3,7 +3,7 @@ import pytest
 from codeling.generation.engine import Engine
 from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
 from codeling.serving.protocol.query import Query
-from codeling.serving.suggest import Plan, suggest
+from codeling.serving.suggest import SuggestionPlan, suggest
 
 QUERY = Query((), max_new_tokens=200, top_k=7, top_p=0.9, seed=3, stop=("END",))
 
@@ -13,7 +13,7 @@ def suggester(engine: Engine) -> Suggester:
     return Suggester(engine, SuggestionSettings(0.3))
 
 
-def plan(suggester: Suggester, prefix: str, suffix: str, query: Query = QUERY) -> Plan:
+def plan(suggester: Suggester, prefix: str, suffix: str, query: Query = QUERY) -> SuggestionPlan:
     return suggest(suggester, prefix, suffix, query, 0.5, 2)
 
 

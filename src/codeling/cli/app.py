@@ -14,6 +14,7 @@ from codeling.cli import (
     demo,
     doctor,
     evaluate,
+    lsp,
     run,
     serve,
     tokenizer,
@@ -39,6 +40,7 @@ app.add_typer(tokenizer.app, name="tokenizer", short_help="Train a tokenizer, or
 _command("train", short_help="Train the model of a recipe.")(train.train)
 _command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
 _command("serve", short_help="Serve a model to editors.")(serve.serve)
+_command("lsp", short_help="Run a language server for an editor.")(lsp.lsp)
 _command("evaluate", short_help="Evaluate a model on benchmark suites.")(evaluate.evaluate)
 _command("trace", short_help="Find the training files that a text shares passages with.")(
     trace.trace

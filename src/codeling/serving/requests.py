@@ -12,7 +12,7 @@ from codeling.generation.request import SAMPLING_TEMPERATURE, Request, SamplingP
 from codeling.generation.suggestions.suggester import Suggester
 from codeling.serving.protocol.fields import split_markers
 from codeling.serving.protocol.query import Prompt, Query, RequestError, TokenScore, expanded
-from codeling.serving.suggest import Plan, suggest
+from codeling.serving.suggest import SuggestionPlan, suggest
 from codeling.tokenizer.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Tokenizer
 
 _MARKERS = (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)
@@ -20,7 +20,7 @@ _MARKERS = (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)
 
 def plans(
     query: Query, suggester: Suggester, max_new_tokens: int, first_sample: int = 0
-) -> list[Plan]:
+) -> list[SuggestionPlan]:
     """What the engine is asked for by ``query``, in the order of its choices.
 
     ``max_new_tokens`` is the server's limit. ``first_sample`` is the number of equal queries in
@@ -36,7 +36,7 @@ def plans(
     ]
 
 
-def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> Plan:
+def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> SuggestionPlan:
     temperature = query.temperature
     if temperature is None:
         temperature = SAMPLING_TEMPERATURE if sample else 0.0
@@ -53,7 +53,7 @@ def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> Pl
         max_new_tokens=max(1, query.max_new_tokens),
         stop=query.stop,
     )
-    return Plan(Request(prompt.text, None, params, sample, query.num_logprobs))
+    return SuggestionPlan(Request(prompt.text, None, params, sample, query.num_logprobs))
 
 
 def _as_text(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:

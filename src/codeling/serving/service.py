@@ -28,7 +28,7 @@ from codeling.serving.protocol.query import (
 )
 from codeling.serving.requests import ids_to_score, plans, token_scores
 from codeling.serving.settings import ServerLimits
-from codeling.serving.suggest import Plan
+from codeling.serving.suggest import SuggestionPlan
 
 _RETRY_SECONDS = 1
 
@@ -44,7 +44,7 @@ class Flight:
     """``time.monotonic()`` at which it ends with what there is by then."""
     items: dict[WorkItem, int] = field(default_factory=dict)
     """Index of the choice that each is for."""
-    plans: list[Plan] = field(default_factory=list)
+    plans: list[SuggestionPlan] = field(default_factory=list)
     updates: asyncio.Queue[WorkUpdate] = field(default_factory=asyncio.Queue)
     is_cancelled: bool = False
     """The client has left, or its session has sent another query."""
@@ -200,7 +200,9 @@ class Service:
         if flight.is_cancelled:
             self._worker.cancel(item)
 
-    def _encode(self, query: Query, first_sample: int) -> tuple[list[Plan], list[Sequence | None]]:
+    def _encode(
+        self, query: Query, first_sample: int
+    ) -> tuple[list[SuggestionPlan], list[Sequence | None]]:
         found = plans(query, self.suggester, self.limits.max_new_tokens, first_sample)
         requests = [plan.request for plan in found]
         return found, [None if each is None else self.engine.sequence(each) for each in requests]
@@ -288,7 +290,7 @@ class Echo:
     num_ids: int = 0
 
 
-def _new_text(update: WorkUpdate, plan: Plan) -> str:
+def _new_text(update: WorkUpdate, plan: SuggestionPlan) -> str:
     """The text of an update that may be sent. What is shown of a suggestion is known at its end."""
     if update.item.prefill_only:
         return ""

@@ -14,7 +14,7 @@ from codeling.serving.protocol.query import Query
 
 
 @dataclass(frozen=True)
-class Plan:
+class SuggestionPlan:
     """What the engine is asked for, and how its answer becomes text."""
 
     request: Request | None
@@ -30,14 +30,14 @@ def suggest(
     query: Query,
     temperature: float,
     sample: int,
-) -> Plan:
+) -> SuggestionPlan:
     """The plan for what may be shown between ``prefix`` and ``suffix``.
 
     The query's limit, sampling and stop strings apply beside the rules of suggestions.
     """
     place = find_place(prefix, suffix)
     if place is None:
-        return Plan(None)
+        return SuggestionPlan(None)
     request = suggester.request(place, prefix, suffix)
     params = replace(
         request.params,
@@ -53,4 +53,4 @@ def suggest(
         found = suggester.suggestion(place, prefix, suffix, sequence)
         return "" if found is None else found.text
 
-    return Plan(replace(request, params=params, sample=sample), shown)
+    return SuggestionPlan(replace(request, params=params, sample=sample), shown)

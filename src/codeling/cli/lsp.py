@@ -1,0 +1,90 @@
+"""``codeling lsp``: a language server on standard input and output."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codeling.cli.stages import parse_path
+
+
+def lsp(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="Run folder, Hugging Face folder or hf://owner/name."
+        ),
+    ] = None,
+    connect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask a running codeling serve; its token is read from CODELING_TOKEN.",
+        ),
+    ] = None,
+    aggressiveness: Annotated[
+        str,
+        typer.Option(metavar="LEVEL", help="How much is suggested: quiet, normal or eager."),
+    ] = "normal",
+    memory: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="Memory beside the model: auto (the file, the project, the run's corpus), "
+            "document (the file and the project) or off.",
+        ),
+    ] = "auto",
+    project: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", parser=parse_path, help="Project whose files are known."),
+    ] = None,
+) -> None:
+    """Run a language server for an editor, on standard input and output.
+
+    An editor starts this command: docs/editors.md has its settings.
+
+    Example:  codeling lsp runs/demo
+    """
+    import os
+    from importlib.metadata import version
+
+    from codeling.cli.extras import require
+
+    require("lsp", "pygls", "lsprotocol")
+
+    from codeling.errors import UsageError
+    from codeling.generation.suggestions.suggester import THRESHOLDS
+    from codeling.provenance.index import Index
+    from codeling.run_folder import find_run_folder
+    from codeling.serving.access import TOKEN_VARIABLE
+    from codeling.serving.lsp.completer import Completer, LocalCompleter, RemoteCompleter
+    from codeling.serving.lsp.language_server import CodeServer, Tracer
+
+    if (model is None) == (connect is None):
+        raise UsageError("give either MODEL or --connect URL")
+    if aggressiveness not in THRESHOLDS:
+        levels = ", ".join(THRESHOLDS)
+        raise UsageError(f"--aggressiveness is one of {levels}, not {aggressiveness!r}")
+    tracer: Tracer | None = None
+    if model is not None:
+        from codeling.generation.engine import Engine
+        from codeling.memory.loading import load_memory
+        from codeling.serving.service import Service
+        from codeling.serving.settings import ServerLimits
+
+        engine = Engine.load(model)
+        engine.memory = load_memory(model, engine.tokenizer, memory, project, wait=False)
+        service = Service(engine, ServerLimits(), THRESHOLDS[aggressiveness])
+        completer: Completer = LocalCompleter(service)
+        run = find_run_folder(model)
+        if run is not None and run.provenance.is_dir():
+            index = Index.load(run.provenance)
+            tracer = lambda text, lines: index.trace(text, lines=lines)  # noqa: E731
+    else:
+        remote = RemoteCompleter(connect or "", os.environ.get(TOKEN_VARIABLE))
+        remote.check()
+        completer = remote
+    try:
+        CodeServer(completer, tracer, version("codeling")).server.start_io()
+    finally:
+        completer.close()

@@ -1,0 +1,183 @@
+"""The language server: suggestions and their possible sources, for any editor that speaks LSP.
+
+``textDocument/inlineCompletion`` gives ghost text, ``textDocument/completion`` the same text to
+editors without it. Commands accept a word or a line of what was suggested last. A hover and a code
+action tell where lines may come from in the training data. pygls keeps the documents and cancels
+requests. Source: LSP 3.18.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+from codeling.generation.suggestions.place import last_word
+from codeling.provenance.index import Match
+from codeling.serving.lsp.completer import Completer
+from codeling.serving.lsp.positions import Encoding, num_units, offset_at, position_after
+
+ACCEPT_WORD = "codeling.acceptWord"
+ACCEPT_LINE = "codeling.acceptLine"
+SOURCES = "codeling.sources"
+_TRIGGERS = [".", "(", "[", "{", " ", "=", ",", ":", "\n"]
+_MAX_SOURCES = 3
+
+Tracer = Callable[[str, tuple[int, int]], Sequence[Match]]
+"""Text, and its first and last line from 1, to where these lines occur in the training data."""
+
+
+@dataclass
+class LastSuggestion:
+    """What an editor was told last."""
+
+    uri: str
+    position: types.Position
+    text: str
+
+
+class CodeServer:
+    """The handlers, and what they share."""
+
+    def __init__(self, completer: Completer, tracer: Tracer | None, version: str) -> None:
+        self._completer = completer
+        self._tracer = tracer
+        self._last: LastSuggestion | None = None
+        self.server = server = LanguageServer("codeling", version)
+        server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(
+            partial(self.inline_completion)
+        )
+        server.feature(
+            types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=_TRIGGERS)
+        )(partial(self.completion))
+        server.command(ACCEPT_WORD)(partial(self.accept_word))
+        server.command(ACCEPT_LINE)(partial(self.accept_line))
+        if tracer is not None:
+            server.feature(types.TEXT_DOCUMENT_HOVER)(partial(self.hover))
+            server.feature(types.TEXT_DOCUMENT_CODE_ACTION)(partial(self.code_action))
+            server.command(SOURCES)(partial(self.sources))
+
+    @property
+    def _encoding(self) -> Encoding:
+        """What the client's positions count."""
+        return cast("Encoding", str(self.server.workspace.position_encoding or "utf-16"))
+
+    async def _suggest(self, uri: str, position: types.Position) -> tuple[str, str]:
+        """The suggestion at a position, and the word's letters that stand before it."""
+        source = self.server.workspace.get_text_document(uri).source
+        offset = offset_at(source, position.line, position.character, self._encoding)
+        prefix = source[:offset]
+        text = await self._completer.complete(prefix, source[offset:], uri)
+        self._last = LastSuggestion(uri, position, text)
+        return text, last_word(prefix[prefix.rfind("\n") + 1 :])
+
+    async def inline_completion(
+        self, params: types.InlineCompletionParams
+    ) -> types.InlineCompletionList:
+        """``textDocument/inlineCompletion``."""
+        text, _ = await self._suggest(params.text_document.uri, params.position)
+        here = types.Range(params.position, params.position)
+        # Without a range, the text would land where the cursor is when the answer arrives.
+        items = [types.InlineCompletionItem(insert_text=text, range=here)] if text else []
+        return types.InlineCompletionList(items=items)
+
+    async def completion(self, params: types.CompletionParams) -> types.CompletionList:
+        """``textDocument/completion``: one item, which replaces the letters before the cursor."""
+        text, fragment = await self._suggest(params.text_document.uri, params.position)
+        if not text:
+            return types.CompletionList(is_incomplete=True, items=[])
+        end = params.position
+        begin = types.Position(end.line, end.character - num_units(fragment, self._encoding))
+        first, _, more = (fragment + text).partition("\n")
+        item = types.CompletionItem(
+            label=f"{first.strip()} …" if more else first.strip(),
+            kind=types.CompletionItemKind.Text,
+            detail="codeling",
+            documentation=fragment + text,
+            filter_text=fragment + text,
+            sort_text="\t",  # before all others
+            insert_text_format=types.InsertTextFormat.PlainText,
+            text_edit=types.TextEdit(types.Range(begin, end), fragment + text),
+        )
+        return types.CompletionList(is_incomplete=True, items=[item])
+
+    async def accept_word(self, *arguments: Any) -> bool:
+        """Insert the next word of the last suggestion."""
+        return await self._accept(next_word)
+
+    async def accept_line(self, *arguments: Any) -> bool:
+        """Insert the next line of the last suggestion."""
+        return await self._accept(next_line)
+
+    async def _accept(self, part_of: Callable[[str], str]) -> bool:
+        last = self._last
+        if last is None or not last.text:
+            return False
+        part = part_of(last.text)
+        edit = types.TextEdit(types.Range(last.position, last.position), part)
+        result = await self.server.workspace_apply_edit_async(
+            types.ApplyWorkspaceEditParams(types.WorkspaceEdit(changes={last.uri: [edit]}))
+        )
+        if result.applied:
+            at = last.position
+            line, character = position_after(at.line, at.character, part, self._encoding)
+            position = types.Position(line, character)
+            self._last = LastSuggestion(last.uri, position, last.text[len(part) :])
+        return result.applied
+
+    async def hover(self, params: types.HoverParams) -> types.Hover | None:
+        """Where the line under the pointer may come from."""
+        line = params.position.line + 1
+        text = await self._traced(params.text_document.uri, line, line)
+        if not text:
+            return None
+        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text))
+
+    def code_action(self, params: types.CodeActionParams) -> list[types.Command]:
+        """Offer to look up where the selected lines may come from."""
+        first, last = params.range.start.line + 1, params.range.end.line + 1
+        title = "Find where these lines may come from"
+        return [types.Command(title, SOURCES, arguments=[params.text_document.uri, first, last])]
+
+    async def sources(self, uri: str, first: int, last: int) -> str:
+        """Tell where lines may come from, in a message and as the command's result."""
+        text = await self._traced(uri, first, last) or "not found in the training data"
+        self.server.window_show_message(
+            types.ShowMessageParams(types.MessageType.Info, text.replace("\n", "; "))
+        )
+        return text
+
+    async def _traced(self, uri: str, first: int, last: int) -> str:
+        assert self._tracer is not None
+        source = self.server.workspace.get_text_document(uri).source
+        num_lines = len(source.splitlines())
+        if first > num_lines:
+            return ""
+        lines = first, max(first, min(last, num_lines))
+        matches = await asyncio.to_thread(self._tracer, source, lines)
+        return "\n".join(_described(match) for match in matches[:_MAX_SOURCES])
+
+
+def _described(match: Match) -> str:
+    place = f"{match.repository} {match.path}:{match.start_line}-{match.end_line}"
+    where = f"[{place}]({match.url})" if match.url else place
+    return f"- {where} ({match.license or 'license unknown'}, {match.share:.0%} equal)"
+
+
+def next_word(text: str) -> str:
+    """The beginning of ``text`` up to the end of its first word, or its first other characters."""
+    end = len(text) - len(text.lstrip())
+    begin = end
+    while end < len(text) and (text[end].isalnum() or text[end] == "_"):
+        end += 1
+    return text[: max(end, begin + 1)]
+
+
+def next_line(text: str) -> str:
+    """The beginning of ``text`` up to the end of its first line that is not empty."""
+    begin = len(text) - len(text.lstrip("\n"))
+    end = text.find("\n", begin)
+    return text if end < 0 else text[:end]

@@ -1,0 +1,42 @@
+"""A language server for the tests, whose suggestions repeat what it was asked."""
+
+import asyncio
+import sys
+
+from codeling.provenance.index import Match
+from codeling.serving.lsp.language_server import CodeServer
+
+
+class Repeating:
+    """Suggests the last two characters before and behind the cursor; ``slow`` never ends."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+
+    async def complete(self, prefix: str, suffix: str, session: str) -> str:
+        if prefix.endswith("slow"):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        if prefix.endswith("count"):
+            return str(self.cancelled)
+        if prefix.endswith("two"):
+            return "_words + more\n    second line"
+        return f"<{prefix[-2:]}|{suffix[:2]}>" if prefix else ""
+
+    def close(self) -> None:
+        pass
+
+
+def trace(text: str, lines: tuple[int, int]) -> list[Match]:
+    first, last = lines
+    if "known" not in "".join(text.splitlines()[first - 1 : last]):
+        return []
+    return [Match(first, last, "repo", "a.py", 7, 9, "MIT", "https://example.org", 40, 0.95, 1)]
+
+
+if __name__ == "__main__":
+    CodeServer(Repeating(), trace, "1").server.start_io()
+    sys.exit(0)
