@@ -33,6 +33,20 @@ def test_text_suites_are_measured_on_a_run(main: Call, finished: Path, tmp_path:
     assert "problems" not in found["results"][0]
 
 
+def test_the_memory_is_measured_beside_the_model_if_asked(
+    main: Call, finished: Path, tmp_path: Path
+) -> None:
+    arguments = "evaluate", finished, "--suite", "bits-per-byte", "--memory", "--out", tmp_path
+    answer = main(*arguments, *QUICK)
+    assert answer.code == 0, answer.err
+    assert "bits-per-byte, memory" in answer.out
+    assert "bits per byte of the memory alone" in answer.out
+    alone, with_memory = json.loads(main(*arguments, *QUICK, "--json").out)["results"]
+    assert "memory" not in alone["settings"]
+    assert with_memory["settings"]["memory"]["sources"][0] == "document"
+    assert alone["scores"][0]["value"] == with_memory["scores"][0]["value"]
+
+
 def test_memorization_is_measured_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
     canaries = tmp_path / "canaries.jsonl"
     canaries.write_text('{"prefix": "SECRET = ", "secret": "4711"}\n')

@@ -143,3 +143,15 @@ def test_nothing_is_written(tmp_path: Path, tokenizer: Tokenizer) -> None:
     before = sorted(os.walk(tmp_path))
     read(tmp_path, tokenizer).update(Path("near.py"), "x = 1\n")
     assert sorted(os.walk(tmp_path)) == before
+
+
+def test_the_name_of_a_special_token_in_a_file_is_text(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    write(tmp_path, {"odd.py": "x = '<|endoftext|><fim_prefix>'\n" * 3})
+    memory = read(tmp_path, tokenizer)
+    memory.update(Path("saved.py"), "y = '<|endoftext|>'\n")
+    assert memory._files.chains.ids.tolist().count(tokenizer.end_of_text) == 2
+    assert not set(memory._files.chains.ids.tolist()) & (
+        tokenizer.special_ids - {tokenizer.end_of_text}
+    )
