@@ -48,3 +48,15 @@ def test_other_systems_are_reported_as_untested(
     assert answer.code == 0, answer.err
     assert "→ codeling is tested on Linux only; " in answer.out
     assert "memory                 unknown\n" in answer.out
+
+
+def test_doctor_says_what_an_editor_lacks(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    answer = main("doctor", "--editor", "vim", "--url", "http://127.0.0.1:9")
+    assert answer.code == 1
+    assert "missing  no server at http://127.0.0.1:9" in answer.out
+    assert "let g:llama_config = {'endpoint_fim': 'http://127.0.0.1:9/infill'}" in answer.out
+    found = main("doctor", "--editor", "zed", "--url", "http://127.0.0.1:9", "--json")
+    assert json.loads(found.out)["works"] is False
+    wrong = main("doctor", "--editor", "ed")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)

@@ -1,6 +1,6 @@
 """``codeling doctor``: facts about this machine, and what to install."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,13 +17,31 @@ _LABELS = {
 """Label and unit of the facts that are not printed under their own name."""
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    editor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Check a running codeling serve as this editor uses it, and print the editor's "
+            "settings: vim, vscode, zed, jetbrains, neovim, marimo.",
+        ),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="The server, with --editor.")
+    ] = "http://127.0.0.1:8012",
+    as_json: AsJson = False,
+) -> None:
     """Check this machine, and suggest what to install.
+
+    With --editor, the token is read from the environment variable CODELING_TOKEN.
 
     Example:  codeling doctor
     """
     import json
 
+    if editor is not None:
+        _check_editor(editor, url, as_json)
+        return
     facts = _facts()
     if as_json:
         typer.echo(json.dumps(facts))
@@ -33,6 +51,31 @@ def doctor(as_json: AsJson = False) -> None:
         typer.echo(f"{label:<22} {_shown(value)}{unit if value is not None else ''}")
     for advice in _advice(facts):
         typer.echo(f"→ {advice}")
+
+
+def _check_editor(editor: str, url: str, as_json: bool) -> None:
+    """Print what works, what is missing, and the editor's settings. Exit 1 if it cannot work."""
+    import json
+    import os
+
+    from codeling.serving.access import TOKEN_VARIABLE
+    from codeling.serving.diagnosis import diagnose
+    from codeling.serving.editors import EDITORS
+
+    token = os.environ.get(TOKEN_VARIABLE)
+    findings = diagnose(editor, url, token)
+    works = all(finding.is_good for finding in findings)
+    if as_json:
+        checks = [{"good": finding.is_good, "text": finding.text} for finding in findings]
+        typer.echo(json.dumps({"editor": editor, "url": url, "works": works, "checks": checks}))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok' if finding.is_good else 'missing':<8} {finding.text}")
+        setup = EDITORS[editor]
+        typer.echo(f"settings of {setup.title}, in {setup.place}:")
+        typer.echo(setup.settings(url, token))
+    if not works:
+        raise typer.Exit(1)
 
 
 def _shown(value: Any) -> str:

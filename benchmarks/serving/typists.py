@@ -1,0 +1,81 @@
+"""What the benchmarks of the server share: a server, and people who type real files."""
+
+import http.client
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from codeling.generation.suggestions.place import asks_at
+
+_MAX_TYPED = 400
+"""Characters that are typed at one place of a file."""
+
+
+@contextmanager
+def served(model: str, *options: str) -> Iterator[str]:
+    """URL of a server for ``model`` in a process of its own, without a token."""
+    command = [sys.executable, "-m", "codeling", "serve", model, "--port", "0", "--json"]
+    with subprocess.Popen(
+        [*command, "--no-token", *options], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+
+
+def python_files(folder: Path, seed: int) -> list[str]:
+    """Texts of the Python files in ``folder``, shuffled."""
+    paths = sorted(folder.rglob("*.py"))
+    random.Random(seed).shuffle(paths)
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths)
+    return [text for text in texts if len(text) > 2 * _MAX_TYPED]
+
+
+def keystrokes(texts: Sequence[str], seed: int) -> Iterator[tuple[str, str]]:
+    """Text before and behind the cursor at each place where an editor asks, in typing order.
+
+    Somebody goes to a line of a file, removes the lines up to ``_MAX_TYPED`` characters on, and
+    types them again.
+    """
+    generator = random.Random(seed)
+    while True:
+        text = generator.choice(texts)
+        begin = text.rfind("\n", 0, generator.randrange(len(text) - _MAX_TYPED)) + 1
+        suffix = text[text.find("\n", begin + _MAX_TYPED) :]
+        for position in range(begin, len(text) - len(suffix)):
+            if asks_at(text[:position]):
+                yield text[:position], suffix
+
+
+class Client:
+    """One editor, with a connection that is kept."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+
+    def infill(self, prefix: str, suffix: str, slot: int) -> tuple[float, int, dict[str, Any]]:
+        """Seconds until the whole answer, its status, and its body."""
+        body = {"input_prefix": prefix[-8000:], "input_suffix": suffix[:2000], "prompt": ""}
+        settings = {"n_predict": 24, "id_slot": slot, "cache_prompt": True, "temperature": 0.0}
+        data = json.dumps(body | settings)
+        began = time.perf_counter()
+        self._connection.request("POST", "/infill", data, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        answer = response.read()
+        return time.perf_counter() - began, response.status, json.loads(answer)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least ``share`` of ``values`` do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,121 @@
+"""Whether an editor can use a running server: the same requests as the editor sends.
+
+This module must not know command lines.
+"""
+
+import http.client
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from codeling.errors import UsageError
+from codeling.serving.access import TOKEN_VARIABLE
+from codeling.serving.editors import EDITORS
+from codeling.serving.settings import MODEL_NAME
+
+_TIMEOUT_SECONDS = 35
+_BEFORE, _AFTER = "def mean(xs):\n    return ", "\n\nprint(mean([1, 2]))\n"
+_INFILL = ("/infill", {"input_prefix": _BEFORE, "input_suffix": _AFTER, "n_predict": 8})
+_PROBES: dict[str, tuple[str, dict[str, Any]]] = {
+    "vim": _INFILL,
+    "vscode": _INFILL,
+    "zed": (
+        "/v1/completions",
+        {"prompt": f"<fim_prefix>{_BEFORE}<fim_suffix>{_AFTER}<fim_middle>", "max_tokens": 8},
+    ),
+    "jetbrains": ("/v1/completions", {"segments": {"prefix": _BEFORE, "suffix": _AFTER}}),
+    "neovim": ("/v1/completions", {"prompt": _BEFORE, "suffix": _AFTER, "max_tokens": 8}),
+    "marimo": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": f"{_BEFORE}<FILL_ME>{_AFTER}"}]},
+    ),
+}
+"""By editor: the route and the body of a request for a suggestion."""
+
+
+class Finding(NamedTuple):
+    """One thing that was checked."""
+
+    is_good: bool
+    text: str
+    """What was found; if it is not good, also what to do."""
+
+
+def diagnose(editor: str, url: str, token: str | None) -> list[Finding]:
+    """Check the server at ``url`` as ``editor`` would use it; the first failure is the last.
+
+    :raises UsageError: there are no settings for this editor, or ``url`` is none.
+    """
+    if editor not in EDITORS:
+        raise UsageError(f"there are no settings for {editor!r}; known are {', '.join(EDITORS)}")
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise UsageError(f"{url!r} is not an address like http://127.0.0.1:8012")
+    checks: list[Callable[[], Finding]] = [
+        lambda: _program(editor),
+        lambda: _server(url),
+        lambda: _suggestion(editor, url, token),
+    ]
+    findings = []
+    for check in checks:
+        findings.append(check())
+        if not findings[-1].is_good:
+            break
+    return findings
+
+
+def _program(editor: str) -> Finding:
+    """Vim needs two features that not every build has; other editors are not looked for."""
+    found = shutil.which("vim") if editor == "vim" else None
+    if found is None:
+        return Finding(True, f"{EDITORS[editor].title}: settings belong in {EDITORS[editor].place}")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    missing = [name for name in ("+textprop", "+job") if name not in version.stdout.split()]
+    if missing:
+        return Finding(False, f"{found} lacks {' and '.join(missing)}; llama.vim needs Vim 9")
+    return Finding(True, f"{found} has +textprop and +job")
+
+
+def _server(url: str) -> Finding:
+    try:
+        status, _ = _request(url, "GET", "/health", None, None)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Finding(False, f"no server at {url} ({error}); start one: codeling serve MODEL")
+    if status != 200:
+        return Finding(False, f"{url}/health: status {status}; is that a codeling server?")
+    return Finding(True, f"a server answers at {url}")
+
+
+def _suggestion(editor: str, url: str, token: str | None) -> Finding:
+    path, body = _PROBES[editor]
+    try:
+        status, answer = _request(url, "POST", path, body, token)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Finding(False, f"{url}{path}: no answer ({error})")
+    if status == 401:
+        return Finding(
+            False, f"the token is missing or wrong; set {TOKEN_VARIABLE} to the one of the server"
+        )
+    if status != 200:
+        message = answer.get("error", {}).get("message", "") if isinstance(answer, dict) else ""
+        return Finding(False, f"{url}{path}: status {status}: {message}")
+    return Finding(True, f"{path} answers as {EDITORS[editor].title} expects ({MODEL_NAME})")
+
+
+def _request(
+    url: str, method: str, path: str, body: dict[str, Any] | None, token: str | None
+) -> tuple[int, Any]:
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
