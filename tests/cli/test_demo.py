@@ -9,6 +9,7 @@ import pytest
 from codeling import cli
 from codeling.cli.demo import PROMPTS, _expectation
 from codeling.recipe import parse_recipe
+from codeling.run import STAGES
 from codeling.training import machine
 
 Main = Callable[..., Any]
@@ -28,7 +29,7 @@ def test_the_demo_ends_with_completions_scores_and_next_commands(
     commands = answer.out.partition("next:\n")[2].splitlines()
     assert len(commands) == 3
     assert all(command.startswith("  codeling ") for command in commands)
-    assert answer.err.count("unchanged, skipped") == 9
+    assert answer.err.count("unchanged, skipped") == len(STAGES)
 
 
 def test_json_has_completions_and_scores(main: Main, demo_arguments: list[str]) -> None:
