@@ -8,6 +8,7 @@ import pytest
 from codeling.errors import InputError, UsageError
 from codeling.evaluation.data.lookup import SuiteData
 from codeling.evaluation.journal import Journal
+from codeling.evaluation.samples_page import render
 from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, TypingSettings
 from codeling.evaluation.suites.typing import ROWS, TypingSuite, select, typed_span
 from codeling.evaluation.typist import type_text
@@ -28,6 +29,14 @@ class Place:
     start_line: int = 1
 
 
+PAGE_VALUES = {
+    "data": {"name": "test"},
+    "model": {"name": "m"},
+    "settings": {"seed": 0},
+    "suite": "typing",
+    "training_data": None,
+    "machine": {},
+}
 FILES = [Place(SOURCE + f"x_{n} = {n}\n", f"{n}.py", f"r{n % 2}") for n in range(5)]
 
 
@@ -79,6 +88,10 @@ def test_two_measurements_give_the_same_scores(
         if record["row"] == "all, ungated" and record["task_id"].endswith(f"{file.path}:1")
     ]
     assert (record["saved"], record["shown"]) == (session.num_saved, len(session.events))
+    page = render({**first, **PAGE_VALUES})
+    assert file.path in page
+    for event in [e for r in first["problems"] for e in r.get("accepted_spans", ())][:1]:
+        assert "<mark>" in page, event
 
 
 def test_files_are_taken_in_turn_from_every_repository() -> None:

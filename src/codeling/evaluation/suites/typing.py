@@ -48,6 +48,8 @@ ROWS: dict[str, SuggestionSettings] = {
 ROWS.update(
     {f"all, {name}": SuggestionSettings(threshold) for name, threshold in THRESHOLDS.items()}
 )
+_SHOWN_ROW = "all, normal"
+"""The row whose files the page shows."""
 
 
 class TypingSuite:
@@ -149,13 +151,17 @@ def _record(inputs: SuiteInputs, row: str, file: LocatedText) -> Record:
         end=end,
         sees_suffix=settings.mode == "insert",
     )
-    return {
+    record = {
         "row": row,
         "task_id": location_label(file),
         "repository": file.repository,
         "milliseconds": milliseconds,
         **_counts(session),
     }
+    if row == _SHOWN_ROW:
+        accepted = [(event.position, event.accepted) for event in session.events if event.accepted]
+        record |= {"begin": begin, "text": text[begin:end], "accepted_spans": accepted}
+    return record
 
 
 def _counts(session: Session) -> Record:

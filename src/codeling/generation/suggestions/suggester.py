@@ -27,7 +27,7 @@ _PROMPT_STEP = 8192
 the engine has read."""
 
 Aggressiveness = Literal["quiet", "normal", "eager"]
-THRESHOLDS: dict[Aggressiveness, float] = {"quiet": 0.7, "normal": 0.4, "eager": 0.15}
+THRESHOLDS: dict[Aggressiveness, float] = {"quiet": 0.7, "normal": 0.25, "eager": 0.1}
 """Probability down to which a suggestion is shown. Chosen on the validation split of the demo."""
 
 
