@@ -108,6 +108,7 @@ TESTED_ELSEWHERE = {
     "training/samples.py": "tests/training/test_trainer.py",
     "training/start.py": "tests/training/test_trainer_resumed.py",
     "training/train_module.py": "tests/training/test_trainer.py",
+    "training/optimizer/parameter_groups.py": "tests/training/optimizer/test_adamw.py",
 }
 """Modules without a test file of the same path → the tests that cover them."""
 

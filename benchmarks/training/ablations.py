@@ -16,6 +16,7 @@ import argparse
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -25,6 +26,7 @@ from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import FILE_NAME, Tokenizer
 from codeling.training import schedule
 from codeling.training.optimizer import optimizer
+from codeling.training.optimizer.adamw import AdamW
 from codeling.training.warm_start import warm_start
 
 BASELINE = "recipe"
@@ -54,13 +56,9 @@ def gpt2_initialisation() -> Callable[[GPT2, int], None]:
     return initialize
 
 
-def decay_everywhere(wrapped: type[torch.optim.AdamW]) -> Callable[..., torch.optim.AdamW]:
+def decay_everywhere(groups: list[dict[str, object]], **settings: Any) -> AdamW:
     """AdamW with weight decay also on norms and biases."""
-
-    def make(groups: list[dict[str, object]], **settings: object) -> torch.optim.AdamW:
-        return wrapped([{"params": each["params"]} for each in groups], **settings)  # type: ignore[arg-type]
-
-    return make
+    return AdamW([{"params": each["params"]} for each in groups], **settings)
 
 
 ADAMW_ALONE = patch.object(optimizer, "is_hidden_matrix", lambda name, parameter: False)
@@ -75,10 +73,7 @@ VARIANTS: dict[str, tuple[list[str], object | None]] = {
     "no warm start": (["training.warm_start_steps=0"], None),
     "no induction heads": ([], patch.object(warm_start, "init_induction_heads", lambda *_: None)),
     "no weight decay": (["training.weight_decay=0"], None),
-    "weight decay on all": (
-        [],
-        patch.object(torch.optim, "AdamW", decay_everywhere(torch.optim.AdamW)),
-    ),
+    "weight decay on all": ([], patch.object(optimizer, "AdamW", decay_everywhere)),
     "z-loss": (["training.z_loss=1e-4"], None),
     "intra-document masking": (["training.intra_document_masking=true"], None),
     "repositories weighted by size": (["training.mixture_exponent=1"], None),

@@ -1,7 +1,6 @@
 """Batched Muon against torch's Muon, which updates one matrix at a time."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,14 +24,9 @@ def test_updates_agree_with_those_of_torch(decay: float) -> None:
     generator = torch.Generator().manual_seed(0)
     start = [torch.randn(shape, generator=generator) for shape in SHAPES]
     ours, theirs = ([nn.Parameter(each.clone()) for each in start] for _ in range(2))
-    settings: dict[str, Any] = {
-        "lr": 0.02,
-        "weight_decay": decay,
-        "adjust_lr_fn": "match_rms_adamw",
-    }
-    optimizers: list[torch.optim.Optimizer] = [
-        BatchedMuon(ours, **settings),
-        torch.optim.Muon(theirs, **settings),
+    optimizers: list[BatchedMuon | torch.optim.Muon] = [
+        BatchedMuon([{"params": ours}], lr=0.02, weight_decay=decay),
+        torch.optim.Muon(theirs, lr=0.02, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
     ]
     for step in range(4):
         for number, shape in enumerate(SHAPES):

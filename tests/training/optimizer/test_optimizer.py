@@ -89,10 +89,8 @@ def test_a_fused_projection_is_updated_as_three_matrices() -> None:
     three = [nn.Parameter(part.detach().clone()) for part in fused.chunk(3, dim=1)]
     whole = nn.Parameter(fused.detach().clone())
 
-    def muon(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        return BatchedMuon(
-            parameters, lr=MUON_LR, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"
-        )
+    def muon(parameters: list[nn.Parameter]) -> BatchedMuon:
+        return BatchedMuon([{"params": parameters}], lr=MUON_LR, weight_decay=DECAY)
 
     optimizer, separate, as_one = optimizer_of(model), muon(three), muon([whole])
     for step in range(3):

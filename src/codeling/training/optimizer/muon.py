@@ -12,11 +12,13 @@ polynomials).
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from codeling.training.optimizer.parameter_groups import ParameterGroups
 
 POLYNOMIALS = (
     (8.2632, -23.5042, 16.7541),
@@ -30,39 +32,41 @@ Each has the smallest maximal distance from 1 on the interval that the step befo
 by 2 % for rounding. The first interval is [0.002, 1], the last image [0.65, 1.35]."""
 
 
-class BatchedMuon(torch.optim.Muon):
+class BatchedMuon(ParameterGroups):
     """``torch.optim.Muon`` with Nesterov momentum and ``match_rms_adamw``, batched by shape."""
 
     def __init__(
-        self, params: Any, *, matmul_dtype: torch.dtype = torch.bfloat16, **settings: Any
+        self,
+        groups: Iterable[Mapping[str, Any]],
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        eps: float = 1e-7,
+        matmul_dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        """``matmul_dtype`` is the type of the orthogonalisation; ``settings`` are those of torch's
-        Muon, whose Newton-Schulz settings are ignored.
-        """
-        super().__init__(params, **settings)
+        """``matmul_dtype`` is the type of the orthogonalisation."""
+        super().__init__(groups, lr=lr, weight_decay=weight_decay)
+        self._momentum = momentum
+        self._eps = eps
         self._matmul_dtype = matmul_dtype
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; ``closure`` must be None."""
-        assert closure is None, "closures are not supported"
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            assert group["adjust_lr_fn"] == "match_rms_adamw", (
-                "no other learning rate scale is supported"
-            )
-            assert group["nesterov"], "only Nesterov momentum is supported"
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
             for shape, parameters in by_shape.items():
-                momenta = [self._nesterov(parameter, group["momentum"]) for parameter in parameters]
-                updates = orthogonalize(torch.stack(momenta).to(self._matmul_dtype), group["eps"])
+                momenta = [self._nesterov(parameter) for parameter in parameters]
+                updates = orthogonalize(torch.stack(momenta).to(self._matmul_dtype), self._eps)
                 rate = group["lr"] * 0.2 * math.sqrt(max(shape))
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(parameters, list(updates.float()), alpha=-rate)
 
-    def _nesterov(self, parameter: Tensor, momentum: float) -> Tensor:
+    def _nesterov(self, parameter: Tensor) -> Tensor:
         """Update the moving average of the gradient and return the Nesterov update."""
         gradient = parameter.grad
         assert gradient is not None
@@ -71,8 +75,8 @@ class BatchedMuon(torch.optim.Muon):
             state["momentum_buffer"] = torch.zeros_like(
                 gradient, memory_format=torch.contiguous_format
             )
-        average = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
-        return gradient.lerp(average, momentum)
+        average = state["momentum_buffer"].lerp_(gradient, 1 - self._momentum)
+        return gradient.lerp(average, self._momentum)
 
 
 def orthogonalize(matrices: Tensor, eps: float) -> Tensor:

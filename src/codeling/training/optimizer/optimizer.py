@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from codeling.errors import TrainingError
+from codeling.training.optimizer.adamw import AdamW
 from codeling.training.optimizer.muon import BatchedMuon
 
 _FUSED = "attn.c_attn.weight"
@@ -54,7 +55,7 @@ class Optimizer:
         decayed = {"params": [p for p in others.values() if p.ndim == 2]}
         plain = {"params": [p for p in others.values() if p.ndim < 2], "weight_decay": 0.0}
         groups: list[dict[str, Any]] = [decayed, plain]
-        self._adamw = torch.optim.AdamW(
+        self._adamw = AdamW(
             groups,
             lr=adamw_lr,
             betas=(0.9, 0.95),
@@ -65,9 +66,6 @@ class Optimizer:
             [{"params": list(matrices.values())}],
             lr=muon_lr,
             weight_decay=weight_decay,
-            momentum=0.95,
-            nesterov=True,
-            adjust_lr_fn="match_rms_adamw",
             matmul_dtype=muon_dtype,
         )
         self._peak_rates = ((self._adamw, adamw_lr), (self._muon, muon_lr))
