@@ -17,6 +17,8 @@ import pytest
 from codeling import cli
 from codeling.cli.signals import HANDLER, SignalHandler
 
+from ..conftest import MakeOnce
+
 RECIPE = """
 [corpus]
 sources = [{sources}]
@@ -87,14 +89,18 @@ def write_recipe(path: Path, *sources: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recipe_file(make_once: MakeOnce) -> Path:
     """The tiny recipe over three small packages of the standard library."""
-    root = tmp_path_factory.mktemp("tiny")
-    library = Path(sysconfig.get_paths()["stdlib"])
-    names = ("asyncio", "email", "json")
-    for name in names:
-        shutil.copytree(library / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return write_recipe(root / "tiny.toml", *(root / name for name in names))
+
+    def fill(root: Path) -> None:
+        library = Path(sysconfig.get_paths()["stdlib"])
+        without = shutil.ignore_patterns("__pycache__")
+        names = ("asyncio", "email", "json")
+        for name in names:
+            shutil.copytree(library / name, root / name, ignore=without)
+        write_recipe(root / "tiny.toml", *(root / name for name in names))
+
+    return make_once("tiny", fill) / "tiny.toml"
 
 
 @pytest.fixture(scope="session")
@@ -118,15 +124,17 @@ def command() -> Call:
 
 @pytest.fixture(scope="session")
 def finished(
-    recipe_file: Path, corpus_process: None, tmp_path_factory: pytest.TempPathFactory
+    recipe_file: Path,
+    corpus_process: None,
+    make_once: MakeOnce,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The run folder of the tiny recipe, made once. Tests must not change it."""
     from codeling.recipe import read_recipe
     from codeling.run import run
 
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    run(read_recipe(recipe_file), folder)
-    return folder
+    made = make_once("finished", lambda root: run(read_recipe(recipe_file), root / "run"))
+    return Path(shutil.copytree(made / "run", tmp_path_factory.mktemp("finished") / "run"))
 
 
 @pytest.fixture
