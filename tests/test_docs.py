@@ -1,8 +1,7 @@
 """The documents agree with the code: their examples are executed on a real run folder.
 
 Every command and every Python block in the documents is executed and its output checked.
-``docs/formats.md`` names every key, column and tensor of a real run. ``docs/tour.md`` lists
-every module, and every path and link exists.
+``docs/formats.md`` names every key, column and tensor of a real run. Every path and link exists.
 """
 
 import ast
@@ -66,11 +65,6 @@ def test_every_command_works_as_shown(
     pattern = next(found for begin, found in OUTPUTS.items() if command.startswith(begin))
     if not (name != "README.md" and "evaluate" in command):
         assert re.search(pattern, output), output
-
-
-@pytest.mark.parametrize("name, lines", [("README.md", 120), ("docs/results.md", 200)])
-def test_the_pages_read_first_are_short(name: str, lines: int) -> None:
-    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= lines
 
 
 def test_the_readme_shows_every_kind_of_command() -> None:
@@ -395,42 +389,6 @@ def _anchors(document: Path) -> set[str]:
 
 
 MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
-
-
-TOUR = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
-
-
-def modules_of_a_row(row: str) -> list[str]:
-    """Modules that a row of the tour's tables describes: one, or those of a folder."""
-    first, _, rest = row.strip("| ").partition(" | ")
-    path = first.strip("`")
-    if not path.endswith("/"):
-        return [path]
-    return [path + name for name in re.findall(r"`(\w+\.py)`", rest)]
-
-
-def tables_of_the_tour() -> list[list[str]]:
-    """The tour's tables of modules, without their heads."""
-    found = re.findall(r"^\| module \|.*\n\|.*\n((?:\|.*\n)+)", TOUR, re.MULTILINE)
-    return [table.splitlines() for table in found]
-
-
-def test_the_tour_lists_every_module() -> None:
-    rows = [row for table in tables_of_the_tour() for row in table]
-    named = [module for row in rows for module in modules_of_a_row(row)]
-    modules = {module for module in MODULES if not module.endswith("__init__.py")}
-    assert len(modules) > 40
-    assert modules - set(named) == set()
-    assert set(named) - modules == set()
-    assert len(named) == len(set(named))
-
-
-def test_the_tour_is_short_and_sorted() -> None:
-    """Modules of a package come first, its folders after them."""
-    assert len(TOUR.splitlines()) <= 400, "describe a folder's modules in one row"
-    for table in tables_of_the_tour()[:-1]:
-        names = [row.strip("| ").partition(" | ")[0].strip("`") for row in table]
-        assert names == sorted(names, key=lambda name: (name.endswith("/"), name))
 
 
 @pytest.mark.parametrize("module", MODULES)

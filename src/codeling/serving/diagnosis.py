@@ -36,7 +36,7 @@ _PROBES: dict[str, tuple[str, dict[str, Any]]] = {
 """By editor: the route and the body of a request for a suggestion."""
 
 
-class Finding(NamedTuple):
+class EditorCheck(NamedTuple):
     """One thing that was checked."""
 
     is_good: bool
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     """What was found; if it is not good, also what to do."""
 
 
-def diagnose(editor: str, url: str, token: str | None) -> list[Finding]:
+def diagnose(editor: str, url: str, token: str | None) -> list[EditorCheck]:
     """Check the server at ``url`` as ``editor`` would use it; the first failure is the last.
 
     :raises UsageError: there are no settings for this editor, or ``url`` is none.
@@ -53,7 +53,7 @@ def diagnose(editor: str, url: str, token: str | None) -> list[Finding]:
         raise UsageError(f"there are no settings for {editor!r}; known are {', '.join(EDITORS)}")
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise UsageError(f"{url!r} is not an address like http://127.0.0.1:8012")
-    checks: list[Callable[[], Finding]] = [
+    checks: list[Callable[[], EditorCheck]] = [
         lambda: _program(editor),
         lambda: _server(url),
         lambda: _suggestion(editor, url, token),
@@ -66,42 +66,44 @@ def diagnose(editor: str, url: str, token: str | None) -> list[Finding]:
     return findings
 
 
-def _program(editor: str) -> Finding:
+def _program(editor: str) -> EditorCheck:
     """Vim needs two features that not every build has; other editors are not looked for."""
     found = shutil.which("vim") if editor == "vim" else None
     if found is None:
-        return Finding(True, f"{EDITORS[editor].title}: settings belong in {EDITORS[editor].place}")
+        return EditorCheck(
+            True, f"{EDITORS[editor].title}: settings belong in {EDITORS[editor].place}"
+        )
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
     missing = [name for name in ("+textprop", "+job") if name not in version.stdout.split()]
     if missing:
-        return Finding(False, f"{found} lacks {' and '.join(missing)}; llama.vim needs Vim 9")
-    return Finding(True, f"{found} has +textprop and +job")
+        return EditorCheck(False, f"{found} lacks {' and '.join(missing)}; llama.vim needs Vim 9")
+    return EditorCheck(True, f"{found} has +textprop and +job")
 
 
-def _server(url: str) -> Finding:
+def _server(url: str) -> EditorCheck:
     try:
         status, _ = _request(url, "GET", "/health", None, None)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return Finding(False, f"no server at {url} ({error}); start one: codeling serve MODEL")
+        return EditorCheck(False, f"no server at {url} ({error}); start one: codeling serve MODEL")
     if status != 200:
-        return Finding(False, f"{url}/health: status {status}; is that a codeling server?")
-    return Finding(True, f"a server answers at {url}")
+        return EditorCheck(False, f"{url}/health: status {status}; is that a codeling server?")
+    return EditorCheck(True, f"a server answers at {url}")
 
 
-def _suggestion(editor: str, url: str, token: str | None) -> Finding:
+def _suggestion(editor: str, url: str, token: str | None) -> EditorCheck:
     path, body = _PROBES[editor]
     try:
         status, answer = _request(url, "POST", path, body, token)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return Finding(False, f"{url}{path}: no answer ({error})")
+        return EditorCheck(False, f"{url}{path}: no answer ({error})")
     if status == 401:
-        return Finding(
+        return EditorCheck(
             False, f"the token is missing or wrong; set {TOKEN_VARIABLE} to the one of the server"
         )
     if status != 200:
         message = answer.get("error", {}).get("message", "") if isinstance(answer, dict) else ""
-        return Finding(False, f"{url}{path}: status {status}: {message}")
-    return Finding(True, f"{path} answers as {EDITORS[editor].title} expects ({MODEL_NAME})")
+        return EditorCheck(False, f"{url}{path}: status {status}: {message}")
+    return EditorCheck(True, f"{path} answers as {EDITORS[editor].title} expects ({MODEL_NAME})")
 
 
 def _request(
