@@ -1,9 +1,16 @@
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from codeling.generation.text.decoding import FinishReason
+from codeling.serving.protocol.chat import CHAT
+from codeling.serving.protocol.llama_cpp import COMPLETION, INFILL
+from codeling.serving.protocol.ollama import GENERATE
+from codeling.serving.protocol.openai import COMPLETIONS
+from codeling.serving.protocol.query import Answer, Choice, Prompt, Query, ServedModel
+from codeling.serving.protocol.tabby import COMPLETIONS as TABBY
 from codeling.tokenizer.tokenizer import Tokenizer
 
 VIM: dict[str, Any] = {
@@ -85,6 +92,16 @@ def test_the_stop_string_is_named(client: Any) -> None:
     assert answer["stop_type"] == "word"
     assert answer["stopping_word"] in body["stop"]
     assert not set(answer["content"]) & set("abcdefg")
+
+
+@pytest.mark.parametrize("reason", get_args(FinishReason))
+def test_every_finish_reason_has_its_answer(reason: FinishReason) -> None:
+    answer = Answer((Choice(0, "x", (1,), reason),))
+    query, model = Query((Prompt("p", ""),)), ServedModel("codeling", 8, 8, True, 0, "1")
+    for dialect in (INFILL, COMPLETION, COMPLETIONS, CHAT, GENERATE, TABBY):
+        json.dumps(dialect.answer(query, answer, model, "id"))
+        if dialect is not TABBY:
+            json.dumps(dialect.choice(query, answer.choices[0], model, "id"))
 
 
 def test_facts_that_clients_read(client: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from codeling.generation.text.decoding import FinishReason
 from codeling.serving.protocol import fields
 from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more
 from codeling.serving.protocol.fields import Body
@@ -23,7 +24,14 @@ from codeling.serving.protocol.query import (
     TextPiece,
 )
 
-_STOP_TYPES = {"stop": "word", "length": "limit", "block": "word", "end_of_text": "eos"}
+_STOP_TYPES: dict[FinishReason, str] = {
+    "stop": "word",
+    "length": "limit",
+    "block": "word",
+    "end_of_text": "eos",
+    "unlikely": "limit",
+}
+"""llama.cpp's name of each reason."""
 _SLOTS = Annotated[int, Field(ge=-1, lt=1 << 16)]
 _MILLISECONDS = Annotated[int, Field(ge=-1, le=1 << 40)] | Annotated[float, Field(ge=-1, le=1e12)]
 
