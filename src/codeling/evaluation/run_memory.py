@@ -24,9 +24,9 @@ from codeling.memory.loading import load_corpus
 from codeling.progress import SILENT, Progress
 from codeling.run_folder import RunFolder
 
-FIT_TOKENS = 60_000
+FIT_TOKENS = 40_000
 """Tokens that the parameters are fitted on."""
-MEASURED_TOKENS = 60_000
+MEASURED_TOKENS = 40_000
 """Tokens that the memory is measured on."""
 
 
