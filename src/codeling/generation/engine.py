@@ -48,6 +48,7 @@ from codeling.generation.request import (
 from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
+from codeling.generation.runners.weight_cache import load_int8
 from codeling.generation.sampling import Draw, sample
 from codeling.generation.scheduler import Scheduler
 from codeling.generation.sequence import Sequence
@@ -159,8 +160,11 @@ class Engine:
         try:
             if device == "cpu":
                 config = read_config(path)
-                tensors = read_tensors(path, config)
-                runner = FastRunner(convert(config, tensors, int8=precision != "fp32"))
+                if precision == "fp32":
+                    weights = convert(config, read_tensors(path, config))
+                else:
+                    weights = load_int8(path, config)
+                runner = FastRunner(weights)
                 return cls(runner, tokenizer, lambda: _load_network(path, "cpu"), suffix_first)
             return cls.from_model(_load_network(path, device), tokenizer, suffix_first)
         except TokenizerError as error:

@@ -130,7 +130,7 @@ def read_tensors(folder: Path, config: GPT2Config) -> Tensors:
     :raises ModelError: a file is missing or damaged; a tensor is missing, unknown, of the wrong
         shape or not finite; the head is not tied; or there are only pickled weights.
     """
-    files = _weight_files(folder)
+    files = weight_files(folder)
     num_stored = sum(_count_tensors(path) for path in files)
     if config.n_layer > num_stored:  # before a list of that length is made
         raise ModelError(
@@ -170,7 +170,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     return values
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder: one, or the shards named in its index."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]

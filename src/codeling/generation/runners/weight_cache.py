@@ -1,0 +1,155 @@
+"""Converted int8 weights of large models in the user's cache folder, each converted once.
+
+A file is named after the SHA-256 of the model's weights, its sizes and the kernels' layout. It is
+safetensors, memory-mapped when it is read, and holds a digest of its tensors; a damaged file is
+written again. Files that were not used for longest are removed. Several processes may read and
+write at the same time: a file is written under another name and renamed. This module must not know
+torch.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from codeling.generation.runners import kernels
+from codeling.generation.runners.conversion import convert
+from codeling.generation.runners.fast import Matrix, Weights
+from codeling.manifest import sha256_file
+from codeling.model.config import GPT2Config
+from codeling.model.folder import read_tensors, weight_files
+
+MIN_BYTES = 64 << 20
+"""Smaller models are converted faster than they are looked up."""
+MAX_BYTES = 2 << 30
+"""Maximum size of all files together, the newest aside."""
+_LAYOUT = 1
+"""Changes with the meaning of the stored arrays."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def load_int8(folder: Path, config: GPT2Config) -> Weights:
+    """The int8 weights of the model in ``folder``, from the cache if they are there.
+
+    Raises like :func:`codeling.model.folder.read_tensors`.
+    """
+    sources = weight_files(folder)
+    if sum(path.stat().st_size for path in sources) < MIN_BYTES:
+        return convert(config, read_tensors(folder, config), int8=True)
+    path = cache_folder() / f"{_key(sources, config)}.safetensors"
+    with suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged
+        return _read(path, config)
+    weights = convert(config, read_tensors(folder, config), int8=True)
+    with suppress(OSError):  # a full or read-only disk
+        _write(path, weights)
+        _remove_old(path)
+    return weights
+
+
+def cache_folder() -> Path:
+    """``codeling/weights`` in the user's cache folder, or ``weights`` in ``$CODELING_CACHE``."""
+    if chosen := os.environ.get("CODELING_CACHE"):
+        return Path(chosen) / "weights"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "codeling/weights"
+
+
+def _key(sources: Iterable[Path], config: GPT2Config) -> str:
+    digests = [sha256_file(path) for path in sources]
+    parts = [_LAYOUT, kernels.DOT.size, repr(config), *digests]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _write(path: Path, weights: Weights) -> None:
+    arrays: Arrays = {"positions": weights.positions, "norms": weights.norms}
+    matrices = [("embedding", weights.embedding)]
+    for number, layer in enumerate(weights.layers):
+        matrices += [(f"{number}.{place}", each) for place, each in enumerate(layer)]
+    for name, matrix in matrices:
+        arrays |= {f"{name}.{field}": value for field, value in matrix._asdict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    os.close(handle)
+    try:
+        save_file(arrays, partial, {"sha256": _digest(arrays)})
+        Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _read(path: Path, config: GPT2Config) -> Weights:
+    """Map a file. :raises ValueError: it is damaged."""
+    arrays = _map(path)
+    os.utime(path)  # for _remove_old
+
+    def matrix(name: str) -> Matrix:
+        return Matrix(*(arrays[f"{name}.{field}"] for field in Matrix._fields))
+
+    return Weights(
+        n_head=config.n_head,
+        epsilon=config.layer_norm_epsilon,
+        vocab_size=config.vocab_size,
+        embedding=matrix("embedding"),
+        positions=arrays["positions"],
+        norms=arrays["norms"],
+        layers=[
+            (matrix(f"{n}.0"), matrix(f"{n}.1"), matrix(f"{n}.2"), matrix(f"{n}.3"))
+            for n in range(config.n_layer)
+        ],
+    )
+
+
+def _map(path: Path) -> Arrays:
+    """The arrays of a safetensors file without a copy; safetensors' own reader copies."""
+    types: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1")}
+    with path.open("rb") as file:
+        # Copy on write, because numba compiles other code for read-only arrays.
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    expected = header.pop("__metadata__")["sha256"]
+    arrays: Arrays = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        kind = types[entry["dtype"]]
+        flat = np.frombuffer(data, kind, (end - start) // kind.itemsize, begin + start)
+        arrays[name] = flat.reshape(entry["shape"])
+    if _digest(arrays) != expected:
+        raise ValueError("the file is damaged")
+    return arrays
+
+
+def _remove_old(newest: Path) -> None:
+    """Remove the least recently used files beyond :data:`MAX_BYTES`."""
+    others = [path for path in newest.parent.iterdir() if path != newest]
+    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for path in others:
+        total += path.stat().st_size
+        if total > MAX_BYTES:
+            path.unlink(missing_ok=True)
