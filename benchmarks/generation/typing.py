@@ -1,10 +1,10 @@
 """While somebody types, almost nothing of a prompt is read twice.
 
 300 requests from real files of this Python's standard library: each has the text before the cursor,
-and the next request comes a few characters later. A file is typed for 30 requests, then another one
-is opened. Printed are the share of prompt tokens that the engine reused, and the median and 95th
-percentile of the time from request to 16 tokens. The engine is one that ``codeling.load`` gives,
-without a memory; processor threads: 1.
+and the next request comes a few characters later. After 100 requests another file is opened.
+Printed are the share of prompt tokens that the engine reused, and the median and 95th percentile of
+the time from request to 16 tokens. Windows that move during a completion count as prompts. The
+engine has no memory; the weights are int8, on one thread.
 
     python -m benchmarks.generation.typing runs/demo
     python -m benchmarks.generation.typing runs/demo --random-124m
@@ -27,7 +27,7 @@ from codeling.generation.runners.fast import FastRunner
 from codeling.model.config import GPT2Config
 from codeling.tokenizer.tokenizer import Tokenizer
 
-NUM_REQUESTS, PER_FILE, NUM_TOKENS = 300, 30, 16
+NUM_REQUESTS, PER_FILE, NUM_TOKENS = 300, 100, 16
 GPT2_124M = GPT2Config(50_257, 1024, n_layer=12, n_head=12, n_embd=768)
 
 

@@ -156,6 +156,19 @@ def test_only_new_ids_are_read_when_a_prompt_grows() -> None:
     assert machine.scheduler.num_reused_tokens == 0 + 2 + 3 + 4 + 5
 
 
+def test_a_window_that_moved_keeps_what_the_next_request_reuses() -> None:
+    """While somebody types, completions reach beyond the context again and again."""
+    machine = Machine()
+    text = [5 + i % 7 for i in range(CONTEXT - 4)]
+    num_read = []
+    for extra in range(3):
+        before = machine.runner.num_read
+        machine.scheduler.add(sequence([*text, 5, 5, 5][: len(text) + extra], 8))
+        machine.finish()
+        num_read.append(machine.runner.num_read - before)
+    assert sum(num_read[1:]) <= 2 * CONTEXT
+
+
 def test_a_shared_prompt_is_read_once() -> None:
     machine = Machine(num_slots=4)
     for _ in range(4):

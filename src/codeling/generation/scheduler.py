@@ -10,8 +10,8 @@ least recently used one is reassigned. Sequences that share a prompt wait until 
 it.
 
 Window. When the window of a sequence moves (:func:`~codeling.generation.sequence.window_start`),
-its slot is read again as a prefill. A long prefill is divided into chunks, so that sequences that
-are being decoded take part in every step.
+it is read again as a prefill, into another slot. A long prefill is divided into chunks, so that
+sequences that are being decoded take part in every step.
 
 This module must not know torch, numpy or text.
 """
@@ -86,7 +86,7 @@ class Scheduler:
         self.running: dict[Sequence, int] = {}
         """Sequence to slot, in order of admission."""
         self.num_prompt_tokens = 0
-        """Number of tokens in the windows of all admitted sequences."""
+        """Number of tokens in the windows of all sequences, again when a window has moved."""
         self.num_reused_tokens = 0
         """Number of those tokens that were already in a slot."""
         self._slots = [_Slot() for _ in range(num_slots)]
@@ -129,7 +129,8 @@ class Scheduler:
         for sequence, number in self.running.items():
             slot = self._slots[number]
             if slot.left_edge != sequence.left_edge:  # every position has changed
-                slot.ids, slot.left_edge = [], sequence.left_edge
+                number = self._move(sequence, batch.forks)
+                slot = self._slots[number]
             slot.last_use = self._clock
             start = len(slot.ids)
             unread = sequence.ids[slot.left_edge + start :]
@@ -158,6 +159,16 @@ class Scheduler:
     def _release(self, sequence: Sequence) -> None:
         self._slots[self.running.pop(sequence)].owner = None
 
+    def _move(self, sequence: Sequence, forks: list[Fork]) -> int:
+        """Assign another slot, whose number is returned, to a sequence whose window has moved.
+
+        The present slot is kept for the next request, whose window may not have moved yet.
+        """
+        self._slots[self.running[sequence]].owner = None
+        source, reused = self._longest_prefix(sequence.window[:-1])
+        self._take_slot(sequence, source, reused, forks)
+        return self.running[sequence]
+
     def _admit(self, forks: list[Fork]) -> None:
         """Assign free slots to waiting sequences, in order."""
         still_waiting = []
@@ -171,16 +182,25 @@ class Scheduler:
 
     def _assign_slot(self, sequence: Sequence, forks: list[Fork]) -> bool:
         """Admit ``sequence``; False if it should wait for a prefix that another one is reading."""
-        window = sequence.window
-        wanted = window[:-1]  # the last token is always read, for its logits
-        lengths = [common_length(slot.ids, wanted) for slot in self._slots]
-        source = max(range(len(lengths)), key=lambda number: (lengths[number], -number))
-        reused = lengths[source]
+        wanted = sequence.window[:-1]  # the last token is always read, for its logits
+        source, reused = self._longest_prefix(wanted)
         for other, number in self.running.items():
             upcoming = common_length(other.window, wanted)
-            is_ahead = upcoming > max(reused, lengths[number])
+            is_ahead = upcoming > max(reused, common_length(self._slots[number].ids, wanted))
             if is_ahead and (upcoming >= _WORTH_WAITING or upcoming == len(wanted)):
                 return False
+        self._take_slot(sequence, source, reused, forks)
+        sequence.num_reused = reused
+        return True
+
+    def _longest_prefix(self, wanted: Ordered[int]) -> tuple[int, int]:
+        """Number of the slot with the longest common prefix, and its length."""
+        lengths = [common_length(slot.ids, wanted) for slot in self._slots]
+        source = max(range(len(lengths)), key=lambda number: (lengths[number], -number))
+        return source, lengths[source]
+
+    def _take_slot(self, sequence: Sequence, source: int, reused: int, forks: list[Fork]) -> None:
+        """Assign the slot ``source`` or a free one with a copy of its first ``reused`` tokens."""
         target = source
         slot = self._slots[source]
         if slot.owner is not None or 2 * reused < len(slot.ids):
@@ -188,13 +208,11 @@ class Scheduler:
         if target != source and reused:
             forks.append(Fork(source, target, reused))
         assigned = self._slots[target]
-        assigned.ids, assigned.left_edge = wanted[:reused], sequence.left_edge
+        assigned.ids, assigned.left_edge = sequence.window[:reused], sequence.left_edge
         assigned.owner, assigned.last_use = sequence, self._clock
         self.running[sequence] = target
-        sequence.num_reused = reused
-        self.num_prompt_tokens += len(window)
+        self.num_prompt_tokens += len(sequence.window)
         self.num_reused_tokens += reused
-        return True
 
     def _least_recently_used(self) -> int:
         """Number of the least recently used slot without an owner."""
