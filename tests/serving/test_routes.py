@@ -173,7 +173,7 @@ def test_a_full_server_refuses_and_says_when_to_ask_again(engine: Engine) -> Non
         error = (await refused.json())["error"]
         assert refused.status == 429
         assert refused.headers["retry-after"] == "1"
-        assert "4 completions are in progress" in error["message"]
+        assert "4 completions in progress" in error["message"]
         for each in busy:
             each.leave()
         await asyncio.wait({each.task for each in busy})

@@ -85,7 +85,7 @@ def count(
     num_tokens = len(documents.ids)
     with (
         ThreadPoolExecutor(workers) as pool,
-        progress.task(f"counting runs of {order} tokens", 2 * num_tokens, "tokens") as advance,
+        progress.task(f"counting {order}-grams", 2 * num_tokens, "tokens") as advance,
     ):
 
         def run(function: Callable[[int], Any], number: int, tokens: int) -> list[Any]:

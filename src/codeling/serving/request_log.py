@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
+from codeling.quantity import quantity
 from codeling.serving.protocol.query import Answer, Query
 
 _SHOWN_CHARACTERS = 200
@@ -37,7 +38,9 @@ class RequestLog:
             reused = sum(choice.num_reused for choice in answer.choices)
             written = sum(len(choice.ids) for choice in answer.choices)
             reasons = ",".join(dict.fromkeys(choice.finish_reason for choice in answer.choices))
-            parts.append(f"prompt {read} tokens ({reused} reused), new {written}, {reasons}")
+            parts.append(
+                f"prompt {quantity(read, 'token')} ({reused} reused), new {written}, {reasons}"
+            )
         if message:
             parts.append(message)
         if self._with_texts and query is not None:

@@ -21,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codeling.errors import CodelingError
+from codeling.quantity import quantity
 from codeling.serving.monitoring import CONTENT_TYPE, Monitoring
 from codeling.serving.protocol import chat, fields, llama_cpp, ollama, openai, tabby
 from codeling.serving.protocol.dialect import Dialect, Json, error_body
@@ -203,7 +204,9 @@ async def _body(request: Request, service: Service) -> bytes:
         async for chunk in request.stream():
             data += chunk
             if len(data) > limits.max_body_bytes:
-                raise RequestError(413, f"the body is above {limits.max_body_bytes:,} bytes")
+                raise RequestError(
+                    413, f"the body is above {quantity(limits.max_body_bytes, 'byte')}"
+                )
         return bytes(data)
 
     try:

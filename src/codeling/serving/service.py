@@ -17,6 +17,7 @@ from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.scoring import score
 from codeling.generation.sequence import Sequence
 from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
+from codeling.quantity import quantity
 from codeling.serving.engine_worker import EngineWorker, WorkItem, WorkUpdate
 from codeling.serving.protocol.query import (
     Answer,
@@ -115,7 +116,7 @@ class Service:
         if self.num_in_flight + _size(query) > self.limits.max_in_flight:
             raise RequestError(
                 429,
-                f"{self.num_in_flight} completions are in progress, and the server takes "
+                f"{quantity(self.num_in_flight, 'completion')} in progress, and the server takes "
                 f"{self.limits.max_in_flight}; send the request again later",
                 _RETRY_SECONDS,
             )
