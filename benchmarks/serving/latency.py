@@ -23,9 +23,8 @@ def measure(name: str, url: str, texts: list[str], requests: int, seed: int) -> 
     """Print one row for the server at ``url``."""
     client = Client(url)
     seconds, read, reused, shown = [], 0, 0, 0
-    for number, (prefix, suffix) in enumerate(
-        itertools.islice(keystrokes(texts, seed), requests + _WARM_UP)
-    ):
+    asking = ((prefix, suffix) for prefix, suffix, asks in keystrokes(texts, seed) if asks)
+    for number, (prefix, suffix) in enumerate(itertools.islice(asking, requests + _WARM_UP)):
         taken, status, answer = client.infill(prefix, suffix, 0)
         if status != 200:
             raise SystemExit(f"{url}: status {status}: {answer}")

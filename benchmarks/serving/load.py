@@ -4,9 +4,9 @@
 
     python -m benchmarks.serving.load runs/demo --files 3rd/party/package --seconds 10
 
-Each person causes up to six requests per second, the next one after the answer to the one before.
-Prints one row per number of people: answers, refused requests, milliseconds until the full ghost
-text, and the fewest answers that one person got. ``--plot FILE`` draws the rows.
+Each person types about five keys per second, sixty words per minute, and waits for the answer where
+an editor asks. Prints one row per number of people: answers, refused requests, milliseconds until
+the full ghost text, and the fewest answers that one person got. ``--plot FILE`` draws the rows.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.serving.typists import Client, keystrokes, python_files, quantile, served
 
-_KEYS_PER_SECOND = 6.0
+_KEYS_PER_SECOND = 5.0
 CROWDS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -36,14 +36,16 @@ class Typist(threading.Thread):
         generator = random.Random(self._number)
         end = time.monotonic() + self._seconds
         time.sleep(generator.random() / _KEYS_PER_SECOND)
-        for prefix, suffix in keystrokes(self._texts, self._number):
+        for prefix, suffix, asks in keystrokes(self._texts, self._number):
             if time.monotonic() > end:
                 return
-            taken, status, _ = self._client.infill(prefix, suffix, self._number)
-            if status == 200:
-                self.latencies.append(taken)
-            else:
-                self.num_refused += 1
+            taken = 0.0
+            if asks:
+                taken, status, _ = self._client.infill(prefix, suffix, self._number)
+                if status == 200:
+                    self.latencies.append(taken)
+                else:
+                    self.num_refused += 1
             time.sleep(max(0.0, generator.expovariate(_KEYS_PER_SECOND) - taken))
 
 

@@ -40,8 +40,8 @@ def python_files(folder: Path, seed: int) -> list[str]:
     return [text for text in texts if len(text) > 2 * _MAX_TYPED]
 
 
-def keystrokes(texts: Sequence[str], seed: int) -> Iterator[tuple[str, str]]:
-    """Text before and behind the cursor at each place where an editor asks, in typing order.
+def keystrokes(texts: Sequence[str], seed: int) -> Iterator[tuple[str, str, bool]]:
+    """Text before and behind the cursor after each key, and whether an editor asks there.
 
     Somebody goes to a line of a file, removes the lines up to ``_MAX_TYPED`` characters on, and
     types them again.
@@ -52,8 +52,7 @@ def keystrokes(texts: Sequence[str], seed: int) -> Iterator[tuple[str, str]]:
         begin = text.rfind("\n", 0, generator.randrange(len(text) - _MAX_TYPED)) + 1
         suffix = text[text.find("\n", begin + _MAX_TYPED) :]
         for position in range(begin, len(text) - len(suffix)):
-            if asks_at(text[:position]):
-                yield text[:position], suffix
+            yield text[:position], suffix, asks_at(text[:position])
 
 
 class Client:

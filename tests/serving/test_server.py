@@ -1,5 +1,6 @@
 """One real socket: the ``openai`` package, a signal, and addresses that cannot be used."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -89,6 +90,12 @@ def test_an_address_that_cannot_be_used_is_one_line(address: str) -> None:
     for host, number in (("127.0.0.1", port), ("203.0.113.1", 0)):
         with pytest.raises(UsageError, match=f"cannot listen on {host} port {number}"):
             server.listen(host, number)
+
+
+def test_answers_are_sent_without_delay(address: str) -> None:
+    """asyncio looks at the protocol of the listening socket before it sets TCP_NODELAY."""
+    with server.listen("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
 
 
 def test_the_address_is_checked_before_the_model_is_loaded() -> None:
