@@ -9,11 +9,11 @@ Chains have two levels: positions below ``num_base`` have their links in ``base_
 several documents may share, later ones in ``links``. This module must not know texts or files.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numba import njit
+
+from codeling.arrays.jit import compiler
 
 LONGEST = 24
 """Length in tokens of the longest context that is told apart."""
@@ -36,15 +36,10 @@ POWERS = np.array([pow(_BASE, n, 1 << 64) for n in range(LONGEST + 1)], np.uint6
 _MAX_MISSES = 8
 """A chain is left after this many times ``limit`` positions, however few of them match."""
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_compiled = compiler(__file__)
 
 
-def compiled(function: _Function) -> _Function:
-    """Compile ``function`` to run without Python's lock; the result is kept on disk."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
-
-
-@compiled
+@_compiled
 def bucket(prefix: Any, position: Any, order: Any, num_buckets: Any) -> Any:
     """Bucket of the ``order`` tokens before ``position``.
 
@@ -56,14 +51,14 @@ def bucket(prefix: Any, position: Any, order: Any, num_buckets: Any) -> Any:
     return np.int64(value & np.uint64(num_buckets - 1))
 
 
-@compiled
+@_compiled
 def extend(ids: Any, prefix: Any, first: Any, last: Any) -> None:
     """Continue ``prefix`` over ``ids[first:last]``."""
     for position in range(first, last):
         prefix[position + 1] = prefix[position] * POWERS[1] + np.uint64(ids[position] + 1)
 
 
-@compiled
+@_compiled
 def link(
     prefix: Any, first: Any, last: Any, orders: Any, heads: Any, links: Any, num_base: Any
 ) -> None:
@@ -79,7 +74,7 @@ def link(
             heads[number, place] = position
 
 
-@compiled
+@_compiled
 def unlink(
     prefix: Any, first: Any, last: Any, orders: Any, heads: Any, links: Any, num_base: Any
 ) -> None:
@@ -91,7 +86,7 @@ def unlink(
             heads[number, place] = links[number, position - num_base]
 
 
-@compiled
+@_compiled
 def find(
     history: Any,
     history_prefix: Any,
@@ -146,7 +141,7 @@ def find(
     return found
 
 
-@compiled
+@_compiled
 def group(number: Any, upper_bounds: Any) -> Any:
     """Index of the first bound that ``number`` does not exceed; the number of bounds if none."""
     index = 0
@@ -155,7 +150,7 @@ def group(number: Any, upper_bounds: Any) -> Any:
     return index
 
 
-@compiled
+@_compiled
 def blend(
     ids: Any, places: Any, lengths: Any, found: Any, trust: Any, longest_of: Any, out: Any
 ) -> Any:
@@ -208,7 +203,7 @@ def blend(
     return num_tokens, rest, longest, counts[longest] if longest else 0, distinct[longest]
 
 
-@compiled
+@_compiled
 def propose(
     history: Any,
     history_prefix: Any,
@@ -226,7 +221,7 @@ def propose(
     return blend(store[0], places, lengths, found, trust, longest_of, out)
 
 
-@compiled
+@_compiled
 def best(tokens: Any, probabilities: Any, num_tokens: Any, actual: Any) -> Any:
     """The most likely token (the lowest of equals; -1: none), its probability, and ``actual``'s."""
     top, highest, of_actual = -1, 0.0, 0.0
@@ -239,7 +234,7 @@ def best(tokens: Any, probabilities: Any, num_tokens: Any, actual: Any) -> Any:
     return top, highest, of_actual
 
 
-@compiled
+@_compiled
 def score(
     history: Any,
     history_prefix: Any,
@@ -275,7 +270,7 @@ def score(
         tops[end - 1] = top
 
 
-@compiled
+@_compiled
 def count(
     history: Any,
     history_prefix: Any,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from codeling.arrays.mapped_tensors import map_tensors
 from codeling.errors import InputError, storage_errors
 from codeling.manifest import replacing, write_json
 from codeling.memory import kneser_ney, ngram_lookup
@@ -31,7 +32,6 @@ BYTES_PER_ENTRY = 18
 _FORMAT = 1
 _SETTINGS_KEY = "codeling.memory"
 _WORK_FOLDER = "unfinished"
-_DTYPES = {"F32": "<f4", "U8": "<u1", "U16": "<u2", "U32": "<u4"}
 
 
 class CorpusTable:
@@ -160,17 +160,10 @@ def open_table(path: Path) -> CorpusTable:
     :raises InputError: the file is missing, damaged, or of another version.
     """
     try:
-        data = np.memmap(path, np.uint8, mode="r")
-        start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-        header = json.loads(data[8:start].tobytes())
-        settings = json.loads(header.pop("__metadata__")[_SETTINGS_KEY])
+        metadata, tensors = map_tensors(path)
+        settings = json.loads(metadata[_SETTINGS_KEY])
         if settings["format"] != _FORMAT:
             raise InputError(f"{path}: a corpus table of version {settings['format']}")
-        tensors = {}
-        for name, values in header.items():
-            begin, end = values["data_offsets"]
-            piece = data[start + begin : start + end]
-            tensors[name] = piece.view(_DTYPES[values["dtype"]]).reshape(values["shape"])
         upper = range(2, settings["order"] + 1)
         trie = NgramTrie(
             tensors["unigrams"],

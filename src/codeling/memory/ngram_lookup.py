@@ -6,17 +6,13 @@ of arrays for the orders 2 to N; ``children``, ``seen``: for the orders 1 to N -
 the entry of length 0 is not used. This module must not know files.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numba import njit
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from codeling.arrays.jit import compiler
 
-
-def _compiled(function: _Function) -> _Function:
-    return njit(cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+_compiled = compiler(__file__)
 
 
 @_compiled

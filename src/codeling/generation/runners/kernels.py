@@ -9,16 +9,15 @@ Shapes: N tokens, C width, H heads, D head width, S positions, V vocabulary. A t
 the widths of activations multiples of 64 and S and D multiples of 64 and 16.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from codeling.arrays.jit import compiler
 from codeling.generation.runners import tiles, vectors
 from codeling.generation.runners.tiles import FEATURES, TILE_ROWS
 from codeling.generation.runners.vectors import GROUP, LANES
@@ -40,20 +39,7 @@ _finish_one = tiles.finish(1, _BLOCKS)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-_SOURCES = (Path(file).read_bytes() for file in (__file__, tiles.__file__, vectors.__file__))
-_VERSION = hashlib.sha256(b"".join(_SOURCES)).hexdigest()[:16]
-
-
-def _compiled(function: _Function, fastmath: Any = False) -> _Function:
-    """Compile ``function`` at its first call; the result is cached, under a name of the sources.
-
-    It runs without Python's lock, so that several threads can.
-    """
-    function.__qualname__ += f"_{_VERSION}"  # numba's key: it looks at one source file only
-    compiled: _Function = njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)(
-        function
-    )
-    return compiled
+_compiled = compiler(__file__, tiles.__file__, vectors.__file__)
 
 
 def _reordering(function: _Function) -> _Function:

@@ -9,7 +9,6 @@ torch.
 
 import hashlib
 import json
-import mmap
 import os
 import sys
 import tempfile
@@ -18,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from codeling.arrays.mapped_tensors import map_tensors
 from codeling.generation.runners import kernels
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import Matrix, Weights
@@ -104,7 +103,10 @@ def _write(path: Path, weights: Weights) -> None:
 
 def _read(path: Path, config: GPT2Config) -> Weights:
     """Map a file. :raises ValueError: it is damaged."""
-    arrays = _map(path)
+    # Writable, because numba compiles other code for read-only arrays.
+    metadata, arrays = map_tensors(path, is_writable=True)
+    if _digest(arrays) != metadata["sha256"]:
+        raise ValueError("the file is damaged")
     os.utime(path)  # for _remove_old
 
     def matrix(name: str) -> Matrix:
@@ -122,26 +124,6 @@ def _read(path: Path, config: GPT2Config) -> Weights:
             for n in range(config.n_layer)
         ],
     )
-
-
-def _map(path: Path) -> Arrays:
-    """The arrays of a safetensors file without a copy; safetensors' own reader copies."""
-    types: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1")}
-    with path.open("rb") as file:
-        # Copy on write, because numba compiles other code for read-only arrays.
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    begin = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:begin])
-    expected = header.pop("__metadata__")["sha256"]
-    arrays: Arrays = {}
-    for name, entry in header.items():
-        start, end = entry["data_offsets"]
-        kind = types[entry["dtype"]]
-        flat = np.frombuffer(data, kind, (end - start) // kind.itemsize, begin + start)
-        arrays[name] = flat.reshape(entry["shape"])
-    if _digest(arrays) != expected:
-        raise ValueError("the file is damaged")
-    return arrays
 
 
 def _remove_old(newest: Path) -> None:

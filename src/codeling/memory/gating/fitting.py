@@ -14,16 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling.arrays.jit import compiler
+from codeling.memory import chain_kernels
 from codeling.memory.chain_kernels import (
     COUNT_GROUPS,
     DISTINCT_GROUPS,
     LONGEST,
     TRUST_SHAPE,
-    compiled,
     group,
 )
+from codeling.memory.gating import gate
 from codeling.memory.gating.gate import Gate, fill_features, num_features, shares_of
 from codeling.memory.source import Floats, Ids, Scores
+
+_compiled = compiler(__file__, gate.__file__, chain_kernels.__file__)
 
 ALONE = "alone:"
 """Begins the names of gates that mix the sources with a model that knows nothing."""
@@ -122,7 +126,7 @@ def fit_trust(counts: NDArray[np.int32], vocab_size: int) -> Floats:
     return trust.astype(np.float32)
 
 
-@compiled
+@_compiled
 def _expect(counts: Any, trust: Any, lowest: Any, right: Any, all_cases: Any) -> None:
     """Add up, per cell, how often its context length was asked and how often it answered."""
     seen = np.zeros(LONGEST + 1)
@@ -167,7 +171,7 @@ def gate_features(evidence: Evidence) -> Floats:
     return x
 
 
-@compiled
+@_compiled
 def _fill_all(
     entropy: Any,
     highest: Any,
@@ -287,7 +291,7 @@ def gate_shares(x: Floats, probabilities: NDArray[np.float64], gate: Gate) -> ND
     return shares
 
 
-@compiled
+@_compiled
 def _share_all(x: Any, probabilities: Any, weight: Any, bias: Any, shares: Any) -> None:
     for t in range(len(x)):
         rests = np.where(probabilities[t, 1:] >= 0, 0.0, 1.0)

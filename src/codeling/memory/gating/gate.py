@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.memory.chain_kernels import compiled
+from codeling.arrays.jit import compiler
 from codeling.memory.source import Floats, Proposal
+
+_compiled = compiler(__file__)
 
 _NEGLIGIBLE = -50.0
 """Logits that are further below the highest add nothing to a sum in double precision."""
@@ -40,7 +42,7 @@ def num_features(num_sources: int) -> int:
     return 3 + 8 * num_sources + num_sources * (num_sources - 1) // 2
 
 
-@compiled
+@_compiled
 def fill_features(
     entropy: Any,
     highest: Any,
@@ -79,7 +81,7 @@ def fill_features(
             place += 1
 
 
-@compiled
+@_compiled
 def shares_of(x: Any, rests: Any, weight: Any, bias: Any, shares: Any) -> None:
     """The weights of the model and the sources, to ``shares`` (S + 1,)."""
     highest = -np.inf
@@ -97,7 +99,7 @@ def shares_of(x: Any, rests: Any, weight: Any, bias: Any, shares: Any) -> None:
         shares[row] /= total
 
 
-@compiled
+@_compiled
 def mix_row(
     logits: Any,
     position: Any,

@@ -1,0 +1,1 @@
+"""Large arrays: compiled loops over them, and files mapped to them."""
