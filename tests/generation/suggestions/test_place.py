@@ -96,6 +96,8 @@ def test_only_the_last_statement_of_a_long_file_is_read() -> None:
     assert text[start_of_look_back(text) :] == "def f():\n    return (\n"
     assert start_of_look_back("    x\n" * 50_000) > 250_000
     assert start_of_look_back("") == 0
+    beyond = "import os\n" + "    x\n" * 50_000  # the last such line is further away
+    assert start_of_look_back(beyond) > 250_000
 
 
 def test_a_border_is_where_no_word_continues() -> None:

@@ -2,9 +2,9 @@
 
 A candidate is a text with the probability that it is right up to each of its tokens. It is shown if
 its beginning reaches a threshold, as far as the probability stays above a share of it, cut at the
-end of a word. Among candidates
-the one that saves the most characters on average is shown: the characters up to the end of each
-word times the probability that they are right, less the keystroke that accepts them.
+end of a word. Among candidates, the one that saves the most characters on average is shown: the
+characters up to the end of each word times the probability that they are right, less the keystroke
+that accepts them.
 
 This module must not know torch, tokens or models.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from codeling.generation.suggestions.place import Place, is_border
+from codeling.generation.suggestions.place import Place, is_border, is_word_character
 from codeling.generation.suggestions.trimming import trimmed
 
 Proposer = Literal["model", "words"]
@@ -91,5 +91,4 @@ def _shown(candidate: Candidate, text: str, threshold: float) -> Suggestion | No
 
 def _ends(candidate: Candidate) -> bool:
     """Whether the end of the candidate's text is the end of a word."""
-    last = candidate.text[-1:]
-    return candidate.is_whole or not (last.isalnum() or last == "_")
+    return candidate.is_whole or not is_word_character(candidate.text[-1:])

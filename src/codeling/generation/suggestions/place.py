@@ -21,8 +21,8 @@ _OPENERS = frozenset(".([{=,:+-*/%<>|&^~@!#\"'")
 """Characters that begin something new."""
 _MAX_LOOK_BACK = 16_384
 """Characters read before the cursor, at most, to find the statement that it is in."""
-_TOP_LEVEL = re.compile(r"^[^\s)\]}#\"'\\]", re.MULTILINE)
-"""A line that is not indented and does not continue brackets or a docstring."""
+_TOP_LEVEL = re.compile(r"[^\s)\]}#\"'\\]")
+"""The beginning of a line that is not indented and does not continue brackets or a docstring."""
 _WORD_END = re.compile(r"\w*\Z")
 
 
@@ -36,8 +36,13 @@ class Place(NamedTuple):
     reach: Reach
     indentation: str
     """White space at the beginning of the cursor's line."""
-    in_literal: bool
-    """Within a string or a comment."""
+    lexer: Lexer
+    """Has read the statement before the cursor. A reader must work on a copy."""
+
+    @property
+    def in_literal(self) -> bool:
+        """Within a string or a comment."""
+        return self.lexer.in_string or self.lexer.in_comment
 
 
 def find_place(prefix: str, suffix: str = "") -> Place | None:
@@ -49,13 +54,10 @@ def find_place(prefix: str, suffix: str = "") -> Place | None:
         return None
     if at_line_start and rest.strip():
         return None
-    fragment = last_word(line)
     indentation = line[: len(line) - len(line.lstrip())]
-    lexer = lexer_at(prefix)
-    in_literal = lexer.in_string or lexer.in_comment
-    is_block = at_line_start and indentation != "" and not lexer.depth and not in_literal
-    reach: Reach = "block" if is_block else "line"
-    return Place(fragment, at_line_start, reach, indentation, in_literal)
+    place = Place(last_word(line), at_line_start, "line", indentation, lexer_at(prefix))
+    is_block = at_line_start and indentation and not place.lexer.depth and not place.in_literal
+    return place._replace(reach="block") if is_block else place
 
 
 def asks_at(prefix: str) -> bool:
@@ -85,10 +87,11 @@ def is_border(text: str, position: int) -> bool:
     """Whether no word continues across ``position`` in ``text``."""
     if not 0 < position < len(text):
         return True
-    return not (_is_word(text[position - 1]) and _is_word(text[position]))
+    return not (is_word_character(text[position - 1]) and is_word_character(text[position]))
 
 
-def _is_word(character: str) -> bool:
+def is_word_character(character: str) -> bool:
+    """Whether ``character`` may stand in a word; combining marks may."""
     return character == "_" or character.isalnum() or f"a{character}".isidentifier()
 
 
@@ -106,7 +109,7 @@ def start_of_look_back(prefix: str) -> int:
     low = max(0, len(prefix) - _MAX_LOOK_BACK)
     position = len(prefix)
     while position > low:
-        begin = prefix.rfind("\n", low, position - 1) + 1
+        begin = max(low, prefix.rfind("\n", low, position - 1) + 1)
         if _TOP_LEVEL.match(prefix, begin) and begin < len(prefix):
             return begin
         if begin <= low:

@@ -28,7 +28,8 @@ the engine has read."""
 
 Aggressiveness = Literal["quiet", "normal", "eager"]
 THRESHOLDS: dict[Aggressiveness, float] = {"quiet": 0.7, "normal": 0.25, "eager": 0.1}
-"""Probability down to which a suggestion is shown. Chosen on the validation split of the demo."""
+"""Probability that the beginning of a suggestion must reach. Chosen by measurements with the demo's
+model."""
 
 
 @dataclass(frozen=True)

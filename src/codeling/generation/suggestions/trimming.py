@@ -7,7 +7,7 @@ repeats the line before the cursor is not suggested. Every rule only shortens a 
 This module must not know torch, tokens or models.
 """
 
-from codeling.generation.suggestions.place import Place, lexer_at
+from codeling.generation.suggestions.place import Place
 from codeling.python_lexer import LINE_END, Lexer
 
 _MAX_LOOK_AHEAD = 4096
@@ -27,7 +27,7 @@ def trimmed(text: str, prefix: str, suffix: str, place: Place) -> str:
         text = text.partition("\n")[0]
     else:
         text = _within_block(text, place.indentation)
-    text = _without_closed_brackets(text, prefix, suffix)
+    text = _without_closed_brackets(text, suffix, place.lexer.copy())
     text = _before_overlap(text, suffix)
     if place.at_line_start and _repeats_line_before(text, prefix):
         return ""
@@ -43,11 +43,10 @@ def _within_block(text: str, indentation: str) -> str:
     return text
 
 
-def _without_closed_brackets(text: str, prefix: str, suffix: str) -> str:
+def _without_closed_brackets(text: str, suffix: str, lexer: Lexer) -> str:
     """``text`` up to the first bracket that closes what is not open, or what the suffix closes."""
     if not any(bracket in text for bracket in _CLOSERS):
         return text
-    lexer = lexer_at(prefix)
     lowest = _num_closed_by(suffix, lexer)
     for position, character in enumerate(text):
         is_code = not (lexer.in_string or lexer.in_comment)

@@ -15,7 +15,7 @@ from typing import Any, cast
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from codeling.generation.suggestions.place import last_word
+from codeling.generation.suggestions.place import is_border, last_word
 from codeling.provenance.index import Match
 from codeling.serving.lsp.completer import Completer
 from codeling.serving.lsp.positions import Encoding, num_units, offset_at, position_after
@@ -168,12 +168,11 @@ def _described(match: Match) -> str:
 
 
 def next_word(text: str) -> str:
-    """The beginning of ``text`` up to the end of its first word, or its first other characters."""
-    end = len(text) - len(text.lstrip())
-    begin = end
-    while end < len(text) and (text[end].isalnum() or text[end] == "_"):
+    """The beginning of ``text`` up to the end of its first word, or its first other character."""
+    end = len(text) - len(text.lstrip()) + 1
+    while not is_border(text, end):
         end += 1
-    return text[: max(end, begin + 1)]
+    return text[:end]
 
 
 def next_line(text: str) -> str:
