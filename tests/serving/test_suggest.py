@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from codeling.generation.engine import Engine
 from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
-from codeling.serving.protocol.query import Query
-from codeling.serving.suggest import SuggestionPlan, suggest
+from codeling.serving.protocol.query import Prompt, Query
+from codeling.serving.requests import plans
+from codeling.serving.suggest import SuggestionPlan
 
-QUERY = Query((), max_new_tokens=200, top_k=7, top_p=0.9, seed=3, stop=("END",))
+QUERY = Query((), max_new_tokens=200, temperature=0.5, top_k=7, top_p=0.9, seed=3, stop=("END",))
 
 
 @pytest.fixture
@@ -14,7 +17,9 @@ def suggester(engine: Engine) -> Suggester:
 
 
 def plan(suggester: Suggester, prefix: str, suffix: str, query: Query = QUERY) -> SuggestionPlan:
-    return suggest(suggester, prefix, suffix, query, 0.5, 2)
+    query = replace(query, prompts=(Prompt(prefix, suffix),))
+    [found] = plans(query, suggester, 1024, first_sample=2)
+    return found
 
 
 def test_the_rules_and_the_query_both_hold(suggester: Suggester) -> None:

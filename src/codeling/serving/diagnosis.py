@@ -3,16 +3,14 @@
 This module must not know command lines.
 """
 
-import http.client
-import json
 import shutil
 import subprocess
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from codeling.errors import UsageError
 from codeling.serving.access import TOKEN_VARIABLE
+from codeling.serving.client import FAILURES, check_url, connect, error_message, send
 from codeling.serving.editors import EDITORS
 from codeling.serving.settings import MODEL_NAME
 
@@ -51,8 +49,7 @@ def diagnose(editor: str, url: str, token: str | None) -> list[EditorCheck]:
     """
     if editor not in EDITORS:
         raise UsageError(f"there are no settings for {editor!r}; known are {', '.join(EDITORS)}")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise UsageError(f"{url!r} is not an address like http://127.0.0.1:8012")
+    check_url(url)
     checks: list[Callable[[], EditorCheck]] = [
         lambda: _program(editor),
         lambda: _server(url),
@@ -83,7 +80,7 @@ def _program(editor: str) -> EditorCheck:
 def _server(url: str) -> EditorCheck:
     try:
         status, _ = _request(url, "GET", "/health", None, None)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except FAILURES as error:
         return EditorCheck(False, f"no server at {url} ({error}); start one: codeling serve MODEL")
     if status != 200:
         return EditorCheck(False, f"{url}/health: status {status}; is that a codeling server?")
@@ -94,30 +91,18 @@ def _suggestion(editor: str, url: str, token: str | None) -> EditorCheck:
     path, body = _PROBES[editor]
     try:
         status, answer = _request(url, "POST", path, body, token)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except FAILURES as error:
         return EditorCheck(False, f"{url}{path}: no answer ({error})")
     if status == 401:
         return EditorCheck(
             False, f"the token is missing or wrong; set {TOKEN_VARIABLE} to the one of the server"
         )
     if status != 200:
-        message = answer.get("error", {}).get("message", "") if isinstance(answer, dict) else ""
-        return EditorCheck(False, f"{url}{path}: status {status}: {message}")
+        return EditorCheck(False, f"{url}{path}: status {status}: {error_message(answer)}")
     return EditorCheck(True, f"{path} answers as {EDITORS[editor].title} expects ({MODEL_NAME})")
 
 
 def _request(
     url: str, method: str, path: str, body: dict[str, Any] | None, token: str | None
 ) -> tuple[int, Any]:
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
-    headers = {"Content-Type": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
+    return send(connect(url, _TIMEOUT_SECONDS), method, path, body, token)

@@ -40,11 +40,6 @@ def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> Su
     temperature = query.temperature
     if temperature is None:
         temperature = SAMPLING_TEMPERATURE if sample else 0.0
-    if prompt.suffix is not None:
-        plan = suggest(suggester, prompt.text, prompt.suffix, query, temperature, sample)
-        if plan.request is not None:
-            plan = replace(plan, request=replace(plan.request, num_logprobs=query.num_logprobs))
-        return plan
     params = SamplingParams(
         temperature=temperature,
         top_k=query.top_k,
@@ -53,7 +48,10 @@ def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> Su
         max_new_tokens=max(1, query.max_new_tokens),
         stop=query.stop,
     )
-    return SuggestionPlan(Request(prompt.text, None, params, sample, query.num_logprobs))
+    asked = Request(prompt.text, None, params, sample, query.num_logprobs)
+    if prompt.suffix is None:
+        return SuggestionPlan(asked)
+    return suggest(suggester, prompt.text, prompt.suffix, asked)
 
 
 def _as_text(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:

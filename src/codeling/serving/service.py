@@ -55,7 +55,7 @@ class Service:
     """Answers queries with one engine. Belongs to one event loop."""
 
     def __init__(self, engine: Engine, limits: ServerLimits, threshold: float = 0.0) -> None:
-        """``threshold`` is the probability that a suggestion must have to be shown."""
+        """``threshold`` is the probability that the beginning of a suggestion must reach."""
         self.engine = engine
         self.suggester = Suggester(engine, SuggestionSettings(threshold))
         self.limits = limits

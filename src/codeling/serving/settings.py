@@ -40,7 +40,7 @@ class ServerSettings:
     token: str | None = None
     """What clients send as ``Authorization: Bearer``. None: nothing is needed."""
     threshold: float = THRESHOLDS["normal"]
-    """Probability that a suggestion must have to be shown."""
+    """Probability that the beginning of a suggestion must reach to be shown."""
     log_requests: bool = False
     log_texts: bool = False
     """Also log the texts of prompts and completions."""

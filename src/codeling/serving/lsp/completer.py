@@ -1,12 +1,11 @@
 """Where the language server gets suggestions: from a model in this process, or from a server."""
 
 import asyncio
-import http.client
-import json
+from http.client import HTTPConnection, responses
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from codeling.errors import InputError, UsageError
+from codeling.errors import InputError
+from codeling.serving.client import FAILURES, check_url, connect, error_message, send
 from codeling.serving.protocol.query import Prompt, Query
 from codeling.serving.service import Service
 
@@ -53,10 +52,8 @@ class RemoteCompleter:
 
     def __init__(self, url: str, token: str | None) -> None:
         """:raises UsageError: ``url`` is not one of HTTP."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{url!r} is not an address like http://127.0.0.1:8012")
-        self._parts = parts
+        check_url(url)
+        self._url = url
         self._token = token
 
     async def complete(self, prefix: str, suffix: str, session: str) -> str:
@@ -64,7 +61,7 @@ class RemoteCompleter:
 
         :raises InputError: the server cannot be reached, or refuses.
         """
-        connection = self._connection()
+        connection = connect(self._url, _TIMEOUT_SECONDS)
         body: dict[str, object] = {"input_prefix": prefix, "input_suffix": suffix}
         task = asyncio.ensure_future(asyncio.to_thread(self._post, connection, body))
         try:
@@ -77,29 +74,17 @@ class RemoteCompleter:
 
     def check(self) -> None:
         """:raises InputError: the server cannot be reached, or refuses the token."""
-        self._post(self._connection(), {"input_prefix": "x = ", "n_predict": 0})
+        self._post(connect(self._url, _TIMEOUT_SECONDS), {"input_prefix": "x = ", "n_predict": 0})
 
-    def _connection(self) -> http.client.HTTPConnection:
-        host, port = self._parts.hostname or "", self._parts.port
-        if self._parts.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS)
-        return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
-
-    def _post(self, connection: http.client.HTTPConnection, body: dict[str, object]) -> str:
-        headers = {"Content-Type": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        url = self._parts.geturl()
+    def _post(self, connection: HTTPConnection, body: dict[str, object]) -> str:
         try:
-            connection.request("POST", "/infill", json.dumps(body), headers)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise InputError(f"{url}: no answer from a codeling server ({error})") from error
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise InputError(f"{url}: {answer.get('error', {}).get('message', response.reason)}")
+            status, answer = send(connection, "POST", "/infill", body, self._token)
+        except FAILURES as error:
+            raise InputError(f"{self._url}: no answer from a codeling server ({error})") from error
+        if status != 200:
+            raise InputError(
+                f"{self._url}: {error_message(answer) or responses.get(status, status)}"
+            )
         return str(answer["content"])
 
     def close(self) -> None:

@@ -12,10 +12,9 @@ from pydantic import Field
 
 from codeling.serving.protocol import fields
 from codeling.serving.protocol.dialect import Dialect, Json, error_body
-from codeling.serving.protocol.fields import Body
+from codeling.serving.protocol.fields import Body, SamplingBody
 from codeling.serving.protocol.openai import StreamOptions, finish_reason, usage
 from codeling.serving.protocol.query import (
-    DEFAULT_NEW_TOKENS,
     Answer,
     Choice,
     Prompt,
@@ -46,17 +45,13 @@ class ChatMessage(Body):
     content: fields.Text | Annotated[list[ChatPart], Field(max_length=64)] | None = None
 
 
-class ChatCompletion(Body):
+class ChatCompletion(SamplingBody):
     """The body of a chat completion."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=256)]
     max_tokens: fields.Count | None = None
     max_completion_tokens: fields.Count | None = None
-    temperature: fields.Temperature | None = None
-    top_p: fields.Probability | None = None
     n: fields.Choices | None = None
-    stop: fields.Stop | fields.Stops | None = None
-    seed: fields.Seed | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: fields.Name | None = None
@@ -74,12 +69,8 @@ def parse(body: Json) -> Query:
     return Query(
         (Prompt(prefix, suffix),),
         asked.n or 1,
-        DEFAULT_NEW_TOKENS if limit is None else limit,
-        asked.temperature,
-        None,
-        fields.nucleus(asked.top_p),
-        fields.stop_strings(asked.stop),
-        fields.seed_of(asked.seed),
+        fields.new_tokens(limit),
+        **fields.sampling(asked),
         stream=bool(asked.stream),
         include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
         session=f"user {asked.user}" if asked.user else None,

@@ -7,12 +7,12 @@ of its own. This module must not know what the fields are for.
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from codeling.serving.protocol.query import Prompt, RequestError
+from codeling.serving.protocol.query import DEFAULT_NEW_TOKENS, Prompt, RequestError
 
 MAX_CHARACTERS = 1 << 20
 """Of one text. A body is limited as a whole as well."""
@@ -51,6 +51,25 @@ class Body(BaseModel):
     model_config = ConfigDict(
         strict=True, frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()
     )
+
+
+class SamplingBody(Body):
+    """The fields of sampling that dialects share."""
+
+    temperature: Temperature | None = None
+    top_p: Probability | None = None
+    stop: Stop | Stops | None = None
+    seed: Seed | None = None
+
+
+class Sampling(TypedDict):
+    """The same as arguments of a query."""
+
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    stop: tuple[str, ...]
+    seed: int | None
 
 
 _Body = TypeVar("_Body", bound=Body)
@@ -94,6 +113,17 @@ def stop_strings(stop: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in given if each))
 
 
+def sampling(asked: SamplingBody, top_k: int | None = None) -> Sampling:
+    """The sampling of a body; not every dialect has ``top_k``."""
+    return Sampling(
+        temperature=asked.temperature,
+        top_k=some(top_k),
+        top_p=nucleus(asked.top_p),
+        stop=stop_strings(asked.stop),
+        seed=seed_of(asked.seed),
+    )
+
+
 def some(number: int | None) -> int | None:
     """A number that is None where a client writes -1 or 0 for "not set"."""
     return None if number is None or number < 1 else number
@@ -102,6 +132,11 @@ def some(number: int | None) -> int | None:
 def nucleus(top_p: float | None) -> float | None:
     """Top p; 0 keeps only the most likely token."""
     return None if top_p is None else max(top_p, _LEAST_TOP_P)
+
+
+def new_tokens(asked: int | None) -> int:
+    """The maximum number of new tokens; a negative one means the default."""
+    return DEFAULT_NEW_TOKENS if asked is None or asked < 0 else asked
 
 
 def seed_of(seed: int | None) -> int | None:

@@ -13,9 +13,8 @@ from pydantic import Field
 from codeling.generation.text.decoding import FinishReason
 from codeling.serving.protocol import fields
 from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more
-from codeling.serving.protocol.fields import Body
+from codeling.serving.protocol.fields import Body, SamplingBody
 from codeling.serving.protocol.query import (
-    DEFAULT_NEW_TOKENS,
     Answer,
     Choice,
     Prompt,
@@ -36,16 +35,12 @@ _SLOTS = Annotated[int, Field(ge=-1, lt=1 << 16)]
 _MILLISECONDS = Annotated[int, Field(ge=-1, le=1 << 40)] | Annotated[float, Field(ge=-1, le=1e12)]
 
 
-class LlamaSettings(Body):
+class LlamaSettings(SamplingBody):
     """What ``/infill`` and ``/completion`` share."""
 
     n_predict: fields.Number | None = None
     n_cmpl: fields.Choices | None = None
-    temperature: fields.Temperature | None = None
     top_k: fields.Number | None = None
-    top_p: fields.Probability | None = None
-    stop: fields.Stop | fields.Stops | None = None
-    seed: fields.Seed | None = None
     stream: bool | None = None
     n_probs: Annotated[int, Field(ge=0, le=fields.MAX_LOGPROBS)] | None = None
     id_slot: _SLOTS | None = None
@@ -96,18 +91,13 @@ def parse_completion(body: Json) -> Query:
 
 
 def _query(asked: LlamaSettings, prompt: Prompt) -> Query:
-    predict = asked.n_predict
     limit = asked.t_max_predict_ms
     has_slot = asked.id_slot is not None and asked.id_slot >= 0
     return Query(
         (prompt,),
         asked.n_cmpl or 1,
-        DEFAULT_NEW_TOKENS if predict is None or predict < 0 else predict,
-        asked.temperature,
-        fields.some(asked.top_k),
-        fields.nucleus(asked.top_p),
-        fields.stop_strings(asked.stop),
-        fields.seed_of(asked.seed),
+        fields.new_tokens(asked.n_predict),
+        **fields.sampling(asked, asked.top_k),
         stream=bool(asked.stream),
         max_predict_seconds=fields.milliseconds(None if limit is None else int(limit)),
         session=f"slot {asked.id_slot}" if has_slot else None,

@@ -11,9 +11,8 @@ from pydantic import Field
 
 from codeling.serving.protocol import fields
 from codeling.serving.protocol.dialect import Dialect, Json, nothing_more
-from codeling.serving.protocol.fields import Body
+from codeling.serving.protocol.fields import Body, SamplingBody
 from codeling.serving.protocol.query import (
-    DEFAULT_NEW_TOKENS,
     Answer,
     Choice,
     Prompt,
@@ -29,15 +28,11 @@ TEMPLATE = (
 """Continue sends a suffix only where the template contains ``.Suffix``."""
 
 
-class OllamaOptions(Body):
+class OllamaOptions(SamplingBody):
     """``options``."""
 
     num_predict: Annotated[int, Field(ge=-2, le=fields.MAX_COUNT)] | None = None
-    temperature: fields.Temperature | None = None
     top_k: fields.Number | None = None
-    top_p: fields.Probability | None = None
-    stop: fields.Stop | fields.Stops | None = None
-    seed: fields.Seed | None = None
 
 
 class OllamaGenerate(Body):
@@ -69,22 +64,19 @@ def parse(body: Json) -> Query:
     return Query(
         (prompt,),
         1,
-        DEFAULT_NEW_TOKENS if predict is None or predict < 0 else predict,
-        options.temperature,
-        fields.some(options.top_k),
-        fields.nucleus(options.top_p),
-        fields.stop_strings(options.stop),
-        fields.seed_of(options.seed),
+        fields.new_tokens(predict),
+        **fields.sampling(options, options.top_k),
         stream=asked.stream is not False,
     )
 
 
 def _head(model: ServedModel, text: str, done: bool) -> Json:
-    return {"model": model.name, "created_at": _time(), "response": text, "done": done}
+    created = _written(datetime.now(timezone.utc))
+    return {"model": model.name, "created_at": created, "response": text, "done": done}
 
 
-def _time() -> str:
-    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+def _written(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _figures(choice: Choice) -> Json:
@@ -148,11 +140,10 @@ def show(model: ServedModel) -> Json:
 
 def tags(model: ServedModel) -> Json:
     """The body of ``GET /api/tags``."""
-    since = datetime.fromtimestamp(model.created, timezone.utc).isoformat()
     entry = {
         "name": model.name,
         "model": model.name,
-        "modified_at": since.replace("+00:00", "Z"),
+        "modified_at": _written(datetime.fromtimestamp(model.created, timezone.utc)),
         "size": 0,
         "digest": "",
         "details": _details(model),

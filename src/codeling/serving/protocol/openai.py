@@ -12,9 +12,8 @@ from pydantic import Field
 
 from codeling.serving.protocol import fields
 from codeling.serving.protocol.dialect import Dialect, Json, error_body
-from codeling.serving.protocol.fields import Body
+from codeling.serving.protocol.fields import Body, SamplingBody
 from codeling.serving.protocol.query import (
-    DEFAULT_NEW_TOKENS,
     Answer,
     Choice,
     Prompt,
@@ -32,7 +31,7 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
-class OpenAICompletion(Body):
+class OpenAICompletion(SamplingBody):
     """The body of a completion."""
 
     prompt: (
@@ -43,12 +42,8 @@ class OpenAICompletion(Body):
     )
     suffix: fields.Text | None = None
     max_tokens: fields.Count | None = None
-    temperature: fields.Temperature | None = None
-    top_p: fields.Probability | None = None
     top_k: fields.Number | None = None
     n: fields.Choices | None = None
-    stop: fields.Stop | fields.Stops | None = None
-    seed: fields.Seed | None = None
     logprobs: Annotated[int, Field(ge=0, le=fields.MAX_LOGPROBS)] | bool | None = None
     echo: bool | None = None
     stream: bool | None = None
@@ -67,16 +62,12 @@ def parse(body: Json) -> Query:
     return Query(
         prompts,
         n,
-        DEFAULT_NEW_TOKENS if asked.max_tokens is None else asked.max_tokens,
-        asked.temperature,
-        fields.some(asked.top_k),
-        fields.nucleus(asked.top_p),
-        fields.stop_strings(asked.stop),
-        fields.seed_of(asked.seed),
-        wants,
-        bool(asked.echo),
-        bool(asked.stream),
-        bool(asked.stream_options and asked.stream_options.include_usage),
+        fields.new_tokens(asked.max_tokens),
+        **fields.sampling(asked, asked.top_k),
+        num_logprobs=wants,
+        echo=bool(asked.echo),
+        stream=bool(asked.stream),
+        include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
         session=f"user {asked.user}" if asked.user else None,
     )
 
