@@ -1,11 +1,11 @@
 """``codeling complete``: continue a prompt, or fill the gap between a prompt and a suffix."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codeling.cli.stages import AsJson, parse_path
+from codeling.cli.model_options import Memory, Precision, Project
+from codeling.cli.stages import AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,24 +74,9 @@ def complete(
         bool, typer.Option("--block", help="Stop at the end of the function body.")
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
-    precision: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Weights: fp32, int8 (CPU only), or auto: int8 on a CPU."
-        ),
-    ] = "auto",
-    memory: Annotated[
-        str,
-        typer.Option(
-            metavar="MODE",
-            help="Memory beside the model: auto (the file, the project, the run's corpus), "
-            "document (the file and the project) or off.",
-        ),
-    ] = "auto",
-    project: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", parser=parse_path, help="Project whose files are known."),
-    ] = None,
+    precision: Precision = "auto",
+    memory: Memory = "auto",
+    project: Project = None,
     sources: Annotated[
         bool, typer.Option("--sources", help="Show where the memory saw what it proposed.")
     ] = False,

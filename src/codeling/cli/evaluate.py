@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codeling.cli.model_options import Precision
 from codeling.cli.stages import AsJson, parse_path
 
 if TYPE_CHECKING:
@@ -127,12 +128,7 @@ def evaluate(
     device: Annotated[
         str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")
     ] = "auto",
-    precision: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Weights: fp32, int8 (CPU only), or auto: int8 on a CPU."
-        ),
-    ] = "fp32",
+    precision: Precision = "fp32",
     out: Annotated[
         Path | None,
         typer.Option(

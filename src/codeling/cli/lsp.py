@@ -1,11 +1,11 @@
 """``codeling lsp``: a language server on standard input and output."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from codeling.cli.stages import parse_path
+from codeling.cli.model_options import Aggressiveness, Memory, Project, threshold_of
 
 
 def lsp(
@@ -22,22 +22,9 @@ def lsp(
             help="Ask a running codeling serve; its token is read from CODELING_TOKEN.",
         ),
     ] = None,
-    aggressiveness: Annotated[
-        str,
-        typer.Option(metavar="LEVEL", help="How much is suggested: quiet, normal or eager."),
-    ] = "normal",
-    memory: Annotated[
-        str,
-        typer.Option(
-            metavar="MODE",
-            help="Memory beside the model: auto (the file, the project, the run's corpus), "
-            "document (the file and the project) or off.",
-        ),
-    ] = "auto",
-    project: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", parser=parse_path, help="Project whose files are known."),
-    ] = None,
+    aggressiveness: Aggressiveness = "normal",
+    memory: Memory = "auto",
+    project: Project = None,
 ) -> None:
     """Run a language server for an editor, on standard input and output.
 
@@ -53,8 +40,7 @@ def lsp(
     require("lsp", "pygls", "lsprotocol")
 
     from codeling.errors import UsageError
-    from codeling.generation.suggestions.suggester import THRESHOLDS
-    from codeling.provenance.index import Index
+    from codeling.provenance.index import Index, Match
     from codeling.run_folder import find_run_folder
     from codeling.serving.access import TOKEN_VARIABLE
     from codeling.serving.lsp.completer import Completer, LocalCompleter, RemoteCompleter
@@ -62,9 +48,7 @@ def lsp(
 
     if (model is None) == (connect is None):
         raise UsageError("give either MODEL or --connect URL")
-    if aggressiveness not in THRESHOLDS:
-        levels = ", ".join(THRESHOLDS)
-        raise UsageError(f"--aggressiveness is one of {levels}, not {aggressiveness!r}")
+    threshold = threshold_of(aggressiveness)
     tracer: Tracer | None = None
     if model is not None:
         from codeling.generation.engine import Engine
@@ -74,12 +58,16 @@ def lsp(
 
         engine = Engine.load(model)
         engine.memory = load_memory(model, engine.tokenizer, memory, project, wait=False)
-        service = Service(engine, ServerLimits(), THRESHOLDS[aggressiveness])
+        service = Service(engine, ServerLimits(), threshold)
         completer: Completer = LocalCompleter(service)
         run = find_run_folder(model)
         if run is not None and run.provenance.is_dir():
             index = Index.load(run.provenance)
-            tracer = lambda text, lines: index.trace(text, lines=lines)  # noqa: E731
+
+            def trace(text: str, lines: tuple[int, int]) -> Sequence[Match]:
+                return index.trace(text, lines=lines)
+
+            tracer = trace
     else:
         remote = RemoteCompleter(connect or "", os.environ.get(TOKEN_VARIABLE))
         remote.check()

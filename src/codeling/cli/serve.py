@@ -1,11 +1,11 @@
 """``codeling serve``: complete code for editors and other clients over HTTP."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from codeling.cli.stages import AsJson, parse_path
+from codeling.cli.model_options import Aggressiveness, Memory, Project, threshold_of
+from codeling.cli.stages import AsJson
 
 
 def serve(
@@ -26,22 +26,9 @@ def serve(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: CUDA if available.")
     ] = "auto",
-    aggressiveness: Annotated[
-        str,
-        typer.Option(metavar="LEVEL", help="How much is suggested: quiet, normal or eager."),
-    ] = "normal",
-    memory: Annotated[
-        str,
-        typer.Option(
-            metavar="MODE",
-            help="Memory beside the model: auto (the file, the project, the run's corpus), "
-            "document (the file and the project) or off.",
-        ),
-    ] = "auto",
-    project: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", parser=parse_path, help="Project whose files are known."),
-    ] = None,
+    aggressiveness: Aggressiveness = "normal",
+    memory: Memory = "auto",
+    project: Project = None,
     deadline: Annotated[
         float,
         typer.Option(
@@ -71,9 +58,7 @@ def serve(
     require("serve", "starlette", "uvicorn", "prometheus_client")
 
     from codeling.cli.signals import HANDLER
-    from codeling.errors import UsageError
     from codeling.generation.engine import Engine
-    from codeling.generation.suggestions.suggester import THRESHOLDS
     from codeling.memory.loading import load_memory
     from codeling.model.folder import resolve
     from codeling.serving import access
@@ -82,15 +67,13 @@ def serve(
     from codeling.serving.settings import ServerLimits, ServerSettings
 
     resolve(model)
-    if aggressiveness not in THRESHOLDS:
-        levels = ", ".join(THRESHOLDS)
-        raise UsageError(f"--aggressiveness is one of {levels}, not {aggressiveness!r}")
+    threshold = threshold_of(aggressiveness)
     token = None if no_token else os.environ.get(access.TOKEN_VARIABLE) or access.new_token()
     settings = ServerSettings(
         host,
         port,
         token,
-        THRESHOLDS[aggressiveness],
+        threshold,
         log_requests or log_texts,
         log_texts,
         ServerLimits(request_seconds=deadline),

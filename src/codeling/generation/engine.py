@@ -37,7 +37,7 @@ from codeling.errors import TokenizerError, UsageError
 from codeling.generation.constraints import Constraints
 from codeling.generation.logprobs import most_likely
 from codeling.generation.memory import Memory
-from codeling.generation.prompts import MAX_CHARACTERS, encode_prompt, last_part
+from codeling.generation.prompts import arrange, encode_texts, last_part
 from codeling.generation.request import (
     MAX_SAMPLES,
     Completion,
@@ -340,11 +340,15 @@ class Engine:
 
     def prepare(self, prompt: str, suffix: str | None, max_new_tokens: int) -> Healed:
         """Encode a prompt; see :func:`~codeling.generation.prompts.encode_prompt`."""
-        return encode_prompt(
+        texts = encode_texts(self.tokenizer, prompt, suffix, self.runner.context_length)
+        return self._arrange(*texts, max_new_tokens)
+
+    def _arrange(self, before: list[int], after: list[int] | None, max_new_tokens: int) -> Healed:
+        return arrange(
             self.tokenizer,
             self._vocabulary,
-            prompt,
-            suffix,
+            before,
+            after,
             context_length=self.runner.context_length,
             max_new_tokens=max_new_tokens,
             suffix_first=self.suffix_first,
@@ -352,17 +356,16 @@ class Engine:
 
     def sequence(self, request: Request) -> Sequence:
         """Encode a request, for :meth:`add`. Any thread may call this."""
-        healed = self.prepare(request.prompt, request.suffix, request.params.max_new_tokens)
-        prompt = last_part(request.prompt, self.tokenizer, self.runner.context_length)
+        tokenizer, context_length = self.tokenizer, self.runner.context_length
+        before, after = encode_texts(tokenizer, request.prompt, request.suffix, context_length)
+        healed = self._arrange(before, after, request.params.max_new_tokens)
+        prompt = last_part(request.prompt, tokenizer, context_length)
         request = replace(request, prompt=prompt)
-        sequence = Sequence(request, healed, self.runner.context_length)
+        sequence = Sequence(request, healed, context_length)
         if self.memory is not None:
-            before, after = healed.ids, list[int]()
-            if request.suffix is not None:  # the ids are those of an infilling, perhaps cut
-                before = [self.tokenizer.end_of_text, *self.tokenizer.encode(prompt)]
-                before = self._vocabulary.heal(before).ids if healed.pending else before
-                after = self.tokenizer.encode(request.suffix[:MAX_CHARACTERS])
-            sequence.document = before, after
+            document = [tokenizer.end_of_text, *before]
+            document = self._vocabulary.heal(document).ids if healed.pending else document
+            sequence.document = document, after or []
         return sequence
 
     def _queue(self, sequence: Sequence) -> None:

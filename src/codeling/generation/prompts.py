@@ -49,6 +49,25 @@ def encode_prompt(
     :raises UsageError: a text is not a string or cannot be encoded as UTF-8.
     :raises TokenizerError: there is a suffix, and the tokenizer has no infilling tokens.
     """
+    before, after = encode_texts(tokenizer, prompt, suffix, context_length)
+    return arrange(
+        tokenizer,
+        vocabulary,
+        before,
+        after,
+        context_length=context_length,
+        max_new_tokens=max_new_tokens,
+        suffix_first=suffix_first,
+    )
+
+
+def encode_texts(
+    tokenizer: Tokenizer, prompt: str, suffix: str | None, context_length: int
+) -> tuple[list[int], list[int] | None]:
+    """Ids of the end of a prompt and of the beginning of a suffix, not cut to the context.
+
+    Raises like :func:`encode_prompt`.
+    """
     for name, text in (("prompt", prompt), ("suffix", "" if suffix is None else suffix)):
         if not isinstance(text, str):
             raise UsageError(f"the {name} must be a string, not {type(text).__name__}")
@@ -56,8 +75,23 @@ def encode_prompt(
             raise UsageError("the prompt or suffix contains a lone surrogate, which is no text")
     before = tokenizer.encode(last_part(prompt, tokenizer, context_length))
     if suffix is None:
+        return before, None
+    return before, tokenizer.encode(suffix[: _max_characters(tokenizer, context_length)])
+
+
+def arrange(
+    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
+    before: list[int],
+    after: list[int] | None,
+    *,
+    context_length: int,
+    max_new_tokens: int,
+    suffix_first: bool,
+) -> Healed:
+    """What the model reads for the texts of :func:`encode_texts`; see :func:`encode_prompt`."""
+    if after is None:
         return vocabulary.heal([tokenizer.end_of_text, *before])
-    after = tokenizer.encode(suffix[: _max_characters(tokenizer, context_length)])
     available = context_length - min(max_new_tokens, context_length // 2) - _NUM_SPECIAL
     first, num_after = _edges(len(before), len(after), max(0, available), context_length // _STEPS)
     before, after = before[first:], after[:num_after]
