@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -21,6 +22,10 @@ os.environ["DAFT_ANALYTICS_ENABLED"] = "0"  # read when daft is imported
 # A shell starts background jobs with SIGINT ignored, and child processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The first example of a property may compile or import; on a busy machine any example may be slow.
+settings.register_profile("codeling", deadline=None)
+settings.load_profile("codeling")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

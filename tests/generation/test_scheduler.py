@@ -122,7 +122,7 @@ def play(actions: list[tuple[str, object, object]], num_slots: int, max_batch_to
             assert each.ids[each.num_prompt :] == alone(prompt, max_new_tokens)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ACTIONS, st.integers(1, 5), st.sampled_from([1, 3, 64]))
 def test_sequences_equal_those_alone_in_any_schedule_and_no_slot_leaks(
     actions: list[tuple[str, object, object]], num_slots: int, max_batch_tokens: int

@@ -42,7 +42,7 @@ def assert_equal(first: DocumentMemory, second: DocumentMemory) -> None:
     assert one[2:] == other[2:]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(REPETITIVE)
 def test_proposals_equal_a_search_by_brute_force(tokens: list[int]) -> None:
     found = memory(tokens).propose()
@@ -66,7 +66,7 @@ def test_only_the_newest_positions_count() -> None:
     assert as_dict(found) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(REPETITIVE, REPETITIVE)
 def test_forgetting_gives_the_state_before(kept: list[int], removed: list[int]) -> None:
     changed = memory(kept)
@@ -78,7 +78,7 @@ def test_forgetting_gives_the_state_before(kept: list[int], removed: list[int]) 
     assert_equal(changed, memory(kept + removed))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(REPETITIVE, max_size=4))
 def test_a_document_in_pieces_equals_the_document_at_once(pieces: list[list[int]]) -> None:
     in_pieces = memory()
@@ -87,7 +87,7 @@ def test_a_document_in_pieces_equals_the_document_at_once(pieces: list[list[int]
     assert_equal(in_pieces, memory([token for piece in pieces for token in piece]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(REPETITIVE, REPETITIVE, REPETITIVE, st.integers(0, 5))
 def test_copies_are_independent(
     shared: list[int], ours: list[int], theirs: list[int], num_removed: int
@@ -107,7 +107,7 @@ def test_copies_are_independent(
     assert_equal(copy, memory(shared))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(REPETITIVE)
 def test_scores_are_the_proposals_at_each_position(tokens: list[int]) -> None:
     scores = PREDICTOR.score(np.array([0, *tokens]))

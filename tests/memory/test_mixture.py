@@ -53,7 +53,7 @@ WITH_CORPUS = MemoryMixture(
 
 
 @pytest.mark.parametrize("mixture", [ALONE, WITH_CORPUS], ids=["document", "corpus"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(before=LISTS, after=LISTS, picked=LISTS, seed=st.integers(0, 99))
 def test_the_mixture_is_a_distribution_in_any_state(
     mixture: MemoryMixture, before: list[int], after: list[int], picked: list[int], seed: int
@@ -78,7 +78,7 @@ def test_the_mixture_is_a_distribution_in_any_state(
     assert mixed == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(LISTS, min_size=1, max_size=6), LISTS)
 def test_documents_that_continue_each_other_equal_documents_read_anew(
     prompts: list[list[int]], picked: list[int]

@@ -60,7 +60,7 @@ def test_the_default_length_is_six_minutes() -> None:
         assert resolved(override).training.minutes is None
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     st.floats(0.001, 1e6),

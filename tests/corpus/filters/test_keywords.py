@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codeling.corpus.filters import keywords, rules
@@ -79,7 +79,6 @@ def test_an_import_is_always_a_mention_too(pieces: list[str]) -> None:
 TEXTS = st.lists(st.none() | st.text(st.sampled_from("panda sé\n\x00"), max_size=12), max_size=8)
 
 
-@settings(deadline=None)  # the first call loads stringzilla
 @given(TEXTS, st.lists(st.sampled_from(["a", "pan", "é", "s\n", "panda"]), max_size=3))
 def test_a_column_gives_the_result_of_each_text(texts: list[str | None], words: list[str]) -> None:
     expected = [text is None or not words or keywords.mentions(text, words) for text in texts]

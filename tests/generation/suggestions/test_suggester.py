@@ -30,7 +30,7 @@ def engine() -> Engine:
     return Engine(FastRunner(convert(model.config, tensors)), tokenizer)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, len(SOURCE)), st.integers(0, 40), st.sampled_from([0.0, 0.001]))
 def test_a_suggestion_is_part_of_the_engines_completion(
     engine: Engine, cursor: int, gap: int, threshold: float

@@ -192,7 +192,7 @@ PYTHONESQUE = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PYTHONESQUE, PYTHONESQUE, st.data())
 def test_the_result_does_not_depend_on_pieces_and_only_grows(
     prompt: str, completion: str, data: st.DataObject
@@ -206,7 +206,7 @@ def test_the_result_does_not_depend_on_pieces_and_only_grows(
     assert "".join(pieces) == whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PYTHONESQUE, PYTHONESQUE, PYTHONESQUE)
 def test_text_after_the_end_does_not_matter(prompt: str, completion: str, more: str) -> None:
     block = BlockEnd(prompt)
