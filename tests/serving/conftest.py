@@ -40,7 +40,7 @@ def client(served_model: GPT2, tokenizer: Tokenizer) -> Iterator[Any]:
     """A client of a server without a token."""
     from starlette.testclient import TestClient
 
-    from codeling.serving.server import application
+    from codeling.serving.http.server import application
 
     app = application(Engine.from_model(served_model, tokenizer), ServerSettings(threshold=0.0))
     with TestClient(app, base_url="http://127.0.0.1") as opened:

@@ -5,9 +5,9 @@ import pytest
 
 from codeling.errors import UsageError
 from codeling.serving import diagnosis
-from codeling.serving.access import AccessRules
 from codeling.serving.diagnosis import diagnose
 from codeling.serving.editors import EDITORS
+from codeling.serving.http.access import AccessRules
 
 URL = "http://127.0.0.1:8012"
 

@@ -58,9 +58,9 @@ def _check_editor(editor: str, url: str, as_json: bool) -> None:
     import json
     import os
 
-    from codeling.serving.access import TOKEN_VARIABLE
     from codeling.serving.diagnosis import diagnose
     from codeling.serving.editors import EDITORS
+    from codeling.serving.http.access import TOKEN_VARIABLE
 
     token = os.environ.get(TOKEN_VARIABLE)
     findings = diagnose(editor, url, token)

@@ -42,7 +42,7 @@ def lsp(
     from codeling.errors import UsageError
     from codeling.provenance.index import Index, Match
     from codeling.run_folder import find_run_folder
-    from codeling.serving.access import TOKEN_VARIABLE
+    from codeling.serving.http.access import TOKEN_VARIABLE
     from codeling.serving.lsp.completer import Completer, LocalCompleter, RemoteCompleter
     from codeling.serving.lsp.language_server import CodeServer, Tracer
 

@@ -61,9 +61,9 @@ def serve(
     from codeling.generation.engine import Engine
     from codeling.memory.loading import load_memory
     from codeling.model.folder import resolve
-    from codeling.serving import access
     from codeling.serving.editors import greeting
-    from codeling.serving.server import serve as run
+    from codeling.serving.http import access
+    from codeling.serving.http.server import serve as run
     from codeling.serving.settings import ServerLimits, ServerSettings
 
     resolve(model)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from codeling.errors import UsageError
-from codeling.serving.access import TOKEN_VARIABLE
 from codeling.serving.client import FAILURES, check_url, connect, error_message, send
 from codeling.serving.editors import EDITORS
+from codeling.serving.http.access import TOKEN_VARIABLE
 from codeling.serving.settings import MODEL_NAME
 
 _TIMEOUT_SECONDS = 35

@@ -10,10 +10,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codeling.errors import CodelingError
-from codeling.serving.access import AccessRules
-from codeling.serving.monitoring import Monitoring
-from codeling.serving.request_log import RequestLog
-from codeling.serving.routes import RECORD, Record, error_response
+from codeling.serving.http.access import AccessRules
+from codeling.serving.http.exchange import RECORD, Record, error_response
+from codeling.serving.http.monitoring import Monitoring
+from codeling.serving.http.request_log import RequestLog
 
 CLIENT_LEFT = 499
 """Status in log and metrics of a request whose client went away before the answer (nginx's)."""

@@ -12,7 +12,7 @@ import uvicorn
 from codeling.errors import UsageError
 from codeling.generation.engine import Engine
 from codeling.model.gpt2 import GPT2
-from codeling.serving import server
+from codeling.serving.http import server
 from codeling.serving.settings import ServerSettings
 from codeling.tokenizer.tokenizer import Tokenizer
 

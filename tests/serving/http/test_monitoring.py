@@ -1,7 +1,7 @@
 from typing import Any
 
+from codeling.serving.http.request_log import RequestLog
 from codeling.serving.protocol.query import Answer, Choice, Prompt, Query
-from codeling.serving.request_log import RequestLog
 
 
 def samples(page: str) -> dict[str, float]:

@@ -12,12 +12,12 @@ from starlette.types import ASGIApp
 
 from codeling.errors import UsageError
 from codeling.generation.engine import Engine
-from codeling.serving.access import AccessRules
-from codeling.serving.middleware import ServerMiddleware
-from codeling.serving.monitoring import Monitoring
+from codeling.serving.http.access import AccessRules
+from codeling.serving.http.middleware import ServerMiddleware
+from codeling.serving.http.monitoring import Monitoring
+from codeling.serving.http.request_log import RequestLog
+from codeling.serving.http.routes import routed
 from codeling.serving.protocol.query import ServedModel
-from codeling.serving.request_log import RequestLog
-from codeling.serving.routes import routed
 from codeling.serving.service import Service
 from codeling.serving.settings import MODEL_NAME, ServerSettings
 

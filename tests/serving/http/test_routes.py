@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from codeling.generation.engine import Engine
-from codeling.serving.server import application
+from codeling.serving.http.server import application
 from codeling.serving.settings import ServerLimits, ServerSettings
 
 ENDLESS = {"n_predict": 1_000_000, "temperature": 1.0}

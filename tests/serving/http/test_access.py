@@ -1,7 +1,7 @@
 import pytest
 
 from codeling.errors import UsageError
-from codeling.serving.access import AccessRules, is_loopback, new_token
+from codeling.serving.http.access import AccessRules, is_loopback, new_token
 from codeling.serving.protocol.query import RequestError
 
 TOKEN = "t" * 24
