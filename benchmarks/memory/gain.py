@@ -33,32 +33,12 @@ from codeling.memory.chains import Chains
 from codeling.memory.gating.parameters import FILE_NAME, Parameters, load_parameters
 from codeling.memory.loading import load_corpus
 from codeling.memory.mixture import MemoryMixture
-from codeling.memory.project import ORDERS, project_predictor
-from codeling.memory.source import Ids, Proposal, ProposalSource, Scores
+from codeling.memory.project import ORDERS, FixedProject
+from codeling.memory.source import Ids, ProposalSource
 from codeling.ngrams import gram_hashes
 from codeling.run_folder import RunFolder
 
 RUN_LENGTH, MAX_SHARED = 24, 0.03
-
-
-class EarlierFiles:
-    """The files before one file, as a source."""
-
-    def __init__(self, parameters: Parameters, vocab_size: int, before: Chains) -> None:
-        self._predictor = project_predictor(parameters.trust["project"], vocab_size)
-        self._before = before
-
-    def propose(self, history: Ids) -> Proposal:  # noqa: D102
-        return self._predictor.propose_after(history, self._before)
-
-    def score(self, ids: Ids) -> Scores:  # noqa: D102
-        return self._predictor.score(ids, self._before)
-
-    def places(self, history: Ids, token: int) -> list[int]:  # noqa: D102
-        return []
-
-    def locate(self, place: int) -> tuple[str, int, int]:  # noqa: D102
-        raise NotImplementedError
 
 
 def shared_shares(documents: Sequence[NDArray[Any]], train: NDArray[Any]) -> list[float]:
@@ -137,7 +117,8 @@ class Measured:
         if not row.sources:
             return None
         token_bytes = self.engine.tokenizer.token_bytes
-        earlier = EarlierFiles(self.parameters, len(token_bytes), self.befores[number])
+        trust = self.parameters.trust["project"]
+        earlier = FixedProject(trust, len(token_bytes), self.befores[number])
         return MemoryMixture(
             self.parameters,
             token_bytes,

@@ -1,5 +1,6 @@
 """``codeling evaluate``: score a model on suites that anyone can repeat."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,8 @@ from codeling.cli.stages import AsJson, parse_path
 
 if TYPE_CHECKING:
     from codeling.evaluation.harness import SuiteResult
+    from codeling.evaluation.suites.suite import Suite
+    from codeling.memory.mixture import MemoryMixture
 
 SUITE_NAMES = (
     *("bits-per-byte", "completion", "typing", "infilling", "humaneval", "humaneval-plus"),
@@ -113,6 +116,14 @@ def evaluate(
             show_default="no limit",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Suite typing: measure also a running server, for example llama.cpp's; its token "
+            "is read from CODELING_TOKEN.",
+        ),
+    ] = None,
     memory: Annotated[
         bool, typer.Option("--memory", help="Measure also with the memory beside the model.")
     ] = False,
@@ -157,6 +168,8 @@ def evaluate(
         raise UsageError(f"give --suite NAME or --all; the suites are {', '.join(SUITES)}")
     names = SUITES if every else dict.fromkeys(suite or ())
     suites = [find_suite(name) for name in names]
+    if engine is not None:
+        suites = [_with_server(each, engine) for each in suites]
     by_suite: dict[str, str] = {}
     shared: list[str] = []
     for address in data or ():
@@ -190,13 +203,17 @@ def evaluate(
     )
     screen = Screen()
     evaluated = EvaluatedModel.load(model, out, device, precision)
-    memories = [None, load_memory(model, evaluated.engine.tokenizer)] if memory else [None]
+    passes: list[tuple[MemoryMixture | None, list[Suite]]] = [(None, suites)]
+    if memory:  # the suite typing has rows with it and without it
+        loaded = load_memory(model, evaluated.engine.tokenizer)
+        others = [each for each in suites if each.name != "typing"]
+        passes = [(None, others), (loaded, suites)]
     done = []
     with HANDLER.resumable(lambda: any(evaluated.out.glob("evaluation/*/*.json*"))):
-        for evaluated.engine.memory in memories:
+        for evaluated.engine.memory, measured in passes:
             for each in evaluate_suites(
                 evaluated,
-                suites,
+                measured,
                 DataSources(by_suite, shared, column=column),
                 settings,
                 lambda programs: Sandbox(programs.packages, workers, programs.limits),
@@ -219,6 +236,18 @@ def evaluate(
     _show(done)
     if done:
         typer.echo(f"samples: {page}")
+
+
+def _with_server(suite: "Suite", url: str) -> "Suite":
+    """The suite typing with the suggestions of the server at ``url``; another suite as it is."""
+    from codeling.evaluation.suites.typing import SuggestionServer, TypingSuite
+    from codeling.serving.client import CompletionServer
+    from codeling.serving.http.access import TOKEN_VARIABLE
+
+    if suite.name != "typing":
+        return suite
+    server = CompletionServer(url, os.environ.get(TOKEN_VARIABLE))
+    return TypingSuite(SuggestionServer(server.url, server.complete))
 
 
 def _without_problems(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from codeling.memory.chain_kernels import LONGEST
 from codeling.memory.chains import Tokens
 from codeling.memory.document import DocumentMemory, document_predictor
 from codeling.memory.gating.gate import mix
-from codeling.memory.gating.parameters import Parameters
+from codeling.memory.gating.parameters import Parameters, gate_name
 from codeling.memory.source import Ids, LocatedSource, Proposal, ProposalSource
 from codeling.memory.spans import Origin, SeenSpan, SpanRecorder
 
@@ -34,15 +34,21 @@ class MemoryMixture:
         *,
         corpus: ProposalSource | None = None,
         project: LocatedSource | None = None,
+        with_model: bool = True,
     ) -> None:
-        """``token_bytes`` are those of each id."""
+        """``token_bytes`` are those of each id.
+
+        Without ``with_model``, the model is one that knows nothing
+        (:class:`codeling.generation.runners.uniform.UniformRunner`).
+        """
         self.parameters = parameters
         self.corpus = corpus
         self.project = project
         found = {"corpus": corpus, "project": project}
         self.sources = {name: each for name, each in found.items() if each is not None}
         self.names = "document", *self.sources
-        self.gate = parameters.gates["+".join(self.names)]
+        self.gate = parameters.gates[gate_name(self.names, with_model=with_model)]
+        self.with_model = with_model
         self.token_bytes = token_bytes
         self.line_feeds = np.array([each.count(b"\n") for each in token_bytes])
         """(V,): number of line feeds in each token."""
@@ -63,7 +69,11 @@ class MemoryMixture:
     def copy(self) -> "MemoryMixture":
         """A mixture of the same sources, for another thread."""
         return MemoryMixture(
-            self.parameters, self.token_bytes, corpus=self.corpus, project=self.project
+            self.parameters,
+            self.token_bytes,
+            corpus=self.corpus,
+            project=self.project,
+            with_model=self.with_model,
         )
 
     def settings(self) -> dict[str, Any]:

@@ -44,6 +44,31 @@ def project_predictor(trust: Floats, vocab_size: int) -> Predictor:
     return Predictor(trust, vocab_size, ORDERS, LIMIT)
 
 
+class FixedProject:
+    """Memory of files that do not change, for measurements. It does not tell where they are."""
+
+    def __init__(self, trust: Floats, vocab_size: int, files: Chains) -> None:
+        """``files`` are the tokens of all files, each after ``<|endoftext|>``, the nearest last."""
+        self._predictor = project_predictor(trust, vocab_size)
+        self._files = files
+
+    def propose(self, history: Ids) -> Proposal:
+        """Propose the token after ``history`` (N,)."""
+        return self._predictor.propose_after(history, self._files)
+
+    def score(self, ids: Ids) -> Scores:
+        """:meth:`propose` at each position of a document, ``ids`` (T + 1,)."""
+        return self._predictor.score(ids, self._files)
+
+    def places(self, history: Ids, token: int) -> list[int]:
+        """None."""
+        return []
+
+    def locate(self, place: int) -> tuple[str, int, int]:
+        """There is no place to locate."""
+        raise NotImplementedError
+
+
 class ProjectMemory:
     """What the files of one folder say comes next. One thread may change it, many may ask."""
 

@@ -58,6 +58,20 @@ def test_a_python_folder_gives_one_text_per_file_without_hidden_and_binary_files
     ]
 
 
+def test_the_repository_of_a_file_is_its_project(tmp_path: Path) -> None:
+    for name in ("all/loose.py", "all/one/src/deep/a.py", "all/two/b.py", "all/two/sub/c.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    (tmp_path / "all" / "one" / "pyproject.toml").touch()
+    (tmp_path / "all" / "two" / ".git").mkdir()
+    assert {t.path: t.repository for t in texts(find(str(tmp_path / "all")))} == {
+        "loose.py": "all",
+        "one/src/deep/a.py": "one",
+        "two/b.py": "two",
+        "two/sub/c.py": "two",
+    }
+
+
 def test_a_folder_without_python_gives_every_text(tmp_path: Path) -> None:
     (tmp_path / "a.rst").write_text("any text\n")
     assert [t.text for t in texts(find(str(tmp_path)))] == ["any text\n"]

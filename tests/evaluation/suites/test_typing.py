@@ -8,12 +8,15 @@ import pytest
 from codeling.errors import InputError, UsageError
 from codeling.evaluation.data.lookup import SuiteData
 from codeling.evaluation.journal import Journal
+from codeling.evaluation.keystrokes.proposers import rows_of
+from codeling.evaluation.keystrokes.typist import type_text
 from codeling.evaluation.samples_page import render
 from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, TypingSettings
-from codeling.evaluation.suites.typing import ROWS, TypingSuite, select, typed_span
-from codeling.evaluation.typist import type_text
+from codeling.evaluation.suites.typing import SuggestionServer, TypingSuite, select, typed_span
 from codeling.generation.engine import Engine
 from codeling.generation.suggestions.suggester import Suggester
+from codeling.memory.gating.parameters import load_parameters
+from codeling.memory.mixture import MemoryMixture
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -57,13 +60,17 @@ def inputs(engine: Engine, journal: Path, files: list[Place], **settings: object
     )
 
 
-def test_two_measurements_give_the_same_scores(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def make_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codeling.evaluation.suites.typing._MAX_CHARACTERS", 120)
     for limit in ("LINE", "BLOCK"):
         name = f"codeling.generation.suggestions.suggester._MAX_{limit}_TOKENS"
         monkeypatch.setattr(name, 3)
+
+
+def test_two_measurements_give_the_same_scores(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_short(monkeypatch)
     suite = TypingSuite()
     first = suite.measure(inputs(engine, tmp_path / "a", FILES))
     second = suite.measure(inputs(engine, tmp_path / "b", FILES[::-1]))
@@ -71,11 +78,11 @@ def test_two_measurements_give_the_same_scores(
     assert first["num_problems"] == 2
     values = {score["name"]: score["value"] for score in first["scores"]}
     assert values["characters saved, buffer words"] > 0.1
-    assert set(first["latency"]) == set(ROWS)
+    assert set(first["latency"]) == set(rows_of(has_memory=False))
     # What is measured is what an editor gets, each suggestion on its own.
     file = select(FILES, 0, 1)[0]
     begin, end = typed_span(file.text, "append")
-    own = Suggester(engine, ROWS["all, ungated"])
+    own = Suggester(engine)
 
     def suggest(prefix: str, suffix: str) -> str | None:
         found = own.suggest(prefix, suffix)
@@ -85,13 +92,36 @@ def test_two_measurements_give_the_same_scores(
     [record] = [
         record
         for record in first["problems"]
-        if record["row"] == "all, ungated" and record["task_id"].endswith(f"{file.path}:1")
+        if record["row"] == "all" and record["task_id"].endswith(f"{file.path}:1")
     ]
     assert (record["saved"], record["shown"]) == (session.num_saved, len(session.events))
     page = render({**first, **PAGE_VALUES})
     assert file.path in page
     for event in [e for r in first["problems"] for e in r.get("accepted_spans", ())][:1]:
         assert "<mark>" in page, event
+
+
+def test_rows_with_a_memory_know_the_project_and_leave_the_engine_as_it_was(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_short(monkeypatch)
+    suite = TypingSuite(SuggestionServer("http://one", lambda prefix, suffix, stop: "pass\n"))
+    memory = MemoryMixture(load_parameters(), engine.tokenizer.token_bytes)
+    engine.memory = memory
+    other = "".join(f"def unheard_of_{n}(argument):\n    return {n}\n" for n in range(30))
+    typed = "".join(f"def unheard_of_{n}(argument):\n    pass\n" for n in range(30))
+    files = [Place(typed, "a.py", "r"), Place(other[:400], "b.py", "r")]
+    result = suite.measure(inputs(engine, tmp_path / "a", files))
+    values = {score["name"]: score["value"] for score in result["scores"]}
+    rows = rows_of(has_memory=True)
+    assert set(result["latency"]) == set(result["kinds"]) == {*rows, "server"}
+    assert suite.recorded_settings(EvaluationSettings(), engine)["server"] == "http://one"
+    with_project = values["characters saved, memory and project"]
+    assert with_project > values["characters saved, memory"] + 0.05
+    assert engine.memory is memory
+    assert result["latency"]["all"]["reused"] > 0.5
+    assert result["latency"]["server"]["reused"] is None
+    assert all(0 <= each["value"] <= 1 for kinds in result["kinds"].values() for each in kinds)
 
 
 def test_files_are_taken_in_turn_from_every_repository() -> None:

@@ -24,6 +24,8 @@ TEXT_COLUMNS = (
     "content", "text", "code", "whole_func_string", "func_code_string", "original_string",
 )  # fmt: skip
 """Default text columns in order of preference: codeparrot's, the usual ones, CodeSearchNet's."""
+_PROJECT_MARKERS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+"""A folder that has one of these is a project."""
 MAX_FILE_BYTES = 16 << 20
 """Larger files without rows are skipped: nobody wrote them by hand."""
 
@@ -35,6 +37,9 @@ class DataFile:
     path: Path
     name: str
     """Path relative to the folder or repository that was searched."""
+    project: str = ""
+    """The project of a file that was found in a folder: the nearest folder above it that looks like
+    one, else the folder that was searched."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +71,22 @@ def find(data: str) -> list[DataFile]:
     if not path.is_dir():
         raise UsageError(f"{data}: no such file or folder")
     found = []
+    projects = {Path(): path.resolve().name}
     for each in sorted(path.rglob("*")):
         name = each.relative_to(path)
         if each.is_file() and not any(part.startswith(".") for part in name.parts):
-            found.append(DataFile(each, name.as_posix()))
+            found.append(DataFile(each, name.as_posix(), _project(path, name.parent, projects)))
     if not found:
         raise InputError(f"{data}: no file in it")
     return found
+
+
+def _project(top: Path, folder: Path, known: dict[Path, str]) -> str:
+    """The project of ``folder``, relative to ``top``; ``known`` has those of some folders."""
+    if folder not in known:
+        is_project = any((top / folder / marker).exists() for marker in _PROJECT_MARKERS)
+        known[folder] = folder.as_posix() if is_project else _project(top, folder.parent, known)
+    return known[folder]
 
 
 def named(files: Sequence[DataFile], patterns: Sequence[str]) -> list[DataFile]:
@@ -133,7 +147,7 @@ def texts(files: Sequence[DataFile], column: str | None = None) -> Iterator[Text
         if is_table(file):
             yield from _column(file, column)
         elif (not only_python or file.name.endswith(".py")) and (text := _text(file.path)):
-            yield Text(file.path.name, file.name, text, 1)
+            yield Text(file.project or file.path.name, file.name, text, 1)
 
 
 def _column(file: DataFile, column: str | None) -> Iterator[Text]:

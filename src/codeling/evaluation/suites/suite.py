@@ -14,8 +14,8 @@ from codeling.errors import UsageError
 from codeling.evaluation.data.contamination import TrainingCorpus
 from codeling.evaluation.data.lookup import DataSources, SuiteData
 from codeling.evaluation.journal import Journal
+from codeling.evaluation.keystrokes.typist import ACCEPT
 from codeling.evaluation.sandbox import Job, Limits, Verdict
-from codeling.evaluation.typist import ACCEPT
 from codeling.generation.engine import Engine
 from codeling.generation.request import MAX_SAMPLES, SamplingParams
 from codeling.memory.mixture import MemoryMixture

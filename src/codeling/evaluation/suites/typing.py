@@ -1,21 +1,20 @@
 """The suite ``typing``: how many keystrokes a model saves a person who types unseen files.
 
-A simulated person (:mod:`codeling.evaluation.typist`) types files of repositories that the model
-was not trained on. Suggestions come from the call that editors use
+A simulated person (:mod:`codeling.evaluation.keystrokes.typist`) types files of repositories that
+the model was not trained on. Suggestions come from the call that editors use
 (:class:`~codeling.generation.suggestions.suggester.Suggester`). Files are taken in turn from every
 repository, so that a large one does not decide the score, and intervals are bootstrapped over
-repositories.
+repositories, or over files if there is one repository.
 
-The rows are measured in one run: the words of the open file alone, as every editor has them; the
-model, with its memory if there is one; and both, shown always or at three levels of aggressiveness.
-This module must not know where the files come from.
+All rows are measured in one run (:mod:`codeling.evaluation.keystrokes.proposers`). This module must
+not know where the files come from.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,11 +26,33 @@ from codeling.evaluation.data.contamination import (
 )
 from codeling.evaluation.data.document_sample import LocatedText, location_label, shuffled
 from codeling.evaluation.data.lookup import DataSources, SuiteData, find_texts
-from codeling.evaluation.results import Record, Value, scores
-from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, engine_settings
-from codeling.evaluation.typist import Session, type_text
+from codeling.evaluation.keystrokes.kinds import LINE_KINDS, WORD_KINDS, line_kinds, word_kinds
+from codeling.evaluation.keystrokes.proposers import (
+    SERVER,
+    SHOWN,
+    ProposerEngines,
+    Proposers,
+    recorded,
+    rows_of,
+)
+from codeling.evaluation.keystrokes.typist import (
+    Session,
+    Suggest,
+    counted_characters,
+    type_text,
+)
+from codeling.evaluation.results import Record, Value, score, scores
+from codeling.evaluation.suites.suite import (
+    EvaluationSettings,
+    SuiteInputs,
+    TypingSettings,
+    engine_settings,
+)
 from codeling.generation.engine import Engine
-from codeling.generation.suggestions.suggester import THRESHOLDS, Suggester, SuggestionSettings
+from codeling.generation.scheduler import Scheduler
+from codeling.generation.suggestions.place import find_place
+from codeling.generation.suggestions.trimming import trimmed
+from codeling.memory.mixture import MemoryMixture
 
 _LIMIT = 20
 """Default number of files."""
@@ -39,26 +60,33 @@ _MIN_CHARACTERS = 500
 _MAX_CHARACTERS = 2000
 """Characters of a file that are typed."""
 
-ROWS: dict[str, SuggestionSettings] = {
-    "buffer words": SuggestionSettings(use_model=False),
-    "model": SuggestionSettings(use_words=False),
-    "all, ungated": SuggestionSettings(),
-}
-"""Who proposes in each row of the table."""
-ROWS.update(
-    {f"all, {name}": SuggestionSettings(threshold) for name, threshold in THRESHOLDS.items()}
-)
-_SHOWN_ROW = "all, normal"
-"""The row whose files the page shows."""
+
+class SuggestionServer(NamedTuple):
+    """A running server that is measured beside the model."""
+
+    url: str
+    complete: Callable[[str, str, Sequence[str]], str]
+    """What it writes between two texts, up to one of some strings."""
+
+    def suggest(self, prefix: str, suffix: str) -> str | None:
+        """What an editor with our rules of how much would show of it."""
+        place = find_place(prefix, suffix)
+        if place is None:
+            return None
+        text = self.complete(prefix, suffix, ("\n",) if place.reach == "line" else ())
+        return trimmed(text, prefix, suffix, place) or None
 
 
 class TypingSuite:
-    """Keystrokes saved."""
+    """Keystrokes saved; with ``server``, also by a server's suggestions."""
 
     name = "typing"
     summary = "keystrokes saved while unseen files are typed"
     programs = None
     reads_any_text = True
+
+    def __init__(self, server: SuggestionServer | None = None) -> None:
+        self._server = server
 
     def find_data(self, sources: DataSources) -> SuiteData:
         """Any texts, or the run's test split."""
@@ -70,7 +98,8 @@ class TypingSuite:
             **engine_settings(settings, engine),
             **asdict(settings.typing),
             "limit": settings.limit or _LIMIT,
-            "rows": {name: asdict(row) for name, row in ROWS.items()},
+            "rows": recorded(rows_of(isinstance(engine.memory, MemoryMixture))),
+            "server": self._server.url if self._server else None,
         }
 
     def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
@@ -80,32 +109,66 @@ class TypingSuite:
         """
         assert inputs.data.texts is not None, "find_texts gives texts"
         settings = inputs.settings
-        files = select(inputs.data.texts(), settings.seed, settings.limit or _LIMIT)
+        texts = list(inputs.data.texts())
+        files = select(texts, settings.seed, settings.limit or _LIMIT)
         if not files:
             raise InputError(f"typing: there is no file of {_MIN_CHARACTERS} characters")
-        tasks = [(row, file) for row in ROWS for file in files]
-        records = inputs.journal.map_groups_with_bar(
-            tasks,
-            "typed files",
-            1,
-            lambda group: [_record(inputs, row, file) for row, file in group],
-            inputs.progress,
-        )
+        chosen = {file.repository for file in files}
+        repositories: dict[str, list[LocatedText]] = {name: [] for name in chosen}
+        for text in texts:
+            if text.repository in chosen:
+                repositories[text.repository].append(text)
+        engines = ProposerEngines(inputs.engine, repositories)
+        rows: dict[str, Proposers | None] = {**rows_of(engines.has_memory)}
+        if self._server is not None:
+            rows[SERVER] = None
+        try:
+            records = inputs.journal.map_groups_with_bar(
+                [(row, file) for file in files for row in rows],
+                "typed files",
+                1,
+                lambda group: [
+                    _record(
+                        inputs.settings.typing, row, file, self._asked(engines, rows[row], file)
+                    )
+                    for row, file in group
+                ],
+                inputs.progress,
+            )
+        finally:
+            engines.close()
         found = {
             location_label(f): find_in_training(inputs.corpus, f.text, DOCUMENT_SHARE)
             for f in files
         }
         for record in records:
             record["found"] = found[record["task_id"]]
-        first = [record for record in records if record["row"] == next(iter(ROWS))]
+        first = [record for record in records if record["row"] == next(iter(rows))]
+        by_row = {row: [each for each in records if each["row"] == row] for row in rows}
         return {
             "num_problems": len(files),
             "num_characters": sum(record["characters"] for record in first),
-            "scores": [each for row in ROWS for each in _scores(records, row, settings.seed)],
-            "latency": {row: _latency(records, row) for row in ROWS},
+            "scores": [each for row in rows for each in _scores(by_row[row], row, settings.seed)],
+            "kinds": {row: _kind_scores(by_row[row], settings.seed) for row in rows},
+            "latency": {row: _latency(by_row[row]) for row in rows},
             "contamination": contamination_summary(inputs.corpus, first),
             "problems": records,
         }
+
+    def _asked(
+        self, engines: ProposerEngines, row: Proposers | None, file: LocatedText
+    ) -> "_Asked":
+        """The suggestions of a row; None is the server's."""
+        if row is None:
+            assert self._server is not None, "there is a row of the server"
+            return _Asked(self._server.suggest, None)
+        suggester = engines.suggester(row, file)
+
+        def suggest(prefix: str, suffix: str) -> str | None:
+            found = suggester.suggest(prefix, suffix)
+            return found.text if found else None
+
+        return _Asked(suggest, suggester.engine)
 
 
 def select(texts: Iterable[LocatedText], seed: int, limit: int) -> list[LocatedText]:
@@ -128,18 +191,37 @@ def typed_span(text: str, mode: str) -> tuple[int, int]:
     return middle, max(middle, end)
 
 
-def _record(inputs: SuiteInputs, row: str, file: LocatedText) -> Record:
+class _Asked:
+    """The suggestions of one row while one file is typed, and what they cost."""
+
+    def __init__(self, suggest: Suggest, engine: Engine | None) -> None:
+        """``engine`` makes the suggestions; None: a server."""
+        self._suggest = suggest
+        self._scheduler = engine.scheduler if engine else Scheduler(0)
+        self._before = self._scheduler.num_prompt_tokens, self._scheduler.num_reused_tokens
+        self.milliseconds: list[float] = []
+
+    def suggest(self, prefix: str, suffix: str) -> str | None:
+        """What is suggested."""
+        begin = time.perf_counter()
+        text = self._suggest(prefix, suffix)
+        self.milliseconds.append(1000 * (time.perf_counter() - begin))
+        return text
+
+    def prompt_tokens(self) -> tuple[int, int]:
+        """Number of tokens in all prompts, and of those that the engine had read before."""
+        num_prompt, num_reused = self._before
+        found = self._scheduler
+        return found.num_prompt_tokens - num_prompt, found.num_reused_tokens - num_reused
+
+
+def _record(settings: TypingSettings, row: str, file: LocatedText, asked: _Asked) -> Record:
     """Type one file with the proposers of one row."""
-    suggester = Suggester(inputs.engine, ROWS[row])
-    settings, milliseconds = inputs.settings.typing, []
 
     def suggest(prefix: str, suffix: str) -> str | None:
-        begin = time.perf_counter()
-        suggestion = suggester.suggest(prefix, suffix)
-        milliseconds.append(1000 * (time.perf_counter() - begin))
-        if settings.clock is not None and milliseconds[-1] > settings.clock:
-            return None
-        return suggestion.text if suggestion else None
+        found = asked.suggest(prefix, suffix)
+        is_late = settings.clock is not None and asked.milliseconds[-1] > settings.clock
+        return None if is_late else found
 
     text = file.text.replace("\r\n", "\n")
     begin, end = typed_span(text, settings.mode)
@@ -151,17 +233,37 @@ def _record(inputs: SuiteInputs, row: str, file: LocatedText) -> Record:
         end=end,
         sees_suffix=settings.mode == "insert",
     )
+    num_prompt, num_reused = asked.prompt_tokens()
     record = {
         "row": row,
         "task_id": location_label(file),
         "repository": file.repository,
-        "milliseconds": milliseconds,
+        "milliseconds": asked.milliseconds,
+        "prompt_tokens": num_prompt,
+        "reused_tokens": num_reused,
+        "kinds": _accepted_kinds(text, begin, end, session),
         **_counts(session),
     }
-    if row == _SHOWN_ROW:
+    if row == SHOWN:
         accepted = [(event.position, event.accepted) for event in session.events if event.accepted]
         record |= {"begin": begin, "text": text[begin:end], "accepted_spans": accepted}
     return record
+
+
+def _accepted_kinds(text: str, begin: int, end: int, session: Session) -> dict[str, list[int]]:
+    """For each kind of character: how many were accepted, and how many there are."""
+    counted = counted_characters(text)
+    accepted = [False] * len(text)
+    for event in session.events:
+        for position in range(event.position, event.position + event.accepted):
+            accepted[position] = True
+    found = {kind: [0, 0] for kind in (*WORD_KINDS, *LINE_KINDS)}
+    for kinds in (word_kinds(text), line_kinds(text)):
+        for position in range(begin, end):
+            if counted[position]:
+                found[kinds[position]][0] += accepted[position]
+                found[kinds[position]][1] += 1
+    return found
 
 
 def _counts(session: Session) -> Record:
@@ -190,30 +292,58 @@ _SCORES = (
 
 
 def _scores(records: Sequence[Record], row: str, seed: int) -> list[Record]:
-    """The scores of one row, over its repositories."""
-    repositories = list(_by_repository(record for record in records if record["row"] == row))
+    """The scores of one row."""
+    keys = {key for _, above, below in _SCORES for key in (above, below)}
+    groups = [
+        {"found": found, **{key: sum(record[key] for record in group) for key in keys}}
+        for found, group in _groups(records)
+    ]
     values = [(f"{name}, {row}", _ratio(above, below)) for name, above, below in _SCORES]
-    return scores(repositories, values, seed)
+    return scores(groups, values, seed)
+
+
+def _kind_scores(records: Sequence[Record], seed: int) -> list[Record]:
+    """The share of the characters of each kind that were accepted."""
+    found = []
+    for kind in (*WORD_KINDS, *LINE_KINDS):
+        groups = [
+            {
+                "found": matches,
+                "accepted": sum(record["kinds"][kind][0] for record in group),
+                "characters": sum(record["kinds"][kind][1] for record in group),
+            }
+            for matches, group in _groups(records)
+        ]
+        found.append(score(kind, groups, _ratio("accepted", "characters"), seed))
+    return [each for each in found if each is not None]
 
 
 def _ratio(above: str, below: str) -> Value:
     return lambda record: (record[above], record[below]) if record[below] else None
 
 
-def _by_repository(records: Iterable[Record]) -> Iterator[Record]:
-    """The counts of each repository, and whether one of its files was found in training."""
+def _groups(records: Sequence[Record]) -> Iterator[tuple[list[Any] | None, list[Record]]]:
+    """The records of each repository, or each record of a single one, and what was found of them in
+    training."""
     groups: dict[str, list[Record]] = {}
+    key = "repository" if len({record["repository"] for record in records}) > 1 else "task_id"
     for record in records:
-        groups.setdefault(record["repository"], []).append(record)
-    keys = {key for _, above, below in _SCORES for key in (above, below)}
+        groups.setdefault(record[key], []).append(record)
     for group in groups.values():
         lists = [record["found"] for record in group]
-        found = None if any(each is None for each in lists) else [m for each in lists for m in each]
-        yield {"found": found, **{key: sum(record[key] for record in group) for key in keys}}
+        unknown = any(each is None for each in lists)
+        yield None if unknown else [match for each in lists for match in each], group
 
 
-def _latency(records: Sequence[Record], row: str) -> Record:
-    """Milliseconds from a request to the suggestion."""
-    times = [t for record in records if record["row"] == row for t in record["milliseconds"]]
+def _latency(records: Sequence[Record]) -> Record:
+    """Milliseconds from a request to the suggestion, and the share of the prompts reused."""
+    times = [t for record in records for t in record["milliseconds"]]
     p50, p95 = np.percentile(times, [50, 95]).tolist()
-    return {"num_requests": len(times), "p50_ms": p50, "p95_ms": p95}
+    num_prompt = sum(record["prompt_tokens"] for record in records)
+    num_reused = sum(record["reused_tokens"] for record in records)
+    return {
+        "num_requests": len(times),
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "reused": num_reused / num_prompt if num_prompt else None,
+    }

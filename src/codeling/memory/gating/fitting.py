@@ -25,12 +25,10 @@ from codeling.memory.chain_kernels import (
 )
 from codeling.memory.gating import gate
 from codeling.memory.gating.gate import Gate, fill_features, num_features, shares_of
+from codeling.memory.gating.parameters import gate_name
 from codeling.memory.source import Floats, Ids, Scores
 
 _compiled = compiler(__file__, gate.__file__, chain_kernels.__file__)
-
-ALONE = "alone:"
-"""Begins the names of gates that mix the sources with a model that knows nothing."""
 
 _EM_STEPS = 20
 _PRIOR_TRUST, _PRIOR_WEIGHT = 0.3, 5.0
@@ -93,11 +91,6 @@ class Evidence(NamedTuple):
         top = np.full(len(flat), -2)  # equals no source's
         of_tops = np.full_like(self.model.of_tops, value)
         return self._replace(model=ModelScores(flat, -flat, flat, top, of_tops))
-
-
-def gate_name(names: Sequence[str], *, with_model: bool = True) -> str:
-    """The name of the gate for these sources."""
-    return ("" if with_model else ALONE) + "+".join(names)
 
 
 def fit_gates(evidence: Evidence, vocab_size: int) -> dict[str, Gate]:

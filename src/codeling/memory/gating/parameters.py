@@ -1,10 +1,10 @@
 """The fitted parameters of the memory, and the file that keeps them.
 
 ``mixture.safetensors`` holds ``trust.SOURCE`` for each source with a context memory and
-``gate.SOURCES.weight`` and ``.bias`` for each set of sources, whose names are joined by ``+``;
-``alone:`` before them marks a gate for the memory without a model.
+``gate.SOURCES.weight`` and ``.bias`` for each set of sources (:func:`gate_name`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,14 @@ DEFAULT = Path(__file__).with_name(FILE_NAME)
 """Parameters for models without their own: those of the demo's, for document and project."""
 
 
+def gate_name(names: Sequence[str], *, with_model: bool = True) -> str:
+    """The name of the gate for these sources: joined by ``+``.
+
+    ``alone:`` before them marks a gate for the sources and a model that knows nothing.
+    """
+    return ("" if with_model else "alone:") + "+".join(names)
+
+
 @dataclass(frozen=True)
 class Parameters:
     """Everything that was fitted."""
@@ -30,7 +38,7 @@ class Parameters:
     trust: dict[str, Floats]
     """By source; see :func:`codeling.memory.chain_kernels.blend`."""
     gates: dict[str, Gate]
-    """By the names of the sources, joined by ``+``."""
+    """By :func:`gate_name`."""
 
     def save(self, path: Path) -> None:
         """Write to ``path``. :raises StorageError: when it cannot be written."""

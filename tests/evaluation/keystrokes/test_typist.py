@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from codeling.evaluation.typist import Event, type_text
+from codeling.evaluation.keystrokes.typist import Event, type_text
 
 
 def fixed(*pairs: tuple[str, str]):  # type: ignore[no-untyped-def]

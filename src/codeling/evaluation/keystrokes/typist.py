@@ -49,6 +49,12 @@ class Session:
     repeated_lines: list[bool] = field(default_factory=list)
     """The same for lines that occur above."""
 
+    def note_line(self, lines: "_LinesAbove", position: int, shown: str) -> None:
+        """Record whether ``shown`` begins with exactly the line at ``position``."""
+        line, is_repeated = lines.take(position)
+        right = shown.partition("\n")[0].rstrip() == line
+        (self.repeated_lines if is_repeated else self.new_lines).append(right)
+
     @property
     def num_saved(self) -> int:
         """Keystrokes saved."""
@@ -81,37 +87,41 @@ def type_text(
     end = len(text) if end is None else end
     suffix = text[end:] if sees_suffix else ""
     session = Session()
-    counted = _counted(text)
+    counted = counted_characters(text)
     session.num_characters = sum(counted[begin:end])
-    position, shown = begin, ""
-    while position < end:
-        position, moved = _skip_line_ends(text, position, end, counted)
+    position, shown, above = begin, "", _LinesAbove(text, begin)
+    while True:
+        start = position
+        while position < end and not counted[position]:
+            position += 1
         if position >= end:
-            break
+            return session
+        skipped = text[start:position]
+        shown = shown[len(skipped) :] if shown.startswith(skipped) else ""
         prefix = text[:position]
-        if moved or position == begin:
-            shown = ""
-        if not shown and asks_at(prefix):
+        is_new = not shown and asks_at(prefix)
+        if is_new:
             session.num_requests += 1
             shown = suggest(prefix, suffix) or ""
-            if _begins_line(prefix):
-                _note_line(session, text, position, shown)
-            if shown:
-                length = _right_length(shown, text[:end], position, accept)
-                num_accepted = sum(counted[position : position + length])
-                if num_accepted < MIN_CHARACTERS:
-                    length = num_accepted = 0
-                saved = num_accepted - 1 if length else 0
-                session.events.append(Event(position, shown, length, saved))
-                if length:
-                    position, shown = position + length, ""
-                    continue
+        if position > start or position == begin:
+            session.note_line(above, position, shown)
+        if is_new and shown:
+            length = _right_length(shown, text[:end], position, accept)
+            num_accepted = sum(counted[position : position + length])
+            if num_accepted < MIN_CHARACTERS:
+                length = num_accepted = 0
+            saved = num_accepted - 1 if length else 0
+            session.events.append(Event(position, shown, length, saved))
+            if length:
+                for within in above.starts(position + 1, position + length):
+                    session.note_line(above, within, text[within : position + length])
+                position, shown = position + length, ""
+                continue
         shown = shown[1:] if shown[:1] == text[position] else ""
         position += 1
-    return session
 
 
-def _counted(text: str) -> list[bool]:
+def counted_characters(text: str) -> list[bool]:
     """For each character, whether it has to be typed: not indentation, and not a line end."""
     counted = []
     in_indentation = True
@@ -124,26 +134,30 @@ def _counted(text: str) -> list[bool]:
     return counted
 
 
-def _skip_line_ends(text: str, position: int, end: int, counted: list[bool]) -> tuple[int, bool]:
-    """The next position at which something has to be typed, and whether it is another one."""
-    start = position
-    while position < end and not counted[position]:
-        position += 1
-    return position, position > start
+class _LinesAbove:
+    """The lines of a text, and which of them stand above."""
 
+    def __init__(self, text: str, begin: int) -> None:
+        self._text = text
+        self._above = {line.strip() for line in text[:begin].split("\n")}
 
-def _begins_line(prefix: str) -> bool:
-    return not prefix[prefix.rfind("\n") + 1 :].strip()
+    def starts(self, begin: int, end: int) -> list[int]:
+        """Where lines with text begin, behind their indentation, from ``begin`` to ``end``."""
+        found = []
+        while (begin := self._text.find("\n", begin, end) + 1) > 0:
+            rest = self._text[begin:end]
+            start = begin + len(rest) - len(rest.lstrip(" \t"))
+            if start < end and self._text[start] != "\n":
+                found.append(start)
+        return found
 
-
-def _note_line(session: Session, text: str, position: int, shown: str) -> None:
-    """Record whether ``shown`` begins with exactly the line at ``position``."""
-    end = text.find("\n", position)
-    line = text[position : end if end >= 0 else len(text)].rstrip()
-    above = text[:position].split("\n")
-    stands_above = any(line.strip() == other.strip() for other in above[-2000:])
-    right = shown.partition("\n")[0].rstrip() == line
-    (session.repeated_lines if stands_above else session.new_lines).append(right)
+    def take(self, position: int) -> tuple[str, bool]:
+        """The line that begins at ``position``, and whether it stands above."""
+        end = self._text.find("\n", position)
+        line = self._text[position : end if end >= 0 else len(self._text)].strip()
+        is_repeated = line in self._above
+        self._above.add(line)
+        return line, is_repeated
 
 
 def _right_length(shown: str, text: str, position: int, accept: str) -> int:

@@ -1,0 +1,1 @@
+"""Keystrokes: a simulated person types files again, with suggestions and without."""
