@@ -61,6 +61,7 @@ def serve(
     from codeling.generation.engine import Engine
     from codeling.memory.loading import load_memory
     from codeling.model.folder import resolve
+    from codeling.run_folder import find_run_folder
     from codeling.serving.editors import greeting
     from codeling.serving.http import access
     from codeling.serving.http.server import serve as run
@@ -92,7 +93,7 @@ def serve(
         return engine
 
     with HANDLER.draining(settings.limits.drain_seconds + 2):
-        run(load, settings, started)
+        run(load, settings, started, find_run_folder(model))
 
 
 def _url(host: str, port: int) -> str:

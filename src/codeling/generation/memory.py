@@ -6,7 +6,7 @@ replaces the model's before constraints, temperature, top k and top p are applie
 hold as they do without a memory. This module must not know how a memory works.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +52,12 @@ class SequenceMemory(Protocol):
 
     def spans(self) -> Sequence[MemorySpan]:
         """Where the picked tokens came from, in order; empty if it was not recorded."""
+
+    def token_shares(self) -> Sequence[Mapping[str, float]]:
+        """Per picked token, the share of its probability from ``model`` and each source.
+
+        The shares of a token sum to 1. Empty if it was not recorded.
+        """
 
 
 class Memory(Protocol):

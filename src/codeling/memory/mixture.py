@@ -6,7 +6,7 @@ not read again. This module must not know engines, networks or files.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,7 @@ class MixtureState:
         self._num_before = len(document) - num_after
         self._recorder = SpanRecorder(mixture.token_bytes) if record else None
         self._mixed: NDArray[np.float32] | None = None
+        self._token_shares: list[dict[str, float]] = []
         self.proposals: list[Proposal] = []
         """What each source proposed for the last mixture."""
         self.shares: NDArray[np.float64] = np.zeros(0)
@@ -124,41 +125,51 @@ class MixtureState:
     def observe(self, token: int) -> None:
         """Add a token."""
         if self._recorder:
-            self._recorder.record(token, *self._origins(token))
+            given = self._given(token)
+            source = max(given, key=given.__getitem__)
+            self._recorder.record(token, self._origins(token, source), given[source])
+            self._token_shares.append(given)
         self._document.observe([token])
 
     def spans(self) -> tuple[SeenSpan, ...]:
         """Where runs of the added tokens were seen, if :meth:`MemoryMixture.open` records it."""
         return self._recorder.spans() if self._recorder else ()
 
+    def token_shares(self) -> Sequence[Mapping[str, float]]:
+        """Who gave the probability of each added token, if :meth:`MemoryMixture.open` records it.
+
+        Keys are ``model``, ``document`` and the other sources; the values of a token sum to 1.
+        """
+        return self._token_shares
+
     def _latest(self) -> Ids:
         """The last tokens of the document, as many as a source can use."""
         return self._document.ids[self._num_after :][-LONGEST:].astype(np.int64)
 
-    def _origins(self, token: int) -> tuple[list[Origin], float]:
-        """Places of ``token`` in the source that gave it most, and that source's share of it.
-
-        There are none if the model or the corpus gave more.
-        """
+    def _given(self, token: int) -> dict[str, float]:
+        """The share of the probability of ``token`` that the model and each source gave."""
         if self._mixed is None:
-            return [], 0.0
-        names = self._mixture.names
+            return {"model": 1.0}
+        total = float(np.exp(self._mixed[token], dtype=np.float64))
         given = {
             name: float(share * each.probabilities[each.ids == token].sum() / (1 - each.rest))
-            for name, share, each in zip(names, self.shares[1:], self.proposals, strict=True)
+            for name, share, each in zip(
+                self._mixture.names, self.shares[1:], self.proposals, strict=True
+            )
             if share > 0
         }
-        total = float(np.exp(self._mixed[token], dtype=np.float64))
-        given["model"] = total - sum(given.values())
-        source = max(given, key=given.__getitem__)
+        given["model"] = max(0.0, total - sum(given.values()))
+        whole = sum(given.values()) or 1.0
+        return {name: value / whole for name, value in given.items()}
+
+    def _origins(self, token: int, source: str) -> list[Origin]:
+        """Places of ``token`` in ``source``, which gave it most; none for model and corpus."""
         if source == "document":
-            origins = [self._in_document(place) for place in self._document.places(token)]
-        elif source == "project" and (project := self._mixture.project) is not None:
+            return [self._in_document(place) for place in self._document.places(token)]
+        if source == "project" and (project := self._mixture.project) is not None:
             places = project.places(self._latest(), token)
-            origins = [Origin(source, *project.locate(place)) for place in places]
-        else:
-            origins = []
-        return origins, given[source] / total
+            return [Origin(source, *project.locate(place)) for place in places]
+        return []
 
     def _in_document(self, place: int) -> Origin:
         """The origin of a position of the document; text behind the gap follows the prompt."""

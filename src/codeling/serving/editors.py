@@ -88,6 +88,7 @@ def greeting(model: str, url: str, token: str | None) -> str:
     lines.append(
         f"token: {token}" if token else "no token: every program of this machine may use it"
     )
+    lines.append(f"try it in a browser: {url}/{f'#token={token}' if token else ''}")
     for name in SHOWN_AT_START:
         setup = EDITORS[name]
         lines += ["", f"{setup.title}, in {setup.place}:"]

@@ -4,14 +4,24 @@ This module must not know sockets or threads.
 """
 
 import codecs
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence as Ordered
 from dataclasses import replace
+from itertools import pairwise
 
 from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.request import SAMPLING_TEMPERATURE, Request, SamplingParams
+from codeling.generation.sequence import Sequence
 from codeling.generation.suggestions.suggester import Suggester
 from codeling.serving.protocol.fields import split_markers
-from codeling.serving.protocol.query import Prompt, Query, RequestError, TokenScore, expanded
+from codeling.serving.protocol.query import (
+    ChoiceDetails,
+    Prompt,
+    Query,
+    RequestError,
+    TokenScore,
+    expanded,
+)
 from codeling.serving.suggest import SuggestionPlan, suggest
 from codeling.tokenizer.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Tokenizer
 
@@ -47,6 +57,7 @@ def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> Su
         seed=query.seed or 0,
         max_new_tokens=max(1, query.max_new_tokens),
         stop=query.stop,
+        record_sources=query.with_details,
     )
     asked = Request(prompt.text, None, params, sample, query.num_logprobs)
     if prompt.suffix is None:
@@ -95,7 +106,7 @@ def ids_to_score(prompt: Prompt, tokenizer: Tokenizer) -> tuple[list[int], int]:
 
 
 def token_scores(
-    scores: Sequence[TokenLogprobs | int], tokenizer: Tokenizer, offset: int
+    scores: Ordered[TokenLogprobs | int], tokenizer: Tokenizer, offset: int
 ) -> tuple[TokenScore, ...]:
     """Tokens with their log-probabilities as text; an id alone has none.
 
@@ -112,6 +123,21 @@ def token_scores(
             found.append(TokenScore(each.id, name, each.logprob, top, offset))
         offset += len(decoder.decode(tokenizer.token_bytes[found[-1].id]))
     return tuple(found)
+
+
+def details_of(sequence: Sequence, plan: SuggestionPlan) -> ChoiceDetails:
+    """Who proposed an ended sequence, and what is shown of it."""
+    shown = plan.suggestion(sequence) if plan.suggestion else None
+    products = [1.0, *sequence.probabilities]
+    memory = sequence.memory
+    return ChoiceDetails(
+        None if shown is None else shown.proposer,
+        None if shown is None else shown.probability,
+        len(sequence.healed.decode(errors="ignore")),
+        tuple(after / before if before else 0.0 for before, after in pairwise(products)),
+        tuple(memory.token_shares()) if memory else (),
+        tuple(memory.spans()) if memory else (),
+    )
 
 
 def token_name(tokenizer: Tokenizer, token: int) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from collections.abc import Sequence as Ordered
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
@@ -27,7 +27,7 @@ from codeling.serving.protocol.query import (
     TextPiece,
     TokenScore,
 )
-from codeling.serving.requests import ids_to_score, plans, token_scores
+from codeling.serving.requests import details_of, ids_to_score, plans, token_scores
 from codeling.serving.settings import ServerLimits
 from codeling.serving.suggest import SuggestionPlan
 
@@ -186,7 +186,11 @@ class Service:
             if update.done:
                 echo = echoes[index // query.n]
                 shown = text if flight.plans[index].shown else update.item.sequence.output.text
-                done[index] = self._choice(update.item, index, echo, shown, scores[index])
+                choice = self._choice(update.item, index, echo, shown, scores[index])
+                if query.with_details:
+                    details = details_of(update.item.sequence, flight.plans[index])
+                    choice = replace(choice, details=details)
+                done[index] = choice
                 yield done[index]
         yield Answer(tuple(done[index] for index in sorted(done)))
 

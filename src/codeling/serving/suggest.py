@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from codeling.generation.request import Request
 from codeling.generation.sequence import Sequence
+from codeling.generation.suggestions.choice import Suggestion
 from codeling.generation.suggestions.place import find_place
 from codeling.generation.suggestions.suggester import Suggester
 
@@ -20,6 +21,8 @@ class SuggestionPlan:
     """None: nothing is asked for, and the text is empty."""
     shown: Callable[[Sequence], str] | None = None
     """Ended sequence to what is shown of it. None: all of its text, as it is made."""
+    suggestion: Callable[[Sequence], Suggestion | None] | None = None
+    """The same with its probability and who proposed it."""
 
 
 def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> SuggestionPlan:
@@ -41,9 +44,12 @@ def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> S
         min_probability=rules.min_probability,
     )
 
+    def suggestion(sequence: Sequence) -> Suggestion | None:
+        return suggester.suggestion(place, prefix, suffix, sequence)
+
     def shown(sequence: Sequence) -> str:
-        found = suggester.suggestion(place, prefix, suffix, sequence)
+        found = suggestion(sequence)
         return "" if found is None else found.text
 
     request = replace(asked, prompt=request.prompt, suffix=request.suffix, params=params)
-    return SuggestionPlan(request, shown)
+    return SuggestionPlan(request, shown, suggestion)

@@ -6,6 +6,7 @@ answers. So on loopback the Host header must name this machine, and a request wi
 is refused. There are no CORS headers. Beyond loopback a token is required, which no page knows.
 """
 
+import hashlib
 import hmac
 import ipaddress
 import secrets
@@ -14,8 +15,10 @@ from collections.abc import Mapping
 from codeling.errors import UsageError
 from codeling.serving.protocol.query import RequestError
 
-PUBLIC_PATHS = frozenset({"/health"})
+PUBLIC_PATHS = frozenset({"/health", "/", "/playground/app.js", "/playground/app.css"})
 """Paths that need no token: they tell nothing but that the server runs."""
+PAGES_PATH = "/run"
+"""Pages of the run, which a browser opens with a cookie instead of the token."""
 TOKEN_VARIABLE = "CODELING_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with a token to use instead of a new one, so that editors keep theirs."""
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -47,6 +50,16 @@ def check_exposure(host: str, token: str | None) -> None:
         raise UsageError(f"{TOKEN_VARIABLE} must have 16 or more printable ASCII characters")
 
 
+def pages_cookie(token: str, host: str) -> str:
+    """The cookie, ``name=value``, that opens the pages of the run and nothing else.
+
+    Its value is derived from the token. Browsers send cookies to all ports of a host, so the name
+    contains the port.
+    """
+    key = hmac.new(token.encode(), b"pages of the run", hashlib.sha256).hexdigest()
+    return f"codeling-pages-{host.rpartition(':')[2]}={key}"
+
+
 class AccessRules:
     """Checks the headers of requests to a server at ``host``."""
 
@@ -72,6 +85,14 @@ class AccessRules:
             raise RequestError(403, "pages of other sites may not use this server")
         if self._token is None or path in PUBLIC_PATHS:
             return
+        if path.startswith(f"{PAGES_PATH}/"):
+            expected = pages_cookie(self._token, host).encode()
+            cookies = headers.get("cookie", "").encode().split(b";")
+            if any(hmac.compare_digest(cookie.strip(), expected) for cookie in cookies):
+                return
+            raise RequestError(
+                401, "open this page from the playground: the server printed its URL"
+            )
         scheme, _, given = headers.get("authorization", "").partition(" ")
         is_right = hmac.compare_digest(given.strip().encode(), self._token.encode())
         if scheme.lower() != "bearer" or not is_right:

@@ -1,7 +1,7 @@
 """The server's routes: which path belongs to which dialect."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,9 +23,16 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routed(
-    service: Service, model: ServedModel, monitoring: Monitoring, started: Callable[[], None]
+    service: Service,
+    model: ServedModel,
+    monitoring: Monitoring,
+    started: Callable[[], None],
+    more: Iterable[Route],
 ) -> Starlette:
-    """The application with all routes. Its lifespan starts and stops the engine's thread."""
+    """The application with all routes, ``more`` among them.
+
+    Its lifespan starts and stops the engine's thread.
+    """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -112,6 +119,7 @@ def routed(
         routes=[
             *(Route(path, handler, methods=["POST"]) for path, handler in post.items()),
             *(Route(path, handler, methods=["GET"]) for path, handler in get.items()),
+            *more,
         ],
         lifespan=lifespan,
         exception_handlers={HTTPException: _no_route},

@@ -12,11 +12,15 @@ from starlette.types import ASGIApp
 
 from codeling.errors import UsageError
 from codeling.generation.engine import Engine
+from codeling.run_folder import RunFolder
 from codeling.serving.http.access import AccessRules
 from codeling.serving.http.middleware import ServerMiddleware
 from codeling.serving.http.monitoring import Monitoring
 from codeling.serving.http.request_log import RequestLog
 from codeling.serving.http.routes import routed
+from codeling.serving.playground.api import api_routes
+from codeling.serving.playground.lookups import Lookups
+from codeling.serving.playground.pages import page_routes
 from codeling.serving.protocol.query import ServedModel
 from codeling.serving.service import Service
 from codeling.serving.settings import MODEL_NAME, ServerSettings
@@ -26,9 +30,14 @@ _CACHE_BYTES = 1 << 30
 
 
 def application(
-    engine: Engine, settings: ServerSettings, started: Callable[[], None] = lambda: None
+    engine: Engine,
+    settings: ServerSettings,
+    started: Callable[[], None] = lambda: None,
+    run: RunFolder | None = None,
 ) -> ASGIApp:
-    """The ASGI application that serves ``engine``; ``started`` is called at the end of its startup.
+    """The ASGI application that serves ``engine``, the model of ``run``.
+
+    ``started`` is called at the end of its startup.
 
     :raises UsageError: other machines could reach it without a token.
     """
@@ -45,7 +54,10 @@ def application(
     )
     monitoring = Monitoring(service)
     log = RequestLog(with_texts=settings.log_texts) if settings.log_requests else None
-    return ServerMiddleware(routed(service, model, monitoring, started), rules, monitoring, log)
+    lookups = Lookups(engine, run, settings.threshold)
+    playground = [*api_routes(service, model, lookups), *page_routes(lookups, settings.token)]
+    app = routed(service, model, monitoring, started, playground)
+    return ServerMiddleware(app, rules, monitoring, log)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -68,11 +80,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    load: Callable[[], Engine], settings: ServerSettings, started: Callable[[int], None]
+    load: Callable[[], Engine],
+    settings: ServerSettings,
+    started: Callable[[int], None],
+    run: RunFolder | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then answer what is in progress and return.
 
-    ``load`` gives the engine; ``started`` is called with the port when requests can be sent.
+    ``load`` gives the engine, the model of ``run``; ``started`` is called with the port when
+    requests can be sent.
 
     :raises UsageError: the address cannot be used, or is open to others without a token.
     """
@@ -84,7 +100,7 @@ def serve(
         running = max(2, min(limits.max_running, _CACHE_BYTES // engine.runner.slot_bytes))
         settings = replace(settings, limits=replace(limits, max_running=running))
         config = uvicorn.Config(
-            application(engine, settings, lambda: started(bound.getsockname()[1])),
+            application(engine, settings, lambda: started(bound.getsockname()[1]), run),
             log_level="warning",
             access_log=False,
             server_header=False,

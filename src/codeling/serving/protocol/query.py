@@ -4,11 +4,13 @@ A dialect turns a body into a :class:`Query` and an :class:`Answer` into a body.
 not know sockets, JSON or the engine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from codeling.errors import UsageError
+from codeling.generation.memory import MemorySpan
+from codeling.generation.suggestions.choice import Proposer
 from codeling.generation.text.decoding import FinishReason
 
 DEFAULT_NEW_TOKENS = 128
@@ -62,6 +64,8 @@ class Query:
     """Ends a completion after this time, once it contains a line end, as llama.cpp does."""
     session: str | None = None
     """Editor, slot or user. The next query of the same session replaces the one in progress."""
+    with_details: bool = False
+    """Whether the choices tell who proposed their tokens."""
     response_fields: tuple[str, ...] = ()
     """llama.cpp: the only keys to answer with, such as ``timings/predicted_n``."""
 
@@ -76,6 +80,25 @@ class TokenScore(NamedTuple):
     top: tuple[tuple[str, float], ...]
     offset: int
     """Index of the token's first character in prompt and completion."""
+
+
+@dataclass(frozen=True)
+class ChoiceDetails:
+    """Who proposed a completion, token by token. The order of the tokens is that of the ids."""
+
+    proposer: Proposer | None = None
+    """Whose text is shown of a suggestion: the model's, with its memory, or a word of the open
+    file. None: nothing is shown, or the completion is no suggestion."""
+    probability: float | None = None
+    """Estimated probability that all of the shown text is right."""
+    num_healed: int = 0
+    """Number of characters of the prompt that the first tokens write again."""
+    probabilities: tuple[float, ...] = ()
+    """Per token: its probability among the tokens that were allowed; empty if not known."""
+    shares: tuple[Mapping[str, float], ...] = ()
+    """Per token: the share of its probability by source; empty without a memory."""
+    spans: tuple[MemorySpan, ...] = ()
+    """Parts that were seen in the open file or the project, in order."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +121,8 @@ class Choice:
     """Time until the first new token, without waiting for a place in the batch."""
     predict_seconds: float = 0.0
     """Time from the first new token to the last."""
+    details: ChoiceDetails | None = None
+    """If the query asks for them."""
 
 
 @dataclass(frozen=True)
