@@ -1,6 +1,6 @@
 # The commands of developers and CI. Every target works on a fresh clone: it makes .venv first.
 .DELETE_ON_ERROR:
-.PHONY: demo check test proof format clean
+.PHONY: demo check test proof format web wheel clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,6 +28,12 @@ proof: $(VENV)/dev  ## the slow proofs
 format: $(VENV)/dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+web:  ## the page of `codeling serve`; needs Node.js 20 or newer
+	cd web/playground && npm ci --no-audit --no-fund && npm test --silent && npm run build --silent
+
+wheel: web $(VENV)/dev  ## a wheel with the page, in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:  ## remove the environment and caches; runs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -97,6 +97,7 @@ TESTED_ELSEWHERE = {
     "serving/http/exchange.py": "tests/serving/http/test_routes.py and test_abuse.py",
     "serving/http/middleware.py": "tests/serving/http/test_routes.py and test_abuse.py",
     "serving/lsp/completer.py": "tests/cli/test_serve.py",
+    "serving/playground/api.py": "tests/serving/playground/ comes through it",
     "serving/protocol/dialect.py": "the tests of the dialects",
     "serving/protocol/query.py": "the tests of the dialects",
     "serving/http/request_log.py": "tests/serving/http/test_monitoring.py",

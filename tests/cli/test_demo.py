@@ -27,7 +27,8 @@ def test_the_demo_ends_with_completions_scores_and_next_commands(
     assert "with the memory" in answer.out
     assert "report.html" in answer.out
     commands = answer.out.partition("next:\n")[2].splitlines()
-    assert len(commands) == 3
+    assert len(commands) == 4
+    assert commands[-1].startswith("  codeling serve ")
     assert all(command.startswith("  codeling ") for command in commands)
     assert answer.err.count("unchanged, skipped") == len(STAGES)
 

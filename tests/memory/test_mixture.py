@@ -133,3 +133,25 @@ def test_text_behind_the_gap_is_known_too() -> None:
         state.observe(token)
     (span,) = state.spans()
     assert span.start_line == 4  # two line feeds before the gap, one behind it
+
+
+@settings(max_examples=30, deadline=None)
+@given(before=LISTS, picked=st.lists(st.integers(1, VOCAB_SIZE - 1), max_size=12))
+def test_the_shares_of_every_token_sum_to_one(before: list[int], picked: list[int]) -> None:
+    state = WITH_CORPUS.open([0, *before], record=True)
+    for number, token in enumerate(picked):
+        logits = logits_of(number)
+        model = np.exp(logits - logits.max(), dtype=np.float64)
+        model /= model.sum()
+        state.mix(logits)
+        given = state.shares[0] * model[token] / np.exp(logits[token], dtype=np.float64)
+        state.observe(token)
+        shares = state.token_shares()[-1]
+        assert sum(shares.values()) == pytest.approx(1)
+        assert shares["model"] == pytest.approx(given, abs=1e-4)
+        assert set(shares) <= {"model", "document", "corpus"}
+    assert len(state.token_shares()) == len(picked)
+    state = WITH_CORPUS.open([0, *before])
+    state.mix(logits_of(0))
+    state.observe(1)
+    assert state.token_shares() == []

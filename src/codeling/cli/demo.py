@@ -59,6 +59,7 @@ def demo(
             next_command("complete", out, options={"--prompt": "def fibonacci(n):"}),
             pipe(area, next_command("trace", out)),
             next_command("demo", options=longer),
+            next_command("serve", out),
         ],
     )
 

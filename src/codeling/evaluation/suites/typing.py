@@ -247,6 +247,7 @@ def _record(settings: TypingSettings, row: str, file: LocatedText, asked: _Asked
     if row == SHOWN:
         accepted = [(event.position, event.accepted) for event in session.events if event.accepted]
         record |= {"begin": begin, "text": text[begin:end], "accepted_spans": accepted}
+        record["events"] = [asdict(event) for event in session.events]
     return record
 
 

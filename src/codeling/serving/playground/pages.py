@@ -2,8 +2,10 @@
 
 ``make web`` builds the bundle from ``web/playground/``. Only fixed names are served. No page may
 load anything from elsewhere or run an inline script; the pages of a run have no script at all.
+CodeMirror's style element has a nonce, new for each answer.
 """
 
+import secrets
 from pathlib import Path
 
 from markupsafe import escape
@@ -27,9 +29,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-_APP_POLICY = (
-    f"{_NOTHING}; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
-)
+_APP_POLICY = f"{_NOTHING}; script-src 'self'; connect-src 'self'; img-src 'self' data:; style-src"
+_NONCE_PLACE = "STYLE-NONCE"
 _RUN_POLICY = f"{_NOTHING}; style-src 'unsafe-inline'; img-src data:"
 """The report and the evaluation pages are self-contained: their style is in the page."""
 _UNBUILT = """<!doctype html>
@@ -47,13 +48,19 @@ def page_routes(lookups: Lookups, token: str | None) -> list[Route]:
     """The routes of all pages; ``token`` is the server's."""
 
     async def index(request: Request) -> Response:
-        return _file(STATIC / INDEX) if (STATIC / INDEX).is_file() else _html(_UNBUILT, 200)
+        try:
+            page = (STATIC / INDEX).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return _html(_UNBUILT, 200)
+        nonce = secrets.token_urlsafe(16)
+        policy = f"{_APP_POLICY} 'self' 'nonce-{nonce}'"
+        return _html(page.replace(_NONCE_PLACE, nonce), 200, policy)
 
     async def asset(request: Request) -> Response:
         path = STATIC / request.url.path.rpartition("/")[2]
         if not path.is_file():
             return _html(_UNBUILT, 404)
-        return _file(path, BUNDLE[path.name])
+        return FileResponse(path, 200, _headers(_NOTHING), BUNDLE[path.name])
 
     async def opened(request: Request) -> Response:
         """Let the browser that has the token read the pages of the run."""
@@ -68,7 +75,7 @@ def page_routes(lookups: Lookups, token: str | None) -> list[Route]:
         if path is None:
             text = escape("The run has no such page. codeling run writes its report.")
             return _html(f"<!doctype html><title>codeling</title><p>{text}</p>", 404)
-        return _file(path, policy=_RUN_POLICY)
+        return FileResponse(path, 200, _headers(_RUN_POLICY), "text/html")
 
     return [
         Route("/", index),
@@ -78,12 +85,8 @@ def page_routes(lookups: Lookups, token: str | None) -> list[Route]:
     ]
 
 
-def _file(path: Path, media_type: str = "text/html", policy: str = _APP_POLICY) -> Response:
-    return FileResponse(path, 200, _headers(policy), media_type)
-
-
-def _html(text: str, status: int) -> Response:
-    return Response(text, status, _headers(_APP_POLICY), "text/html")
+def _html(text: str, status: int, policy: str = _NOTHING) -> Response:
+    return Response(text, status, _headers(policy), "text/html")
 
 
 def _headers(policy: str) -> dict[str, str]:
