@@ -28,14 +28,6 @@ def test_tensors_and_metadata_are_those_that_were_saved(tmp_path: Path) -> None:
         assert not tensors[name].flags.writeable
 
 
-def test_changes_do_not_reach_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    save_file(TENSORS, path, {})
-    before = path.read_bytes()
-    map_tensors(path, is_writable=True)[1]["floats"][:] = 7
-    assert path.read_bytes() == before
-
-
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\xff" * 40, b"\x02" + bytes(7) + b"{}"])
 def test_a_damaged_file_is_an_error(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.safetensors"

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def test_standard_output_is_the_completion(folder: Path, tmp_path: Path) -> None
     ):
         assert result.exit_code == 0
         assert result.stdout == expected
+
+
+def test_once_the_kernels_are_compiled_neither_numba_nor_torch_is_imported(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.py").write_text("import os\n")
+    arguments = ["complete", str(folder), "--prompt", "import os\nimport", "--project", "."]
+    program = (
+        f"import sys; from codeling import cli; sys.argv[1:] = {arguments}; cli.main();"
+        "print(); print(sorted({'numba', 'torch', 'daft', 'scipy'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", program.replace("cli.main()", "cli._call()")]
+    for _ in range(2):  # the first may compile
+        out = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+    assert out.endswith(b"[]\n")
 
 
 def test_json_has_every_completion(folder: Path) -> None:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 from codeling.evaluation import completions
 from codeling.evaluation.completions import complete_requests, divide
 from codeling.generation.engine import Engine
 from codeling.generation.request import Completion, Request, SamplingParams
-from codeling.generation.runners import kernels
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
 from codeling.model.config import GPT2Config
@@ -46,12 +44,6 @@ def requests(count: int) -> list[Request]:
 def test_several_threads_equal_one(engine: Engine, count: int) -> None:
     expected = engine.copy().complete_requests(requests(count))
     assert complete_requests(engine, requests(count), 4) == expected
-
-
-def test_the_kernels_run_without_pythons_lock() -> None:
-    compiled = [each for each in vars(kernels).values() if isinstance(each, Dispatcher)]
-    assert compiled
-    assert all(each.targetoptions.get("nogil") for each in compiled)
 
 
 @pytest.mark.parametrize("num_shares", [1, 2, 3, 9])

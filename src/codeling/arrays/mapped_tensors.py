@@ -13,17 +13,13 @@ from numpy.typing import NDArray
 _TYPES = {"F32": "<f4", "U8": "u1", "U16": "<u2", "U32": "<u4"}
 
 
-def map_tensors(
-    path: Path, *, is_writable: bool = False
-) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    """Map ``path``: its metadata, and its tensors by name.
-
-    With ``is_writable``, the arrays can be changed; the file stays as it is.
+def map_tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Map ``path``: its metadata, and its tensors by name, which cannot be changed.
 
     :raises OSError: the file cannot be read.
     :raises ValueError, KeyError, TypeError: it is damaged, or has tensors of another type.
     """
-    data = np.asarray(np.memmap(path, np.uint8, mode="c" if is_writable else "r"))
+    data = np.asarray(np.memmap(path, np.uint8, mode="r"))
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     header = json.loads(data[8:start].tobytes())
     metadata = header.pop("__metadata__")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from codeling.arrays.jit import compiler
+from codeling.arrays.native import kernel
 
 LONGEST = 24
 """Length in tokens of the longest context that is told apart."""
@@ -36,10 +36,10 @@ POWERS = np.array([pow(_BASE, n, 1 << 64) for n in range(LONGEST + 1)], np.uint6
 _MAX_MISSES = 8
 """A chain is left after this many times ``limit`` positions, however few of them match."""
 
-_compiled = compiler(__file__)
+_kernel = kernel(__file__)
 
 
-@_compiled
+@_kernel
 def bucket(prefix: Any, position: Any, order: Any, num_buckets: Any) -> Any:
     """Bucket of the ``order`` tokens before ``position``.
 
@@ -51,14 +51,14 @@ def bucket(prefix: Any, position: Any, order: Any, num_buckets: Any) -> Any:
     return np.int64(value & np.uint64(num_buckets - 1))
 
 
-@_compiled
+@_kernel
 def extend(ids: Any, prefix: Any, first: Any, last: Any) -> None:
     """Continue ``prefix`` over ``ids[first:last]``."""
     for position in range(first, last):
         prefix[position + 1] = prefix[position] * POWERS[1] + np.uint64(ids[position] + 1)
 
 
-@_compiled
+@_kernel
 def link(
     prefix: Any, first: Any, last: Any, orders: Any, heads: Any, links: Any, num_base: Any
 ) -> None:
@@ -74,7 +74,7 @@ def link(
             heads[number, place] = position
 
 
-@_compiled
+@_kernel
 def unlink(
     prefix: Any, first: Any, last: Any, orders: Any, heads: Any, links: Any, num_base: Any
 ) -> None:
@@ -86,7 +86,7 @@ def unlink(
             heads[number, place] = links[number, position - num_base]
 
 
-@_compiled
+@_kernel
 def find(
     history: Any,
     history_prefix: Any,
@@ -141,7 +141,7 @@ def find(
     return found
 
 
-@_compiled
+@_kernel
 def group(number: Any, upper_bounds: Any) -> Any:
     """Index of the first bound that ``number`` does not exceed; the number of bounds if none."""
     index = 0
@@ -150,24 +150,32 @@ def group(number: Any, upper_bounds: Any) -> Any:
     return index
 
 
-@_compiled
+@_kernel
 def blend(
-    ids: Any, places: Any, lengths: Any, found: Any, trust: Any, longest_of: Any, out: Any
+    ids: Any,
+    places: Any,
+    lengths: Any,
+    found: Any,
+    trust: Any,
+    longest_of: Any,
+    by_length: Any,
+    out: Any,
 ) -> Any:
     """Interpolate the counts after contexts of all lengths (Jelinek and Mercer 1980).
 
     ``p_n = t c_n / C_n + (1 - t) p_{n-1}``: C_n tokens were seen after the last n, D_n of them
     distinct, c_n equal to this one. The trust t depends on n and on the groups of C_n and D_n:
     ``trust`` (LONGEST, groups of C, groups of D). A token that ``p_0`` proposes gets nothing: its
-    share is the rest. ``out`` is (tokens, probabilities), and gets the distinct tokens;
-    ``longest_of`` (V,) is scratch, and 0 before and after.
+    share is the rest. ``out`` is (tokens, probabilities), and gets the distinct tokens.
+    ``longest_of`` (V,), 0 before and after, and ``by_length``, integers (2, LONGEST + 2) and floats
+    (LONGEST + 2,), are scratch.
 
     Returns the number of tokens, the rest, the longest n, and C_n and D_n there.
     """
     tokens, probabilities = out
-    counts = np.zeros(LONGEST + 2, np.int64)
-    distinct = np.zeros(LONGEST + 1, np.int64)
-    weights = np.zeros(LONGEST + 1, np.float64)
+    integers, weights = by_length
+    integers[:], weights[:] = 0, 0
+    counts, distinct = integers[0], integers[1]
     num_tokens = 0
     for index in range(found):
         token, length = ids[places[index]], lengths[index]
@@ -177,7 +185,8 @@ def blend(
             tokens[num_tokens] = token
             num_tokens += 1
         if length > before:
-            distinct[before + 1 : length + 1] += 1
+            for shorter in range(before + 1, length + 1):
+                distinct[shorter] += 1
             longest_of[token] = length
     longest = 0
     for length in range(LONGEST, 0, -1):
@@ -203,7 +212,7 @@ def blend(
     return num_tokens, rest, longest, counts[longest] if longest else 0, distinct[longest]
 
 
-@_compiled
+@_kernel
 def propose(
     history: Any,
     history_prefix: Any,
@@ -215,13 +224,13 @@ def propose(
     scratch: Any,
     out: Any,
 ) -> Any:
-    """:func:`find`, then :func:`blend`. ``scratch`` is (places, lengths)."""
-    places, lengths = scratch
+    """:func:`find`, then :func:`blend`. ``scratch`` is (places, lengths), and by length."""
+    (places, lengths), by_length = scratch
     found = find(history, history_prefix, end, store, limit, places, lengths)
-    return blend(store[0], places, lengths, found, trust, longest_of, out)
+    return blend(store[0], places, lengths, found, trust, longest_of, by_length, out)
 
 
-@_compiled
+@_kernel
 def best(tokens: Any, probabilities: Any, num_tokens: Any, actual: Any) -> Any:
     """The most likely token (the lowest of equals; -1: none), its probability, and ``actual``'s."""
     top, highest, of_actual = -1, 0.0, 0.0
@@ -234,7 +243,7 @@ def best(tokens: Any, probabilities: Any, num_tokens: Any, actual: Any) -> Any:
     return top, highest, of_actual
 
 
-@_compiled
+@_kernel
 def score(
     history: Any,
     history_prefix: Any,
@@ -270,7 +279,7 @@ def score(
         tops[end - 1] = top
 
 
-@_compiled
+@_kernel
 def count(
     history: Any,
     history_prefix: Any,
@@ -294,11 +303,12 @@ def count(
         found = find(history, history_prefix, end, store, limit, places, lengths)
         for index in range(found):
             token, length = ids[places[index]], lengths[index]
-            of_end[:length, 1] += 1
-            if token == history[end]:
-                of_end[:length, 0] += 1
-            if length > longest_of[token]:
-                of_end[longest_of[token] : length, 2] += 1
-                longest_of[token] = length
+            for shorter in range(length):
+                of_end[shorter, 1] += 1
+                if token == history[end]:
+                    of_end[shorter, 0] += 1
+                if shorter >= longest_of[token]:
+                    of_end[shorter, 2] += 1
+            longest_of[token] = max(longest_of[token], length)
         for index in range(found):
             longest_of[ids[places[index]]] = 0

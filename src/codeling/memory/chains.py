@@ -137,6 +137,7 @@ class Scratch(threading.local):
         """``most``: number of positions that one proposal may visit."""
         self.longest_of = np.zeros(vocab_size, np.int64)
         self.found = np.empty(most, np.int64), np.empty(most, np.int64)
+        self.by_length = np.empty((2, kernels.LONGEST + 2), np.int64), np.empty(kernels.LONGEST + 2)
         self.out = np.empty(most, np.int64), np.empty(most, np.float64)
 
 
@@ -162,7 +163,7 @@ class Predictor:
             self.limit,
             self.trust,
             scratch.longest_of,
-            scratch.found,
+            (scratch.found, scratch.by_length),
             scratch.out,
         )
         ids, probabilities = scratch.out
@@ -213,7 +214,7 @@ class Predictor:
             self.limit,
             self.trust,
             scratch.longest_of,
-            scratch.found,
+            (scratch.found, scratch.by_length),
             scratch.out,
             floats,
             counts,

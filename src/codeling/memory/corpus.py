@@ -8,6 +8,7 @@ an opt-out list, held-out documents) is not in it. ``docs/formats.md`` describes
 import hashlib
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,26 @@ class CorpusTable:
         self._children, self._seen = tuple(trie.children), tuple(trie.seen)
         self._decode = kneser_ney.decoded_weights()
         self._decode_seen = kneser_ney.decoded_seen()
+        self._scratch = _Scratch(self.order, self.vocab_size)
 
     def propose(self, history: Ids) -> Proposal:
         """Propose the token after ``history`` (N,): all that followed one of its last tokens."""
         recent = np.asarray(history[max(0, len(history) - self.order + 1) :], np.int64)
         if len(recent) < self.order - 1 and len(recent) and recent[0] == self.boundary:
             recent = np.concatenate([self._pad(self.order - 1 - len(recent)), recent])
-        ids, probabilities, rest, longest, node = ngram_lookup.propose(
-            recent, self._unigrams, self._ids, self._weights, self._children, self._decode
+        scratch = self._scratch
+        number, rest, longest, node = ngram_lookup.propose(
+            recent,
+            self._unigrams,
+            self._ids,
+            self._weights,
+            self._children,
+            self._decode,
+            scratch.arrays,
+            scratch.probabilities,
         )
+        ids = scratch.proposed[:number].copy()
+        probabilities = scratch.probabilities[:number].copy()
         if longest == 0:
             return Proposal(ids, probabilities, rest, 0, 0, 0)
         begin, end = self._children[longest - 1][node : node + 2].tolist()
@@ -84,12 +96,23 @@ class CorpusTable:
             self._seen,
             self._decode,
             self._decode_seen,
+            self._scratch.arrays,
             floats,
             counts,
             top,
         )
         order, num_seen, num_distinct = counts
         return Scores(floats[0], floats[1], order, num_seen, num_distinct, top, floats[2])
+
+
+class _Scratch(threading.local):
+    """Working memory of the kernels; each thread has its own."""
+
+    def __init__(self, order: int, vocab_size: int) -> None:
+        self.proposed = np.empty(vocab_size, np.int64)
+        self.probabilities = np.empty(vocab_size, np.float32)
+        nodes, mass = np.empty(order, np.int64), np.zeros(vocab_size)
+        self.arrays = nodes, mass, self.proposed
 
 
 def build(

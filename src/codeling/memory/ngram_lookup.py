@@ -3,19 +3,20 @@
 Arguments of the kernels, for a table of order N: ``unigrams`` (V,); ``ids``, ``weights``: tuples
 of arrays for the orders 2 to N; ``children``, ``seen``: for the orders 1 to N - 1; ``decode``
 (65536,): the weight of each code. ``nodes`` (N,): the node of the context of each length, or -1;
-the entry of length 0 is not used. This module must not know files.
+the entry of length 0 is not used. ``scratch``: ``nodes``, ``mass`` (V,), which is 0 before and
+after, and ``proposed`` (V,). This module must not know files.
 """
 
 from typing import Any
 
 import numpy as np
 
-from codeling.arrays.jit import compiler
+from codeling.arrays.native import kernel
 
-_compiled = compiler(__file__)
+_kernel = kernel(__file__)
 
 
-@_compiled
+@_kernel
 def _find(ids: Any, begin: int, end: int, wanted: int) -> int:
     """Position of ``wanted`` in the ascending ``ids[begin:end]``, or -1."""
     low, high = begin, end
@@ -28,7 +29,7 @@ def _find(ids: Any, begin: int, end: int, wanted: int) -> int:
     return low if low < end and ids[low] == wanted else -1
 
 
-@_compiled
+@_kernel
 def _find_contexts(history: Any, ids: Any, children: Any, nodes: Any) -> None:
     """Fill ``nodes`` for the contexts that end ``history``, of at most N - 1 tokens."""
     longest = len(history)
@@ -45,7 +46,7 @@ def _find_contexts(history: Any, ids: Any, children: Any, nodes: Any) -> None:
         nodes[length] = node
 
 
-@_compiled
+@_kernel
 def _collect(
     nodes: Any,
     unigrams: Any,
@@ -87,28 +88,36 @@ def _collect(
     return number, share * max(0.0, 1.0 - common)
 
 
-@_compiled
-def propose(history: Any, unigrams: Any, ids: Any, weights: Any, children: Any, decode: Any) -> Any:
+@_kernel
+def propose(
+    history: Any,
+    unigrams: Any,
+    ids: Any,
+    weights: Any,
+    children: Any,
+    decode: Any,
+    scratch: Any,
+    probabilities: Any,
+) -> Any:
     """What follows ``history``, of at most N - 1 tokens.
 
-    Returns the tokens (K,), their probabilities (K,), the probability of all others, and the length
-    and the node of the longest context.
+    The K tokens are written to ``proposed``, and their probabilities to ``probabilities`` (V,).
+    Returns K, the probability of all others, and the length and the node of the longest context.
     """
-    nodes = np.full(len(ids) + 1, -1, np.int64)
+    nodes, mass, proposed = scratch
+    nodes[:] = -1
     _find_contexts(history, ids, children, nodes)
-    mass = np.zeros(len(unigrams), np.float64)
-    proposed = np.empty(len(unigrams), np.int64)
     number, rest = _collect(nodes, unigrams, ids, weights, children, decode, mass, proposed)
-    probabilities = np.empty(number, np.float32)
     for i in range(number):
         probabilities[i] = mass[proposed[i]]
+        mass[proposed[i]] = 0.0
     longest = len(ids)
     while longest > 0 and nodes[longest] < 0:
         longest -= 1
-    return proposed[:number].copy(), probabilities, rest, longest, nodes[longest]
+    return number, rest, longest, nodes[longest]
 
 
-@_compiled
+@_kernel
 def score(
     history: Any,
     unigrams: Any,
@@ -118,6 +127,7 @@ def score(
     seen: Any,
     decode: Any,
     decode_seen: Any,
+    scratch: Any,
     floats: Any,
     counts: Any,
     top: Any,
@@ -130,9 +140,8 @@ def score(
     seen and of its continuations; ``top`` (T,) the token proposed first.
     """
     order = len(ids) + 1
-    nodes = np.full(order, -1, np.int64)
-    mass = np.zeros(len(unigrams), np.float64)
-    proposed = np.empty(len(unigrams), np.int64)
+    nodes, mass, proposed = scratch
+    nodes[:] = -1
     for t in range(len(top)):
         _find_contexts(history[t : t + order - 1], ids, children, nodes)
         number, rest = _collect(nodes, unigrams, ids, weights, children, decode, mass, proposed)

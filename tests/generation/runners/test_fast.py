@@ -5,11 +5,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from codeling.generation.runners import Runner, kernels
+from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner, Matrix, matrix
+from codeling.generation.runners.processor import DOT, LANES
 from codeling.generation.runners.torch import TorchRunner
-from codeling.generation.runners.vectors import LANES
 from codeling.generation.scheduler import Batch, Fork, Row
 from codeling.model.config import GPT2Config
 from codeling.model.folder import Tensors
@@ -113,7 +113,7 @@ def test_adding_slots_keeps_the_existing_ones(runner: FastRunner) -> None:
 
 def unpacked(stored: Matrix, num_outputs: int, num_inputs: int) -> NDArray[np.float32]:
     """The weights (outputs, inputs) that a matrix represents."""
-    inner = kernels.DOT.size if stored.weight.dtype == np.uint8 else 1
+    inner = DOT.size if stored.weight.dtype == np.uint8 else 1
     blocks = stored.weight.reshape(len(stored.weight), -1, LANES, inner).transpose(0, 2, 1, 3)
     whole: NDArray[np.float32] = blocks.reshape(len(stored.scale), -1).astype(np.float32)
     if inner > 1:

@@ -7,8 +7,8 @@ import pytest
 from numba import njit
 
 from codeling.generation.runners import tiles
-from codeling.generation.runners.tiles import FEATURES, Int8Dot
-from codeling.generation.runners.vectors import GROUP, LANES
+from codeling.generation.runners.processor import FEATURES, GROUP, LANES, DotInstruction
+from codeling.generation.runners.tiles import Int8Dot
 
 KINDS = {
     "avx512vnni": {"avx512vnni", "avx512f"},
@@ -25,8 +25,8 @@ def test_a_tile_of_int8_products_is_exact(kind: str, rows: int, blocks: int) -> 
     runs = KINDS[kind] <= FEATURES or (kind == "avxvnni" and {"avx512vnni", "avx512vl"} <= FEATURES)
     if not runs:
         pytest.skip(f"this processor has no {kind}")
-    dot = Int8Dot(KINDS[kind])
-    tile = tiles.int8_tile(rows, blocks, dot)
+    dot = DotInstruction(KINDS[kind])
+    tile = tiles.int8_tile(rows, blocks, Int8Dot(dot))
     num_groups = 2
     length = num_groups * GROUP
     random = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 
 from codeling.generation.runners import vectors
-from codeling.generation.runners.vectors import GROUP
+from codeling.generation.runners.processor import GROUP
 
 
 @njit  # type: ignore[untyped-decorator]

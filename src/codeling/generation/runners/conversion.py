@@ -13,6 +13,9 @@ def convert(config: GPT2Config, tensors: Tensors, *, int8: bool = False) -> Weig
     def layer(name: str) -> Matrix:
         return matrix(tensors[f"{name}.weight"].T, tensors[f"{name}.bias"], int8=int8)
 
+    def stack(name: str) -> Matrix:
+        return Matrix.stack([layer(f"{block}.{name}") for block in blocks])
+
     def norm(name: str) -> list[Floats]:
         return [tensors[f"{name}.weight"], tensors[f"{name}.bias"]]
 
@@ -25,13 +28,10 @@ def convert(config: GPT2Config, tensors: Tensors, *, int8: bool = False) -> Weig
         embedding=matrix(tensors["wte.weight"], np.zeros(config.vocab_size, np.float32), int8=int8),
         positions=np.ascontiguousarray(tensors["wpe.weight"], np.float32),
         norms=np.array([*norms, 2 * norm("ln_f")], np.float32),
-        layers=[
-            (
-                layer(f"{block}.attn.c_attn"),
-                layer(f"{block}.attn.c_proj"),
-                layer(f"{block}.mlp.c_fc"),
-                layer(f"{block}.mlp.c_proj"),
-            )
-            for block in blocks
-        ],
+        layers=(
+            stack("attn.c_attn"),
+            stack("attn.c_proj"),
+            stack("mlp.c_fc"),
+            stack("mlp.c_proj"),
+        ),
     )

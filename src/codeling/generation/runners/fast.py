@@ -1,25 +1,31 @@
 """The runner for CPUs: the cost of a token is close to that of reading the weights.
 
-Its arithmetic is in :mod:`codeling.generation.runners.kernels`. This module must not know torch.
+Its arithmetic is in :mod:`codeling.generation.runners.kernels`, which is imported only to be
+compiled. This module must not know torch.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.generation.runners import kernels
-from codeling.generation.runners.tiles import TILE_ROWS
-from codeling.generation.runners.vectors import GROUP, LANES
+from codeling.arrays.native import kernel_of
+from codeling.generation.runners import processor
+from codeling.generation.runners.processor import DOT, GROUP, LANES, OUTPUTS, TILE_ROWS
 from codeling.generation.scheduler import Batch, Row
 
 Floats = NDArray[np.float32]
 
 _ZERO = 128
 """The stored form of an int8 weight of 0."""
+
+_folder = Path(__file__).parent
+_sources = [str(_folder / f"{name}.py") for name in ("kernels", "tiles", "vectors")]
+_forward = kernel_of(f"{__package__}.kernels", "forward", *_sources, processor.__file__)
 
 
 class Matrix(NamedTuple):
@@ -32,6 +38,11 @@ class Matrix(NamedTuple):
     """(outputs,): factor of an output's int8 weights; ones for fp32."""
     bias: Floats
     """(outputs,)."""
+
+    @classmethod
+    def stack(cls, matrices: "Sequence[Matrix]") -> "Matrix":
+        """One matrix per layer; every array gets L as its first dimension."""
+        return cls(*(np.stack(arrays) for arrays in zip(*matrices, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,8 @@ class Weights:
     """(S, C)."""
     norms: Floats
     """(L + 1, 4, C): gain and bias of both norms of each layer, then of the final norm."""
-    layers: Sequence[tuple[Matrix, Matrix, Matrix, Matrix]]
-    """Attention in, attention out, MLP in, MLP out."""
+    layers: tuple[Matrix, Matrix, Matrix, Matrix]
+    """Attention in, attention out, MLP in, MLP out; each of all layers."""
 
 
 def padded(size: int) -> int:
@@ -63,7 +74,7 @@ def matrix(weight: Floats, bias: Floats, *, int8: bool) -> Matrix:
     inner = 1
     stored: NDArray[Any]
     if int8:
-        inner = kernels.DOT.size
+        inner = DOT.size
         largest = np.abs(weight).max(axis=1)
         scale[: len(weight)] = np.where(largest > 0, largest, 127) / np.float32(127)
         stored = np.full(shape, _ZERO, np.uint8)
@@ -85,6 +96,10 @@ class FastRunner:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self._keys, self._values = self._stores(0)
+
+    @property
+    def _num_layers(self) -> int:
+        return len(self.weights.norms) - 1
 
     @property
     def context_length(self) -> int:
@@ -114,7 +129,7 @@ class FastRunner:
     @property
     def slot_bytes(self) -> int:
         """Memory of one slot when it is full."""
-        num_heads = len(self.weights.layers) * self.weights.n_head
+        num_heads = self._num_layers * self.weights.n_head
         per_head = math.prod(self._keys.shape[3:]) + math.prod(self._values.shape[3:])
         return self._keys.itemsize * num_heads * per_head
 
@@ -124,7 +139,7 @@ class FastRunner:
         Pages that are never written take no memory.
         """
         num_positions, width = self.weights.positions.shape
-        heads = len(self.weights.layers), num_slots, self.weights.n_head
+        heads = self._num_layers, num_slots, self.weights.n_head
         head_width, num_entries = width // self.weights.n_head, padded(num_positions) + LANES
         keys = np.zeros((*heads, head_width, num_entries), np.float32)
         return keys, np.zeros((*heads, num_entries, padded(head_width)), np.float32)
@@ -149,35 +164,47 @@ class FastRunner:
         ids = np.array([i for row in rows for i in row.ids])
         slots = np.repeat([row.slot for row in rows], [len(row.ids) for row in rows])
         positions = np.concatenate([row.start + np.arange(len(row.ids)) for row in rows])
-        num_entries, (_, width) = self._keys.shape[-1], weights.positions.shape
-        x, y = np.zeros((2, len(ids), padded(width)), np.float32)
-        fused, wide = (np.empty((len(ids), padded(n * width)), np.float32) for n in (3, 4))
-        scores = np.empty((TILE_ROWS, num_entries), np.float32)
-        quantized = _scratch(len(ids), padded(4 * width))
-        scratch = y, fused, wide, scores, quantized
-        epsilon = np.float32(weights.epsilon)
+        ends = _ends(rows)
         is_int8 = weights.embedding.weight.dtype == np.uint8
-        packing = (kernels.DOT.size, np.float32(_ZERO)) if is_int8 else (1, np.float32(0))
-        kernels.embed(ids, positions, weights.embedding, weights.positions, *packing, x)
-        for number, layer in enumerate(weights.layers):
-            cache = self._keys[number], self._values[number], slots, positions
-            kernels.block(x, scratch, weights.norms[number], epsilon, layer, *cache)
-        last = x[_ends(rows)]
-        kernels.layer_norm(last, weights.norms[-1, 0], weights.norms[-1, 1], epsilon, last)
-        logits = np.empty((len(last), len(weights.embedding.bias)), np.float32)
-        kernels.linear(last, weights.embedding, quantized, logits, False)
+        logits = np.empty((len(ends), len(weights.embedding.bias)), np.float32)
+        _forward(
+            ids,
+            slots,
+            positions,
+            ends,
+            (
+                weights.embedding,
+                weights.positions,
+                weights.norms,
+                np.float32(weights.epsilon),
+                weights.layers,
+            ),
+            (DOT.size, np.float32(_ZERO)) if is_int8 else (1, np.float32(0)),
+            self._keys,
+            self._values,
+            self._scratch(len(ids), len(ends)),
+            logits,
+        )
         return logits[:, : self.vocab_size]
 
+    def _scratch(self, num_tokens: int, num_ends: int) -> tuple[Any, ...]:
+        """Space for the kernel to work in."""
+        width = self.weights.positions.shape[1]
+        x, y = np.zeros((2, num_tokens, padded(width)), np.float32)
+        fused, wide = (np.empty((num_tokens, padded(n * width)), np.float32) for n in (3, 4))
+        last = np.zeros((num_ends, padded(width)), np.float32)
+        scores = np.empty((TILE_ROWS, self._keys.shape[-1]), np.float32)
+        result = np.empty(TILE_ROWS * self._values.shape[-1], np.float32)
+        totals = np.empty(TILE_ROWS, np.float32)
+        num_groups = num_tokens * padded(4 * width) // GROUP
+        integers = np.empty(num_groups * GROUP, np.dtype(f"int{DOT.activation_bits}"))
+        scales, offsets = np.empty(num_groups, np.float32), np.empty(num_groups, np.int32)
+        tile = np.empty(max(TILE_ROWS * LANES, OUTPUTS), np.float32)
+        multiplying = (integers, scales, offsets), tile
+        return x, y, fused, wide, last, (scores, result, totals), multiplying
 
-def _ends(rows: Sequence[Row]) -> list[int]:
+
+def _ends(rows: Sequence[Row]) -> NDArray[np.int64]:
     """Index of the last token of each row that wants logits."""
     ends = np.cumsum([len(row.ids) for row in rows]) - 1
-    return [int(end) for row, end in zip(rows, ends, strict=True) if row.wants_logits]
-
-
-def _scratch(num_tokens: int, width: int) -> tuple[NDArray[Any], Floats, NDArray[np.int32]]:
-    """Space for quantized activations: integers, scales, offsets."""
-    bits = kernels.DOT.activation_bits
-    integers = np.empty(num_tokens * width, np.dtype(f"int{bits}"))
-    num_groups = num_tokens * width // GROUP
-    return integers, np.empty(num_groups, np.float32), np.empty(num_groups, np.int32)
+    return ends[[row.wants_logits for row in rows]]

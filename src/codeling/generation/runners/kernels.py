@@ -17,34 +17,28 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from codeling.arrays.jit import compiler
+from codeling.arrays.jit import jitted
 from codeling.generation.runners import tiles, vectors
-from codeling.generation.runners.tiles import FEATURES, TILE_ROWS
-from codeling.generation.runners.vectors import GROUP, LANES
+from codeling.generation.runners.processor import DOT, GROUP, LANES, OUTPUTS, TILE_ROWS
 
-OUTPUTS = 64
-"""The number of outputs of a linear layer is a multiple of this."""
 _TOKENS = 64
 """Tokens whose activations stay in the CPU's cache."""
 _BLOCKS = OUTPUTS // LANES
-DOT = tiles.Int8Dot(FEATURES)
+_DOT = tiles.Int8Dot(DOT)
 
 _floats_of_many = tiles.float_tile(TILE_ROWS, 1)
 _floats_of_one = tiles.float_tile(1, _BLOCKS)
-_int8_of_many = tiles.int8_tile(TILE_ROWS, 1, DOT)
-_int8_of_one = tiles.int8_tile(1, _BLOCKS, DOT)
+_int8_of_many = tiles.int8_tile(TILE_ROWS, 1, _DOT)
+_int8_of_one = tiles.int8_tile(1, _BLOCKS, _DOT)
 _finish_many = tiles.finish(TILE_ROWS, 1)
 _finish_one = tiles.finish(1, _BLOCKS)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-_compiled = compiler(__file__, tiles.__file__, vectors.__file__)
-
-
 def _reordering(function: _Function) -> _Function:
     """Compile ``function``. Sums over the width may be reordered for vector instructions."""
-    return _compiled(function, {"reassoc", "contract", "nsz", "arcp"})
+    return jitted(function, {"reassoc", "contract", "nsz", "arcp"})
 
 
 def _implements(function: Callable[..., Any]) -> Callable[[_Function], _Function]:
@@ -116,12 +110,14 @@ def _overload_prepare(x: Any, weight: Any, quantized: Any) -> Any:
     return quantize
 
 
-@_compiled
-def linear(x: Any, layer: Any, quantized: Any, y: Any, adds: Any) -> None:
-    """``y = x @ weight.T * scale + bias``, or added to y: x (N, K), y (N, outputs)."""
-    weight = layer[0]
-    many = np.empty(TILE_ROWS * LANES, np.float32)
-    one = np.empty(OUTPUTS, np.float32)
+@jitted
+def linear(x: Any, layer: Any, scratch: Any, y: Any, adds: Any) -> None:
+    """``y = x @ weight.T * scale + bias``, or added to y: x (N, K), y (N, outputs).
+
+    ``scratch`` is quantized activations and a tile.
+    """
+    weight, scale, bias = layer
+    quantized, tile = scratch
     _prepare(x, weight, quantized)
     for first in range(0, x.shape[0], _TOKENS):
         last = min(first + _TOKENS, x.shape[0])
@@ -129,11 +125,11 @@ def linear(x: Any, layer: Any, quantized: Any, y: Any, adds: Any) -> None:
         for block in range(0, weight.shape[0], _BLOCKS):
             for part in range(block, block + _BLOCKS):
                 for token in range(first, rest, TILE_ROWS):
-                    _tile(x, quantized, token, True, weight, part, many)
-                    _finish_many(many, layer[1], layer[2], part * LANES, y, token, adds)
+                    _tile(x, quantized, token, True, weight, part, tile)
+                    _finish_many(tile, scale, bias, part * LANES, y, token, adds)
             for token in range(rest, last):
-                _tile(x, quantized, token, False, weight, block, one)
-                _finish_one(one, layer[1], layer[2], block * LANES, y, token, adds)
+                _tile(x, quantized, token, False, weight, block, tile)
+                _finish_one(tile, scale, bias, block * LANES, y, token, adds)
 
 
 @_reordering
@@ -153,16 +149,17 @@ def layer_norm(x: Any, gain: Any, bias: Any, epsilon: Any, y: Any) -> None:
             y[token, i] = (x[token, i] - mean) * factor * gain[i] + bias[i]
 
 
-@_compiled
+@jitted
 def attend(
-    fused: Any, keys: Any, values: Any, slots: Any, positions: Any, scores: Any, y: Any, width: Any
+    fused: Any, keys: Any, values: Any, slots: Any, positions: Any, scratch: Any, y: Any, width: Any
 ) -> None:
     """Store keys and values of N tokens, then attend.
 
     ``fused`` (N, 3 C) holds queries, keys, values; ``keys`` (slots, H, D, S) and ``values`` (slots,
-    H, S, D) are one layer's; ``scores`` (tokens of a tile, S) is scratch; the result is ``y``
-    (N, C). ``width`` is C.
+    H, S, D) are one layer's; ``scratch`` is scores (tokens of a tile, S), results (tokens of a tile
+    * D,) and totals (tokens of a tile,); the result is ``y`` (N, C). ``width`` is C.
     """
+    scores, result, totals = scratch
     num_heads, head_width, num_entries = keys.shape[1], keys.shape[2], keys.shape[3]
     padded_width = values.shape[3]
     num_tokens, stride = fused.shape
@@ -173,8 +170,6 @@ def attend(
                 keys[slot, head, i, position] = fused[token, width + head * head_width + i]
                 values[slot, head, position, i] = fused[token, 2 * width + head * head_width + i]
     factor = np.float32(1 / math.sqrt(head_width))
-    result = np.empty(TILE_ROWS * padded_width, np.float32)
-    totals = np.empty(TILE_ROWS, np.float32)
     token = 0
     while token < num_tokens:
         last = token + TILE_ROWS - 1
@@ -227,7 +222,7 @@ def attend(
         token += num_rows
 
 
-@_compiled
+@jitted
 def embed(
     ids: Any, positions: Any, table: Any, position_table: Any, inner: Any, zero: Any, x: Any
 ) -> None:
@@ -241,30 +236,50 @@ def embed(
             x[token, i] = entry + position_table[positions[token], i]
 
 
-@_compiled
-def block(
-    x: Any,
-    scratch: Any,
-    norms: Any,
-    epsilon: Any,
-    layer: Any,
-    keys: Any,
-    values: Any,
+@jitted
+def forward(
+    ids: Any,
     slots: Any,
     positions: Any,
+    ends: Any,
+    weights: Any,
+    packing: Any,
+    keys: Any,
+    values: Any,
+    scratch: Any,
+    logits: Any,
 ) -> None:
-    """One layer on x (N, C), in place.
+    """Read N tokens, each into its slot at its position; ``logits`` (R, V) of the tokens ``ends``.
 
-    ``scratch`` is (N, C), (N, 3 C), (N, 4 C), (tokens of a tile, S) and quantized activations;
-    ``norms`` (4, C) gain and bias of both norms; ``layer`` the four matrices.
+    ``weights`` is the embedding, positions (S, C), norms (L + 1, 4, C), epsilon and four matrices
+    of each layer, stacked; ``packing`` how many inputs of a weight are neighbours, and what is
+    stored for 0; ``keys`` and ``values`` (L, ...) as in :func:`attend`. ``scratch`` is x and y
+    (N, C), (N, 3 C), (N, 4 C), (R, C), and the scratch of :func:`attend` and :func:`linear`; x, y
+    and (R, C) are 0.
     """
-    y, fused, wide, scores, quantized = scratch
-    attention_in, attention_out, mlp_in, mlp_out = layer
-    layer_norm(x, norms[0], norms[1], epsilon, y)
-    linear(y, attention_in, quantized, fused, False)
-    attend(fused, keys, values, slots, positions, scores, y, norms.shape[1])
-    linear(y, attention_out, quantized, x, True)
-    layer_norm(x, norms[2], norms[3], epsilon, y)
-    linear(y, mlp_in, quantized, wide, False)
-    vectors.gelu(wide, 0, wide.size)
-    linear(wide, mlp_out, quantized, x, True)
+    table, position_table, norms, epsilon, matrices = weights
+    x, y, fused, wide, last, attending, multiplying = scratch
+    width = norms.shape[2]
+    embed(ids, positions, table, position_table, packing[0], packing[1], x)
+    for number in range(norms.shape[0] - 1):
+        norm = norms[number]
+        layer_norm(x, norm[0], norm[1], epsilon, y)
+        linear(y, _layer(matrices[0], number), multiplying, fused, False)
+        attend(fused, keys[number], values[number], slots, positions, attending, y, width)
+        linear(y, _layer(matrices[1], number), multiplying, x, True)
+        layer_norm(x, norm[2], norm[3], epsilon, y)
+        linear(y, _layer(matrices[2], number), multiplying, wide, False)
+        vectors.gelu(wide, 0, wide.size)
+        linear(wide, _layer(matrices[3], number), multiplying, x, True)
+    norm = norms[norms.shape[0] - 1]
+    for row in range(ends.shape[0]):
+        end = ends[row]
+        layer_norm(x[end : end + 1], norm[0], norm[1], epsilon, last[row : row + 1])
+    linear(last, table, multiplying, logits, False)
+
+
+@jitted
+def _layer(matrix: Any, number: Any) -> Any:
+    """One of stacked matrices."""
+    weight, scale, bias = matrix
+    return weight[number], scale[number], bias[number]

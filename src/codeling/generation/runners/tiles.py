@@ -9,18 +9,16 @@ integers are exact. This module must not know what the numbers mean.
 from collections.abc import Sequence
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 
+from codeling.generation.runners.processor import GROUP, LANES, DotInstruction
 from codeling.generation.runners.vectors import (
     F32,
-    GROUP,
     I8,
     I16,
     I32,
-    LANES,
     Array,
     call,
     constant,
@@ -32,18 +30,6 @@ from codeling.generation.runners.vectors import (
     vector,
     vectorized,
 )
-
-
-def _features() -> set[str]:
-    """Instruction sets of the processor that code is compiled for, as LLVM names them."""
-    if config.CPU_FEATURES is not None:  # NUMBA_CPU_FEATURES
-        return {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
-    return {name for name, present in llvm.get_host_cpu_features().items() if present}
-
-
-FEATURES = _features()
-TILE_ROWS = 8 if "avx512f" in FEATURES else 6
-"""Tokens computed together: as many as there are registers for."""
 
 
 def _variables(builder: ir.IRBuilder, rows: int, blocks: int, kind: Any) -> list[list[ir.Value]]:
@@ -92,30 +78,17 @@ def float_tile(rows: int, blocks: int) -> Any:
 
 
 class Int8Dot:
-    """Dot products of ``size`` neighbouring numbers in each of 16 lanes, as an instruction."""
+    """Dot products with a :class:`DotInstruction`."""
 
-    def __init__(self, features: set[str]) -> None:
-        """Choose the best instruction of a processor with ``features``."""
-        self.instruction = "multiply"
-        self.size = 2
-        if {"avx512vnni", "avx512f"} <= features:
-            self.instruction, self.size, self._width = "llvm.x86.avx512.vpdpbusd.512", 4, 512
-        elif "avxvnni" in features:
-            self.instruction, self.size, self._width = "llvm.x86.avx512.vpdpbusd.256", 4, 256
-        elif "avx2" in features:
-            self.instruction = "llvm.x86.avx2.pmadd.wd"
-
-    @property
-    def activation_bits(self) -> int:
-        """Bits in which a quantized activation is stored: four or two make 32 bits."""
-        return 32 // self.size
+    def __init__(self, dot: DotInstruction) -> None:
+        self._name, self.size, self._width = dot.name, dot.size, dot.width
 
     def weights(self, builder: ir.IRBuilder, loaded: ir.Value) -> list[ir.Value]:
         """Weights (16 * size unsigned bytes) in the form that :meth:`add` wants."""
         if self.size == 4:
             return _parts(builder, loaded, self._width // 8)
         wide = builder.zext(loaded, vector(I16, 2 * LANES))
-        return _parts(builder, wide, LANES) if self.instruction != "multiply" else [wide]
+        return _parts(builder, wide, LANES) if self._name != "multiply" else [wide]
 
     def add(self, builder: ir.IRBuilder, x: ir.Value, w: list[ir.Value], total: Any) -> ir.Value:
         """``total + dot(x, w)``: x is 32 bits that all lanes share."""
@@ -123,15 +96,15 @@ class Int8Dot:
             lanes = self._width // 32
             shared = builder.bitcast(splat(builder, x, lanes), w[0].type)
             sums = [
-                call(builder, self.instruction, part, each, shared)
+                call(builder, self._name, part, each, shared)
                 for part, each in zip(_parts(builder, total, lanes), w, strict=True)
             ]
             return _join(builder, sums)
         pair = builder.bitcast(x, vector(I16, 2))
-        if self.instruction != "multiply":
+        if self._name != "multiply":
             shared = builder.bitcast(splat(builder, x, LANES // 2), vector(I16))
             kind = vector(I32, LANES // 2)
-            sums = [call(builder, self.instruction, shared, each, returns=kind) for each in w]
+            sums = [call(builder, self._name, shared, each, returns=kind) for each in w]
             return builder.add(total, _join(builder, sums))
         for position in range(2):
             lanes = ir.Constant(vector(I32), list(range(position, 2 * LANES, 2)))

@@ -16,11 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16
-"""Numbers in a vector. LLVM divides it into the registers of the processor."""
-GROUP = 64
-"""Activations that share a scale when they are quantized."""
-
+from codeling.generation.runners.processor import GROUP, LANES
 
 I8, I16, I32, I64, F32 = *(ir.IntType(bits) for bits in (8, 16, 32, 64)), ir.FloatType()
 

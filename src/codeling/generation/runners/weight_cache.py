@@ -10,7 +10,6 @@ torch.
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,9 +20,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from codeling.arrays.mapped_tensors import map_tensors
-from codeling.generation.runners import kernels
+from codeling.arrays.user_cache import user_cache_folder
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import Matrix, Weights
+from codeling.generation.runners.processor import DOT
 from codeling.manifest import sha256_file
 from codeling.model.config import GPT2Config
 from codeling.model.folder import read_tensors, weight_files
@@ -32,7 +32,7 @@ MIN_BYTES = 64 << 20
 """Smaller models are converted faster than they are looked up."""
 MAX_BYTES = 2 << 30
 """Maximum size of all files together, the newest aside."""
-_LAYOUT = 1
+_LAYOUT = 2
 """Changes with the meaning of the stored arrays."""
 
 Arrays = dict[str, NDArray[Any]]
@@ -46,7 +46,7 @@ def load_int8(folder: Path, config: GPT2Config) -> Weights:
     sources = weight_files(folder)
     if sum(path.stat().st_size for path in sources) < MIN_BYTES:
         return convert(config, read_tensors(folder, config), int8=True)
-    path = cache_folder() / f"{_key(sources, config)}.safetensors"
+    path = user_cache_folder("weights") / f"{_key(sources, config)}.safetensors"
     with suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged
         return _read(path, config)
     weights = convert(config, read_tensors(folder, config), int8=True)
@@ -56,22 +56,9 @@ def load_int8(folder: Path, config: GPT2Config) -> Weights:
     return weights
 
 
-def cache_folder() -> Path:
-    """``codeling/weights`` in the user's cache folder, or ``weights`` in ``$CODELING_CACHE``."""
-    if chosen := os.environ.get("CODELING_CACHE"):
-        return Path(chosen) / "weights"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "codeling/weights"
-
-
 def _key(sources: Iterable[Path], config: GPT2Config) -> str:
     digests = [sha256_file(path) for path in sources]
-    parts = [_LAYOUT, kernels.DOT.size, repr(config), *digests]
+    parts = [_LAYOUT, DOT.size, repr(config), *digests]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -87,8 +74,7 @@ def _digest(arrays: Arrays) -> str:
 def _write(path: Path, weights: Weights) -> None:
     arrays: Arrays = {"positions": weights.positions, "norms": weights.norms}
     matrices = [("embedding", weights.embedding)]
-    for number, layer in enumerate(weights.layers):
-        matrices += [(f"{number}.{place}", each) for place, each in enumerate(layer)]
+    matrices += [(str(place), each) for place, each in enumerate(weights.layers)]
     for name, matrix in matrices:
         arrays |= {f"{name}.{field}": value for field, value in matrix._asdict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,8 +89,7 @@ def _write(path: Path, weights: Weights) -> None:
 
 def _read(path: Path, config: GPT2Config) -> Weights:
     """Map a file. :raises ValueError: it is damaged."""
-    # Writable, because numba compiles other code for read-only arrays.
-    metadata, arrays = map_tensors(path, is_writable=True)
+    metadata, arrays = map_tensors(path)
     if _digest(arrays) != metadata["sha256"]:
         raise ValueError("the file is damaged")
     os.utime(path)  # for _remove_old
@@ -119,10 +104,7 @@ def _read(path: Path, config: GPT2Config) -> Weights:
         embedding=matrix("embedding"),
         positions=arrays["positions"],
         norms=arrays["norms"],
-        layers=[
-            (matrix(f"{n}.0"), matrix(f"{n}.1"), matrix(f"{n}.2"), matrix(f"{n}.3"))
-            for n in range(config.n_layer)
-        ],
+        layers=(matrix("0"), matrix("1"), matrix("2"), matrix("3")),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.arrays.jit import compiler
+from codeling.arrays.native import kernel
 from codeling.memory import chain_kernels
 from codeling.memory.chain_kernels import (
     COUNT_GROUPS,
@@ -28,7 +28,7 @@ from codeling.memory.gating.gate import Gate, fill_features, num_features, share
 from codeling.memory.gating.parameters import gate_name
 from codeling.memory.source import Floats, Ids, Scores
 
-_compiled = compiler(__file__, gate.__file__, chain_kernels.__file__)
+_kernel = kernel(__file__, gate.__file__, chain_kernels.__file__)
 
 _EM_STEPS = 20
 _PRIOR_TRUST, _PRIOR_WEIGHT = 0.3, 5.0
@@ -114,16 +114,18 @@ def fit_trust(counts: NDArray[np.int32], vocab_size: int) -> Floats:
     trust = np.full(TRUST_SHAPE, _PRIOR_TRUST)
     for _ in range(_EM_STEPS):
         right, all_cases = np.zeros((2, *TRUST_SHAPE))
-        _expect(counts, trust, 1 / vocab_size, right, all_cases)
+        _expect(counts, trust, 1 / vocab_size, np.zeros((2, LONGEST + 1)), right, all_cases)
         trust = (right + _PRIOR_TRUST * _PRIOR_WEIGHT) / (all_cases + _PRIOR_WEIGHT)
     return trust.astype(np.float32)
 
 
-@_compiled
-def _expect(counts: Any, trust: Any, lowest: Any, right: Any, all_cases: Any) -> None:
-    """Add up, per cell, how often its context length was asked and how often it answered."""
-    seen = np.zeros(LONGEST + 1)
-    stop = np.zeros(LONGEST + 1)
+@_kernel
+def _expect(counts: Any, trust: Any, lowest: Any, scratch: Any, right: Any, all_cases: Any) -> None:
+    """Add up, per cell, how often its context length was asked and how often it answered.
+
+    ``scratch`` (2, LONGEST + 1) is 0.
+    """
+    seen, stop = scratch[0], scratch[1]
     for position in range(len(counts)):
         value = lowest
         longest = 0
@@ -158,13 +160,13 @@ def gate_features(evidence: Evidence) -> Floats:
         np.stack([each.rest for each in sources], 1),
         np.stack([np.stack([e.order, e.num_seen, e.num_distinct], 1) for e in sources], 1),
         np.stack([each.top for each in sources], 1),
-        model.of_tops,
+        np.ascontiguousarray(model.of_tops),
         x,
     )
     return x
 
 
-@_compiled
+@_kernel
 def _fill_all(
     entropy: Any,
     highest: Any,
@@ -280,12 +282,11 @@ def gate_shares(x: Floats, probabilities: NDArray[np.float64], gate: Gate) -> ND
     The probability of each token is the sum of weights times ``probabilities``.
     """
     shares = np.empty(probabilities.shape)
-    _share_all(x, probabilities, gate.weight, gate.bias, shares)
+    _share_all(x, np.where(probabilities[:, 1:] >= 0, 0.0, 1.0), gate.weight, gate.bias, shares)
     return shares
 
 
-@_compiled
-def _share_all(x: Any, probabilities: Any, weight: Any, bias: Any, shares: Any) -> None:
+@_kernel
+def _share_all(x: Any, rests: Any, weight: Any, bias: Any, shares: Any) -> None:
     for t in range(len(x)):
-        rests = np.where(probabilities[t, 1:] >= 0, 0.0, 1.0)
-        shares_of(x[t], rests, weight, bias, shares[t])
+        shares_of(x[t], rests[t], weight, bias, shares[t])

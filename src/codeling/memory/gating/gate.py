@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.arrays.jit import compiler
+from codeling.arrays.native import kernel
 from codeling.memory.source import Floats, Proposal
 
-_compiled = compiler(__file__)
+_kernel = kernel(__file__)
 
 _NEGLIGIBLE = -50.0
 """Logits that are further below the highest add nothing to a sum in double precision."""
@@ -42,7 +42,7 @@ def num_features(num_sources: int) -> int:
     return 3 + 8 * num_sources + num_sources * (num_sources - 1) // 2
 
 
-@_compiled
+@_kernel
 def fill_features(
     entropy: Any,
     highest: Any,
@@ -81,7 +81,7 @@ def fill_features(
             place += 1
 
 
-@_compiled
+@_kernel
 def shares_of(x: Any, rests: Any, weight: Any, bias: Any, shares: Any) -> None:
     """The weights of the model and the sources, to ``shares`` (S + 1,)."""
     highest = -np.inf
@@ -99,7 +99,7 @@ def shares_of(x: Any, rests: Any, weight: Any, bias: Any, shares: Any) -> None:
         shares[row] /= total
 
 
-@_compiled
+@_kernel
 def mix_row(
     logits: Any,
     position: Any,
@@ -110,12 +110,13 @@ def mix_row(
     matches: Any,
     weight: Any,
     bias: Any,
+    scratch: Any,
     shares: Any,
 ) -> None:
     """Replace ``logits`` (V,) by the log-probabilities of the mixture.
 
     The proposals of S sources are concatenated: those of source s end at ``ends[s]``. The weights
-    are written to ``shares`` (S + 1,).
+    are written to ``shares`` (S + 1,). ``scratch`` is integers (S,), floats (2, S) and (F,).
     """
     highest, model_top = logits[0], 0
     for token in range(len(logits)):
@@ -131,8 +132,9 @@ def mix_row(
     log_total = math.log(total)
     norm = np.float64(highest) + log_total
     num_sources = len(rests)
-    tops = np.full(num_sources, -1)
-    model_of_tops, sums = np.zeros(num_sources), np.zeros(num_sources)
+    tops, floats, x = scratch
+    model_of_tops, sums = floats[0], floats[1]
+    tops[:], floats[:] = -1, 0
     begin = 0
     for source in range(num_sources):
         largest = 0.0
@@ -144,7 +146,6 @@ def mix_row(
         if tops[source] >= 0:
             model_of_tops[source] = logits[tops[source]] - norm
         begin = ends[source]
-    x = np.empty(weight.shape[1])
     fill_features(
         log_total - weighted / total,
         -log_total,
@@ -179,7 +180,8 @@ def mix(
 
     ``position`` is the number of tokens before this one.
     """
-    shares = np.empty(len(proposals) + 1)
+    num_sources = len(proposals)
+    shares = np.empty(num_sources + 1)
     mix_row(
         logits,
         position,
@@ -190,6 +192,11 @@ def mix(
         np.array([each[3:] for each in proposals]),
         gate.weight,
         gate.bias,
+        (
+            np.empty(num_sources, np.int64),
+            np.empty((2, num_sources)),
+            np.empty(gate.weight.shape[1]),
+        ),
         shares,
     )
     return shares

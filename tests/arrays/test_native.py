@@ -1,0 +1,242 @@
+"""Kernels compared with numpy, and the code that is kept on disk."""
+
+import importlib.util
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from codeling.arrays import native
+from codeling.arrays.native import kernel, kernel_of
+
+SOURCE = '''
+from codeling.arrays.native import kernel
+
+@kernel(__file__)
+def double(x):
+    return 2 * x
+
+@kernel(__file__)
+def add(pair, factor, y, both):
+    """y += double(factor) * a * b, row by row; the number of elements, and their sum."""
+    a, (b, few) = pair
+    total = 0.0
+    for row in range(y.shape[0]):
+        line = y[row]
+        for column in range(y.shape[1]):
+            line[column] += double(factor) * a[row, column] * b[column]
+            total += line[column]
+        if both:
+            few[0] += row
+    return y.size, total
+'''
+
+
+def module(folder: Path, text: str = SOURCE) -> ModuleType:
+    """A module with the kernels of ``text``, as a new process imports it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "sums.py"
+    path.write_text(text)
+    native._digest.cache_clear()
+    specification = importlib.util.spec_from_file_location("sums", path)
+    assert specification is not None
+    assert specification.loader is not None
+    found = importlib.util.module_from_spec(specification)
+    sys.modules["sums"] = found
+    specification.loader.exec_module(found)
+    return found
+
+
+def call(kernels: ModuleType, factor: Any = 1.5, dtype: Any = np.float32) -> np.ndarray:
+    """Call ``add`` and compare with numpy."""
+    a, b = np.arange(6, dtype=dtype).reshape(2, 3), np.array([1, 0, 2], dtype)
+    y, few = np.ones((2, 3), dtype), np.zeros(1, np.int64)
+    size, total = kernels.add((a, (b, few)), factor, y, True)
+    assert np.array_equal(y, 1 + 2 * factor * a * b)
+    assert (size, total, few[0]) == (6, y.sum(), 1)
+    return y
+
+
+def code_files(folder: Path) -> list[Path]:
+    return sorted((folder / "__pycache__").glob("*.code"))
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels that were compiled."""
+    names: list[str] = []
+    original = native.Kernel._compile
+
+    def compile_and_note(self: native.Kernel, *arguments: Any) -> None:
+        names.append(self.name)
+        original(self, *arguments)
+
+    monkeypatch.setattr(native.Kernel, "_compile", compile_and_note)
+    return names
+
+
+def test_code_is_compiled_once_for_each_combination_of_types(
+    tmp_path: Path, compiled: list[str]
+) -> None:
+    kernels = module(tmp_path)
+    for _ in range(2):
+        call(kernels)
+        call(kernels, 3)
+        call(kernels, np.float32(0.5))
+        call(kernels, dtype=np.float64)
+    assert compiled == ["sums.add"] * 4
+    again = module(tmp_path)
+    for dtype in (np.float32, np.float64):
+        call(again, dtype=dtype)
+    assert compiled == ["sums.add"] * 4
+    assert len(code_files(tmp_path)) == 4
+
+
+def test_a_new_process_runs_the_code_without_numba(tmp_path: Path) -> None:
+    call(module(tmp_path))
+    program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import numpy as np
+import sums
+y = np.zeros((1, 2), np.float32)
+one = np.ones(2, np.float32)
+print(sums.add((one.reshape(1, 2), (one, np.zeros(1, np.int64))), 1.5, y, False))
+print("numba" in sys.modules)
+"""
+    command = [sys.executable, "-c", program]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert out.splitlines() == ["(2, 6.0)", "False"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "not_json", "empty"])
+def test_damaged_code_is_compiled_again(tmp_path: Path, compiled: list[str], damage: str) -> None:
+    call(module(tmp_path))
+    (path,) = code_files(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "cut": content[:-20],
+            "changed": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+            "not_json": b"{" + content,
+            "empty": b"",
+        }[damage]
+    )
+    call(module(tmp_path))
+    assert compiled == ["sums.add"] * 2
+    call(module(tmp_path))
+    assert compiled == ["sums.add"] * 2
+
+
+def test_code_of_another_source_or_processor_is_not_used(
+    tmp_path: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(module(tmp_path))
+    (before,) = code_files(tmp_path)
+    call(module(tmp_path, SOURCE + "# changed\n"))
+    assert compiled == ["sums.add"] * 2
+    (after,) = code_files(tmp_path)
+    assert after != before, "the code of the former source is removed"
+    monkeypatch.setattr(llvm, "get_host_cpu_name", lambda: "another")
+    native._machine.cache_clear()
+    call(module(tmp_path, SOURCE + "# changed\n"))
+    monkeypatch.undo()
+    native._machine.cache_clear()
+    assert len(code_files(tmp_path)) == 2
+
+
+def test_code_that_needs_a_missing_function_is_compiled_again(
+    tmp_path: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(module(tmp_path))
+    (path,) = code_files(tmp_path)
+    code = path.read_bytes().partition(b"\n")[2]
+    path.write_bytes(native._written("PPPdPq", "entry", "qd", ["no_such_function"], code))
+    call(module(tmp_path))
+    assert compiled == ["sums.add"] * 2
+
+
+def test_code_beside_a_source_in_a_read_only_folder_is_in_the_users_cache(
+    tmp_path: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODELING_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    (folder / "__pycache__").write_text("a file, so no folder can be made")
+    for _ in range(2):
+        call(module(folder))
+    assert compiled == ["sums.add"]
+    assert len(list((tmp_path / "cache/kernels").iterdir())) == 1
+
+
+def test_an_argument_that_a_kernel_cannot_take_is_an_error(tmp_path: Path) -> None:
+    kernels = module(tmp_path)
+    a, few = np.ones((2, 3), np.float32), np.zeros(1, np.int64)
+    with pytest.raises(TypeError, match="add: an argument of <class 'str'>"):
+        kernels.add((a, (a[0], few)), "1", a, True)
+    with pytest.raises(TypeError, match="not contiguous"):
+        kernels.add((a, (a[0], few)), 1.5, np.ones((3, 2), np.float32).T, True)
+    call(kernels)
+    with pytest.raises(TypeError, match="not contiguous"):  # also where there is code
+        kernels.add((a, (np.ones(6, np.float32)[::2], few)), 1.5, a, True)
+
+
+def test_threads_that_need_the_same_code_compile_it_once(
+    tmp_path: Path, compiled: list[str]
+) -> None:
+    kernels = module(tmp_path)
+    threads = [threading.Thread(target=call, args=(kernels,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(code_files(tmp_path)) == 1
+
+
+def test_a_kernel_runs_without_pythons_lock(tmp_path: Path) -> None:
+    @kernel(str(tmp_path / "spin.py"))
+    def spin(count: Any) -> Any:
+        value = 1
+        for _ in range(count):
+            value = (value * 6364136223846793005 + 1442695040888963407) ^ (value >> 7)
+        return value
+
+    (tmp_path / "spin.py").touch()
+    spin(1)
+    running, steps = threading.Event(), []
+    running.set()
+
+    def count() -> None:
+        while running.is_set():
+            steps.append(1)
+            running.wait(0)
+            threading.Event().wait(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = len(steps)
+    spin(100_000_000)
+    during = len(steps) - before
+    running.clear()
+    thread.join()
+    assert during > 10
+
+
+def test_a_module_with_numba_is_imported_only_to_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "with_numba.py"
+    source.write_text("import numba\n\ndef triple(x):\n    return 3 * x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for is_first in (True, False):
+        triple = kernel_of("with_numba", "triple", str(source))
+        assert "with_numba" not in sys.modules
+        assert triple(4) == 12
+        assert ("with_numba" in sys.modules) is is_first
+        sys.modules.pop("with_numba", None)
