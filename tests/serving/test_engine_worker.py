@@ -69,6 +69,18 @@ def test_pieces_add_up_to_the_text_of_the_engine(
         assert each.submitted <= each.first_token <= (each.ended or 0)
 
 
+def test_an_item_may_report_its_end_alone(
+    worker: EngineWorker, collected: Collected, engine: Engine
+) -> None:
+    quiet = item(engine, max_new_tokens=8)
+    quiet.only_end = True
+    worker.submit(quiet)
+    collected.last(quiet)
+    mine = [each.done for each in collected.updates if each.item is quiet]
+    assert mine == [True]
+    assert collected.text(quiet) == quiet.sequence.output.text
+
+
 def test_a_cancelled_item_ends_soon_with_what_it_has(
     worker: EngineWorker, collected: Collected, engine: Engine
 ) -> None:

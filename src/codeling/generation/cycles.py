@@ -9,8 +9,10 @@ This module must not know torch or what the ids mean.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 LONGEST = 256
 """Longest sequence, in tokens, whose repetition is detected."""
@@ -39,9 +41,7 @@ class Cycles:
         last = prompt[-LONGEST:]
         self._ids[LONGEST : LONGEST + len(last)] = last[::-1]
         self._repeated = np.zeros(LONGEST, dtype=np.int64)
-        self._allowed = np.maximum(
-            (min(max_repeats, _UNREACHABLE) - 1) * np.arange(1, LONGEST + 1), SHORT
-        )
+        self._allowed = _allowed(max_repeats)
 
     def add(self, picked: int) -> None:
         """Append the next id."""
@@ -57,3 +57,10 @@ class Cycles:
         """The ids that would exceed the allowed repetition."""
         (places,) = np.nonzero(self._repeated >= self._allowed)
         return self._ids[self._newest + places].tolist()  # type: ignore[no-any-return]
+
+
+@lru_cache(16)
+def _allowed(max_repeats: int) -> NDArray[np.int64]:
+    """(LONGEST,): for each period, the number of repeated ids that is allowed."""
+    limit = min(max_repeats, _UNREACHABLE) - 1
+    return np.maximum(limit * np.arange(1, LONGEST + 1), SHORT)

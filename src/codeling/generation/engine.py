@@ -375,9 +375,12 @@ class Engine:
             sequence.memory = self.memory.open(*sequence.document, record=record)
         self.scheduler.add(sequence)
 
-    def reserve(self, num_running: int) -> None:
-        """Reserve slots for ``num_running`` sequences and for recent ones, if there are fewer."""
-        num_slots = num_running + _NUM_SLOTS
+    def reserve(self, num_running: int, num_recent: int = _NUM_SLOTS) -> None:
+        """Reserve slots for ``num_running`` sequences and ``num_recent`` ended ones.
+
+        Those of ended ones are for the next sequences that begin like them. Slots are never fewer.
+        """
+        num_slots = num_running + num_recent
         if num_slots > self.scheduler.num_slots:
             self.runner.reserve(num_slots)
             self.scheduler.grow(num_slots)

@@ -73,10 +73,10 @@ def encode_texts(
             raise UsageError(f"the {name} must be a string, not {type(text).__name__}")
         if not text.isascii() and _LONE_SURROGATE.search(text):
             raise UsageError("the prompt or suffix contains a lone surrogate, which is no text")
-    before = tokenizer.encode(last_part(prompt, tokenizer, context_length))
+    before = tokenizer.encode_typed(last_part(prompt, tokenizer, context_length))
     if suffix is None:
         return before, None
-    return before, tokenizer.encode(suffix[: _max_characters(tokenizer, context_length)])
+    return before, tokenizer.encode_typed(suffix[: _max_characters(tokenizer, context_length)])
 
 
 def arrange(
@@ -114,7 +114,7 @@ def last_part(prompt: str, tokenizer: Tokenizer, context_length: int) -> str:
 
 
 def _max_characters(tokenizer: Tokenizer, context_length: int) -> int:
-    return max(MAX_CHARACTERS, 2 * context_length * max(map(len, tokenizer.token_bytes)))
+    return max(MAX_CHARACTERS, 2 * context_length * tokenizer.longest_token)
 
 
 def _edges(num_before: int, num_after: int, available: int, step: int) -> tuple[int, int]:

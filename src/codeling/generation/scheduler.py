@@ -185,6 +185,8 @@ class Scheduler:
         wanted = sequence.window[:-1]  # the last token is always read, for its logits
         source, reused = self._longest_prefix(wanted)
         for other, number in self.running.items():
+            if not _may_share_more(other.ids, other.left_edge, wanted, reused):
+                continue
             upcoming = common_length(other.window, wanted)
             is_ahead = upcoming > max(reused, common_length(self._slots[number].ids, wanted))
             if is_ahead and (upcoming >= _WORTH_WAITING or upcoming == len(wanted)):
@@ -195,9 +197,13 @@ class Scheduler:
 
     def _longest_prefix(self, wanted: Ordered[int]) -> tuple[int, int]:
         """Number of the slot with the longest common prefix, and its length."""
-        lengths = [common_length(slot.ids, wanted) for slot in self._slots]
-        source = max(range(len(lengths)), key=lambda number: (lengths[number], -number))
-        return source, lengths[source]
+        best = longest = 0
+        for number, slot in enumerate(self._slots):
+            if _may_share_more(slot.ids, 0, wanted, longest):
+                length = common_length(slot.ids, wanted)
+                if length > longest:
+                    best, longest = number, length
+        return best, longest
 
     def _take_slot(self, sequence: Sequence, source: int, reused: int, forks: list[Fork]) -> None:
         """Assign the slot ``source`` or a free one with a copy of its first ``reused`` tokens."""
@@ -218,6 +224,15 @@ class Scheduler:
         """Number of the least recently used slot without an owner."""
         free = (number for number, slot in enumerate(self._slots) if slot.owner is None)
         return min(free, key=lambda number: (self._slots[number].last_use, number))
+
+
+def _may_share_more(ids: Ordered[int], first: int, wanted: Ordered[int], length: int) -> bool:
+    """Whether ``ids`` from index ``first`` on may have more than ``length`` tokens of ``wanted``.
+
+    One comparison excludes most slots.
+    """
+    place = first + length
+    return length < len(wanted) and place < len(ids) and ids[place] == wanted[length]
 
 
 def common_length(first: Ordered[int], second: Ordered[int]) -> int:

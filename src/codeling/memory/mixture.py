@@ -20,8 +20,8 @@ from codeling.memory.gating.parameters import Parameters, gate_name
 from codeling.memory.source import Ids, LocatedSource, Proposal, ProposalSource
 from codeling.memory.spans import Origin, SeenSpan, SpanRecorder
 
-_NUM_RECENT = 4
-"""Number of documents kept for prompts that continue them."""
+_NUM_RECENT = 64
+"""Number of documents kept for prompts that continue them: those of as many people who type."""
 
 
 class MemoryMixture:
@@ -83,11 +83,17 @@ class MemoryMixture:
 
     def _read(self, ids: Tokens) -> DocumentMemory:
         """A document with the tokens ``ids``; one of the recent ones if it starts alike."""
-        lengths = [_common_length(ids, recent.ids) for recent in self._recent]
-        best = max(range(len(lengths)), key=lengths.__getitem__, default=-1)
-        if best >= 0 and 2 * lengths[best] >= len(ids):
-            document = self._recent.pop(best)
-            document.forget(len(document) - lengths[best])
+        least = max(1, (len(ids) + 1) // 2)
+        best, longest = None, least - 1
+        for recent in self._recent:
+            if len(recent) >= least <= len(ids) and recent.ids[least - 1] == ids[least - 1]:
+                length = _common_length(ids, recent.ids)
+                if length > longest:
+                    best, longest = recent, length
+        if best is not None:
+            self._recent.remove(best)
+            document = best
+            document.forget(len(document) - longest)
         else:
             document = DocumentMemory(self._predictor)
         document.observe(ids[len(document) :])

@@ -26,6 +26,8 @@ class WorkItem:
     """``time.monotonic()`` at which it ends with the text that there is by then."""
     max_predict_seconds: float | None = None
     """Time from its first token at which it ends, if its text contains a line end."""
+    only_end: bool = False
+    """Report nothing before its end."""
     prefill_only: bool = False
     """End with the first token, which is discarded: the prompt is in the cache then."""
     submitted: float = field(default_factory=time.monotonic)
@@ -124,13 +126,16 @@ class EngineWorker:
         for sequence in self.engine.scheduler.running:
             item = self._items[sequence]
             item.admitted = item.admitted or began
-        return [self._picked(self._items[sequence], began, now) for sequence in picked]
+        updates = (self._picked(self._items[sequence], began, now) for sequence in picked)
+        return [update for update in updates if update is not None]
 
-    def _picked(self, item: WorkItem, began: float, now: float) -> WorkUpdate:
+    def _picked(self, item: WorkItem, began: float, now: float) -> WorkUpdate | None:
         item.admitted = item.admitted or began
         item.first_token = item.first_token or now
         if item.prefill_only:
             return self._end(item)
+        if item.only_end and item.sequence.finish_reason is None:
+            return None
         return self._update(item, now)
 
     def _end(self, item: WorkItem) -> WorkUpdate:

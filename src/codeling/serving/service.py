@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from collections.abc import Sequence as Ordered
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
@@ -32,6 +33,9 @@ from codeling.serving.settings import ServerLimits
 from codeling.serving.suggest import SuggestionPlan
 
 _RETRY_SECONDS = 1
+_SHORT = 50_000
+"""Characters of a query that are encoded in the event loop, in a few milliseconds at most. Longer
+ones are encoded in a thread."""
 
 
 @dataclass(eq=False)
@@ -75,7 +79,7 @@ class Service:
     def start(self) -> None:
         """Start the engine's thread; call this in the event loop."""
         self._loop = asyncio.get_running_loop()
-        self.engine.reserve(self.limits.max_running)
+        self.engine.reserve(self.limits.max_running, self.limits.max_recent)
         self._worker.start()
 
     def stop(self) -> None:
@@ -164,8 +168,11 @@ class Service:
                 yield choice
             yield Answer(tuple(choices))
             return
-        encoding = self._loop.run_in_executor(self._encoders, self._encode, query, first_sample)
-        flight.plans, sequences = await encoding
+        encode = partial(self._encode, query, first_sample)
+        if _num_characters(query) > _SHORT:
+            flight.plans, sequences = await self._loop.run_in_executor(self._encoders, encode)
+        else:
+            flight.plans, sequences = encode()
         done: dict[int, Choice] = {}
         for index, sequence in enumerate(sequences):
             if sequence is None:
@@ -197,7 +204,11 @@ class Service:
     def _submit(self, flight: Flight, index: int, sequence: Sequence) -> None:
         query = flight.query
         item = WorkItem(
-            sequence, flight.deadline, query.max_predict_seconds, query.max_new_tokens == 0
+            sequence,
+            flight.deadline,
+            query.max_predict_seconds,
+            only_end=not query.stream or flight.plans[index].shown is not None,
+            prefill_only=query.max_new_tokens == 0,
         )
         flight.items[item] = index
         self._owners[item] = flight
@@ -311,3 +322,11 @@ def _echoed(index: int, echo: Echo) -> Choice:
 
 def _size(query: Query) -> int:
     return query.n * len(query.prompts)
+
+
+def _num_characters(query: Query) -> int:
+    """Number of characters, or of ids, that have to be encoded for a query."""
+    sizes = (
+        len(each.text) + len(each.suffix or "") + len(each.ids or ()) for each in query.prompts
+    )
+    return query.n * sum(sizes)

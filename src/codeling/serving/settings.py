@@ -21,6 +21,9 @@ class ServerLimits:
     """Number of completions running or waiting. More are refused with status 429."""
     max_running: int = 32
     """Number of completions in one batch; smaller where their keys and values are large."""
+    max_recent: int = 128
+    """Number of ended completions whose keys and values are kept for the next keystroke: as many
+    people may type at once without reading their files again. Fewer where those are large."""
     request_seconds: float = 30.0
     """Time after which a completion ends with the text that it has."""
     body_seconds: float = 10.0

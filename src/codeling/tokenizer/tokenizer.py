@@ -19,6 +19,7 @@ from tokenizers import pre_tokenizers
 
 from codeling.errors import TokenizerError
 from codeling.manifest import write_bytes, write_json
+from codeling.tokenizer.line_cache import LineCache, is_cut
 
 END_OF_TEXT = "<|endoftext|>"
 FIM_PREFIX = "<fim_prefix>"
@@ -109,6 +110,10 @@ class Tokenizer:
         """Ids of ``text``. The name of a special token is encoded as text."""
         return self._core.encode(text, add_special_tokens=False).ids
 
+    def encode_typed(self, text: str) -> list[int]:
+        """Like :meth:`encode`; lines of earlier texts are looked up (:class:`LineCache`)."""
+        return self.encode(text) if self._lines is None else self._lines.encode(text)
+
     def encode_bytes(self, data: bytes) -> list[int]:
         """Ids of any byte string; for valid UTF-8 those of its text.
 
@@ -189,6 +194,16 @@ class Tokenizer:
     def fim_pad(self) -> int:
         """Id of ``<fim_pad>``, which pads batches."""
         return self.special_id(FIM_PAD)
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Number of bytes of the longest token."""
+        return max(map(len, self.token_bytes))
+
+    @cached_property
+    def _lines(self) -> LineCache | None:
+        """None if the pre-tokenizer may join a line with the next one."""
+        return LineCache(self.encode) if is_cut(self._core) else None
 
     @cached_property
     def digest(self) -> str:

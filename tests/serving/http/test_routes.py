@@ -119,8 +119,8 @@ def test_a_client_that_leaves_ends_its_work_within_50_ms(
 
 def test_the_next_request_of_a_slot_ends_the_one_in_progress(engine: Engine) -> None:
     async def scenario(app: Any) -> None:
-        first = post(app, "/infill", {"input_prefix": "x = ", "id_slot": 0, **ENDLESS})
-        other = post(app, "/infill", {"input_prefix": "z = ", "id_slot": 1, **ENDLESS})
+        first = post(app, "/completion", {"prompt": "x = ", "id_slot": 0, **ENDLESS})
+        other = post(app, "/completion", {"prompt": "z = ", "id_slot": 1, **ENDLESS})
         await until(lambda: len(engine.scheduler.running) == 2)
         began = time.monotonic()
         second = post(app, "/infill", {"input_prefix": "x = y", "id_slot": 0, "n_predict": 3})

@@ -26,7 +26,7 @@ from codeling.serving.service import Service
 from codeling.serving.settings import MODEL_NAME, ServerSettings
 
 _CACHE_BYTES = 1 << 30
-"""Memory for the keys and values of the completions in one batch."""
+"""Memory for the keys and values of running and recent completions."""
 
 
 def application(
@@ -97,8 +97,11 @@ def serve(
         engine = load()
         _warm_up(engine)
         limits = settings.limits
-        running = max(2, min(limits.max_running, _CACHE_BYTES // engine.runner.slot_bytes))
-        settings = replace(settings, limits=replace(limits, max_running=running))
+        num_slots = _CACHE_BYTES // engine.runner.slot_bytes
+        running = max(2, min(limits.max_running, num_slots // 2))
+        recent = max(2, min(limits.max_recent, num_slots - running))
+        limits = replace(limits, max_running=running, max_recent=recent)
+        settings = replace(settings, limits=limits)
         config = uvicorn.Config(
             application(engine, settings, lambda: started(bound.getsockname()[1]), run),
             log_level="warning",

@@ -1,0 +1,50 @@
+"""Ids of a text that shares most of its lines with earlier ones, such as a file while it is typed.
+
+The pre-tokenizers of this package never join a printable ASCII character with the line end behind
+it. So a text is cut there, the pieces are looked up, and only new ones are encoded. This module
+must not know models or files.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+import tokenizers
+
+from codeling.tokenizer.pretokenizer import PYTHON_EXPRESSION, pre_tokenizer_of
+
+_NUM_PIECES = 1 << 15
+"""Pieces that are kept: those of about thirty thousand lines."""
+_LINE_END = re.compile(r"(?<=[!-~])(?=[\r\n])")
+
+
+class LineCache:
+    """Encodes texts piece by piece; any thread may use it."""
+
+    def __init__(self, encode: Callable[[str], list[int]]) -> None:
+        """``encode`` must give the same ids for pieces as for their whole (:func:`is_cut`)."""
+
+        @lru_cache(_NUM_PIECES)
+        def of_piece(piece: str) -> tuple[int, ...]:
+            return tuple(encode(piece))
+
+        self._of_piece = of_piece
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ``text``."""
+        ids: list[int] = []
+        for piece in _LINE_END.split(text):
+            ids += self._of_piece(piece)
+        return ids
+
+
+def is_cut(core: tokenizers.Tokenizer) -> bool:
+    """Whether a tokenizer cuts between a printable ASCII character and a line end behind it."""
+    rules = json.loads(core.to_str())
+    step = rules["pre_tokenizer"] or {}
+    is_gpt2 = step.get("type") == "ByteLevel" and step["use_regex"] and not step["add_prefix_space"]
+    ours = tokenizers.Tokenizer(tokenizers.models.BPE())
+    ours.pre_tokenizer = pre_tokenizer_of(PYTHON_EXPRESSION)
+    is_python = step == json.loads(ours.to_str())["pre_tokenizer"]
+    return rules["normalizer"] is None and (is_gpt2 or is_python)
