@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import codeling
 from codeling.dataset.tokens import open_tokens
@@ -333,3 +334,48 @@ def test_wrong_use_is_a_usage_error(tmp_path: Path, sources: Path) -> None:
     with pytest.raises(UsageError, match="is not a multiple of"):
         run(tiny(sources, {"training": {"tokens_per_step": 100}}), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_starts_from_the_model_of_another(
+    finished: Path, sources: Path, tmp_path: Path
+) -> None:
+    """Shape, tokenizer and weights are taken over; its digest and its card say so."""
+    base = Path(shutil.copytree(finished, tmp_path / "base"))
+    recipe = Recipe.model_validate(
+        {
+            "corpus": {
+                "sources": [{"kind": "folder", "path": str(sources / "json")}],
+                "validation_share": 0.3,
+            },
+            "model": {"context_length": 32},
+            "training": {
+                "init": str(base), "steps": 3, "tokens_per_step": 256, "adamw_lr": 1e-9,
+                "muon_lr": 1e-9, "validation_tokens": 512, "threads": 1, "device": "cpu",
+            },
+            "memory": {"corpus_entries": 0},
+            "evaluation": {"completions": 0, "max_bytes": 2000},
+        }
+    )  # fmt: skip
+    folder = tmp_path / "run"
+    run(recipe, folder)
+    stages = json.loads((folder / "manifest.json").read_bytes())["stages"]
+    digest = hashlib.sha256((base / "model" / "model.safetensors").read_bytes()).hexdigest()
+    assert stages["training"]["inputs"]["the weights of training.init"] == digest
+    assert digest in (folder / "model" / "README.md").read_text()
+    ours, theirs = (codeling.load(each).model for each in (folder, base))
+    assert ours.config.context_length == 32
+    assert torch.allclose(ours.wpe.weight, theirs.wpe.weight[:32], atol=1e-6)
+    assert torch.allclose(ours.wte.weight, theirs.wte.weight, atol=1e-6)
+    assert done(run(recipe, folder)) == {}
+    assert read_recipe(folder / "recipe.toml").resolved().training.warm_start_steps == 0
+    with pytest.raises(UsageError, match="is the model of this run folder and would be"):
+        run(recipe, base)
+    moved = base.rename(tmp_path / "moved")
+    changed = recipe.model_copy(
+        update={"training": recipe.training.model_copy(update={"init": str(moved)})}
+    )
+    assert done(run(changed, folder)).keys() == {"model", "mixture", "evaluation", "report"}
+    config = json.loads((moved / "model" / "config.json").read_bytes())
+    (moved / "model" / "config.json").write_text(json.dumps(config | {"model_type": "opt"}))
+    with pytest.raises(CodelingError, match=r"\[training\] init: .*only 'gpt2' is supported"):
+        run(changed, folder)

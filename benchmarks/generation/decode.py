@@ -47,6 +47,9 @@ from benchmarks.generation.peers import (
     Side,
     write_folder,
 )
+from codeling.export.ctranslate2 import write_ctranslate2
+from codeling.export.export_source import ExportSource
+from codeling.export.gguf import write_gguf
 from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
@@ -142,12 +145,14 @@ def loaders(model: GPT2, folder: Path, node_modules: Path | None) -> dict[str, C
         "fast, int8": partial(fast, source, int8=True),
     }
     if importlib.util.find_spec("ctranslate2"):
-        other = CTranslate2.convert(source, folder / "ctranslate2")
+        other = folder / "ctranslate2"
+        write_ctranslate2(ExportSource.read(str(source)), other, "int8")
         found["CTranslate2, int8"] = partial(CTranslate2, other)
     else:
         print("CTranslate2 is left out: pip install ctranslate2", file=sys.stderr)
     if node_modules and importlib.util.find_spec("gguf"):
-        other = LlamaCpp.convert(model, folder / "model.gguf")
+        other = folder / "model.gguf"
+        write_gguf(ExportSource.read(str(source)), other, "q8_0")
         length = model.config.context_length
         found["llama.cpp, q8_0"] = partial(LlamaCpp, node_modules, other, length)
     else:

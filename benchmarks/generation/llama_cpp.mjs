@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const [library, modelPath, contextSize, numSequences] = process.argv.slice(2);
-const { getLlama, LlamaLogLevel } = await import(pathToFileURL(library));
+const { getLlama, LlamaCompletion, LlamaLogLevel } = await import(pathToFileURL(library));
 const llama = await getLlama({
     gpu: false, build: "never", logLevel: LlamaLogLevel.error, maxThreads: 1,
 });
@@ -40,8 +40,35 @@ async function clock({ prompts, num_new: numNew, num_cached: numCached }) {
     return { times, ids };
 }
 
+// Negative log-likelihood in nats of each id but the first.
+async function score(ids) {
+    const [sequence] = sequences;
+    await sequence.clearHistory();
+    const options = { generateNext: { probabilities: true, options: { temperature: 1 } } };
+    const output = await sequence.controlledEvaluate(
+        ids.slice(0, -1).map((id) => [id, options]));
+    return { nats: output.map((each, i) => -Math.log(each.next.probabilities.get(ids[i + 1]))) };
+}
+
+async function infill({ prefix, suffix, num_new: maxTokens }) {
+    const [contextSequence] = sequences;
+    await contextSequence.clearHistory();
+    const completion = new LlamaCompletion({ contextSequence, autoDisposeSequence: false });
+    const options = { maxTokens, temperature: 0 };
+    return { text: await completion.generateInfillCompletion(prefix, suffix, options) };
+}
+
+function answer(request) {
+    if (request.texts) return { ids: request.texts.map((each) => model.tokenize(each)) };
+    if (request.scored) return score(request.scored);
+    if (request.prefix !== undefined) return infill(request);
+    const { prefix, suffix, middle } = model.tokens.infill;
+    if (request.special) return { prefix, suffix, middle, eos: model.tokens.eos };
+    return clock(request);
+}
+
 console.log(JSON.stringify({ num_bytes: process.memoryUsage().rss - before }));
 for await (const line of createInterface({ input: process.stdin })) {
-    console.log(JSON.stringify(await clock(JSON.parse(line))));
+    console.log(JSON.stringify(await answer(JSON.parse(line))));
 }
 process.exit(0);

@@ -1,4 +1,4 @@
-"""Other engines for :mod:`benchmarks.generation.decode`, with the weights of one of our models.
+"""Other engines with an exported model: for :mod:`benchmarks.generation.decode` and ``exported``.
 
 Hugging Face ``generate`` in fp32, CTranslate2 in int8, and llama.cpp with weights of type q8_0,
 each on one CPU thread. ``clock`` gives the times of greedy steps. CTranslate2 needs
@@ -10,14 +10,19 @@ the extra [bench]; llama.cpp is node-llama-cpp in a folder:
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
+import tokenizers
 import torch
+from tokenizers import AddedToken, models, pre_tokenizers
 
+from codeling.export.hugging_face import write_model_folder
 from codeling.model.gpt2 import GPT2
+from codeling.tokenizer.pretokenizer import byte_decoder, pre_tokenizer_named
+from codeling.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
 
 NUM_SEQUENCES = 8
 """Largest batch."""
@@ -39,21 +44,19 @@ class Side(Protocol):
 
 
 def write_folder(model: GPT2, folder: Path) -> None:
-    """Write ``model`` as a Hugging Face folder, with a tokenizer of as many words as it has ids."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+    """Write ``model`` as a Hugging Face folder, with a tokenizer of as many entries."""
+    write_model_folder(folder, model, tokenizer_of(model.config.vocab_size), "# Random weights\n")
 
-    shape = model.config.to_hugging_face() | {"bos_token_id": 0, "eos_token_id": 0}
-    other: Any = GPT2LMHeadModel(GPT2Config(**shape))
-    other.transformer.load_state_dict(model.state_dict())
-    other.tie_weights()
-    other.save_pretrained(folder)
-    words = {_word(number): number for number in range(model.config.vocab_size)}
-    names = {f"{name}_token": _word(0) for name in ("bos", "eos", "unk")}
-    PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(WordLevel(words, unk_token=_word(0))), **names
-    ).save_pretrained(folder)
+
+def tokenizer_of(vocab_size: int) -> Tokenizer:
+    """``<|endoftext|>``, the 256 bytes, and entries that no text has."""
+    entries = [END_OF_TEXT, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    entries += [f"<{number}>" for number in range(len(entries), vocab_size)]
+    core = tokenizers.Tokenizer(models.BPE({each: n for n, each in enumerate(entries)}, []))
+    core.pre_tokenizer = pre_tokenizer_named("gpt2")
+    core.decoder = byte_decoder()
+    core.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
+    return Tokenizer(core)
 
 
 class HuggingFace:
@@ -93,25 +96,27 @@ class HuggingFace:
 class CTranslate2:
     """A model in CTranslate2's format, converted from a Hugging Face folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = "int8") -> None:
         import ctranslate2
 
+        tokenizer = Tokenizer.load(folder)
+        self._names = [tokenizer.name_of(number) for number in range(tokenizer.vocab_size)]
         self._generator = ctranslate2.Generator(
-            str(folder), compute_type="int8", inter_threads=1, intra_threads=1
+            str(folder), compute_type=kind, inter_threads=1, intra_threads=1
         )
-
-    @staticmethod
-    def convert(source: Path, target: Path) -> Path:
-        """Convert a Hugging Face folder to ``target``, with int8 weights."""
-        import ctranslate2
-
-        converter = ctranslate2.converters.TransformersConverter(str(source))
-        converter.convert(str(target), quantization="int8")
-        return target
 
     def greedy(self, prompt: Ids) -> int:
         """See :class:`Side`."""
         return self._generate([prompt], 1, 0, lambda step: False)[0]
+
+    def continued(self, prompt: Ids, num_new: int) -> Ids:
+        """Greedy continuation of ``prompt``."""
+        return self._generate([prompt], num_new, 0, lambda step: False)
+
+    def score(self, ids: Ids) -> list[float]:
+        """Negative log-likelihood in nats of each of ``ids`` but the first."""
+        found: Any = self._generator.score_batch([[self._names[i] for i in ids]])
+        return [-each for each in found[0].log_probs]
 
     def clock(self, prompts: list[Ids], num_new: int, num_cached: int = 0) -> list[float]:
         """See :class:`Side`. The cached prefix is CTranslate2's static prompt."""
@@ -132,8 +137,8 @@ class CTranslate2:
     def _generate(self, prompts: list[Ids], num_new: int, num_cached: int, record: Any) -> Ids:
         """Run greedy decoding; return the tokens of the first prompt."""
         found = self._generator.generate_batch(
-            [[_word(i) for i in prompt[num_cached:]] for prompt in prompts],
-            static_prompt=[_word(i) for i in prompts[0][:num_cached]] or None,
+            [[self._names[i] for i in prompt[num_cached:]] for prompt in prompts],
+            static_prompt=[self._names[i] for i in prompts[0][:num_cached]] or None,
             max_length=num_new,
             min_length=num_new,
             include_prompt_in_result=False,
@@ -159,57 +164,46 @@ class LlamaCpp:
         self.num_bytes: int = self._reply()["num_bytes"]
         """Growth of the process's resident memory by the model."""
 
-    @staticmethod
-    def convert(model: GPT2, target: Path) -> Path:
-        """Write ``model`` as GGUF to ``target``; matrices are q8_0, the rest is fp32."""
-        import gguf
+    def tokenize(self, texts: Sequence[str]) -> list[Ids]:
+        """Ids of each text; names of special tokens are text."""
+        ids: list[Ids] = self._ask(texts=list(texts))["ids"]
+        return ids
 
-        config = model.config
-        writer = gguf.GGUFWriter(target, "gpt2")
-        writer.add_context_length(config.context_length)
-        writer.add_embedding_length(config.n_embd)
-        writer.add_feed_forward_length(4 * config.n_embd)
-        writer.add_block_count(config.n_layer)
-        writer.add_head_count(config.n_head)
-        writer.add_layer_norm_eps(config.layer_norm_epsilon)
-        writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-        writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre("gpt-2")
-        writer.add_token_list([_word(number) for number in range(config.vocab_size)])
-        writer.add_token_types([gguf.TokenType.NORMAL] * config.vocab_size)
-        writer.add_token_merges([f"{_word(0)} {_word(1)}"])
-        writer.add_eos_token_id(0)
-        writer.add_add_bos_token(False)
-        q8_0 = gguf.GGMLQuantizationType.Q8_0
-        for name, tensor in model.state_dict().items():
-            array, stored = tensor.numpy(), _gguf_name(name)
-            if array.ndim == 1 or name.startswith("wpe"):
-                writer.add_tensor(stored, array)
-                continue
-            rows = np.ascontiguousarray(array if name.startswith("wte") else array.T)
-            writer.add_tensor(stored, gguf.quants.quantize(rows, q8_0), raw_dtype=q8_0)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        return target
+    def special_tokens(self) -> dict[str, int | None]:
+        """Ids that the model file names: ``prefix``, ``suffix``, ``middle`` and ``eos``."""
+        found: dict[str, int | None] = self._ask(special=True)
+        return found
+
+    def score(self, ids: Ids) -> list[float]:
+        """Negative log-likelihood in nats of each of ``ids`` but the first."""
+        nats: list[float] = self._ask(scored=ids)["nats"]
+        return nats
+
+    def continued(self, prompt: Ids, num_new: int) -> Ids:
+        """Greedy continuation of ``prompt``."""
+        ids: Ids = self._ask(prompts=[prompt], num_new=num_new, num_cached=0)["ids"][0]
+        return ids
+
+    def infill(self, prefix: str, suffix: str, num_new: int) -> str:
+        """What llama.cpp's library puts between ``prefix`` and ``suffix``, greedily."""
+        text: str = self._ask(prefix=prefix, suffix=suffix, num_new=num_new)["text"]
+        return text
 
     def greedy(self, prompt: Ids) -> int:
         """See :class:`Side`."""
-        token: int = self._ask([prompt], 1, 0)["ids"][0][0]
-        return token
+        return self.continued(prompt, 1)[0]
 
     def clock(self, prompts: list[Ids], num_new: int, num_cached: int = 0) -> list[float]:
         """See :class:`Side`."""
-        times: list[float] = self._ask(prompts, num_new, num_cached)["times"]
+        request = {"prompts": prompts, "num_new": num_new, "num_cached": num_cached}
+        times: list[float] = self._ask(**request)["times"]
         return times
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate()
 
-    def _ask(self, prompts: list[Ids], num_new: int, num_cached: int) -> Any:
-        request = {"prompts": prompts, "num_new": num_new, "num_cached": num_cached}
+    def _ask(self, **request: Any) -> Any:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -221,24 +215,3 @@ class LlamaCpp:
         if not line:
             raise SystemExit(f"node-llama-cpp ended with exit code {self._process.wait()}")
         return json.loads(line)
-
-
-def _word(number: int) -> str:
-    """The text of a token id, for libraries that want a vocabulary."""
-    return f"<{number}>"
-
-
-_GGUF_NAMES = {
-    "wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "ln_1": "attn_norm",
-    "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm",
-    "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
-}  # fmt: skip
-
-
-def _gguf_name(name: str) -> str:
-    """llama.cpp's name of one of our tensors."""
-    module, kind = name.rsplit(".", 1)
-    if module.startswith("h."):
-        _, number, part = module.split(".", 2)
-        return f"blk.{number}.{_GGUF_NAMES[part]}.{kind}"
-    return f"{_GGUF_NAMES[module]}.{kind}"

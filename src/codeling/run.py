@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codeling import torchrun
-from codeling.errors import CorpusError, StoppedError, UsageError
+from codeling.errors import CorpusError, RecipeError, StoppedError, UsageError
 from codeling.manifest import (
     Manifest,
     check_run_folder,
@@ -28,6 +28,7 @@ from codeling.recipe.renamed_keys import update_settings
 from codeling.recipe.training import WEIGHT_INDEPENDENT_KEYS
 
 if TYPE_CHECKING:
+    from codeling.training.initial_model import InitialModel
     from codeling.training.trainer import TrainingResult
 
 
@@ -93,7 +94,7 @@ def run(
     :raises StorageError: ``folder`` cannot be written.
     :raises StoppedError: ``stop`` was set; finished stages are kept.
     """
-    recipe = recipe.resolved()
+    recipe = resolve(recipe, folder)
     stop = stop or StopRequest()
     if torchrun.is_follower():
         torchrun.follow(
@@ -119,6 +120,23 @@ def run(
             summary["stages"][stage.name] = _run_stage(stage, context)
         torchrun.signal_followers("no training")
     return summary
+
+
+def resolve(recipe: Recipe, folder: Path | None = None) -> Recipe:
+    """The recipe with all its values, also those of the model that it starts from.
+
+    :raises RecipeError: it contradicts itself or that model, or would overwrite it in ``folder``.
+    :raises CodelingError: that model is missing or damaged.
+    """
+    initial = _initial_model(recipe)
+    if initial is None:
+        return recipe.resolved()
+    if folder is not None and folder.resolve() in initial.folder.resolve().parents:
+        raise RecipeError(
+            f"[training] init: {recipe.training.init} is the model of this run folder and would be "
+            "overwritten; choose another folder with --out"
+        )
+    return recipe.resolved(initial.shape)
 
 
 def _run_stage(stage: Stage, context: RunContext) -> dict[str, Any]:
@@ -211,9 +229,12 @@ def _corpus_fingerprint(recipe: Recipe) -> dict[str, str]:
 def _tokenizer(context: RunContext) -> Iterable[Path]:
     from codeling.tokenizer.train import train
 
+    path = context.folder / "tokenizer" / "tokenizer.json"
+    if initial := _initial_model(context.recipe):
+        initial.tokenizer.save(path)
+        return [path]
     recipe = context.recipe.tokenizer
     texts = (document.text for document in _documents(context, "train"))
-    path = context.folder / "tokenizer" / "tokenizer.json"
     total_bytes = _size(context, "train").num_bytes
     train(texts, recipe, context.progress, total_bytes=total_bytes).save(path)
     return [path]
@@ -246,35 +267,18 @@ def _training(context: RunContext) -> Iterable[Path]:
 
 def _train(context: RunContext) -> "TrainingResult":
     """Train, under ``torchrun`` together with the other processes."""
-    from codeling.dataset.mixture import read_repository_numbers
-    from codeling.dataset.tokens import open_tokens
-    from codeling.tokenizer.tokenizer import Tokenizer
-    from codeling.training.data import TrainingData
-    from codeling.training.samples import PromptSampler
-    from codeling.training.trainer import identify, identify_as_previous_version, train
+    from codeling.training.run_training import train_run
 
-    folder, recipe = context.folder, context.recipe
-    data = TrainingData(
-        Tokenizer.load(folder / "tokenizer"),
-        open_tokens(folder / "tokens" / "train.bin"),
-        open_tokens(folder / "tokens" / "validation.bin"),
-        read_repository_numbers(folder / "tokens" / "train.json"),
-    )
-    config = _model_config(recipe, data.tokenizer.vocab_size)
     made_from = {name: context.manifest.digest(name) for name in ("tokenizer", "tokens")}
     context.stop.graceful = True
     torchrun.signal_followers("training")
     try:
-        result = train(
-            recipe.training,
-            config,
-            data,
-            folder,
-            identity=identify(recipe.training, config, made_from),
-            previous_identity=identify_as_previous_version(recipe.training, config, made_from),
-            sample=PromptSampler(data.tokenizer),
-            progress=context.progress,
-            should_stop=lambda: context.stop.requested,
+        result = train_run(
+            context.recipe,
+            context.folder,
+            made_from,
+            context.progress,
+            lambda: context.stop.requested,
         )
     finally:
         context.stop.graceful = False
@@ -282,44 +286,38 @@ def _train(context: RunContext) -> "TrainingResult":
     return result
 
 
-def _model_config(recipe: Recipe, vocab_size: int) -> Any:
-    from codeling.model.config import GPT2Config
+def _initial_model(recipe: Recipe) -> "InitialModel | None":
+    """The model that the training starts from."""
+    if recipe.training.init is None:
+        return None
+    from codeling.training.initial_model import InitialModel
 
-    shape = recipe.model.model_dump(exclude={"size"})
-    return GPT2Config(vocab_size=vocab_size, **shape)
+    return InitialModel.load(recipe.training.init, recipe.training.fim_rate)
+
+
+def _initial_fingerprint(recipe: Recipe) -> dict[str, str]:
+    initial = _initial_model(recipe)
+    return initial.digests if initial else {}
 
 
 def _model(context: RunContext) -> Iterable[Path]:
-    from codeling.model import weights
+    from codeling.export.hugging_face import write_model_folder
+    from codeling.export.model_card import Ancestor, model_card
     from codeling.model.gpt2 import GPT2
-    from codeling.report.model_card import model_card
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.training.checkpoint import state
+    from codeling.training.run_training import model_config
 
-    folder = context.folder / "model"
+    recipe, initial = context.recipe, _initial_model(context.recipe)
     tokenizer = Tokenizer.load(context.folder / "tokenizer")
-    config = _model_config(context.recipe, tokenizer.vocab_size)
+    config = model_config(recipe, tokenizer.vocab_size, initial)
     last = state.checkpoints(context.folder / "checkpoints")[-1]
     network = GPT2(config)
     network.load_state_dict(state.load(last).model)
-    tokenizer.save_for_hugging_face(folder, config.context_length)
-    card = model_card(
-        context.folder,
-        context.recipe,
-        vocab_size=config.vocab_size,
-        num_parameters=config.num_parameters,
-    )
-    write_bytes(folder / "README.md", card.encode())
-    weights.save(
-        folder,
-        network,
-        end_of_text_id=tokenizer.end_of_text,
-        pad_id=tokenizer.fim_pad,
-        suppressed_ids=sorted(tokenizer.special_ids - {tokenizer.end_of_text}),
-        tokenizer_digest=tokenizer.digest,
-        fim_spm_rate=context.recipe.training.fim_spm_rate,
-    )
-    return [path for path in folder.iterdir() if path.is_file()]
+    origin = Ancestor(initial.address, initial.sha256, initial.license) if initial else None
+    card = model_card(context.folder, recipe, config, origin)
+    rate = recipe.training.fim_spm_rate
+    return write_model_folder(context.folder / "model", network, tokenizer, card, rate)
 
 
 def _provenance(context: RunContext) -> Iterable[Path]:
@@ -403,11 +401,13 @@ def _report(context: RunContext) -> Iterable[Path]:
 STAGES: Sequence[Stage] = (
     Stage("corpus", "corpus", ("corpus",), (), _corpus,
           ignored_settings=("corpus.train_on",), fingerprint=_corpus_fingerprint),
-    Stage("tokenizer", "tokenizer", ("tokenizer", "corpus.train_on"), ("corpus",), _tokenizer),
+    Stage("tokenizer", "tokenizer", ("tokenizer", "corpus.train_on"), ("corpus",), _tokenizer,
+          fingerprint=_initial_fingerprint),
     Stage("tokens", "tokens", ("corpus.train_on",), ("corpus", "tokenizer"), _tokens),
     Stage("training", "training", ("model", "training"), ("tokenizer", "tokens"), _training,
-          ignored_settings=tuple(f"training.{name}" for name in WEIGHT_INDEPENDENT_KEYS)),
-    Stage("model", "model folder", (), ("corpus", "tokenizer", "training"), _model),
+          ignored_settings=tuple(f"training.{name}" for name in WEIGHT_INDEPENDENT_KEYS),
+          fingerprint=_initial_fingerprint),
+    Stage("model", "model folder", ("training.init",), ("corpus", "tokenizer", "training"), _model),
     Stage("provenance", "provenance index", ("corpus.train_on",), ("corpus",), _provenance),
     Stage("memory", "corpus table", ("memory.corpus_entries",), ("corpus", "tokenizer", "tokens"),
           _memory),

@@ -49,7 +49,7 @@ def model_folder(tokenizer: Tokenizer, tmp_path: Path) -> Path:
         folder,
         model,
         end_of_text_id=tokenizer.end_of_text,
-        pad_id=tokenizer.fim_pad,
+        pad_id=tokenizer.padding,
         suppressed_ids=[],
         tokenizer_digest=tokenizer.digest,
     )

@@ -95,7 +95,7 @@ def test_prose_temperature_applies_to_docstrings_and_comments(engine: Engine) ->
 
 
 def test_special_and_unknown_ids_are_never_chosen(engine: Engine) -> None:
-    for token in (engine.tokenizer.fim_prefix, engine.tokenizer.fim_pad, 325):
+    for token in (engine.tokenizer.fim_prefix, engine.tokenizer.padding, 325):
         stubborn = preferring(engine, token)
         for temperature in (0.0, 5.0):
             ids = stubborn.complete("x", temperature=temperature, max_new_tokens=20).ids

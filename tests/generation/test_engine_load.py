@@ -30,7 +30,7 @@ def folder(
         path,
         small_model,
         end_of_text_id=t.end_of_text,
-        pad_id=t.fim_pad,
+        pad_id=t.padding,
         suppressed_ids=sorted({*t.special_ids, *range(t.vocab_size, 330)} - {t.end_of_text}),
     )
     t.save_for_hugging_face(path, CONTEXT)

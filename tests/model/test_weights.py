@@ -377,7 +377,7 @@ def test_only_safetensors_and_json_are_downloaded(
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert folder_module.resolve("hf://owner/name@v1.0") == folder
     assert (asked["name"], asked["revision"]) == ("owner/name", "v1.0")
-    assert all(p.endswith((".safetensors", ".json")) for p in asked["allow_patterns"])
+    assert all(p.endswith((".safetensors", ".json", ".md")) for p in asked["allow_patterns"])
 
 
 @pytest.mark.parametrize("name", ["hf://", "hf://name", "hf://a/b/c", "hf://a/--b..c"])

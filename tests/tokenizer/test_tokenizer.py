@@ -65,7 +65,7 @@ def test_special_tokens_in_text_stay_text_after_saving_and_loading(
 
 def test_special_tokens_decode_to_nothing(tokenizer: Tokenizer) -> None:
     t = tokenizer
-    ids = [t.fim_prefix, *t.encode("a"), t.fim_suffix, t.fim_middle, t.fim_pad, t.end_of_text]
+    ids = [t.fim_prefix, *t.encode("a"), t.fim_suffix, t.fim_middle, t.padding, t.end_of_text]
     assert t.decode(ids) == "a"
 
 
@@ -183,7 +183,7 @@ def test_tokenizers_and_transformers_give_our_ids_from_the_folder(
         assert hugging_face(text, verbose=False)["input_ids"] == ids
         assert hugging_face.decode(ids) == text
     assert hugging_face.eos_token_id == hugging_face.bos_token_id == tokenizer.end_of_text
-    assert hugging_face.pad_token_id == tokenizer.fim_pad != tokenizer.end_of_text
+    assert hugging_face.pad_token_id == tokenizer.padding != tokenizer.end_of_text
     assert hugging_face.model_max_length == 128
     assert len(hugging_face) == tokenizer.vocab_size
     for token in SPECIAL_TOKENS:
@@ -296,7 +296,7 @@ def test_a_tokenizer_without_infilling_tokens_refuses_only_infilling(
     plain = Tokenizer.load(tmp_path)
     assert plain.encode("import os") == tokenizer.encode("import os")
     assert plain.special_ids == {tokenizer.end_of_text}
-    for name in ("fim_prefix", "fim_middle", "fim_suffix", "fim_pad"):
+    for name in ("fim_prefix", "fim_middle", "fim_suffix"):
         with pytest.raises(TokenizerError, match=f"no <{name}> token: it cannot fill"):
             getattr(plain, name)
 

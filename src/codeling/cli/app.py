@@ -14,6 +14,8 @@ from codeling.cli import (
     demo,
     doctor,
     evaluate,
+    export,
+    inspect,
     lsp,
     run,
     serve,
@@ -45,6 +47,8 @@ _command("evaluate", short_help="Evaluate a model on benchmark suites.")(evaluat
 _command("trace", short_help="Find the training files that a text shares passages with.")(
     trace.trace
 )
+_command("inspect", short_help="Print what a model is and was made of.")(inspect.inspect)
+_command("export", short_help="Write a model for llama.cpp, CTranslate2 or the Hub.")(export.export)
 _command("doctor", short_help="Check this machine, and suggest what to install.")(doctor.doctor)
 
 

@@ -49,9 +49,10 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
     from dataclasses import asdict
 
     from codeling.corpus.sources.listing import max_text_bytes
+    from codeling.run import resolve
     from codeling.training.planning.estimate import EXPECTED_UTILISATION, estimate
 
-    resolved = recipe.resolved()
+    resolved = resolve(recipe)
     expected = estimate(resolved, max_text_bytes(resolved.corpus))
     if as_json:
         typer.echo(json.dumps(asdict(expected)))

@@ -30,7 +30,7 @@ from codeling.evaluation.suites.suite import (
 )
 from codeling.generation.engine import Engine
 from codeling.manifest import locked, sha256_file, write_json
-from codeling.model.folder import resolve
+from codeling.model.folder import resolve, weights_sha256
 from codeling.progress import SILENT, Progress
 from codeling.run_folder import RunFolder, find_run_folder
 
@@ -84,12 +84,9 @@ class EvaluatedModel:
 
     def digests(self) -> dict[str, str]:
         """Name and SHA-256 of weights and tokenizer."""
-        files = sorted(self.folder.glob("*.safetensors"))
-        listing = "".join(f"{sha256_file(path)}\n" for path in files)
-        one = listing.strip() if len(files) == 1 else hashlib.sha256(listing.encode()).hexdigest()
         return {
             "name": self.name,
-            "weights_sha256": one,
+            "weights_sha256": weights_sha256(self.folder),
             "tokenizer_sha256": sha256_file(self.folder / "tokenizer.json"),
         }
 

@@ -100,6 +100,7 @@ class GPT2Config:
             "model_type": "gpt2",
             "vocab_size": self.vocab_size,
             "n_positions": self.context_length,
+            "n_ctx": self.context_length,
             "n_embd": self.n_embd,
             "n_layer": self.n_layer,
             "n_head": self.n_head,

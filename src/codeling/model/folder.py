@@ -8,6 +8,7 @@ or training.
 Format: https://github.com/huggingface/safetensors.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 from codeling import hub
 from codeling.errors import InputError, ModelError, UsageError
+from codeling.manifest import sha256_file
 from codeling.model.config import GPT2Config
 from codeling.run_folder import find_run_folder
 
@@ -28,6 +30,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 GENERATION_CONFIG = "generation_config.json"
+MODEL_CARD = "README.md"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
 MODEL_FOLDER = "model"
 """Name of the model folder in a run folder."""
@@ -44,7 +47,7 @@ _OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 _FLOAT_TYPES = ("F32", "F64", "F16", "BF16")
 _DOWNLOADED = (
     CONFIG, GENERATION_CONFIG, INDEX, "model.safetensors", "model-*.safetensors",
-    "tokenizer.json", "tokenizer_config.json",
+    "tokenizer.json", "tokenizer_config.json", MODEL_CARD,
 )  # fmt: skip
 
 Tensors = dict[str, NDArray[np.float32]]
@@ -110,6 +113,18 @@ def fim_spm_rate(folder: Path) -> float | None:
     :raises ModelError: ``config.json`` cannot be read.
     """
     return _read_json(folder / CONFIG).get(FIM_SPM_RATE)
+
+
+def named_license(folder: Path) -> str | None:
+    """The licence in the metadata of a folder's model card; None if there is none."""
+    from huggingface_hub.repocard import metadata_load
+
+    card = folder / MODEL_CARD
+    try:
+        found = (metadata_load(card) or {}).get("license") if card.is_file() else None
+    except Exception:  # a card of somebody else's may hold anything
+        return None
+    return str(found) if found else None
 
 
 def read_config(folder: Path) -> GPT2Config:
@@ -193,6 +208,17 @@ def weight_files(folder: Path) -> list[Path]:
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: {name} is missing, but {INDEX} names it")
     return [folder / name for name in names]
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 of the weights of a folder; of several files, that of the list of their digests.
+
+    :raises ModelError: there are no weights.
+    """
+    digests = [sha256_file(path) for path in weight_files(folder)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
 
 def _read_file(

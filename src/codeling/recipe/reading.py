@@ -13,6 +13,7 @@ from codeling.errors import RecipeError
 from codeling.recipe import vocabulary
 from codeling.recipe.corpus import CorpusRecipe
 from codeling.recipe.evaluation import EvaluationRecipe
+from codeling.recipe.initial_shape import InitialShape, fill_in
 from codeling.recipe.memory import MemoryRecipe
 from codeling.recipe.renamed_keys import update_key, update_recipe
 from codeling.recipe.section import Section
@@ -35,12 +36,17 @@ class Recipe(Section):
     memory: MemoryRecipe = MemoryRecipe()
     evaluation: EvaluationRecipe = EvaluationRecipe()
 
-    def resolved(self) -> "Recipe":
+    def resolved(self, initial: InitialShape | None = None) -> "Recipe":
         """Return the recipe with all values that ``model.size`` sets.
+
+        With ``training.init``, ``initial`` sets them; a resolved recipe needs it no more.
 
         :raises RecipeError: these values contradict given ones.
         """
         values = self.model_dump(mode="json", exclude_none=True)
+        if initial is not None:
+            given = {name: getattr(self, name).model_fields_set for name in values}
+            fill_in(values, given, initial)
         for table, defaults in PRESETS[self.model.size].items():
             values[table] = {**defaults, **values[table]}
         if not {"minutes", "tokens", "steps"} & values["training"].keys():

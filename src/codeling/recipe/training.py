@@ -55,10 +55,11 @@ alternatives that were tried. The learning rates of ``small`` and ``medium`` are
 
 
 WEIGHT_INDEPENDENT_KEYS = (
-    "activation_checkpointing", "checkpoint_minutes", "keep_every", "keep_last", "parallel",
+    "activation_checkpointing", "checkpoint_minutes", "init", "keep_every", "keep_last", "parallel",
     "sample_interval",
 )  # fmt: skip
-"""Keys of ``[training]`` that do not affect the weights: a run continues after they change."""
+"""Keys of ``[training]`` that do not affect the weights: a run continues after they change. The
+place of the initial model is one of them; its digest is an input."""
 
 MIN_VOCAB_SIZE = 261
 """The 256 bytes and the five special tokens."""
@@ -117,6 +118,9 @@ class ModelRecipe(Section):
 class TrainingRecipe(Section):
     """Length, optimization, measurements and checkpoints of the training."""
 
+    init: str | None = None
+    """Trained model to start from: a run folder, a Hugging Face GPT-2 folder or ``hf://owner/name``.
+    Its shape, tokenizer and weights are taken over (:mod:`codeling.recipe.initial_shape`)."""
     minutes: float | None = Field(None, gt=0)
     """Length of the run in minutes; the number of steps is planned from the measured rate. Default
     without ``tokens`` and ``steps``: 6."""
@@ -193,4 +197,6 @@ class TrainingRecipe(Section):
         given = [k for k in ("minutes", "tokens", "steps") if getattr(self, k) is not None]
         if len(given) > 1:
             raise ValueError(f"give one of minutes, tokens, steps; this gives {', '.join(given)}")
+        if self.init == "":
+            raise ValueError("init is empty; leave it out to train from scratch")
         return self

@@ -10,6 +10,8 @@ are learned.
 """
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from tokenizers import Regex, decoders, pre_tokenizers
 
@@ -68,11 +70,34 @@ def pre_tokenizer_of(expression: str) -> pre_tokenizers.PreTokenizer:
 def llama_cpp_name(tokenizer_json: str) -> str | None:
     """Name of the same pre-tokenizer in llama.cpp (``tokenizer.ggml.pre`` in a GGUF file).
 
-    None if llama.cpp has none; it knows pre-tokenizers by name only.
+    None if llama.cpp has none; it knows pre-tokenizers by name only. ``starcoder`` is GPT-2's with
+    each digit on its own.
     """
+    rules = json.loads(tokenizer_json)
+    if rules["normalizer"] is not None:
+        return None
+    step = rules["pre_tokenizer"] or {}
+    steps = step["pretokenizers"] if step.get("type") == "Sequence" else [step]
+    if not _is_gpt2(steps[-1]):
+        return None
+    if len(steps) == 1:
+        return "gpt-2"
+    digits = steps[0].get("type") == "Digits" and steps[0].get("individual_digits")
+    return "starcoder" if len(steps) == 2 and digits else None
+
+
+def cut_name(tokenizer_json: str) -> PreTokenizerName | None:
+    """The ``tokenizer.cut`` that a ``tokenizer.json`` was made with; None for others."""
     step = json.loads(tokenizer_json)["pre_tokenizer"] or {}
-    is_gpt2 = step.get("type") == "ByteLevel" and step["use_regex"] and not step["add_prefix_space"]
-    return "gpt-2" if is_gpt2 else None
+    if _is_gpt2(step):
+        return "gpt2"
+    pattern = (step.get("pretokenizers") or [{}])[0].get("pattern")
+    return "python" if pattern == {"Regex": PYTHON_EXPRESSION} else None
+
+
+def _is_gpt2(step: Mapping[str, Any]) -> bool:
+    """Whether a step is ByteLevel with GPT-2's expression."""
+    return step.get("type") == "ByteLevel" and step["use_regex"] and not step["add_prefix_space"]
 
 
 def byte_decoder() -> decoders.Decoder:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import pre_tokenizers
+from tokenizers import AddedToken, pre_tokenizers
 
 from codeling.errors import TokenizerError
 from codeling.manifest import write_bytes, write_json
@@ -92,6 +92,7 @@ class Tokenizer:
         :raises StorageError: a file cannot be written.
         """
         self.save(folder / FILE_NAME)
+        infilling = [FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX]
         write_json(
             folder / "tokenizer_config.json",
             {
@@ -100,11 +101,18 @@ class Tokenizer:
                 "bos_token": END_OF_TEXT,
                 "eos_token": END_OF_TEXT,
                 "unk_token": END_OF_TEXT,
-                "pad_token": FIM_PAD,
-                "additional_special_tokens": [FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX],
+                "pad_token": self.name_of(self.padding),
+                "additional_special_tokens": infilling if self.can_infill else [],
                 "clean_up_tokenization_spaces": False,
             },
         )
+
+    def with_infilling(self) -> "Tokenizer":
+        """The same tokenizer with all of :data:`SPECIAL_TOKENS`; new ones come last."""
+        core = tokenizers.Tokenizer.from_str(self.to_json())
+        missing = [each for each in SPECIAL_TOKENS if core.token_to_id(each) is None]
+        core.add_special_tokens([AddedToken(each, special=True) for each in missing])
+        return Tokenizer(core)
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``. The name of a special token is encoded as text."""
@@ -191,9 +199,10 @@ class Tokenizer:
         return self.special_id(FIM_SUFFIX)
 
     @property
-    def fim_pad(self) -> int:
-        """Id of ``<fim_pad>``, which pads batches."""
-        return self.special_id(FIM_PAD)
+    def padding(self) -> int:
+        """Id that pads batches: ``<fim_pad>``, or ``<|endoftext|>`` where there is none."""
+        found = self.find_special(FIM_PAD)
+        return self.end_of_text if found is None else found
 
     @cached_property
     def longest_token(self) -> int:

@@ -50,6 +50,8 @@ class TrainingJob:
     progress: Progress
     should_stop: Callable[[], bool]
     stopwatch: Stopwatch
+    initial_weights: Callable[[], dict[str, Tensor]] | None = None
+    """Reads the weights that a new run starts from; None: random ones or a warm start."""
 
     @property
     def checkpoints(self) -> Path:
@@ -67,7 +69,7 @@ class TrainingJob:
         return self.world.size == 1 and self.should_stop()
 
     def new_module(self, weights: dict[str, Tensor] | None) -> TrainModule:
-        """New model, optionally warm-started, and its optimizer."""
+        """New model, optionally with given ``weights``, and its optimizer."""
         return TrainModule(
             self.recipe, self.config, self.data.tokenizer, self.machine, self.world, weights
         )
@@ -150,7 +152,11 @@ def _continued(job: TrainingJob, checkpoint: Path) -> Start:
 
 
 def _new_run(job: TrainingJob) -> Start:
-    weights = _warm_start(job) if job.recipe.warm_start_steps else None
+    weights = None
+    if job.initial_weights is not None:
+        weights = job.initial_weights()
+    elif job.recipe.warm_start_steps:
+        weights = _warm_start(job)
     plan = _plan(job)
     loader = _loader(job, plan)
     now = TrainingState(job.identity, 0, job.stopwatch.seconds(), loader.start(), plan)

@@ -55,9 +55,9 @@ class TrainModule:
         tokenizer: Tokenizer,
         machine: Machine,
         world: World = SINGLE_PROCESS,
-        warm_weights: Mapping[str, Tensor] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """New model, drawn from the recipe's seed, optionally warm-started.
+        """New model, drawn from the recipe's seed; ``weights`` replace those that they name.
 
         All processes call it together.
         """
@@ -65,7 +65,7 @@ class TrainModule:
         self.boundary = tokenizer.end_of_text if recipe.intra_document_masking else None
         self.model = GPT2(config)
         self.model.initialize(recipe.seed)
-        self.model.load_state_dict(warm_weights or {}, strict=False)
+        self.model.load_state_dict(weights or {}, strict=False)
         self.model.to(machine.device)
         self.model.compute_dtype = machine.dtype
         self.model.recompute_activations = recipe.activation_checkpointing

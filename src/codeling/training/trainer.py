@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from codeling import jsonl
 from codeling.errors import StoppedError
@@ -65,6 +66,7 @@ def train(
     *,
     identity: str = "",
     previous_identity: str = "",
+    initial_weights: Callable[[], dict[str, Tensor]] | None = None,
     sample: Sampler | None = None,
     progress: Progress = SILENT,
     should_stop: Callable[[], bool] = lambda: False,
@@ -72,7 +74,8 @@ def train(
     """Train to the end of the plan, continuing from the newest complete checkpoint in ``folder``.
 
     ``recipe`` must be resolved. ``identity`` names the run, and ``previous_identity`` is its
-    identity in the previous version; checkpoints of any other identity are removed. ``should_stop``
+    identity in the previous version; checkpoints of any other identity are removed.
+    ``initial_weights`` reads the weights of a new run, which the identity includes. ``should_stop``
     is called between any two passes. Leaves ``checkpoints/``, ``metrics.jsonl`` and, with
     ``sample``, ``samples.jsonl`` in ``folder``. Under ``torchrun`` every process calls it; the
     first one alone writes.
@@ -102,6 +105,7 @@ def train(
         progress=progress,
         should_stop=should_stop,
         stopwatch=stopwatch,
+        initial_weights=initial_weights,
     )
     job.world.check_divides(job.sequences_per_step)
     started = start(job)

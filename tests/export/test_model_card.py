@@ -6,14 +6,16 @@ from typing import Any
 import huggingface_hub
 import pytest
 
+from codeling.export.model_card import Ancestor, model_card
+from codeling.model.config import GPT2Config
 from codeling.recipe import Recipe
-from codeling.report.model_card import model_card
 
 RECIPE = Recipe().resolved()
+CONFIG = GPT2Config(4001, **RECIPE.model.model_dump(exclude={"size"}))
 
 
 def card_of(folder: Path) -> str:
-    return model_card(folder, RECIPE, vocab_size=4001, num_parameters=2_620_000)
+    return model_card(folder, RECIPE, CONFIG)
 
 
 def source(name: str, num_bytes: int, splits: list[str], license_: str = "MIT") -> dict[str, Any]:
@@ -55,7 +57,8 @@ def card(tmp_path: Path) -> str:
 def test_the_card_lists_the_training_data(card: str) -> None:
     assert "1,234 files: 5,678,901 bytes of 2 repositories" in card
     rows = [line for line in card.splitlines() if line.startswith("| ")]
-    assert rows[1:] == ["| large-2.0 | BSD | 5,000 |", "| small-1.0 | MIT | 10 |"]
+    assert rows[1:3] == ["| large-2.0 | BSD | 5,000 |", "| small-1.0 | MIT | 10 |"]
+    assert rows[4:] == ["| BSD | 1 | 5,000 |", "| MIT | 1 | 10 |"]
     assert "held-out" not in card
 
 
@@ -75,7 +78,7 @@ def test_the_card_states_how_much_of_the_split_was_read(
 
 
 def test_the_card_describes_the_model_and_the_training(card: str) -> None:
-    assert "2,620,000 parameters" in card
+    assert f"{CONFIG.num_parameters:,} parameters" in card
     assert "vocabulary 4,001" in card
     assert "1,200 steps, 9,830,400 tokens" in card
     assert "1.457 bits per byte" in card
@@ -99,7 +102,9 @@ def test_many_repositories_are_counted_by_licence(tmp_path: Path) -> None:
     sources = [source(f"r{n:02}", 1000 - n, ["train"], "MIT") for n in range(20)]
     sources += [source("x", 1, ["train"], "BSD"), source("y", 1, ["train", "test"], "MIT")]
     text = card_of(run_folder(tmp_path, sources, []))
-    assert "2 more repositories, by licence: BSD (1), MIT (1)." in text
+    assert "2 more repositories are in `corpus/report.json`." in text
+    assert "| MIT | 21 | 19,811 |" in text
+    assert "| BSD | 1 | 1 |" in text
     assert text.count("\n| r") == 21  # includes the table's head
 
 
@@ -107,10 +112,22 @@ def test_a_name_cannot_break_the_table(tmp_path: Path) -> None:
     sources = [source("a|b", 5, ["train"], "GPL\n| or | so")]
     text = card_of(run_folder(tmp_path, sources, []))
     rows = [line for line in text.splitlines() if line.startswith("| ") and "5" in line]
-    assert rows == [r"| a\|b | GPL \| or \| so | 5 |"]
+    assert rows == [r"| a\|b | GPL \| or \| so | 5 |", r"| GPL \| or \| so | 1 | 5 |"]
 
 
 def test_a_run_without_a_step_has_a_card(tmp_path: Path) -> None:
     text = card_of(run_folder(tmp_path, [], []))
     assert "steps," not in text
     assert "bits per byte on" not in text
+
+
+@pytest.mark.parametrize("license_, words", [("mit", "the licence mit"), (None, "no licence")])
+def test_the_card_names_the_model_that_training_started_from(
+    tmp_path: Path, license_: str | None, words: str
+) -> None:
+    origin = Ancestor("hf://owner/name@main", "ab" * 32, license_)
+    text = model_card(run_folder(tmp_path, [], []), RECIPE, CONFIG, origin)
+    assert f"`hf://owner/name@main` (SHA-256 of its weights {'ab' * 32}; its card names " in text
+    assert words in text
+    assert "from scratch" not in text
+    assert huggingface_hub.ModelCard(text).data.to_dict()["base_model"] == "owner/name"  # type: ignore[no-untyped-call]

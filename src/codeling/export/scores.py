@@ -1,0 +1,97 @@
+"""The measured scores of a run's model: from ``evaluation.json`` and ``evaluation/``.
+
+A score of other weights does not count.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = "evaluation/*/evaluation.json"
+
+
+@dataclass(frozen=True)
+class MeasuredScore:
+    """One score with its interval."""
+
+    suite: str
+    name: str
+    value: float
+    interval: tuple[float, float] | None
+    """95 %; None for a single problem."""
+    data: str
+    """What it was measured on."""
+
+    def as_text(self) -> tuple[str, str]:
+        """Value and interval: bits with three digits, shares in percent."""
+        show = _bits if self.name.startswith("bits") else _percent
+        interval = f"{show(self.interval[0])} to {show(self.interval[1])}" if self.interval else ""
+        return show(self.value), interval
+
+
+def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore]:
+    """The scores in ``run_folder`` of the model with these weights. A damaged file has none."""
+    found: list[MeasuredScore] = []
+    own = _read(run_folder / "evaluation.json")
+    if own.get("model_sha256") == weights_sha256:
+        found += _of_the_run(own)
+    for path in sorted(run_folder.glob(RESULTS)):
+        result = _read(path)
+        if result.get("model", {}).get("weights_sha256") != weights_sha256:
+            continue
+        data = f"{result['data']['name']}, {result['num_problems']:,} problems"
+        found += [
+            MeasuredScore(
+                result["suite"], score["name"], score["value"], _pair(score["interval_95"]), data
+            )
+            for score in result["scores"]
+        ]
+    return found
+
+
+def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
+    bits, rate = values["bits_per_byte"], values["parse_rate"]
+    found = [
+        MeasuredScore(
+            "test split", "bits per byte", bits["value"], _pair(bits["interval_95"]),
+            f"{bits['num_bytes']:,} bytes of {bits['num_repositories']:,} held-out repositories",
+        )
+    ]  # fmt: skip
+    for row in (values.get("memory") or {}).get("rows", []):
+        if row["has_model"] and len(row["sources"]) > 1:
+            name = f"bits per byte with the memory ({row['name']})"
+            data = f"{values['memory']['num_bytes']:,} bytes of held-out repositories"
+            found.append(
+                MeasuredScore(
+                    "test split", name, row["bits_per_byte"], _pair(row["interval_95"]), data
+                )
+            )
+    if rate:
+        found.append(
+            MeasuredScore(
+                "test split", "function bodies that parse and hold code", rate["value"],
+                _pair(rate["interval_95"]), f"{rate['num_completions']:,} held-out functions",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _pair(interval: list[float] | None) -> tuple[float, float] | None:
+    return (interval[0], interval[1]) if interval else None
+
+
+def _bits(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeling.export.scores import measured_scores
+
+SHA = "ab" * 32
+
+
+def write(path: Path, values: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    bits = {"value": 1.25, "interval_95": [1.2, 1.3], "num_bytes": 1000, "num_repositories": 3}
+    rows = [
+        {
+            "name": "model", "sources": [],
+            "has_model": True, "bits_per_byte": 1.2, "interval_95": None,
+        },
+        {
+            "name": "model + document + corpus", "sources": ["document", "corpus"],
+            "has_model": True, "bits_per_byte": 0.9, "interval_95": [0.8, 1.0],
+        },
+    ]  # fmt: skip
+    own = {
+        "model_sha256": SHA,
+        "bits_per_byte": bits,
+        "parse_rate": {"value": 0.5, "interval_95": [0.4, 0.6], "num_completions": 200},
+        "memory": {"num_bytes": 500, "rows": rows},
+    }
+    write(tmp_path / "evaluation.json", own)
+    suite = {
+        "suite": "humaneval", "model": {"weights_sha256": SHA}, "data": {"name": "HumanEval"},
+        "num_problems": 164,
+        "scores": [{"name": "pass@1", "value": 0.01, "interval_95": [0.0, 0.02]}],
+    }  # fmt: skip
+    write(tmp_path / "evaluation" / "humaneval-1" / "evaluation.json", suite)
+    return tmp_path
+
+
+def test_every_score_has_its_interval(run: Path) -> None:
+    found = {score.name: score for score in measured_scores(run, SHA)}
+    assert found["bits per byte"].as_text() == ("1.250", "1.200 to 1.300")
+    memory = found["bits per byte with the memory (model + document + corpus)"]
+    assert memory.as_text() == ("0.900", "0.800 to 1.000")
+    assert found["function bodies that parse and hold code"].as_text()[0] == "50.0 %"
+    assert found["pass@1"].data == "HumanEval, 164 problems"
+    assert len(found) == 4
+
+
+def test_scores_of_other_weights_do_not_count(run: Path) -> None:
+    assert measured_scores(run, "cd" * 32) == []
+
+
+def test_a_damaged_file_has_no_scores(run: Path) -> None:
+    (run / "evaluation.json").write_text("{")
+    assert [score.name for score in measured_scores(run, SHA)] == ["pass@1"]
