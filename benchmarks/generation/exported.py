@@ -102,7 +102,8 @@ def compare(
     original: Original, name: str, continued: Callable[[Ids], Ids], score: Callable[[Ids], float]
 ) -> dict[str, Any]:
     """Greedy continuations and bits per byte of one engine."""
-    ties, different = [], []
+    ties: list[tuple[int, float]] = []
+    different: list[tuple[int, float]] = []
     for prompt in original.prompts:
         ours, theirs = original.continued(prompt), continued(prompt)
         place = next((n for n, (a, b) in enumerate(zip(ours, theirs)) if a != b), None)  # noqa: B905
