@@ -7,6 +7,7 @@ compiled. This module must not know torch.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +97,8 @@ class FastRunner:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self._keys, self._values = self._stores(0)
+        self._scratch: tuple[Any, ...] = ()
+        self._scratch_size = 0, 0
 
     @property
     def _num_layers(self) -> int:
@@ -134,14 +137,14 @@ class FastRunner:
         return self._keys.itemsize * num_heads * per_head
 
     def _stores(self, num_slots: int) -> tuple[Floats, Floats]:
-        """Zeros for keys (L, slots, H, D, S) and values (L, slots, H, S, D), S and D padded.
+        """Zeros for keys (L, slots, H, S / 64, D, 64) and values (L, slots, H, S, D).
 
-        Pages that are never written take no memory.
+        S and the D of values are padded. Pages that are never written take no memory.
         """
         num_positions, width = self.weights.positions.shape
         heads = self._num_layers, num_slots, self.weights.n_head
-        head_width, num_entries = width // self.weights.n_head, padded(num_positions) + LANES
-        keys = np.zeros((*heads, head_width, num_entries), np.float32)
+        head_width, num_entries = width // self.weights.n_head, padded(num_positions)
+        keys = np.zeros((*heads, num_entries // OUTPUTS, head_width, OUTPUTS), np.float32)
         return keys, np.zeros((*heads, num_entries, padded(head_width)), np.float32)
 
     def reserve(self, num_slots: int) -> None:
@@ -156,14 +159,15 @@ class FastRunner:
     def run(self, batch: Batch) -> Floats:
         """Execute one step; see :class:`codeling.generation.runners.Runner`."""
         for source, target, length in batch.forks:
-            self._keys[:, target, ..., :length] = self._keys[:, source, ..., :length]
+            pages = -(-length // OUTPUTS)
+            self._keys[:, target, :, :pages] = self._keys[:, source, :, :pages]
             self._values[:, target, :, :length] = self._values[:, source, :, :length]
         weights, rows = self.weights, batch.rows
         if not rows:
             return np.empty((0, self.vocab_size), np.float32)
         ids = np.array([i for row in rows for i in row.ids])
-        slots = np.repeat([row.slot for row in rows], [len(row.ids) for row in rows])
-        positions = np.concatenate([row.start + np.arange(len(row.ids)) for row in rows])
+        slots = np.array([row.slot for row in rows for _ in row.ids])
+        positions = np.array([row.start + i for row in rows for i in range(len(row.ids))])
         ends = _ends(rows)
         is_int8 = weights.embedding.weight.dtype == np.uint8
         logits = np.empty((len(ends), len(weights.embedding.bias)), np.float32)
@@ -182,18 +186,20 @@ class FastRunner:
             (DOT.size, np.float32(_ZERO)) if is_int8 else (1, np.float32(0)),
             self._keys,
             self._values,
-            self._scratch(len(ids), len(ends)),
+            self._scratch_of(len(ids), len(ends)),
             logits,
         )
         return logits[:, : self.vocab_size]
 
-    def _scratch(self, num_tokens: int, num_ends: int) -> tuple[Any, ...]:
-        """Space for the kernel to work in."""
+    def _scratch_of(self, num_tokens: int, num_ends: int) -> tuple[Any, ...]:
+        """Space for the kernel to work in; that of the last step if it had as many tokens."""
+        if self._scratch_size == (num_tokens, num_ends):
+            return self._scratch
         width = self.weights.positions.shape[1]
         x, y = np.zeros((2, num_tokens, padded(width)), np.float32)
         fused, wide = (np.empty((num_tokens, padded(n * width)), np.float32) for n in (3, 4))
         last = np.zeros((num_ends, padded(width)), np.float32)
-        scores = np.empty((TILE_ROWS, self._keys.shape[-1]), np.float32)
+        scores = np.empty((TILE_ROWS, self._values.shape[-2] + LANES), np.float32)
         result = np.empty(TILE_ROWS * self._values.shape[-1], np.float32)
         totals = np.empty(TILE_ROWS, np.float32)
         num_groups = num_tokens * padded(4 * width) // GROUP
@@ -201,10 +207,14 @@ class FastRunner:
         scales, offsets = np.empty(num_groups, np.float32), np.empty(num_groups, np.int32)
         tile = np.empty(max(TILE_ROWS * LANES, OUTPUTS), np.float32)
         multiplying = (integers, scales, offsets), tile
-        return x, y, fused, wide, last, (scores, result, totals), multiplying
+        self._scratch = x, y, fused, wide, last, (scores, result, totals), multiplying
+        self._scratch_size = num_tokens, num_ends
+        return self._scratch
 
 
 def _ends(rows: Sequence[Row]) -> NDArray[np.int64]:
     """Index of the last token of each row that wants logits."""
-    ends = np.cumsum([len(row.ids) for row in rows]) - 1
-    return ends[[row.wants_logits for row in rows]]
+    ends = accumulate(len(row.ids) for row in rows)
+    return np.array(
+        [end - 1 for row, end in zip(rows, ends, strict=True) if row.wants_logits], np.int64
+    )

@@ -6,7 +6,7 @@ activations are quantized too, with one scale per token and 64 inputs. This modu
 tokenizers, requests or files.
 
 Shapes: N tokens, C width, H heads, D head width, S positions, V vocabulary. A tail of zeros makes
-the widths of activations multiples of 64 and S and D multiples of 64 and 16.
+the widths of activations multiples of 64, and S and D of values multiples of 64.
 """
 
 import math
@@ -155,19 +155,24 @@ def attend(
 ) -> None:
     """Store keys and values of N tokens, then attend.
 
-    ``fused`` (N, 3 C) holds queries, keys, values; ``keys`` (slots, H, D, S) and ``values`` (slots,
-    H, S, D) are one layer's; ``scratch`` is scores (tokens of a tile, S), results (tokens of a tile
-    * D,) and totals (tokens of a tile,); the result is ``y`` (N, C). ``width`` is C.
+    ``fused`` (N, 3 C) holds queries, keys, values; ``keys`` (slots, H, S / 64, D, 64) and
+    ``values`` (slots, H, S, D) are one layer's, in the order in which they are read; ``scratch`` is
+    scores (tokens of a tile, S), results (tokens of a tile * D,) and totals (tokens of a tile,);
+    the result is ``y`` (N, C). ``width`` is C.
     """
     scores, result, totals = scratch
-    num_heads, head_width, num_entries = keys.shape[1], keys.shape[2], keys.shape[3]
-    padded_width = values.shape[3]
+    num_heads, head_width = keys.shape[1], keys.shape[3]
+    num_entries, padded_width = values.shape[2], values.shape[3]
+    page = head_width * OUTPUTS
+    scores_width = scores.shape[1]
     num_tokens, stride = fused.shape
     for token in range(num_tokens):
         slot, position = slots[token], positions[token]
         for head in range(num_heads):
             for i in range(head_width):
-                keys[slot, head, i, position] = fused[token, width + head * head_width + i]
+                keys[slot, head, position // OUTPUTS, i, position % OUTPUTS] = fused[
+                    token, width + head * head_width + i
+                ]
                 values[slot, head, position, i] = fused[token, 2 * width + head * head_width + i]
     factor = np.float32(1 / math.sqrt(head_width))
     token = 0
@@ -185,33 +190,35 @@ def attend(
             start = (slots[token] * num_heads + head) * head_width * num_entries
             if many:
                 for first in range(0, num_seen, LANES):
+                    place = start + first // OUTPUTS * page + first % OUTPUTS
                     _floats_of_many(
-                        fused, query, stride, keys, start + first, num_entries, 0, head_width,
-                        scores, first, num_entries,
+                        fused, query, stride, keys, place, OUTPUTS, 0, head_width,
+                        scores, first, scores_width,
                     )  # fmt: skip
             else:
                 for first in range(0, num_seen, OUTPUTS):
+                    place = start + first // OUTPUTS * page
                     _floats_of_one(
-                        fused, query, stride, keys, start + first, num_entries, LANES, head_width,
-                        scores, first, num_entries,
+                        fused, query, stride, keys, place, OUTPUTS, LANES, head_width,
+                        scores, first, scores_width,
                     )  # fmt: skip
             start = (slots[token] * num_heads + head) * num_entries * padded_width
             for row in range(num_rows):
                 end = positions[token + row] + 1
                 padded = (end + LANES - 1) // LANES * LANES
                 scores[row, end:padded] = -np.inf
-                totals[row] = vectors.softmax(scores, row * num_entries, padded, factor)
+                totals[row] = vectors.softmax(scores, row * scores_width, padded, factor)
                 scores[row, padded:num_seen] = 0
             if many:
                 for first in range(0, head_width, LANES):
                     _floats_of_many(
-                        scores, 0, num_entries, values, start + first, padded_width, 0, num_seen,
+                        scores, 0, scores_width, values, start + first, padded_width, 0, num_seen,
                         result, first, padded_width,
                     )  # fmt: skip
             else:
                 for first in range(0, head_width, OUTPUTS):
                     _floats_of_one(
-                        scores, 0, num_entries, values, start + first, padded_width, LANES,
+                        scores, 0, scores_width, values, start + first, padded_width, LANES,
                         num_seen, result, first, padded_width,
                     )  # fmt: skip
             for row in range(num_rows):
