@@ -1,14 +1,18 @@
 """The memory of a project equals that of its files, and follows their changes."""
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from codeling.errors import UsageError
+from codeling.memory import project
 from codeling.memory.chain_kernels import TRUST_SHAPE
 from codeling.memory.project import LIMIT, ORDERS, ProjectMemory
+from codeling.memory.project_files import FoundFile, list_files
 from codeling.memory.source import Ids
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -41,6 +45,14 @@ def read(root: Path, tokenizer: Tokenizer, **options: object) -> ProjectMemory:
     memory = ProjectMemory(root, tokenizer, TRUST, **options)  # type: ignore[arg-type]
     memory.wait()
     return memory
+
+
+def look_again(memory: ProjectMemory) -> None:
+    """What a request does, more than a second after the last one."""
+    memory._next_look = 0.0
+    memory.refresh()
+    memory.wait()
+    memory.refresh()
 
 
 def history(tokenizer: Tokenizer, text: str) -> Ids:
@@ -83,10 +95,11 @@ def test_scores_are_the_proposals_at_each_position(tmp_path: Path, tokenizer: To
 def test_a_saved_file_replaces_what_was_known_of_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
     memory = read(write(tmp_path, FILES), tokenizer)
     changed = FILES | {"near.py": "def area(side):\n    return side * side\n"}
-    for _ in range(3):
-        memory.update(Path("near.py"), changed["near.py"])
+    for text in ("x = 1\n", FILES["near.py"], changed["near.py"]):
+        write(tmp_path, {"near.py": text})
+        look_again(memory)
     (tmp_path / "other.py").unlink()
-    memory.read_again(Path("other.py"))
+    look_again(memory)
     assert memory.num_files == 2
     expected = concatenated(tokenizer, changed["deep/far.py"], changed["near.py"])
     assert memory.num_tokens == len(expected)
@@ -96,13 +109,57 @@ def test_a_saved_file_replaces_what_was_known_of_it(tmp_path: Path, tokenizer: T
         assert proposed(memory, tokenizer, text) == pytest.approx(wanted, abs=1e-6)
 
 
+def test_requests_look_at_the_folder_once_in_a_while(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = read(write(tmp_path, FILES), tokenizer, open_path=Path("open.py"))
+    now = time.monotonic()
+    looks = []
+    original = list_files
+
+    def list_and_note(root: Path) -> list[FoundFile]:
+        looks.append(now)
+        return original(root)
+
+    monkeypatch.setattr(project, "list_files", list_and_note)
+    write(tmp_path, {"open.py": "x = 1\n", "new.py": "y = 2\n"})
+    for seconds in (0.0, 0.5, 1.5, 1.6, 2.0, 10.0, 10.1):
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
+        memory.refresh()
+        memory.wait()
+    assert len(looks) == 2
+    assert Path("new.py") in memory._files.spans
+    assert Path("open.py") not in memory._files.spans
+    shutil.rmtree(tmp_path)
+    look_again(memory)
+    assert memory.num_tokens == 0
+
+
+def test_many_changed_files_are_taken_in_parts(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = read(write(tmp_path, FILES), tokenizer)
+    monkeypatch.setattr(project, "_MAX_TAKEN", 30)
+    write(tmp_path, {f"more_{n}.py": f"value_{n} = {n}\n" * 3 for n in range(6)})
+    memory._next_look = 0.0
+    memory.refresh()
+    memory.wait()
+    seen = [memory.num_files]
+    while seen[-1] < 9:
+        memory.refresh()
+        seen.append(memory.num_files)
+    assert len(seen) > 3
+
+
 def test_removed_tokens_are_dropped_in_the_end(tmp_path: Path, tokenizer: Tokenizer) -> None:
     memory = read(write(tmp_path, FILES), tokenizer)
     before = proposed(memory, tokenizer, "def area(")
     long = "".join(f"def area_{n}(x):\n    return x + {n}\n" for n in range(300))
-    for _ in range(10):
-        memory.update(Path("long.py"), long)
-    memory.update(Path("long.py"), None)
+    for number in range(10):
+        write(tmp_path, {"long.py": long + f"# {number}\n"})
+        look_again(memory)
+    (tmp_path / "long.py").unlink()
+    look_again(memory)
     assert len(memory._files.chains) < 12_000
     assert proposed(memory, tokenizer, "def area(") == pytest.approx(before, abs=1e-6)
 
@@ -112,8 +169,9 @@ def test_places_name_file_and_line(tmp_path: Path, tokenizer: Tokenizer) -> None
     asked = history(tokenizer, "    return 3.14 *")
     following = memory.propose(asked)
     token = int(following.ids[following.probabilities.argmax()])
-    place = memory.places(asked, token)[0]
-    assert memory.locate(place) == ("near.py", place, 2)
+    path, place, line = memory.places(asked, token)[0]
+    assert (path, line) == ("near.py", 2)
+    assert memory._files.chains.ids[place] == token
 
 
 def test_memory_is_bounded_and_keeps_the_nearest(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -125,11 +183,13 @@ def test_memory_is_bounded_and_keeps_the_nearest(tmp_path: Path, tokenizer: Toke
     assert memory.num_tokens <= room
     asked = history(tokenizer, FILES["near.py"][:-10])
     assert memory.propose(asked).order >= 20  # the imported file was kept
-    for _ in range(3):  # the file that is saved stays, the others make room
-        memory.update(Path("saved.py"), FILES["near.py"].replace("area", "size"))
+    for number in range(3):  # the file that is saved stays, the others make room
+        write(tmp_path, {"saved.py": FILES["near.py"].replace("area", "size")[: -number or None]})
+        look_again(memory)
         assert memory.num_tokens <= room
         assert set(memory._files.spans) == {Path("saved.py")}
-    memory.update(Path("big.py"), "x = 1\n" * 1000)
+    write(tmp_path, {"big.py": "x = 1\n" * 1000})
+    look_again(memory)
     assert memory.num_tokens == 0
 
 
@@ -141,7 +201,7 @@ def test_a_folder_that_is_missing_is_one_clear_line(tmp_path: Path, tokenizer: T
 def test_nothing_is_written(tmp_path: Path, tokenizer: Tokenizer) -> None:
     write(tmp_path, FILES)
     before = sorted(os.walk(tmp_path))
-    read(tmp_path, tokenizer).update(Path("near.py"), "x = 1\n")
+    look_again(read(tmp_path, tokenizer))
     assert sorted(os.walk(tmp_path)) == before
 
 
@@ -150,7 +210,8 @@ def test_the_name_of_a_special_token_in_a_file_is_text(
 ) -> None:
     write(tmp_path, {"odd.py": "x = '<|endoftext|><fim_prefix>'\n" * 3})
     memory = read(tmp_path, tokenizer)
-    memory.update(Path("saved.py"), "y = '<|endoftext|>'\n")
+    write(tmp_path, {"saved.py": "y = '<|endoftext|>'\n"})
+    look_again(memory)
     assert memory._files.chains.ids.tolist().count(tokenizer.end_of_text) == 2
     assert not set(memory._files.chains.ids.tolist()) & (
         tokenizer.special_ids - {tokenizer.end_of_text}

@@ -63,6 +63,8 @@ class MemoryMixture:
         ``after`` is the text behind the gap that is being filled. It counts as seen before the
         document. With ``record``, :meth:`MixtureState.spans` tells where tokens came from.
         """
+        if self.project is not None:
+            self.project.refresh()
         document = self._read(np.array([*after, *before], np.int32))
         return MixtureState(self, document.fork(), len(after), record)
 
@@ -173,8 +175,7 @@ class MixtureState:
         if source == "document":
             return [self._in_document(place) for place in self._document.places(token)]
         if source == "project" and (project := self._mixture.project) is not None:
-            places = project.places(self._latest(), token)
-            return [Origin(source, *project.locate(place)) for place in places]
+            return [Origin(source, *place) for place in project.places(self._latest(), token)]
         return []
 
     def _in_document(self, place: int) -> Origin:

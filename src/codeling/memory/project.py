@@ -1,13 +1,15 @@
 """Memory of the other files of a project: what followed each context in them.
 
 Files are read in the background, the nearest to the open file first if not all fit; the nearest
-count as the newest. A saved file replaces what was known of it, a removed or opened one is
-forgotten. Memory is bounded by a number of tokens. Nothing is written. This module must not know
-which file the tokens of a history belong to.
+count as the newest. While requests come, the folder is looked at again: a saved file replaces what
+was known of it, whoever saved it, and a removed one is forgotten. Memory is bounded by a number of
+tokens. Nothing is written. This module must not know which file the tokens of a history belong to.
 """
 
 import threading
+import time
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling.errors import UsageError
 from codeling.memory.chain_kernels import DEAD
 from codeling.memory.chains import Chains, Predictor, Tokens
 from codeling.memory.project_files import list_files, nearest_first, read_text
@@ -31,6 +34,13 @@ LIMIT = 128
 MAX_TOKENS = 8_000_000
 """Tokens of a project that are kept, about 25 MB of Python with a small vocabulary. They take
 about 45 bytes each."""
+
+LOOK_SECONDS = 1.0
+"""Time between two looks at the folder, at least."""
+_REST = 20
+"""A look takes at most one part in this many of the time."""
+_MAX_TAKEN = 20_000
+"""Tokens of changed files that one request takes, about 20 ms; the rest waits for the next."""
 
 _MIN_DEAD = 10_000
 """Tokens of removed files that are always kept."""
@@ -60,17 +70,16 @@ class FixedProject:
         """:meth:`propose` at each position of a document, ``ids`` (T + 1,)."""
         return self._predictor.score(ids, self._files)
 
-    def places(self, history: Ids, token: int) -> list[int]:
+    def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
         """None."""
         return []
 
-    def locate(self, place: int) -> tuple[str, int, int]:
-        """There is no place to locate."""
-        raise NotImplementedError
+    def refresh(self) -> None:
+        """Nothing changed."""
 
 
 class ProjectMemory:
-    """What the files of one folder say comes next. One thread may change it, many may ask."""
+    """What the files of one folder say comes next. Several threads may use it."""
 
     def __init__(
         self,
@@ -94,19 +103,40 @@ class ProjectMemory:
         self._files = _Files()
         self._encoder: Encoder | None = None
         """The verified fast encoder, if the project is large."""
-        self._changed_while_reading: dict[Path, str | None] = {}
         self._read: _Files | None = None
         self._is_read = False
-        self._taking = threading.Lock()
-        near = nearest_first(list_files(root), open_path, open_text)
-        paths = [file.path for file in near if file.path != open_path]
+        self._lock = threading.RLock()
+        found = [file for file in list_files(root) if file.path != open_path]
+        self._open_path = open_path
+        self._seen = {file.path: file for file in found}
+        """Files as they were when they were looked at last."""
+        self._changed: deque[tuple[Path, Tokens | None]] = deque()
+        """What was read after that, and is not taken yet."""
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        paths = [file.path for file in nearest_first(found, open_path, open_text)]
         self._reader = threading.Thread(target=self._read_all, args=(paths,), daemon=True)
         self._reader.start()
 
     def wait(self) -> None:
-        """Wait until the whole project has been read."""
+        """Wait until what is being read has been read."""
         self._reader.join()
         self._take()
+
+    def refresh(self) -> None:
+        """Take what was found changed on disk, and look again in the background.
+
+        It looks once in :data:`LOOK_SECONDS` at most, and takes 20,000 tokens at a time.
+        """
+        self._take()
+        with self._lock:
+            num_tokens = 0
+            while self._changed and num_tokens < _MAX_TAKEN:
+                path, tokens = self._changed.popleft()
+                self._replace(path, tokens)
+                num_tokens += 0 if tokens is None else len(tokens)
+            if not self._reader.is_alive() and time.monotonic() >= self._next_look:
+                self._reader = threading.Thread(target=self._look, daemon=True)
+                self._reader.start()
 
     @property
     def num_files(self) -> int:
@@ -120,36 +150,35 @@ class ProjectMemory:
         self._take()
         return self._files.num_alive
 
-    def update(self, path: Path, text: str | None) -> None:
-        """Replace what is known of a file, relative to the root; forget it if ``text`` is None."""
-        self._take()
-        if not self._is_read:
-            self._changed_while_reading[path] = text
-        self._files.replace(path, None if text is None else self._encode_one(text))
+    def _replace(self, path: Path, tokens: Tokens | None) -> None:
+        self._files.replace(path, tokens)
         self._files.forget_oldest(self._max_tokens)
         self._files = self._files.compact()
-
-    def read_again(self, path: Path) -> None:
-        """:meth:`update` from disk."""
-        self.update(path, read_text(self.root / path))
 
     def propose(self, history: Ids) -> Proposal:
         """Propose the token after ``history`` (N,)."""
         self._take()
-        return self._predictor.propose_after(history, self._files.chains)
+        with self._lock:
+            return self._predictor.propose_after(history, self._files.chains)
 
     def score(self, ids: Ids) -> Scores:
         """:meth:`propose` at each position of a document, ``ids`` (T + 1,)."""
         self._take()
-        return self._predictor.score(ids, self._files.chains)
+        with self._lock:
+            return self._predictor.score(ids, self._files.chains)
 
-    def places(self, history: Ids, token: int) -> list[int]:
-        """Positions of ``token`` that the proposal is based on, the best first."""
+    def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
+        """Where ``token`` was seen that the proposal is based on, the best first.
+
+        Path of the file, position, and line in the file, from 1.
+        """
         asked = self._predictor.hashed(history)
-        return self._predictor.places(asked.ids, asked.prefix, self._files.chains, token)
+        with self._lock:
+            chains = self._files.chains
+            found = self._predictor.places(asked.ids, asked.prefix, chains, token)
+            return [self._locate(place) for place in found]
 
-    def locate(self, place: int) -> tuple[str, int, int]:
-        """Path of the file at a position, the position, and its line in the file, from 1."""
+    def _locate(self, place: int) -> tuple[str, int, int]:
         path, first = self._files.at(place)
         passed = self._files.chains.ids[first:place]
         return path.as_posix(), place, 1 + int(self._line_feeds[passed[1:]].sum())
@@ -168,12 +197,27 @@ class ProjectMemory:
         """Use what the reader has read, once it is done."""
         if self._is_read or self._reader.is_alive():
             return
-        with self._taking:
+        with self._lock:
             if self._read is not None:  # else another thread took it, or the reader failed
-                for path, text in self._changed_while_reading.items():
-                    self._read.replace(path, None if text is None else self._encode_one(text))
                 self._files, self._read = self._read, None
             self._is_read = True
+
+    def _look(self) -> None:
+        """Read the files that were saved or added since the last look. Runs in the background."""
+        begin = time.monotonic()
+        try:
+            found = {file.path: file for file in list_files(self.root)}
+        except UsageError:  # the folder is gone
+            found = {}
+        found.pop(self._open_path or Path(), None)
+        for path, file in found.items():
+            if self._seen.get(path) != file:
+                text = read_text(self.root / path)
+                self._changed.append((path, None if text is None else self._encode_one(text)))
+        self._changed.extend((path, None) for path in self._seen.keys() - found.keys())
+        self._seen = found
+        end = time.monotonic()
+        self._next_look = end + max(LOOK_SECONDS, _REST * (end - begin))
 
     def _read_all(self, paths: Sequence[Path]) -> None:
         """Read ``paths``, the nearest first, as long as there is room. Runs in the background."""

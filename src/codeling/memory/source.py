@@ -76,8 +76,11 @@ class ProposalSource(Protocol):
 class LocatedSource(ProposalSource, Protocol):
     """A source that can say where it saw a token."""
 
-    def places(self, history: Ids, token: int) -> list[int]:
-        """Positions of ``token`` that the proposal is based on, the best first."""
+    def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
+        """Where ``token`` was seen that the proposal is based on, the best first.
 
-    def locate(self, place: int) -> tuple[str, int, int]:
-        """Path of the file at a position, the position, and its line in the file, from 1."""
+        Path of the file, position, and line in the file, from 1.
+        """
+
+    def refresh(self) -> None:
+        """Before a document is written: take what changed."""
