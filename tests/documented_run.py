@@ -67,6 +67,7 @@ RULES = (
     ["min_comment_fraction=0.01"],
     ["max_comment_fraction=0.3"],
     ["max_error_fraction=0.0", "require_python3=false"],
+    ["take={train=1}"],
     ["validation_share=0.3", "test_share=0.3", "seed=3", "near_duplicates={enabled=false}"],
     ["[corpus.decontamination]", 'problems=["{run}/../odd/set.jsonl"]'],
 )

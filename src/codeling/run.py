@@ -367,24 +367,22 @@ def _mixture(context: RunContext) -> Iterable[Path]:
 
 
 def _evaluation(context: RunContext) -> Iterable[Path]:
-    from codeling.corpus.document import iterate
+    from codeling.corpus.document import held_out_split, iterate
     from codeling.evaluation.intrinsic import evaluate_test_split
     from codeling.evaluation.run_memory import measure_run_memory
     from codeling.generation.engine import Engine
     from codeling.run_folder import RunFolder
 
     engine = Engine.load(context.folder / "model", precision="fp32")
-    documents = list(_documents(context, "test"))
+    corpus = context.folder / "corpus"
+    split = held_out_split(corpus, context.recipe.corpus.train_on)
+    documents = list(_documents(context, split))
+    functions = list(iterate(corpus, split, "functions"))
+    run, settings = RunFolder(context.folder), context.recipe.evaluation
     result = evaluate_test_split(
-        engine,
-        context.folder / "model",
-        documents,
-        list(iterate(context.folder / "corpus", "test", "functions")),
-        context.recipe.evaluation,
-        context.progress,
+        engine, run.model, documents, functions, settings, context.progress, split_name=split
     )
-    run, seed = RunFolder(context.folder), context.recipe.evaluation.seed
-    result["memory"] = measure_run_memory(engine, run, documents, seed, context.progress)
+    result["memory"] = measure_run_memory(engine, run, documents, settings.seed, context.progress)
     path = context.folder / "evaluation.json"
     write_json(path, result)
     return [path]

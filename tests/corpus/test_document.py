@@ -24,9 +24,9 @@ def test_published_columns_come_first_and_are_exact() -> None:
         "repo_name", "path", "copies", "size", "content", "license",
     ]  # fmt: skip
     assert set(document.FILES_SCHEMA.types[:6]) == {pa.string()}
-    assert document.FUNCTIONS_SCHEMA.names[:11] == [
-        "repository_name", "func_path_in_repository", "func_name", "whole_func_string", "language",
-        "func_code_string", "func_code_tokens", "func_documentation_string",
+    assert document.FUNCTIONS_SCHEMA.names[:12] == [
+        "id", "repository_name", "func_path_in_repository", "func_name", "whole_func_string",
+        "language", "func_code_string", "func_code_tokens", "func_documentation_string",
         "func_documentation_string_tokens", "split_name", "func_code_url",
     ]  # fmt: skip
 

@@ -120,7 +120,7 @@ def test_a_length_given_by_set_replaces_that_of_the_recipe() -> None:
         ),
         (
             '[corpus]\nsources = [{kind = "codeparrot", paths = "x", splits = "a"}]',
-            'source 1 (kind "codeparrot"): unknown key "splits"; did you mean "paths"?',
+            'source 1 (kind "codeparrot"): unknown key "splits"; did you mean "split"?',
         ),
         (
             '[corpus]\nsources = [{kind = "installed"}, {kind = "installed", path = "x"}]',

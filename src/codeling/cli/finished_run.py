@@ -15,7 +15,7 @@ def results(folder: Path, settings: "EvaluationRecipe", prompts: Sequence[str]) 
     import json
     from dataclasses import asdict
 
-    from codeling.corpus.document import iterate
+    from codeling.corpus.document import held_out_split, iterate
     from codeling.evaluation.file_example import complete_in_file
     from codeling.generation.engine import Engine
     from codeling.memory.loading import load_memory
@@ -27,7 +27,7 @@ def results(folder: Path, settings: "EvaluationRecipe", prompts: Sequence[str]) 
     example = memory and complete_in_file(
         engine,
         memory,
-        iterate(folder / "corpus", "test", "files"),
+        iterate(folder / "corpus", held_out_split(folder / "corpus", "files"), "files"),
         max_new_tokens=96,
         seed=settings.seed,
     )

@@ -1,7 +1,7 @@
 """The corpus on disk: two Parquet tables per split, their schemas, a writer and a reader.
 
 Files have the columns of codeparrot's dataset (``repo_name, path, copies, size, content, license``,
-all strings, as published), functions those of CodeSearchNet on the Hub (``repository_name,
+all strings, as published), functions those of CodeSearchNet on the Hub (``id, repository_name,
 func_path_in_repository, …``, as published); our columns come after. This module must not know where
 documents come from or why one is kept.
 """
@@ -42,6 +42,7 @@ FILES_SCHEMA = pa.schema(
 
 FUNCTIONS_SCHEMA = pa.schema(
     [
+        ("id", pa.int64()),
         ("repository_name", pa.string()),
         ("func_path_in_repository", pa.string()),
         ("func_name", pa.string()),
@@ -60,7 +61,7 @@ FUNCTIONS_SCHEMA = pa.schema(
         ("python3", pa.bool_()),
     ]
 )
-"""One row per function or method."""
+"""One row per function or method; ``id`` numbers the rows of a split from 0."""
 
 SCHEMAS: Mapping[Table, pa.Schema] = {"files": FILES_SCHEMA, "functions": FUNCTIONS_SCHEMA}
 PART_BYTES = 256_000_000
@@ -209,6 +210,17 @@ def parts(folder: Path, split: str, table: Table) -> list[Path]:
     if not found:
         raise CorpusError(f"{folder / split}: no {table}-*.parquet; build the corpus first")
     return found
+
+
+def held_out_split(folder: Path, table: Table) -> str:
+    """Return the split to measure on: ``test``, or ``validation`` where no row is for testing.
+
+    A published pair of training and validation data has no test split.
+
+    :raises CorpusError: the table is missing.
+    """
+    has_test = any(pq.read_metadata(path).num_rows for path in parts(folder, "test", table))
+    return "test" if has_test else "validation"
 
 
 def iterate(folder: Path, split: str, table: Table) -> Iterator[Document]:

@@ -96,8 +96,9 @@ def evaluate_test_split(
     *,
     precision: Precision = "fp32",
     batch_size: int = 16,
+    split_name: str = "test",
 ) -> dict[str, Any]:
-    """The contents of ``evaluation.json``, from the test split's ``documents`` and ``functions``.
+    """The contents of ``evaluation.json``, from held-out ``documents`` and ``functions``.
 
     ``engine`` was loaded from ``model_folder``; the SHA-256 of its weights is recorded.
     ``precision`` applies to bits per byte; completions use the engine's own.
@@ -132,7 +133,7 @@ def evaluate_test_split(
             "num_repositories": len({document.repository for document in sample}),
             "precision": precision,
             "split": {
-                "name": "test",
+                "name": split_name,
                 "num_bytes": split.num_bytes,
                 "num_documents": split.num_documents,
                 "num_repositories": len(split.repositories),

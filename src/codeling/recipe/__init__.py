@@ -5,13 +5,14 @@ leaves out (:data:`PRESETS`), and :meth:`Recipe.resolved` fills them in. This pa
 import torch, daft or any package of codeling except :mod:`codeling.errors`.
 """
 
-from codeling.recipe.corpus import CorpusRecipe
+from codeling.recipe.corpus import CorpusRecipe, Take
 from codeling.recipe.evaluation import EvaluationRecipe
 from codeling.recipe.memory import MemoryRecipe
 from codeling.recipe.reading import Recipe, parse_recipe, read_recipe
 from codeling.recipe.section import Section
 from codeling.recipe.sources import (
     CodeParrot,
+    CodeParrotDS,
     CodeSearchNet,
     FileRows,
     Folder,
@@ -30,6 +31,7 @@ from codeling.recipe.training import (
 __all__ = [
     "PRESETS",
     "CodeParrot",
+    "CodeParrotDS",
     "CodeSearchNet",
     "CorpusRecipe",
     "EvaluationRecipe",
@@ -43,6 +45,7 @@ __all__ = [
     "RowSource",
     "Section",
     "Source",
+    "Take",
     "TokenizerRecipe",
     "TrainingRecipe",
     "parse_recipe",

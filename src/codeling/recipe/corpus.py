@@ -13,6 +13,14 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Keyword = Annotated[str, Field(min_length=1)]
 
 
+class Take(Section):
+    """Numbers of documents to take."""
+
+    train: Positive | None = None
+    validation: Positive | None = None
+    test: Positive | None = None
+
+
 class CorpusRecipe(Section):
     """Sources of the corpus, and the filters that its documents pass."""
 
@@ -115,6 +123,9 @@ class CorpusRecipe(Section):
     """Documents of validation and test with a larger share of their tokens in passages of 24 or
     more tokens that train has are dropped (``shared_with_train``): vendored copies under another
     name, and parts of files. 1 keeps them."""
+    take: Take = Take()
+    """Number of documents (files, or rows that are functions) of a split to take after shuffling by
+    ``seed``; the others are dropped (``not_taken``). A split without a number is taken whole."""
     seed: int = Field(0, ge=0)
     near_duplicates: NearDuplicates = NearDuplicates()
     decontamination: Decontamination = Decontamination()

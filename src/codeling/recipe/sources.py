@@ -7,10 +7,29 @@ from pydantic import Field, field_validator, model_validator
 
 from codeling.recipe.section import Section
 
-COLUMNS = ("content", "repo_name", "path", "copies", "license", "url")
+COLUMNS = ("content", "repo_name", "path", "copies", "license", "url", "split")
 """Columns of a table of files, by our names."""
 
+CODESEARCHNET = (
+    "hf://datasets/code-search-net/code_search_net"
+    "@bd0cf261e357a3eb5c8fba490d23ec1a1cd59555/python/*.parquet"
+)
+"""CodeSearchNet's Python on the Hub: train, validation and test, 457,461 functions."""
+CODEPARROT = (
+    "hf://datasets/codeparrot/codeparrot-clean"
+    "@35a59fb025bc0a102f7d96eac09d145b896d487b/file-*.json.gz"
+)
+"""codeparrot on the Hub, without its exact copies."""
+CODEPARROT_DS = (
+    "hf://datasets/huggingface-course/codeparrot-ds-train",
+    "hf://datasets/huggingface-course/codeparrot-ds-valid",
+)
+"""The data-science slice of the Hugging Face course, chapter 7.6: 606,720 and 3,322 files."""
+
 Weight = Annotated[float, Field(gt=0.0, le=1.0)]
+Paths = Annotated[tuple[str, ...], Field(min_length=1)]
+FileSplit = Literal["repository", "train", "validation", "test"]
+RowSplit = Literal["repository", "published", "train", "validation", "test"]
 
 
 class Installed(Section):
@@ -19,6 +38,8 @@ class Installed(Section):
     kind: Literal["installed"] = "installed"
     weight: Weight = 1.0
     """Share of its documents to sample: :func:`codeling.corpus.filters.subsample.is_sampled`."""
+    split: FileSplit = "repository"
+    """Split of all its documents; ``repository``: a split by repository, by the recipe's shares."""
 
 
 class Folder(Section):
@@ -28,6 +49,7 @@ class Folder(Section):
     path: Path
     """Absolute, relative to the current folder, or beginning with ``~``."""
     weight: Weight = 1.0
+    split: FileSplit = "repository"
 
     @field_validator("path")
     @classmethod
@@ -38,11 +60,15 @@ class Folder(Section):
 class _Rows(Section):
     """A table source: files on this machine or behind a URL, with one document per row."""
 
-    paths: tuple[str, ...] = Field(min_length=1)
+    paths: Paths
     """Files, folders or patterns (``*`` within a name, ``**`` across folders), local or beginning
     with ``s3://``, ``hf://datasets/`` or ``https://``. A folder stands for every ``.jsonl``,
-    ``.json``, ``.parquet``, ``.arrow`` and gzipped JSON file in it."""
+    ``.json``, ``.parquet``, ``.arrow`` and gzipped JSON file in it. A data set that is known by its
+    kind has the Hub's own files as default."""
     weight: Weight = 1.0
+    split: RowSplit = "repository"
+    """Split of its documents: one for all, a new one by repository, or ``published``: that of the
+    row's column ``split``, else that in the file's name, as the Hub reads it."""
     name: str | None = None
     """Name of the source in the report; default: its kind."""
 
@@ -61,15 +87,25 @@ class CodeSearchNet(_Rows):
     """CodeSearchNet as published, original JSONL or the Hub's columns; a row is a function."""
 
     kind: Literal["codesearchnet"]
-    split: Literal["repository", "published"] = "repository"
-    """``published`` keeps the rows' own split. It is not the default: it splits by file although
-    CodeSearchNet's description says by repository, so a project is in several splits."""
+    paths: Paths = (CODESEARCHNET,)
+    split: RowSplit = "repository"
+    """``published`` is not the default: it splits by file although CodeSearchNet's description says
+    by repository, so a project is in several splits."""
 
 
 class CodeParrot(_Rows):
     """Tables of files in codeparrot's columns."""
 
     kind: Literal["codeparrot"]
+    paths: Paths = (CODEPARROT,)
+
+
+class CodeParrotDS(_Rows):
+    """The pair of tables that chapter 7.6 of the Hugging Face course trains and validates on."""
+
+    kind: Literal["codeparrot-ds"]
+    paths: Paths = CODEPARROT_DS
+    split: RowSplit = "published"
 
 
 class FileRows(_Rows):
@@ -78,7 +114,7 @@ class FileRows(_Rows):
     kind: Literal["rows"]
     columns: dict[str, str] = Field(default_factory=dict)
     """Our name → the table's name. Ours are ``content`` (required), ``repo_name``, ``path``,
-    ``copies``, ``license`` and ``url``; a column that is not listed keeps our name."""
+    ``copies``, ``license``, ``url`` and ``split``; one that is not listed keeps our name."""
 
     @model_validator(mode="after")
     def _check_columns(self) -> "FileRows":
@@ -88,8 +124,12 @@ class FileRows(_Rows):
         return self
 
 
-RowSource = CodeSearchNet | CodeParrot | FileRows
+RowSource = CodeSearchNet | CodeParrot | CodeParrotDS | FileRows
 Source = Annotated[
-    Installed | Folder | CodeSearchNet | CodeParrot | FileRows, Field(discriminator="kind")
+    Installed | Folder | CodeSearchNet | CodeParrot | CodeParrotDS | FileRows,
+    Field(discriminator="kind"),
 ]
-SOURCE_KINDS: tuple[type[Section], ...] = (Installed, Folder, CodeSearchNet, CodeParrot, FileRows)
+SOURCE_KINDS: tuple[type[Section], ...] = (
+    *(Installed, Folder, CodeSearchNet, CodeParrot),
+    *(CodeParrotDS, FileRows),
+)

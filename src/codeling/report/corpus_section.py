@@ -29,12 +29,27 @@ class Table(NamedTuple):
 def totals(report: Values) -> str:
     """What was found and what was kept, in a sentence."""
     values = report["totals"]
-    return (
+    sentence = (
         f"{quantity(values['files_found'], 'file')} and {short_bytes(values['bytes_found'])} "
         "found; "
         f"{quantity(values['files'], 'file')} and {short_bytes(values['bytes'])} kept, with "
         f"{quantity(values['functions'], 'function')}."
     )
+    keywords = report.get("keywords")  # missing in the reports of version 0.1.0
+    return f"{sentence} {hit_rate(keywords)}." if keywords else sentence
+
+
+def hit_rate(values: Values) -> str:
+    """The share of the files that hold a keyword, apart from all other filters, in a sentence.
+
+    ``values`` is the report's entry ``keywords``.
+    """
+    *words, last = values["words"]
+    listed = f"{', '.join(words)} or {last}" if words else last
+    hits, searched = values["files_with_keyword"], values["files_searched"]
+    verb = ("name" if values["rule"] == "text" else "import") + ("s" if hits == 1 else "")
+    share = 100 * hits / max(1, searched)
+    return f"{hits:,} of {quantity(searched, 'file')} ({share:.2f} %) {verb} {listed}"
 
 
 def splits(report: Values) -> Table:

@@ -28,7 +28,7 @@ def partition(folder: Path, number: int) -> Partition:
     path = folder / f"{number}.py"
     path.write_text(f"def f{number}():\n    a = {number}\n    return a  # {'x' * 40}\n")
     size = path.stat().st_size
-    entry = FileEntry("here", path.name, "MIT", "", str(path), size, None)
+    entry = FileEntry("here", path.name, "MIT", "", str(path), size, None, None)
     return Partition(number, size, (entry,))
 
 

@@ -104,7 +104,11 @@ class Assembly(AbstractContextManager["Assembly"]):
                 _add(counts, (source, split), rows.num_rows, int(sizes.sum()))
                 licenses = rows.column(names.index("license")).unique().to_pylist()
                 self._counts.licenses.setdefault(source, set()).update(licenses)
-            self._writers[split, table].write(rows.select(SCHEMAS[table].names))
+            writer = self._writers[split, table]
+            if table == "functions":
+                ids = np.arange(writer.num_rows, writer.num_rows + rows.num_rows)
+                rows = rows.append_column("id", pa.array(ids))
+            writer.write(rows.select(SCHEMAS[table].names))
 
 
 def _sizes(rows: pa.RecordBatch, table: Table) -> Any:

@@ -25,6 +25,7 @@ from codeling.corpus import document
 from codeling.corpus.build import report, selection
 from codeling.corpus.build.assembly import Assembly, Counts
 from codeling.corpus.build.executor import Executor
+from codeling.corpus.build.hit_rate import HitRate
 from codeling.corpus.build.work_folder import work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters import rules
@@ -38,7 +39,7 @@ from codeling.quantity import quantity
 from codeling.recipe import CorpusRecipe, Folder, Installed
 
 WORK_FOLDER = "unfinished"
-_FORMAT = 4
+_FORMAT = 5
 """Format of the work folder; a build does not continue from another one."""
 _MAX_ATTEMPTS = 3
 """Number of attempts at a part on a cluster."""
@@ -107,8 +108,11 @@ def _build(
 ) -> dict[str, Any]:
     settings = json.dumps({"recipe": recipe.model_dump(mode="json"), "folder": str(work)})
     stage = _Stage(executor, settings, work, progress)
-    for _ in stage.run("survey", "reading Python", listing.partitions):
+    hit_rate = HitRate(recipe)
+    for _ in stage.run("survey", "reading Python", listing.partitions, hit_rate):
         pass
+    for line in hit_rate.lines():
+        progress.note(line)
     records = selection.load(listing.partitions, recipe, work)
     projects = {name: r.project for name, r in listing.repositories.items() if r.project != name}
     decided = selection.decide(records, recipe, projects, work)
@@ -137,8 +141,17 @@ class _Stage:
         self._executor, self._settings, self._work = executor, settings, work
         self._progress = progress
 
-    def run(self, name: str, label: str, partitions: Sequence[Partition]) -> Iterator[Partition]:
-        """Yield the partitions in order, each once its result is in the work folder."""
+    def run(
+        self,
+        name: str,
+        label: str,
+        partitions: Sequence[Partition],
+        hit_rate: HitRate | None = None,
+    ) -> Iterator[Partition]:
+        """Yield the partitions in order, each once its result is in the work folder.
+
+        ``hit_rate`` counts each of them and says what the bar shows.
+        """
         done = {p.number for p in partitions if self._file(name, p).exists()}
         to_do = [partition for partition in partitions if partition.number not in done]
         num_bytes = sum(partition.num_bytes for partition in to_do)
@@ -150,9 +163,13 @@ class _Stage:
             num_documents, start = 0, time.monotonic()
             for partition in partitions:
                 if partition.number not in done:
-                    num_documents += self._next(name, partition, answers)["documents"]
+                    answer = self._next(name, partition, answers)
+                    num_documents += answer["documents"]
                     rate = num_documents / max(1e-3, time.monotonic() - start)
-                    advance(partition.num_bytes, f"{quantity(rate, 'file')}/s")
+                    detail = hit_rate.add(answer) if hit_rate else f"{quantity(rate, 'file')}/s"
+                    advance(partition.num_bytes, detail)
+                elif hit_rate:
+                    hit_rate.add_finished(self._file(name, partition))
                 yield partition
         assert next(answers, None) is None, "the executor answers every task once"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from codeling.corpus.build import hit_rate
 from codeling.corpus.build.assembly import Counts, SourceKey
 from codeling.corpus.build.selection import Decisions, Records
 from codeling.corpus.build.work_folder import count
@@ -90,10 +91,18 @@ def report(
             kind: {"number": number, "documents": documents}
             for kind, (number, documents) in sorted(counts.redacted.items())
         },
+        "keywords": _keywords(records, recipe),
         "contamination": records.contamination,
         "problems": records.problems,
         "sources": sources,
     }
+
+
+def _keywords(records: Records, recipe: CorpusRecipe) -> dict[str, Any] | None:
+    if not recipe.keywords:
+        return None
+    searched, hits = (int((records.has_keyword >= least).sum()) for least in (0, 1))
+    return hit_rate.summary(recipe, searched, hits)
 
 
 def table(report: Mapping[str, Any]) -> list[str]:
@@ -144,10 +153,22 @@ def split_lines(report: Mapping[str, Any], recipe: CorpusRecipe) -> list[str]:
     for name, share in (("validation", recipe.validation_share), ("test", recipe.test_share)):
         values = report["splits"][name]
         num_bytes = values["bytes"] or values["function_bytes"]
-        if share > 0 and num_bytes < USEFUL_BYTES:
+        if name == "test" and not num_bytes and report["split_by"] == "published":
+            lines.append("no document is published as test: scores are those of validation")
+        elif share > 0 and num_bytes < USEFUL_BYTES:
             lines.append(
                 f"warning: the {name} split has only {quantity(num_bytes, 'byte')}, so its scores "
                 f"depend on a few files; add sources or raise corpus.{name}_share"
+            )
+    for name in SPLITS:
+        wanted = getattr(recipe.take, name)
+        values = report["splits"][name] if wanted else {}
+        # Functions taken from files are not documents of their own.
+        number = values["files"] or values["functions"] if wanted else 0
+        if wanted and number < wanted:
+            lines.append(
+                f"warning: take.{name} = {wanted:,}, but only {quantity(number, 'document')} "
+                f"{'is' if number == 1 else 'are'} left for {name}"
             )
     return lines
 

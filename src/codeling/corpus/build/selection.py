@@ -3,7 +3,7 @@
 Works on the survey's compact rows, columns of numbers and 16-byte digests, never on texts: about
 60 bytes per document, the names of the repositories, and the fingerprints of the held-out
 documents. Steps in order: exact copies (the first in the corpus's order is kept), near-copies,
-split, passages shared with train. A step that drops documents is a function of
+split, passages shared with train, the number to take. A step that drops documents is a function of
 :class:`Records` that calls :meth:`Records.drop`; one that links repositories returns pairs of
 projects for :func:`codeling.corpus.build.split.assign`. This module must not read documents.
 """
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from codeling.corpus.build import split
+from codeling.corpus.build import shuffle, split
 from codeling.corpus.build.work_folder import CHOSEN_SCHEMA, work_file
 from codeling.corpus.dedup import exact, minhash, near_duplicates, shared_passages
 from codeling.corpus.document import SPLITS
@@ -28,7 +28,16 @@ from codeling.recipe import CodeSearchNet, CorpusRecipe
 
 PROBLEMS_PER_REASON = 1_000
 """Maximum number of rows per reason that the report lists; its counts cover all."""
-_NUMBERS = ("reason", "found_bytes", "num_bytes", "digest", "python3", "copies", "split")
+_NUMBERS = (
+    "reason",
+    "found_bytes",
+    "num_bytes",
+    "digest",
+    "python3",
+    "copies",
+    "split",
+    "has_keyword",
+)
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -53,8 +62,10 @@ class Records:
     python3: Flags
     copies: Integers
     """Number of documents that each one stands for, as published."""
-    published: npt.NDArray[np.int8]
-    """Index into ``SPLITS``, or -1."""
+    given: npt.NDArray[np.int8]
+    """Split that the source gives: index into ``SPLITS``, or -1."""
+    has_keyword: npt.NDArray[np.int8]
+    """1 and 0 for files that were searched, else -1."""
     reasons: npt.NDArray[np.int16]
     """Index into ``reason_names``, or -1 while it is kept."""
     reason_names: list[str]
@@ -109,8 +120,11 @@ def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) ->
             columns[name].append(table.column(name).to_numpy())
         digests = table.column("digest").fill_null(bytes(exact.DIGEST_BYTES))
         columns["digest"].append(exact.to_array(b"".join(digests.to_pylist())))
-        published = pc.index_in(table.column("split"), pa.array(SPLITS)).fill_null(-1)
-        columns["split"].append(published.to_numpy().astype(np.int8))
+        given = pc.index_in(table.column("split"), pa.array(SPLITS)).fill_null(-1)
+        columns["split"].append(given.to_numpy().astype(np.int8))
+        columns["has_keyword"].append(
+            table.column("has_keyword").cast(pa.int8()).fill_null(-1).to_numpy()
+        )
         problems.add(partition, table)
         contamination += _hits(table)
 
@@ -128,7 +142,8 @@ def load(partitions: Sequence[Partition], recipe: CorpusRecipe, folder: Path) ->
         digests=whole("digest", np.uint64),
         python3=whole("python3", bool),
         copies=whole("copies", np.int64),
-        published=whole("split", np.int8),
+        given=whole("split", np.int8),
+        has_keyword=whole("has_keyword", np.int8),
         reasons=whole("reasons", np.int16),
         reason_names=reasons.names,
         problems=problems.found,
@@ -145,7 +160,8 @@ def decide(
     if recipe.near_duplicates.enabled:
         _drop_near_copies(records, origins, recipe.near_duplicates.threshold, folder)
         linked = _forks(records, origins, projects)
-    splits = np.where(records.kept, _published(records, recipe), np.int8(-1)).astype(np.int8)
+    splits = np.where(records.kept, records.given, np.int8(-1)).astype(np.int8)
+    given = {SPLITS[number] for number in np.unique(splits[splits >= 0])}
     rest = np.flatnonzero(records.kept & (splits < 0))
     split_by, rule = "published", split.PUBLISHED_RULE
     if len(rest) or not records.kept.any():
@@ -153,16 +169,18 @@ def decide(
             [_project(records, projects, i) for i in rest.tolist()],
             records.num_bytes[rest].tolist(),
             _paths(records, rest, folder),
-            recipe.validation_share,
-            recipe.test_share,
+            0.0 if "validation" in given else recipe.validation_share,
+            0.0 if "test" in given else recipe.test_share,
             recipe.seed,
             linked,
         )
         splits[rest] = np.array([SPLITS.index(name) for name in assigned.splits], np.int8)
         split_by, rule = assigned.by, assigned.rule
-        if (splits[records.kept] >= 0).sum() > len(rest):
-            rule = f"rows with a published split {split.PUBLISHED_RULE}; other documents: {rule}"
+        if given:
+            rule = f"documents with a published split {split.PUBLISHED_RULE}; others: {rule}"
     shared = _drop_shared_with_train(records, splits, recipe.max_shared_with_train, folder)
+    if _take(records, splits, recipe):
+        shared = _SharedTokens(records, splits, folder).share_left(splits)
     return Decisions(splits, copies, split_by, rule, shared)
 
 
@@ -228,32 +246,63 @@ def _drop_shared_with_train(
     The document of which train has least stays in any case, so no split becomes empty. Dropped
     documents have the split -1. Returns the share of the tokens that is left in each split.
     """
-    train = SPLITS.index("train")
-    held_out = np.flatnonzero(splits >= 0)
-    held_out = held_out[splits[held_out] != train]
-    tokens, fingerprints = [np.empty(0, np.int64)], []
-    for counts, of_each in _surveyed(records, held_out, folder, ["tokens", "fingerprints"]):
-        tokens.append(counts.to_numpy())
-        fingerprints += [np.frombuffer(data, np.uint64) for data in of_each.to_pylist()]
-    passages = shared_passages.HeldOutPassages(fingerprints)
-    in_train = np.flatnonzero(splits == train)
-    for (of_each,) in _surveyed(records, in_train, folder, ["fingerprints"]):
-        passages.add_train(np.frombuffer(b"".join(of_each.to_pylist()), np.uint64))
-    sizes, shared = np.concatenate(tokens), passages.shared_tokens()
-    shares = shared / np.maximum(sizes, 1)
-    dropped, left = np.zeros(len(splits), bool), {}
-    for number, name in enumerate(SPLITS):
-        mine = np.flatnonzero(splits[held_out] == number)
-        if number != train:
-            again = shares[mine] > most
-            if again.all() and len(mine):
-                again[np.argmin(shares[mine])] = False
-            dropped[held_out[mine[again]]] = True
-            kept = mine[~again]
-            left[name] = float(shared[kept].sum() / max(1, sizes[kept].sum()))
+    found = _SharedTokens(records, splits, folder)
+    shares = found.shared / np.maximum(found.sizes, 1)
+    dropped = np.zeros(len(splits), bool)
+    for number in np.unique(splits[found.held_out]):
+        mine = np.flatnonzero(splits[found.held_out] == number)
+        again = shares[mine] > most
+        if again.all():
+            again[np.argmin(shares[mine])] = False
+        dropped[found.held_out[mine[again]]] = True
     records.drop(dropped, "shared_with_train")
     splits[dropped] = -1
-    return left
+    return found.share_left(splits)
+
+
+class _SharedTokens:
+    """How many tokens of each held-out document are in passages that train has as well."""
+
+    def __init__(self, records: Records, splits: npt.NDArray[np.int8], folder: Path) -> None:
+        train = SPLITS.index("train")
+        self.held_out = np.flatnonzero((splits >= 0) & (splits != train))
+        sizes, fingerprints = [np.empty(0, np.int64)], []
+        columns = ["tokens", "fingerprints"]
+        for counts, of_each in _surveyed(records, self.held_out, folder, columns):
+            sizes.append(counts.to_numpy())
+            fingerprints += [np.frombuffer(data, np.uint64) for data in of_each.to_pylist()]
+        passages = shared_passages.HeldOutPassages(fingerprints)
+        in_train = np.flatnonzero(splits == train)
+        for (of_each,) in _surveyed(records, in_train, folder, ["fingerprints"]):
+            passages.add_train(np.frombuffer(b"".join(of_each.to_pylist()), np.uint64))
+        self.sizes = np.concatenate(sizes)
+        self.shared = passages.shared_tokens()
+
+    def share_left(self, splits: npt.NDArray[np.int8]) -> dict[str, float]:
+        """Share of the tokens of the documents that are still in validation, and in test."""
+        left = {}
+        for number, name in enumerate(SPLITS):
+            if name != "train":
+                mine = splits[self.held_out] == number
+                left[name] = float(self.shared[mine].sum() / max(1, self.sizes[mine].sum()))
+        return left
+
+
+def _take(records: Records, splits: npt.NDArray[np.int8], recipe: CorpusRecipe) -> bool:
+    """Drop the documents beyond the numbers to take (``not_taken``); return whether there are any.
+
+    Dropped documents have the split -1.
+    """
+    dropped = np.zeros(len(splits), bool)
+    for number, name in enumerate(SPLITS):
+        wanted: int | None = getattr(recipe.take, name)
+        if wanted is not None:
+            mine = np.flatnonzero(splits == number)
+            order = shuffle.shuffled(records.digests[mine], recipe.seed)
+            dropped[mine[order[wanted:]]] = True
+    records.drop(dropped, "not_taken")
+    splits[dropped] = -1
+    return bool(dropped.any())
 
 
 def _surveyed(
@@ -292,17 +341,6 @@ def _hits(table: pa.Table) -> Iterator[dict[str, Any]]:
                 "start_line": start,
                 "end_line": end,
             }
-
-
-def _published(records: Records, recipe: CorpusRecipe) -> npt.NDArray[np.int8]:
-    """(N,): published split where the source keeps it, else -1."""
-    splits = np.full(len(records.kept), -1, np.int8)
-    for partition in records.partitions:
-        source = recipe.sources[partition.shard.source] if partition.shard else None
-        if isinstance(source, CodeSearchNet) and source.split == "published":
-            run = slice(records.offsets[partition.number], records.offsets[partition.number + 1])
-            splits[run] = records.published[run]
-    return splits
 
 
 def _project(records: Records, projects: Mapping[str, str], position: int) -> str:

@@ -13,13 +13,14 @@ from codeling.corpus.build.heartbeat import Heartbeat
 from codeling.corpus.build.row_writer import RowWriter, write_whole
 from codeling.corpus.build.work_folder import SURVEY_SCHEMA, BuildContext, load_context
 from codeling.corpus.dedup import exact, minhash, shared_passages
-from codeling.corpus.filters import rules
+from codeling.corpus.filters import keywords, rules
 from codeling.corpus.filters.language import parses_as_python3
 from codeling.corpus.filters.subsample import is_sampled
 from codeling.corpus.readers.partition import position, read_partition
 from codeling.corpus.readers.raw_document import RawDocument
 from codeling.corpus.redaction.redact import redact
 from codeling.corpus.sources.partitions import Partition
+from codeling.recipe import CorpusRecipe
 
 _BATCH_ROWS, _BATCH_BYTES = 64, 1_000_000
 """Documents are sketched, fingerprinted and searched for problems in batches, which is faster."""
@@ -38,13 +39,17 @@ class SurveyRow:
     tokens: int | None = None
     fingerprints: bytes | None = None
     hits: str | None = None
+    has_keyword: bool | None = None
 
 
 def survey(task: str, settings: str, heartbeat: Heartbeat = lambda _: None) -> str:
-    """Survey a partition given as JSON; return its numbers of documents and bytes as JSON."""
+    """Survey a partition given as JSON; return its counts as JSON.
+
+    ``documents`` and ``bytes`` as found, ``searched`` for keywords, and ``hits`` among these.
+    """
     partition, context = Partition.from_json(task), load_context(settings)
     heartbeat(partition.name)
-    num_documents = num_bytes = 0
+    num_documents = num_bytes = num_searched = num_hits = 0
     path = context.file("survey", partition.number)
     with write_whole(path) as partial, RowWriter(partial, SURVEY_SCHEMA) as rows:
         for batch in _judged_batches(partition, context, heartbeat):
@@ -61,8 +66,18 @@ def survey(task: str, settings: str, heartbeat: Heartbeat = lambda _: None) -> s
                 }
                 rows.add(values, num_bytes=0)
                 num_documents += 1
-                num_bytes += row.num_bytes
-    return json.dumps({"number": partition.number, "documents": num_documents, "bytes": num_bytes})
+                num_bytes += document.num_bytes
+                num_searched += row.has_keyword is not None
+                num_hits += row.has_keyword is True
+    return json.dumps(
+        {
+            "number": partition.number,
+            "documents": num_documents,
+            "bytes": num_bytes,
+            "searched": num_searched,
+            "hits": num_hits,
+        }
+    )
 
 
 _Judged = tuple[RawDocument, SurveyRow, str]
@@ -110,12 +125,16 @@ def judge(
 ) -> tuple[SurveyRow, str]:
     """Apply the filters that look at one document; return its row, and its text if it is kept."""
     recipe, row = context.recipe, SurveyRow(document.reason, document.detail)
-    if context.opt_out.excludes_repository(document.repository):
-        return SurveyRow("opted_out"), ""
-    if partition.shard is not None and row.reason is None:
+    drawn = True
+    if partition.shard is not None:
         weight = recipe.sources[partition.shard.source].weight
-        if not is_sampled(recipe.seed, f"{partition.shard.name}:{document.row}", weight):
-            return SurveyRow("not_drawn"), ""
+        drawn = is_sampled(recipe.seed, f"{partition.shard.name}:{document.row}", weight)
+    if drawn:
+        row.has_keyword = _has_keyword(document, recipe)
+    if context.opt_out.excludes_repository(document.repository):
+        return SurveyRow("opted_out", has_keyword=row.has_keyword), ""
+    if row.reason is None and not drawn:
+        return SurveyRow("not_drawn"), ""
     if row.reason is None:
         has_path = partition.shard is None or document.path != position(partition, document)
         path = document.path if has_path else ""
@@ -142,6 +161,28 @@ def judge(
         row.reason = "not_python3"
     row.digest = exact.digest(text)
     return row, text
+
+
+def _has_keyword(document: RawDocument, recipe: CorpusRecipe) -> bool | None:
+    """Whether a file holds a keyword, whatever the other filters say; None if it has no text.
+
+    Functions are not searched.
+    """
+    if not recipe.keywords or document.function is not None:
+        return None
+    if document.mentions_keyword is False:
+        return False
+    text = document.data
+    if isinstance(text, bytes):
+        try:
+            text = source_text.decode(text)
+        except source_text.UndecodableError:
+            return None
+    if text is None:
+        return document.mentions_keyword if recipe.keywords_in == "text" else None
+    if recipe.keywords_in == "imports":
+        return keywords.imports(text, recipe.keywords)
+    return document.mentions_keyword or keywords.mentions(text, recipe.keywords)
 
 
 def text_of(document: RawDocument) -> str | None:

@@ -38,20 +38,26 @@ SURVEY_SCHEMA = pa.schema(
         ("tokens", pa.int64()),
         ("fingerprints", pa.binary()),
         ("hits", pa.string()),
+        ("has_keyword", pa.bool_()),
     ]
 )
 """One row per document. Null where it does not apply: ``reason`` (drop reason), ``detail`` (what is
-wrong with the input), ``split`` (as published), ``sketch``, ``tokens`` and ``fingerprints`` (see
-:mod:`codeling.corpus.dedup.shared_passages`), ``hits`` (benchmark problems found in it, JSON).
+wrong with the input), ``split`` (that its source gives it), ``sketch``, ``tokens`` and
+``fingerprints`` (see :mod:`codeling.corpus.dedup.shared_passages`), ``hits`` (benchmark problems
+found in it, JSON), ``has_keyword`` (whether a file that was read holds one of the recipe's
+keywords, by their rule).
 ``found_bytes``: size as found; ``num_bytes``: of its text in UTF-8."""
 
 CHOSEN_SCHEMA = pa.schema([("split", pa.int8()), ("copies", pa.int64()), ("python3", pa.bool_())])
 """One row per document: index into :data:`codeling.corpus.document.SPLITS`, or -1 if dropped."""
 
 FILES_SCHEMA = document.FILES_SCHEMA.append(pa.field("split", pa.int8()))
-FUNCTIONS_SCHEMA = document.FUNCTIONS_SCHEMA.append(pa.field("split", pa.int8())).append(
-    pa.field("digest", pa.binary(exact.DIGEST_BYTES))
+FUNCTIONS_SCHEMA = (
+    document.FUNCTIONS_SCHEMA.remove(document.FUNCTIONS_SCHEMA.get_field_index("id"))
+    .append(pa.field("split", pa.int8()))
+    .append(pa.field("digest", pa.binary(exact.DIGEST_BYTES)))
 )
+"""Without ``id``, which is known only when the rows of all partitions are put together."""
 
 
 @dataclass(frozen=True)

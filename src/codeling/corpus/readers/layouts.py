@@ -5,6 +5,7 @@ Sources: the published datasets; CodeSearchNet has its original names and those 
 
 from collections.abc import Mapping, Sequence
 
+from codeling.corpus.sources.shards import Shard
 from codeling.recipe import CodeSearchNet, FileRows, RowSource
 
 _FUNCTION_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -17,7 +18,7 @@ _FUNCTION_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "docstring_tokens": ("func_documentation_string_tokens", "docstring_tokens"),
     "url": ("func_code_url", "url"),
     "language": ("language",),
-    "split": ("split_name", "partition"),
+    "split": ("split_name", "partition", "split"),
     "license": ("license",),
 }
 _FUNCTION_REQUIRED = {
@@ -30,8 +31,13 @@ _FILE_COLUMNS: Mapping[str, str] = {
     "copies": "copies",
     "license": "license",
     "url": "url",
+    "split": "split",
 }
-_FILE_REQUIRED = {"rows": {"text"}, "codeparrot": {"text", "repository", "path"}}
+_FILE_REQUIRED = {
+    "rows": {"text"},
+    "codeparrot": {"text", "repository", "path"},
+    "codeparrot-ds": {"text", "repository", "path"},
+}
 
 
 def columns(source: RowSource) -> Mapping[str, tuple[str, ...]]:
@@ -52,8 +58,11 @@ def match_columns(present: Sequence[str], source: RowSource) -> dict[str, str]:
     return found
 
 
-def missing_column(present: Sequence[str], source: RowSource) -> str | None:
-    """Return the first required column that is not among ``present``, with its alternatives."""
+def missing_column(present: Sequence[str], source: RowSource, shard: Shard) -> str | None:
+    """Return what is missing: the first required column not among ``present``, in words.
+
+    A published split is a column, or is in the name of the shard.
+    """
     found, layout = match_columns(present, source), columns(source)
     if isinstance(source, CodeSearchNet):
         required = _FUNCTION_REQUIRED
@@ -62,5 +71,8 @@ def missing_column(present: Sequence[str], source: RowSource) -> str | None:
         if isinstance(source, FileRows):
             required |= {name for name, c in _FILE_COLUMNS.items() if c in source.columns}
     missing = (name for name in layout if name in required and name not in found)
-    name = next(missing, None)
-    return None if name is None else " or ".join(layout[name])
+    if name := next(missing, None):
+        return f"no column {' or '.join(layout[name])}"
+    if source.split == "published" and shard.split is None and "split" not in found:
+        return f"no column {' or '.join(layout['split'])}, and no split in the file's name"
+    return None

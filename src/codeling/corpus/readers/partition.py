@@ -48,6 +48,7 @@ def position(partition: Partition, document: RawDocument) -> str:
 def _read_file(entry: FileEntry) -> RawDocument:
     document = RawDocument(None, entry.repository, entry.path, entry.license, entry.url)
     document.num_bytes, document.reason = entry.num_bytes, entry.reason
+    document.split = entry.split
     if document.reason is None:
         try:
             document.data = Path(entry.location).read_bytes()
@@ -63,10 +64,9 @@ def _read_shard(
     next_row, num_bytes = piece.first_row, 0
     is_json = shard.format in {"json", "json.gz"}
     try:
-        if not is_json and (missing := layouts.missing_column(column_names(shard), source)):
-            detail = f"no column {missing}"
+        if not is_json and (missing := layouts.missing_column(column_names(shard), source, shard)):
             yield RawDocument(
-                None, reason="missing_column", detail=detail, num_bytes=piece.num_bytes
+                None, reason="missing_column", detail=missing, num_bytes=piece.num_bytes
             )
             return
         read = _read_json if is_json else _read_columns
@@ -100,13 +100,12 @@ def _read_json(
         except jsonl.LineError as error:
             yield RawDocument(number, reason="bad_row", detail=str(error), num_bytes=len(line))
             continue
-        if missing := layouts.missing_column(list(values), source):
-            detail = f"no column {missing}"
-            yield RawDocument(number, reason="missing_column", detail=detail, num_bytes=len(line))
+        if missing := layouts.missing_column(list(values), source, shard):
+            yield RawDocument(number, reason="missing_column", detail=missing, num_bytes=len(line))
             continue
         columns = layouts.match_columns(list(values), source)
         fields = {name: values[column] for name, column in columns.items()}
-        yield to_document(SourceRow(number, fields, columns), source, recipe)
+        yield to_document(SourceRow(number, fields, columns, shard.split), source, recipe)
 
 
 def _read_columns(
@@ -123,8 +122,8 @@ def _read_columns(
             for name, column in columns.items()
         ]  # fmt: skip
         for record in zip(*values, strict=True):
-            row = SourceRow(number, dict(zip(columns, record, strict=True)), columns)
-            yield to_document(row, source, recipe)
+            fields = dict(zip(columns, record, strict=True))
+            yield to_document(SourceRow(number, fields, columns, shard.split), source, recipe)
             number += 1
 
 

@@ -26,7 +26,9 @@ class RawDocument:
     copies: int = 1
     """Number of equal documents it stands for, as published."""
     split: str | None = None
-    """``train``, ``validation`` or ``test``, as published."""
+    """``train``, ``validation`` or ``test`` where its source gives it one."""
+    mentions_keyword: bool | None = None
+    """Whether the text of a row holds one of the recipe's words; None: not searched here."""
     function: Function | None = None
     """Set where the document is a function rather than a file."""
     reason: str | None = None

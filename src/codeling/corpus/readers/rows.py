@@ -14,11 +14,11 @@ from codeling.corpus.filters import keywords
 from codeling.corpus.readers.columnar import Unreadable
 from codeling.corpus.readers.raw_document import RawDocument, clean_text
 from codeling.corpus.sources.licenses import UNKNOWN
+from codeling.corpus.sources.published_split import SPLIT_WORDS
 from codeling.jsonl import type_name
 from codeling.quantity import quantity
 from codeling.recipe import CodeSearchNet, CorpusRecipe, FileRows, RowSource
 
-_SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
 _LINES = re.compile(r"#L([0-9]{1,9})(?:-L([0-9]{1,9}))?$")
 
 
@@ -31,6 +31,8 @@ class SourceRow(NamedTuple):
     """Field (see :mod:`codeling.corpus.readers.layouts`) → value, for the columns there are."""
     columns: Mapping[str, str]
     """Field → name of its column, for messages."""
+    file_split: str | None
+    """Split in the name of its shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,12 @@ def to_document(row: SourceRow, source: RowSource, recipe: CorpusRecipe) -> RawD
     text = row.values["text"]
     if isinstance(text, str) and not isinstance(source, CodeSearchNet):
         words = keywords.words(recipe)
-        if words and not keywords.mentions(text, words):
-            text = TextOutsideSlice(len(text.encode("utf-8", "replace")))
+        if words:
+            document.mentions_keyword = keywords.mentions(text, words)
+            if not document.mentions_keyword:
+                text = TextOutsideSlice(len(text.encode("utf-8", "replace")))
     if isinstance(text, TextOutsideSlice):
-        document.num_bytes = text.num_bytes
+        document.mentions_keyword, document.num_bytes = False, text.num_bytes
     elif isinstance(text, str | bytes):
         document.num_bytes = len(text)
     try:
@@ -64,6 +68,7 @@ def to_document(row: SourceRow, source: RowSource, recipe: CorpusRecipe) -> RawD
         else:
             document.license = _text(row, "license") or UNKNOWN
             document.url = _text(row, "url")
+            document.split = _split(row, source)
             _set_text(document, row, text, source, recipe)
     except _BadValueError as error:
         document.data = document.function = None
@@ -91,7 +96,6 @@ def _set_text(
 
 def _set_function(document: RawDocument, row: SourceRow, text: str | bytes) -> None:
     """Set the function of a row of CodeSearchNet, with its tokens and docstring as published."""
-    document.split = _SPLITS.get(_text(row, "split"))
     name, docstring, language = _text(row, "name"), _text(row, "docstring"), _text(row, "language")
     tokens, words = _text_list(row, "tokens"), _text_list(row, "docstring_tokens")
     if isinstance(text, bytes):
@@ -115,6 +119,18 @@ def _set_function(document: RawDocument, row: SourceRow, text: str | bytes) -> N
         end_line=end,
         is_empty=False,
     )
+
+
+def _split(row: SourceRow, source: RowSource) -> str | None:
+    """The row's split where its source gives one."""
+    is_published = source.split == "published"
+    value = _text(row, "split") if is_published or isinstance(source, CodeSearchNet) else ""
+    if not is_published:
+        return None if source.split == "repository" else source.split
+    if value not in SPLIT_WORDS and (value or row.file_split is None):
+        found = f"{value!r}" if value else "null"
+        raise _BadValueError(f"{row.columns['split']}: {found} is not train, validation or test")
+    return SPLIT_WORDS[value] if value else row.file_split
 
 
 def _text(row: SourceRow, field: str) -> str:

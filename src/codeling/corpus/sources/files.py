@@ -29,6 +29,7 @@ from codeling.corpus.sources.licenses import (
     folder_license,
     metadata_field,
 )
+from codeling.corpus.sources.patterns import compile_pattern
 from codeling.corpus.sources.storage import printable
 from codeling.errors import UsageError
 from codeling.recipe import CorpusRecipe, Folder, Installed
@@ -73,6 +74,8 @@ class SourceFile:
     drop_reason: str | None = None
     """Set where it is dropped unread: ``excluded``, ``too_large``, ``unreadable``,
     ``symlinked_folder``, ``not_drawn``."""
+    split: str | None = None
+    """``train``, ``validation`` or ``test`` where its source is in one split."""
 
 
 def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
@@ -83,19 +86,20 @@ def list_files(recipe: CorpusRecipe) -> list[SourceFile]:
 
     :raises UsageError: a folder of the recipe does not exist.
     """
-    excluded = [_glob(pattern) for pattern in recipe.exclude]
+    excluded = [compile_pattern(pattern) for pattern in recipe.exclude]
     found: dict[tuple[int, str, str], SourceFile] = {}
     roots: dict[str, str] = {}
     for source in recipe.sources:
         if not isinstance(source, Installed | Folder):
             continue
         trees = _folder(source) if isinstance(source, Folder) else _installed()
+        split = None if source.split == "repository" else source.split
         for repository, root, paths in trees:
             named = _with_unique_name(repository, os.path.realpath(root), roots)
             for path in paths:
                 key = (named.rank, named.name, path)
                 if key not in found:
-                    file = _stat(named, root, path, recipe, excluded)
+                    file = replace(_stat(named, root, path, recipe, excluded), split=split)
                     if not is_sampled(recipe.seed, f"{named.name}/{file.path}", source.weight):
                         file = replace(file, drop_reason=file.drop_reason or "not_drawn")
                     found[key] = file
@@ -149,13 +153,6 @@ def _stat(
     if any(pattern.fullmatch(path) for pattern in excluded):
         reason = "excluded"
     return SourceFile(repository, printable(path), location, num_bytes, mtime_ns, reason)
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    """Compile: ``**/`` is any folders or none, ``**`` anything, ``*`` and ``?`` within a name."""
-    translated = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return re.compile("".join(translated.get(piece, re.escape(piece)) for piece in pieces))
 
 
 def _installed() -> Iterator[_Tree]:

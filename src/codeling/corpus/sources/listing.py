@@ -13,6 +13,7 @@ from pathlib import Path
 from codeling.corpus.build.executor import Executor
 from codeling.corpus.sources.files import Repository, list_files
 from codeling.corpus.sources.files import fingerprint as files_fingerprint
+from codeling.corpus.sources.hub_listing import HUB, how_to_copy
 from codeling.corpus.sources.partitions import Partition, make_partitions
 from codeling.corpus.sources.pieces import Piece
 from codeling.corpus.sources.shards import Shard, list_local_shards
@@ -89,7 +90,9 @@ def _list_remote(number: int, paths: Sequence[str], executor: Executor) -> list[
     values = json.loads(answer)
     names = ", ".join(filter(is_remote, paths))
     if "reason" in values:
-        raise CorpusError(f"corpus source {names}: cannot be listed ({values['reason']})")
+        on_hub = [path for path in paths if path.startswith(HUB)]
+        hint = f"; {how_to_copy(on_hub)}" if on_hub else ""
+        raise CorpusError(f"corpus source {names}: cannot be listed ({values['reason']}){hint}")
     if not values["shards"]:
         raise UsageError(f"corpus source {names}: no .jsonl, .json, .parquet or .arrow file")
     return [Shard(**shard) for shard in values["shards"]]

@@ -31,6 +31,7 @@ class FileEntry:
     location: str
     num_bytes: int
     reason: str | None
+    split: str | None
 
 
 @dataclass(frozen=True)
@@ -97,4 +98,5 @@ def _entry(file: SourceFile) -> FileEntry:
         file.location,
         file.num_bytes,
         file.drop_reason,
+        file.split,
     )

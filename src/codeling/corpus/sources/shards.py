@@ -1,7 +1,8 @@
 """Lists the shards: the JSON Lines, Parquet and Arrow files of the table sources.
 
 Shards are ordered by their names below the recipe's path, so the order does not depend on where
-the path is. Local files are listed here. URLs are listed by daft, in the executor's child process.
+the path is. Local files are listed here. URLs are listed in the executor's child process, those of
+the Hub by huggingface_hub and others by daft.
 This module must not read the files.
 """
 
@@ -9,11 +10,13 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from codeling.corpus.sources.hub_listing import HUB, list_hub
+from codeling.corpus.sources.published_split import split_in_name
 from codeling.corpus.sources.storage import is_remote, printable
 from codeling.errors import UsageError
 
@@ -41,6 +44,8 @@ class Shard:
     """Size on disk."""
     mtime_ns: int = 0
     """Modification time; 0 for a URL."""
+    split: str | None = None
+    """Split that its name gives, or the folder of the recipe's path."""
 
 
 def list_local_shards(source: int, paths: Sequence[str]) -> list[Shard]:
@@ -62,8 +67,9 @@ def list_local_shards(source: int, paths: Sequence[str]) -> list[Shard]:
             if kind and os.path.isfile(location):  # noqa: PTH113
                 status = Path(location).stat()
                 name = printable(os.path.relpath(location, root).replace(os.sep, "/"))
+                split = split_in_name(f"{Path(root).name}/{name}")
                 found[os.path.realpath(location)] = Shard(
-                    source, name, location, kind, status.st_size, status.st_mtime_ns
+                    source, name, location, kind, status.st_size, status.st_mtime_ns, split
                 )
         if len(found) == before and not any(True for _ in glob.iglob(pattern, recursive=True)):  # noqa: PTH207
             raise UsageError(f"corpus source {path}: no such file")
@@ -74,8 +80,6 @@ def list_local_shards(source: int, paths: Sequence[str]) -> list[Shard]:
 
 def list_remote_shards(source: int, paths: Sequence[str]) -> list[Shard]:
     """List the shards behind the URLs among ``paths``, ordered by name."""
-    import daft
-
     found: dict[str, Shard] = {}
     for path in paths:
         if not is_remote(path):
@@ -83,14 +87,23 @@ def list_remote_shards(source: int, paths: Sequence[str]) -> list[Shard]:
         pattern = path
         if format_of(path) is None and not any(c in path for c in "*?["):
             pattern = path.rstrip("/") + "/**"
-        listing = daft.from_glob_path(pattern).to_pydict()
+        list_files = list_hub if pattern.startswith(HUB) else _list_with_daft
         root = _fixed_prefix(pattern)
-        for location, size in zip(listing["path"], listing["size"], strict=True):
-            kind = format_of(location)
+        for address, location, size in list_files(pattern):
+            kind = format_of(address)
             if kind:
-                name = location.removeprefix(root).lstrip("/")
-                found[location] = Shard(source, name, location, kind, size or 0)
+                name = address.removeprefix(root).lstrip("/")
+                split = split_in_name(f"{root.rpartition('/')[2]}/{name}")
+                found[location] = Shard(source, name, location, kind, size, split=split)
     return sorted(found.values(), key=lambda shard: (shard.name, shard.location))
+
+
+def _list_with_daft(pattern: str) -> Iterator[tuple[str, str, int]]:
+    import daft
+
+    listing = daft.from_glob_path(pattern).to_pydict()
+    for location, size in zip(listing["path"], listing["size"], strict=True):
+        yield location, location, size or 0
 
 
 def format_of(location: str) -> Format | None:
@@ -115,7 +128,7 @@ def list_remote(task: str, settings: str, heartbeat: Callable[[str], None]) -> s
     source, paths = json.loads(task)
     try:
         shards = list_remote_shards(source, paths)
-    except Exception as error:  # daft and the services behind it raise no common class
+    except Exception as error:  # daft, the Hub and the services behind raise no common class
         words = [line.strip() for line in str(error).splitlines() if line.strip()]
         return json.dumps({"reason": (words or [type(error).__name__])[-1][:200]})
     return json.dumps({"shards": [asdict(shard) for shard in shards]})

@@ -108,11 +108,11 @@ def find_texts(suite: str, unit: Unit, sources: DataSources) -> SuiteData:
 def find_splits(
     suite: str, unit: Unit, sources: DataSources, *, with_training: bool = False
 ) -> SuiteData:
-    """The run's test split, ``with_training`` also its training split.
+    """The run's held-out split, ``with_training`` also its training split.
 
     :raises InputError: there is no run folder.
     """
-    from codeling.corpus.document import Table, iterate, parts
+    from codeling.corpus.document import Table, held_out_split, iterate, parts
 
     run = sources.run
     if run is None or not run.recipe.is_file():
@@ -122,14 +122,15 @@ def find_splits(
         )
     train_on: Table = read_recipe(run.recipe).resolved().corpus.train_on
     table: Table = train_on if unit == "documents" else "functions"
-    paths = parts(run.corpus, "test", table)
+    split = held_out_split(run.corpus, table)
+    paths = parts(run.corpus, split, table)
     if with_training:
         paths = [*paths, *parts(run.corpus, "train", table)]
     files = [DataFile(path, path.relative_to(run.path).as_posix()) for path in paths]
     return SuiteData(
-        "the run's test split",
+        f"the run's {split} split",
         files,
-        texts=lambda: iterate(run.corpus, "test", table),
+        texts=lambda: iterate(run.corpus, split, table),
         training_texts=(lambda: iterate(run.corpus, "train", table)) if with_training else None,
         digest=datafiles.digest(files),
     )
