@@ -5,48 +5,87 @@
     python -m benchmarks.serving.load runs/demo --files 3rd/party/package --seconds 10
 
 Each person types about five keys per second, sixty words per minute, and waits for the answer where
-an editor asks. Prints one row per number of people: answers, refused requests, milliseconds until
-the full ghost text, and the fewest answers that one person got. ``--plot FILE`` draws the rows.
+an editor asks. What they type is prepared before the clock starts. Prints one row per number of
+people: answers, refused requests, milliseconds until the full ghost text, the fewest answers that
+one person got, and the share of prompt tokens that were in the cache. ``--plot FILE`` draws the
+rows.
 """
 
 import argparse
+import asyncio
+import itertools
+import json
 import random
-import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from benchmarks.serving.typists import Client, keystrokes, python_files, quantile, served
+from benchmarks.serving.typists import infill_body, keystrokes, python_files, quantile, served
 
-_KEYS_PER_SECOND = 5.0
+KEYS_PER_SECOND = 5.0
 CROWDS = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Typist(threading.Thread):
-    """One person."""
+class Waited(NamedTuple):
+    """What one person got."""
 
-    def __init__(self, url: str, texts: list[str], number: int, seconds: float) -> None:
-        super().__init__(daemon=True)
-        self._client = Client(url)
-        self._texts, self._number, self._seconds = texts, number, seconds
-        self.latencies: list[float] = []
-        self.num_refused = 0
+    seconds: list[float]
+    num_refused: int
+    num_prompt: int
+    num_reused: int
 
-    def run(self) -> None:
-        """Type until the time is over."""
-        generator = random.Random(self._number)
-        end = time.monotonic() + self._seconds
-        time.sleep(generator.random() / _KEYS_PER_SECOND)
-        for prefix, suffix, asks in keystrokes(self._texts, self._number):
-            if time.monotonic() > end:
-                return
-            taken = 0.0
-            if asks:
-                taken, status, _ = self._client.infill(prefix, suffix, self._number)
-                if status == 200:
-                    self.latencies.append(taken)
-                else:
-                    self.num_refused += 1
-            time.sleep(max(0.0, generator.expovariate(_KEYS_PER_SECOND) - taken))
+
+def prepare(texts: list[str], number: int, seconds: float) -> list[bytes | None]:
+    """Requests of one person, one per key; None where an editor does not ask."""
+    keys = itertools.islice(keystrokes(texts, number), int(2 * KEYS_PER_SECOND * seconds) + 10)
+    return [_request(prefix, suffix, number) if asks else None for prefix, suffix, asks in keys]
+
+
+def _request(prefix: str, suffix: str, slot: int) -> bytes:
+    body = json.dumps(infill_body(prefix, suffix, slot)).encode()
+    head = (
+        "POST /infill HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def type_on(url: str, keys: list[bytes | None], number: int, seconds: float) -> Waited:
+    """Type until the time is over."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    generator = random.Random(number)
+    latencies: list[float] = []
+    num_refused = num_prompt = num_reused = 0
+    end = time.monotonic() + seconds
+    await asyncio.sleep(generator.random() / KEYS_PER_SECOND)
+    for request in keys:
+        began = time.monotonic()
+        if began > end:
+            break
+        if request is not None:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+            answer = json.loads(await reader.readexactly(length))
+            if head.startswith(b"HTTP/1.1 200"):
+                latencies.append(time.monotonic() - began)
+                num_prompt += answer["tokens_evaluated"]
+                num_reused += answer["timings"]["cache_n"]
+            else:
+                num_refused += 1
+        gap = generator.expovariate(KEYS_PER_SECOND) - (time.monotonic() - began)
+        await asyncio.sleep(max(0.0, gap))
+    writer.close()
+    return Waited(latencies, num_refused, num_prompt, num_reused)
+
+
+async def crowd(url: str, texts: list[str], people: int, seconds: float) -> list[Waited]:
+    """Let ``people`` type at once."""
+    prepared = [prepare(texts, number, seconds) for number in range(people)]
+    typing = (type_on(url, keys, number, seconds) for number, keys in enumerate(prepared))
+    return await asyncio.gather(*typing)
 
 
 def main() -> None:
@@ -55,26 +94,26 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL", help="run folder or model folder")
     parser.add_argument("--files", type=Path, required=True, help="folder with Python files")
     parser.add_argument("--seconds", type=float, default=10.0, help="per row (%(default)s)")
+    parser.add_argument("--people", type=int, nargs="+", default=CROWDS, help="rows (%(default)s)")
     parser.add_argument("--memory", default="auto", help="default: %(default)s")
     parser.add_argument("--plot", type=Path, help="SVG file")
     options = parser.parse_args()
     texts = python_files(options.files, 0)
     rows = []
     with served(options.model, "--memory", options.memory) as url:
-        for people in CROWDS:
-            crowd = [Typist(url, texts, number, options.seconds) for number in range(people)]
-            for typist in crowd:
-                typist.start()
-            for typist in crowd:
-                typist.join()
-            latencies = [each for typist in crowd for each in typist.latencies]
-            refused = sum(typist.num_refused for typist in crowd)
-            fewest = min(len(typist.latencies) for typist in crowd)
-            p50, p95 = (1000 * quantile(latencies, share) for share in (0.5, 0.95))
+        for people in options.people:
+            waited = asyncio.run(crowd(url, texts, people, options.seconds))
+            latencies = [each for one in waited for each in one.seconds]
+            p50, p95, p99 = (1000 * quantile(latencies, share) for share in (0.5, 0.95, 0.99))
             rows.append((people, p50, p95))
+            reused = sum(one.num_reused for one in waited) / sum(one.num_prompt for one in waited)
             print(
-                f"{people:3} people   {len(latencies):5} answers   {refused:3} refused   "
-                f"p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   fewest answers to one {fewest}"
+                f"{people:3} people   {len(latencies) / options.seconds:5.0f} answers/s   "
+                f"{sum(one.num_refused for one in waited):3} refused   p50 {p50:6.1f} ms   "
+                f"p95 {p95:6.1f} ms   p99 {p99:6.1f} ms   "
+                f"fewest answers to one {min(len(one.seconds) for one in waited)}   "
+                f"reused {reused:.1%}",
+                flush=True,
             )
     if options.plot:
         _draw(rows, options.plot)

@@ -55,6 +55,12 @@ def keystrokes(texts: Sequence[str], seed: int) -> Iterator[tuple[str, str, bool
             yield text[:position], suffix, asks_at(text[:position])
 
 
+def infill_body(prefix: str, suffix: str, slot: int) -> dict[str, Any]:
+    """What llama.vim sends for one line of ghost text."""
+    texts = {"input_prefix": prefix[-8000:], "input_suffix": suffix[:2000], "prompt": ""}
+    return texts | {"n_predict": 24, "id_slot": slot, "cache_prompt": True, "temperature": 0.0}
+
+
 class Client:
     """One editor, with a connection that is kept."""
 
@@ -64,9 +70,7 @@ class Client:
 
     def infill(self, prefix: str, suffix: str, slot: int) -> tuple[float, int, dict[str, Any]]:
         """Seconds until the whole answer, its status, and its body."""
-        body = {"input_prefix": prefix[-8000:], "input_suffix": suffix[:2000], "prompt": ""}
-        settings = {"n_predict": 24, "id_slot": slot, "cache_prompt": True, "temperature": 0.0}
-        data = json.dumps(body | settings)
+        data = json.dumps(infill_body(prefix, suffix, slot))
         began = time.perf_counter()
         self._connection.request("POST", "/infill", data, {"Content-Type": "application/json"})
         response = self._connection.getresponse()

@@ -1,6 +1,8 @@
 """A small model with random weights, and a client of a server that serves it, without sockets."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -45,3 +47,40 @@ def client(served_model: GPT2, tokenizer: Tokenizer) -> Iterator[Any]:
     app = application(Engine.from_model(served_model, tokenizer), ServerSettings(threshold=0.0))
     with TestClient(app, base_url="http://127.0.0.1") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def listening() -> Any:
+    """A function: engine and settings to the URL of a server in a thread of this process."""
+    import uvicorn
+
+    from codeling.serving.http import server
+
+    @contextmanager
+    def listen(engine: Engine, settings: ServerSettings) -> Iterator[str]:
+        started = threading.Event()
+        ports: list[int] = []
+        servers: list[Any] = []
+        make = uvicorn.Server
+
+        def remembered(config: Any) -> Any:
+            servers.append(make(config))
+            return servers[-1]
+
+        def announce(port: int) -> None:
+            ports.append(port)
+            started.set()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(uvicorn, "Server", remembered)
+            thread = threading.Thread(
+                target=server.serve, args=(lambda: engine, settings, announce)
+            )
+            thread.start()
+            assert started.wait(20)
+            yield f"http://127.0.0.1:{ports[0]}"
+            servers[0].should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+    return listen

@@ -1,13 +1,11 @@
 """One real socket: the ``openai`` package, a signal, and addresses that cannot be used."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
-import uvicorn
 
 from codeling.errors import UsageError
 from codeling.generation.engine import Engine
@@ -20,35 +18,11 @@ TOKEN = "a token of the tests"
 
 
 @pytest.fixture(scope="module")
-def address(served_model: GPT2, tokenizer: Tokenizer) -> Iterator[str]:
+def address(listening: Any, served_model: GPT2, tokenizer: Tokenizer) -> Iterator[str]:
     """URL of a server with a token, in a thread of this process."""
-    started = threading.Event()
-    ports: list[int] = []
-    servers: list[Any] = []
-
-    make = uvicorn.Server
-
-    def remembered(config: Any) -> Any:
-        servers.append(make(config))
-        return servers[-1]
-
-    def announce(port: int) -> None:
-        ports.append(port)
-        started.set()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uvicorn, "Server", remembered)
-        engine = Engine.from_model(served_model, tokenizer)
-        thread = threading.Thread(
-            target=server.serve,
-            args=(lambda: engine, ServerSettings(port=0, token=TOKEN), announce),
-        )
-        thread.start()
-        assert started.wait(20)
-        yield f"http://127.0.0.1:{ports[0]}"
-        servers[0].should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
+    engine = Engine.from_model(served_model, tokenizer)
+    with listening(engine, ServerSettings(port=0, token=TOKEN)) as url:
+        yield url
 
 
 @pytest.fixture

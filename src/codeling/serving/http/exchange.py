@@ -145,8 +145,13 @@ async def generated(
         if dialect.framing == "sse with [DONE]":
             yield "data: [DONE]\n\n"
 
-    media_type = _MEDIA_TYPES.get(dialect.framing, "text/event-stream")
-    return StreamingResponse(framed(), 200, {"Cache-Control": "no-cache"}, media_type)
+    headers = {"Cache-Control": "no-cache"}
+    return StreamingResponse(framed(), 200, headers, media_types(dialect)[-1])
+
+
+def media_types(dialect: Dialect) -> tuple[str, str]:
+    """Media types of a whole answer and of a stream."""
+    return "application/json", _MEDIA_TYPES.get(dialect.framing, "text/event-stream")
 
 
 def _rendered(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,8 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeling.serving.http.exchange import body_of, generated, guarded, json_response
+from codeling.serving.http import openapi
+from codeling.serving.http.exchange import (
+    body_of,
+    generated,
+    guarded,
+    json_response,
+    media_types,
+)
 from codeling.serving.http.monitoring import CONTENT_TYPE, Monitoring
+from codeling.serving.http.openapi import Endpoint
 from codeling.serving.protocol import chat, fields, llama_cpp, ollama, openai, tabby
 from codeling.serving.protocol.dialect import Dialect, Json, error_body
 from codeling.serving.protocol.query import ServedModel
@@ -94,31 +103,49 @@ def routed(
         fields.read(ollama.OllamaShow, body)
         return ollama.show(model)
 
-    post: dict[str, _Handler] = {
-        "/v1/completions": complete,
-        "/v1/chat/completions": generating(chat.CHAT),
-        "/infill": generating(llama_cpp.INFILL),
-        "/completion": generating(llama_cpp.COMPLETION),
-        "/api/generate": generating(ollama.GENERATE),
-        "/api/show": posting(shown, ollama.error),
-        "/tokenize": posting(tokenized),
-        "/detokenize": posting(detokenized),
-        "/v1/events": posting(counted),
-    }
-    get: dict[str, _Handler] = {
-        "/v1/models": getting(lambda: openai.models(model)),
-        "/api/tags": getting(lambda: ollama.tags(model)),
-        "/api/version": getting(lambda: {"version": model.version}),
-        "/health": getting(lambda: {"status": "ok"}),
-        "/props": getting(lambda: llama_cpp.props(model)),
-        "/v1/health": getting(lambda: tabby.health(model)),
-        "/v1beta/server_setting": getting(tabby.server_setting),
-        "/metrics": metrics,
-    }
+    def completing(path: str, summary: str, *dialects: Dialect) -> Endpoint:
+        handler = complete if len(dialects) > 1 else generating(dialects[0])
+        media = dict.fromkeys(media_type for each in dialects for media_type in media_types(each))
+        return Endpoint("POST", path, summary, handler, [each.body for each in dialects], [*media])
+
+    endpoints = [
+        completing("/v1/completions", "OpenAI's and Tabby's completions", *completions.values()),
+        completing("/v1/chat/completions", "Infilling at <FILL_ME>, as marimo asks", chat.CHAT),
+        completing("/infill", "llama.cpp's infilling", llama_cpp.INFILL),
+        completing("/completion", "llama.cpp's completion", llama_cpp.COMPLETION),
+        completing("/api/generate", "Ollama's completion", ollama.GENERATE),
+        *(
+            Endpoint("POST", path, summary, handler, [body])
+            for path, summary, handler, body in (
+                ("/api/show", "The model", posting(shown, ollama.error), ollama.OllamaShow),
+                ("/tokenize", "Text to ids", posting(tokenized), llama_cpp.LlamaTokenize),
+                ("/detokenize", "Ids to text", posting(detokenized), llama_cpp.LlamaDetokenize),
+                ("/v1/events", "Fate of a suggestion", posting(counted), tabby.TabbyEvent),
+            )
+        ),
+        *(
+            Endpoint("GET", path, summary, getting(answer))
+            for path, summary, answer in (
+                ("/v1/models", "OpenAI's list of models", lambda: openai.models(model)),
+                ("/api/tags", "Ollama's list of models", lambda: ollama.tags(model)),
+                ("/api/version", "The version", lambda: {"version": model.version}),
+                ("/health", "Whether the server runs; needs no token", lambda: {"status": "ok"}),
+                ("/props", "llama.cpp's settings", lambda: llama_cpp.props(model)),
+                ("/v1/health", "Tabby's description of the server", lambda: tabby.health(model)),
+                ("/v1beta/server_setting", "Tabby's settings", tabby.server_setting),
+                (openapi.PATH, "This description", lambda: described()),
+            )
+        ),
+        Endpoint("GET", "/metrics", "Prometheus's metrics", metrics, answers=["text/plain"]),
+    ]
+
+    @cache
+    def described() -> Json:
+        return openapi.describe(endpoints, model)
+
     app = Starlette(
         routes=[
-            *(Route(path, handler, methods=["POST"]) for path, handler in post.items()),
-            *(Route(path, handler, methods=["GET"]) for path, handler in get.items()),
+            *(Route(each.path, each.handler, methods=[each.method]) for each in endpoints),
             *more,
         ],
         lifespan=lifespan,
@@ -132,7 +159,8 @@ async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "there is no such route", 405: f"{request.method} is not for this route"}
     message = f"{reason.get(error.status_code, error.detail)}; docs/serving.md lists the routes"
-    return json_response(error_body(error.status_code, message), error.status_code)
+    headers = dict(error.headers or {})  # Allow
+    return json_response(error_body(error.status_code, message), error.status_code, headers)
 
 
 def _tokenized(service: Service, asked: llama_cpp.LlamaTokenize) -> Json:

@@ -132,4 +132,14 @@ def _choice(query: Query, choice: Choice, model: ServedModel, identifier: str) -
     raise AssertionError("the playground's completions are not streamed")
 
 
-PLAYGROUND = Dialect("playground", parse, _answer, _piece, _choice, nothing_more, "sse", error_body)
+PLAYGROUND = Dialect(
+    "playground",
+    PlaygroundCompletion,
+    parse,
+    _answer,
+    _piece,
+    _choice,
+    nothing_more,
+    "sse",
+    error_body,
+)

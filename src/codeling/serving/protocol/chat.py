@@ -128,4 +128,14 @@ def _end(query: Query, answer: Answer, model: ServedModel, identifier: str) -> I
         }
 
 
-CHAT = Dialect("openai chat", parse, _answer, _piece, _choice, _end, "sse with [DONE]", error_body)
+CHAT = Dialect(
+    "openai chat",
+    ChatCompletion,
+    parse,
+    _answer,
+    _piece,
+    _choice,
+    _end,
+    "sse with [DONE]",
+    error_body,
+)

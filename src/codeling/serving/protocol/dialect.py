@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from codeling.serving.protocol.fields import Body
 from codeling.serving.protocol.query import Answer, Choice, Query, ServedModel, TextPiece
 
 Json = dict[str, Any]
@@ -14,6 +15,8 @@ class Dialect:
     """The functions of one dialect's route. ``identifier`` names one request in its answers."""
 
     name: str
+    body: type[Body]
+    """The fields of a request."""
     parse: Callable[[Json], Query]
     """Body to query. :raises RequestError: the body is invalid."""
     answer: Callable[[Query, Answer, ServedModel, str], Any]

@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict, TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from codeling.serving.protocol.query import DEFAULT_NEW_TOKENS, Prompt, RequestError
 
@@ -27,17 +34,27 @@ MAX_TEMPERATURE = 100.0
 _LEAST_TOP_P = 1e-9
 _SEED_BITS = 63
 
+
+def _whole(value: object) -> object:
+    """A float without a fraction as an integer, which it is in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Reads 1.0 as 1, behind the limits of a field."""
 Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
 Name = Annotated[str, StringConstraints(max_length=256)]
 Stop = Annotated[str, StringConstraints(max_length=1024)]
 Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=MAX_COUNT)]], Field(max_length=MAX_IDS)]
+TokenIds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=MAX_COUNT), WHOLE]], Field(max_length=MAX_IDS)
+]
 Temperature = Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Number = Annotated[int, Field(ge=-1, le=MAX_COUNT)]
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-Choices = Annotated[int, Field(ge=1, le=MAX_N)]
-Seed = Annotated[int, Field(ge=-(1 << _SEED_BITS), lt=1 << (_SEED_BITS + 1))]
+Number = Annotated[int, Field(ge=-1, le=MAX_COUNT), WHOLE]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT), WHOLE]
+Choices = Annotated[int, Field(ge=1, le=MAX_N), WHOLE]
+Seed = Annotated[int, Field(ge=-(1 << _SEED_BITS), lt=1 << (_SEED_BITS + 1)), WHOLE]
 
 _INFILLING = re.compile(
     r"(?:<\|endoftext\|>)?<fim_prefix>(?P<prefix>.*)<fim_suffix>(?P<suffix>.*)<fim_middle>",

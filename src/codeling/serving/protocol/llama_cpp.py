@@ -31,8 +31,10 @@ _STOP_TYPES: dict[FinishReason, str] = {
     "unlikely": "limit",
 }
 """llama.cpp's name of each reason."""
-_SLOTS = Annotated[int, Field(ge=-1, lt=1 << 16)]
-_MILLISECONDS = Annotated[int, Field(ge=-1, le=1 << 40)] | Annotated[float, Field(ge=-1, le=1e12)]
+_SLOTS = Annotated[int, Field(ge=-1, lt=1 << 16), fields.WHOLE]
+_MILLISECONDS = (
+    Annotated[int, Field(ge=-1, le=1 << 40), fields.WHOLE] | Annotated[float, Field(ge=-1, le=1e12)]
+)
 
 
 class LlamaSettings(SamplingBody):
@@ -42,7 +44,7 @@ class LlamaSettings(SamplingBody):
     n_cmpl: fields.Choices | None = None
     top_k: fields.Number | None = None
     stream: bool | None = None
-    n_probs: Annotated[int, Field(ge=0, le=fields.MAX_LOGPROBS)] | None = None
+    n_probs: Annotated[int, Field(ge=0, le=fields.MAX_LOGPROBS), fields.WHOLE] | None = None
     id_slot: _SLOTS | None = None
     t_max_predict_ms: _MILLISECONDS | None = None
     response_fields: Annotated[list[fields.Name], Field(max_length=64)] | None = None
@@ -186,10 +188,26 @@ def _choice(query: Query, choice: Choice, model: ServedModel, identifier: str) -
 
 
 INFILL = Dialect(
-    "llama.cpp infill", parse_infill, _answer, _piece, _choice, nothing_more, "sse", error_body
+    "llama.cpp infill",
+    LlamaInfill,
+    parse_infill,
+    _answer,
+    _piece,
+    _choice,
+    nothing_more,
+    "sse",
+    error_body,
 )
 COMPLETION = Dialect(
-    "llama.cpp", parse_completion, _answer, _piece, _choice, nothing_more, "sse", error_body
+    "llama.cpp",
+    LlamaCompletion,
+    parse_completion,
+    _answer,
+    _piece,
+    _choice,
+    nothing_more,
+    "sse",
+    error_body,
 )
 
 

@@ -31,7 +31,7 @@ TEMPLATE = (
 class OllamaOptions(SamplingBody):
     """``options``."""
 
-    num_predict: Annotated[int, Field(ge=-2, le=fields.MAX_COUNT)] | None = None
+    num_predict: Annotated[int, Field(ge=-2, le=fields.MAX_COUNT), fields.WHOLE] | None = None
     top_k: fields.Number | None = None
 
 
@@ -110,7 +110,9 @@ def error(status: int, message: str) -> Json:
     return {"error": message}
 
 
-GENERATE = Dialect("ollama", parse, _answer, _piece, _choice, nothing_more, "ndjson", error)
+GENERATE = Dialect(
+    "ollama", OllamaGenerate, parse, _answer, _piece, _choice, nothing_more, "ndjson", error
+)
 
 
 def _details(model: ServedModel) -> Json:

@@ -44,7 +44,7 @@ class OpenAICompletion(SamplingBody):
     max_tokens: fields.Count | None = None
     top_k: fields.Number | None = None
     n: fields.Choices | None = None
-    logprobs: Annotated[int, Field(ge=0, le=fields.MAX_LOGPROBS)] | bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=fields.MAX_LOGPROBS), fields.WHOLE] | bool | None = None
     echo: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -157,7 +157,7 @@ def _end(query: Query, answer: Answer, model: ServedModel, identifier: str) -> I
 
 
 COMPLETIONS = Dialect(
-    "openai", parse, _answer, _piece, _choice, _end, "sse with [DONE]", error_body
+    "openai", OpenAICompletion, parse, _answer, _piece, _choice, _end, "sse with [DONE]", error_body
 )
 
 

@@ -37,7 +37,7 @@ class TabbyEvent(Body):
 
     type: Literal["view", "select", "dismiss"]
     completion_id: fields.Name
-    choice_index: Annotated[int, Field(ge=0, le=fields.MAX_COUNT)] = 0
+    choice_index: Annotated[int, Field(ge=0, le=fields.MAX_COUNT), fields.WHOLE] = 0
 
 
 def parse(body: Json) -> Query:
@@ -64,7 +64,9 @@ def _choice(query: Query, choice: Choice, model: ServedModel, identifier: str) -
     raise AssertionError("Tabby's completions are not streamed")
 
 
-COMPLETIONS = Dialect("tabby", parse, _answer, _piece, _choice, nothing_more, "sse", error_body)
+COMPLETIONS = Dialect(
+    "tabby", TabbyCompletion, parse, _answer, _piece, _choice, nothing_more, "sse", error_body
+)
 
 
 def health(model: ServedModel) -> Json:
