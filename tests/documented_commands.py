@@ -81,8 +81,10 @@ def blocks(text: str, language: str) -> list[str]:
 def make_folder(folder: Path, run_folder: Path, readme: str) -> Path:
     """A folder with the files and the run that the commands of the documents name."""
     shutil.copytree(run_folder, folder / "runs" / "demo")
-    for name in ("recipes", "src", "benchmarks"):
+    for name in ("recipes", "benchmarks"):
         (folder / name).symlink_to(ROOT / name)
+    package = Path("src", "codeling", "tokenizer")  # little of `src`, which tokenizers encode
+    shutil.copytree(ROOT / package, folder / package)
     (folder / "my.toml").write_text("".join(blocks(readme, "toml")), encoding="utf-8")
     (folder / "recipe.toml").write_text('[model]\nsize = "nano"\n', encoding="utf-8")
     code = run_folder.parent / "json" / "encoder.py"

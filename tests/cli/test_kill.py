@@ -1,4 +1,8 @@
-"""A run killed at any moment and restarted ends complete, and no finished stage is repeated."""
+"""A run killed at any moment and restarted ends complete, and no finished stage is repeated.
+
+Imports take longer than the tiny run, so all but the proof fork the runs from a process that has
+imported everything.
+"""
 
 import json
 import os
@@ -10,37 +14,140 @@ import sys
 import sysconfig
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 import codeling
 
-Main = Callable[..., Any]
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 MARK = "CODELING_TEST_MARK"
 SAME = ("corpus", "tokenizer", "tokens", "model", "provenance", "memory", "mixture")
 """Outputs that must equal those of an uninterrupted run, byte for byte."""
 
 
+SERVER = """
+import gc, importlib, json, os, sys
+
+from codeling.cli import main
+
+for name in MODULES:
+    importlib.import_module(name)
+gc.freeze()  # a fork collects only its own objects
+
+for line in sys.stdin:
+    request = json.loads(line)
+    if "poll" in request:
+        pid, status = os.waitpid(request["poll"], os.WNOHANG)
+        print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
+        continue
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for number, opened in enumerate((null, null, log)):
+            os.dup2(opened, number)
+        os.environ.update(request["environment"])
+        sys.argv = request["command"]
+        main()
+    print(pid, flush=True)
+""".replace(
+    "MODULES",
+    repr([
+        "codeling.cli.app", "codeling.cli.finished_run", "codeling.cli.screen",
+        "codeling.corpus.build.pipeline", "codeling.evaluation.parse_rate",
+        "codeling.evaluation.run_memory", "codeling.provenance.index",
+        "codeling.report.run_report", "codeling.tokenizer.train", "codeling.training.trainer",
+        "matplotlib.figure", "numba.cpython.charseq", "pandas", "rich.console",
+    ]),
+)  # fmt: skip
+
+
+class Process(Protocol):
+    """A started command."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+Start = Callable[[list[str], Path, dict[str, str]], Process]
+"""Starts a command with a log for its standard error and more environment variables."""
+
+
+def new_process(command: list[str], log: Path, environment: dict[str, str]) -> Process:
+    with log.open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+            env={**os.environ, **environment}, start_new_session=True,
+        )  # fmt: skip
+
+
+class Server:
+    """Forks commands from a process that has imported everything."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def start(self, command: list[str], log: Path, environment: dict[str, str]) -> Process:
+        log.write_bytes(b"")
+        request = {"command": command, "log": str(log), "environment": environment}
+        return Forked(self, int(self.ask(request)))
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+class Forked:
+    """A command that a :class:`Server` forked."""
+
+    def __init__(self, server: Server, pid: int) -> None:
+        self.pid = pid
+        self._server = server
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._code is None:
+            self._code = self._server.ask({"poll": self.pid})
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = time.monotonic() + (300 if timeout is None else timeout)
+        while (code := self.poll()) is None:
+            assert time.monotonic() < deadline, "the command does not end"
+            time.sleep(0.005)
+        return code
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Server(process)
+
+
 class Run:
     """One start of ``codeling run``; an environment variable marks its descendants."""
 
-    def __init__(self, recipe: Path, folder: Path) -> None:
+    def __init__(self, recipe: Path, folder: Path, start: Start) -> None:
         self.mark = uuid.uuid4().hex
         self.shared = shared_memory()
         self.before = stages(folder)
         self.folder = folder
         self.log = folder.with_suffix(".log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(COMMAND), "run", str(recipe), "--out", str(folder)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-                env={**os.environ, MARK: self.mark}, start_new_session=True,
-            )  # fmt: skip
+        command = [str(COMMAND), "run", str(recipe), "--out", str(folder)]
+        self.process = start(command, self.log, {MARK: self.mark})
 
     def wait_for(self, text: str) -> None:
         """Waits until the run prints ``text`` or ends."""
@@ -83,11 +190,24 @@ class Run:
     def check_nothing_left(self) -> None:
         """Checks that no process and no shared memory of this run remains."""
         deadline = time.monotonic() + 5
-        while left := (marked(self.mark), sorted(shared_memory() - self.shared)):
+        while left := (self.processes(), sorted(shared_memory() - self.shared)):
             if left == ([], []):
                 break
             assert time.monotonic() < deadline, left
             time.sleep(0.05)
+
+    def processes(self) -> list[int]:
+        """Processes of its session, and those whose environment contains its mark."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                session = int((folder / "stat").read_bytes().rpartition(b")")[2].split()[3])
+                if (
+                    session == self.process.pid
+                    or self.mark.encode() in (folder / "environ").read_bytes()
+                ):
+                    found.append(int(folder.name))
+        return found
 
     def check_nothing_twice(self) -> None:
         """Checks that the manifest keeps the stages finished before this start."""
@@ -112,16 +232,6 @@ def stages(folder: Path) -> dict[str, Any]:
 def shared_memory() -> set[str]:
     root = Path("/dev/shm")
     return {path.name for path in root.glob("cdl*")} if root.is_dir() else set()
-
-
-def marked(mark: str) -> list[int]:
-    """Processes whose environment contains the mark."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if mark.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
 
 
 def check_whole(folder: Path, reference: Path) -> None:
@@ -160,16 +270,16 @@ MOMENTS = [
 
 
 def test_a_run_killed_at_every_stage_ends_complete(
-    finished: Path, recipe_file: Path, tmp_path: Path
+    finished: Path, recipe_file: Path, tmp_path: Path, server: Server
 ) -> None:
     folder = tmp_path / "run"
     ended = False
     for text, number in MOMENTS:
-        run = Run(recipe_file, folder)
+        run = Run(recipe_file, folder, server.start)
         run.wait_for(text)
         ended = run.kill(number)
     if not ended:
-        run = Run(recipe_file, folder)
+        run = Run(recipe_file, folder, server.start)
         run.finish()
     assert (
         "continuing from step" in run.log.read_text()
@@ -198,12 +308,12 @@ def test_a_run_killed_at_forty_random_moments_ends_complete(
 
     reference = tmp_path / "reference"
     began = time.monotonic()
-    Run(recipe, reference).finish()
+    Run(recipe, reference, new_process).finish()
     seconds = time.monotonic() - began
     drawn = random.Random(0)
     folder, kills, whole = tmp_path / "run", 0, 0
     while kills < 40:
-        run = Run(recipe, folder)
+        run = Run(recipe, folder, new_process)
         with suppress(subprocess.TimeoutExpired):
             run.process.wait(drawn.uniform(0.3, seconds))
         number = drawn.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -214,6 +324,6 @@ def test_a_run_killed_at_forty_random_moments_ends_complete(
         check_whole(folder, reference)
         whole += 1
         shutil.rmtree(folder)
-    Run(recipe, folder).finish()
+    Run(recipe, folder, new_process).finish()
     check_whole(folder, reference)
     assert whole

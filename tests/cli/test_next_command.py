@@ -1,10 +1,13 @@
 """Printed commands run as printed: complete, quoted, with their options."""
 
+import io
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from codeling.cli.complete import trace_command
 from codeling.cli.next_command import Option, next_command
 
-from .conftest import COMMAND, Call
+from .conftest import Call
 
 
 def test_arguments_and_options_are_quoted() -> None:
@@ -34,16 +37,37 @@ def test_options_not_given_are_left_out() -> None:
     assert next_command("complete", "x", options=options) == "codeling complete x --seed 0"
 
 
-def shell(line: str) -> str:
-    """Runs a printed line in a shell with this environment's ``codeling``."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{COMMAND.parent}{os.pathsep}"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line],
-        capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
-        env={**os.environ, "PATH": path + os.environ["PATH"]},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+Shell = Callable[[str], str]
+
+
+@pytest.fixture
+def shell(main: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    """Runs a printed line: a shell takes it apart, and this process runs its commands."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "codeling").write_text('#!/bin/sh\nprintf "%s\\0" "$@" > "$(mktemp -p "$CALLS")"\n')
+    (folder / "codeling").chmod(0o755)
+
+    def run(line: str) -> str:
+        calls = Path(tempfile.mkdtemp(dir=tmp_path))
+        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            check=True, timeout=60, stdin=subprocess.DEVNULL,
+            env={**os.environ, "PATH": path, "CALLS": str(calls)},
+        )  # fmt: skip
+        arguments = [each.read_text().split("\0")[:-1] for each in calls.iterdir()]
+        arguments.sort(key=lambda words: words[0] == "trace")  # the last of a pipe
+        out = ""
+        for words in arguments:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(out.encode())))
+            answer = main(*words)
+            assert answer.code == 0, answer.err
+            out = answer.out
+        assert arguments
+        return out
+
+    return run
 
 
 @pytest.fixture
@@ -57,7 +81,7 @@ def printed(out: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ["corpus", "tokenizer", "train", "run"])
 def test_commands_printed_after_a_stage_run(
-    main: Call, spaced: Path, recipe_file: Path, name: str
+    main: Call, shell: Shell, spaced: Path, recipe_file: Path, name: str
 ) -> None:
     """Each has the same overrides and folder, so no stage is repeated."""
     override = "evaluation.top_p = 0.95"
@@ -69,7 +93,9 @@ def test_commands_printed_after_a_stage_run(
         shell(line)
 
 
-def test_commands_printed_after_the_demo_run(main: Call, demo_arguments: list[str]) -> None:
+def test_commands_printed_after_the_demo_run(
+    main: Call, shell: Shell, demo_arguments: list[str]
+) -> None:
     """The longer demo is a copy here, whose stages are done."""
     answer = main(*demo_arguments)
     assert answer.code == 0, answer.err
@@ -82,7 +108,7 @@ def test_commands_printed_after_the_demo_run(main: Call, demo_arguments: list[st
         shell(line)
 
 
-def test_the_printed_trace_command_runs(spaced: Path) -> None:
+def test_the_printed_trace_command_runs(shell: Shell, spaced: Path) -> None:
     prompt = "def f(x):\n    print('a b', \"$HOME\")\n"
     options: dict[str, Option] = {
         "--prompt": prompt,
@@ -93,4 +119,5 @@ def test_the_printed_trace_command_runs(spaced: Path) -> None:
     line = trace_command(str(spaced), None, {**options, "--temperature": 0.5, "--seed": 3})
     assert "--suffix" in line
     assert "--seed 3" in line
+    assert "| codeling trace" in line
     shell(line)
