@@ -108,6 +108,23 @@ def test_ghost_text_is_announced_and_has_a_range() -> None:
     edited(scenario)
 
 
+def test_typing_what_is_shown_keeps_it_and_another_letter_asks_again() -> None:
+    async def scenario(editor: Editor, result: types.InitializeResult) -> None:
+        editor.open("x = 1\ny = 2\n")
+        (item,) = await editor.inline(1, 3)
+        text = item.insert_text
+        assert isinstance(text, str)
+        for length in range(1, len(text)):
+            editor.change(1, 2 + length, 2 + length, text[length - 1])
+            (item,) = await editor.inline(1, 3 + length)
+            assert item.insert_text == text[length:]
+        editor.change(1, 2 + len(text), 2 + len(text), "z")
+        (item,) = await editor.inline(1, 3 + len(text))
+        assert item.insert_text == "<2z| 2>"
+
+    edited(scenario)
+
+
 @pytest.mark.parametrize("encodings, character", [(["utf-8"], 8), (None, 5)])
 def test_columns_count_the_agreed_units_and_changes_come_in_pieces(
     encodings: list[str] | None, character: int

@@ -16,6 +16,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from codeling.generation.suggestions.place import is_border, last_word
+from codeling.generation.suggestions.shown import ShownText
 from codeling.provenance.index import Match
 from codeling.serving.lsp.completer import Completer
 from codeling.serving.lsp.positions import Encoding, num_units, offset_at, position_after
@@ -46,6 +47,8 @@ class CodeServer:
         self._completer = completer
         self._tracer = tracer
         self._last: LastSuggestion | None = None
+        self._shown: dict[str, ShownText] = {}
+        """What the editor shows in each document."""
         self.server = server = LanguageServer("codeling", version)
         server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(
             partial(self.inline_completion)
@@ -53,6 +56,7 @@ class CodeServer:
         server.feature(
             types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=_TRIGGERS)
         )(partial(self.completion))
+        server.feature(types.TEXT_DOCUMENT_DID_CLOSE)(partial(self.did_close))
         server.command(ACCEPT_WORD)(partial(self.accept_word))
         server.command(ACCEPT_LINE)(partial(self.accept_line))
         if tracer is not None:
@@ -69,8 +73,14 @@ class CodeServer:
         """The suggestion at a position, and the word's letters that stand before it."""
         source = self.server.workspace.get_text_document(uri).source
         offset = offset_at(source, position.line, position.character, self._encoding)
-        prefix = source[:offset]
-        text = await self._completer.complete(prefix, source[offset:], uri)
+        prefix, suffix = source[:offset], source[offset:]
+        shown = self._shown.setdefault(uri, ShownText())
+        text = shown.remaining(prefix, suffix)
+        if not text:
+            shown.show(prefix, suffix, "")
+            text = await self._completer.complete(prefix, suffix, uri)
+            if shown.is_at(prefix, suffix):  # else the person has typed on, and asked again
+                shown.show(prefix, suffix, text)
         self._last = LastSuggestion(uri, position, text)
         return text, last_word(prefix[prefix.rfind("\n") + 1 :])
 
@@ -103,6 +113,10 @@ class CodeServer:
             text_edit=types.TextEdit(types.Range(begin, end), fragment + text),
         )
         return types.CompletionList(is_incomplete=True, items=[item])
+
+    def did_close(self, params: types.DidCloseTextDocumentParams) -> None:
+        """``textDocument/didClose``."""
+        self._shown.pop(params.text_document.uri, None)
 
     async def accept_word(self, *arguments: Any) -> bool:
         """Insert the next word of the last suggestion."""
