@@ -57,9 +57,19 @@ def test_nothing_is_suggested_within_a_word_or_before_text(prefix: str, suffix: 
         ("def f():\n    g(\n        ", "line"),
         ('def f():\n    """Say\n    ', "line"),
         ("class A:\n\t", "block"),
+        ("def f():", "block"),
+        ("def f(\n    a, b\n):", "block"),
+        ("if x:  ", "block"),
+        ("class A:\n\tif any(\n\t\tx\n\t\tif y\n\t):", "block"),
+        ("def f():\n    for x in y:\n", "block"),
+        ("x:", "line"),
+        ("x = a[1:", "line"),
+        ("x = lambda:", "line"),
+        ("# if x:", "line"),
+        ("'if x:", "line"),
     ],
 )
-def test_a_suggestion_reaches_over_lines_only_on_an_empty_line_of_a_block(
+def test_a_suggestion_reaches_over_lines_only_where_a_block_begins_or_continues(
     prefix: str, reach: str
 ) -> None:
     place = find_place(prefix)

@@ -19,6 +19,10 @@ def shown(text: str, prefix: str, suffix: str = "") -> str:
         ("x + 1\n    return y", "    return ", "", "x + 1"),
         ("a = 1\n    b = 2\nc = 3", "def f():\n    ", "", "a = 1\n    b = 2"),
         ("a = 1\n\n    b = 2\n", "def f():\n    ", "", "a = 1\n\n    b = 2"),
+        ("\n    a = 1\n    b = 2\nc = 3", "def f():", "", "\n    a = 1\n    b = 2"),
+        ("\n        a = 1\n    b = 2", "class A:\n    if x:", "", "\n        a = 1"),
+        ("    a = 1\nb = 2", "if x:\n", "", "    a = 1"),
+        ("\n\t\ta = 1\n\tb = 2", "class A:\n\tif x:", "", "\n\t\ta = 1"),
         # What the suffix closes is left to it.
         ("a, b)", "f(", ")", "a, b"),
         ("a, g(b))", "f(", ")\n", "a, g(b)"),

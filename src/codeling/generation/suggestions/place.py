@@ -1,7 +1,7 @@
 """The cursor's place: whether an editor asks for a suggestion there, and how far it may reach.
 
 A suggestion reaches to the end of the line. On an empty line inside an indented block it reaches to
-the end of the block. Nothing is suggested within a word that continues after the cursor, or in the
+the end of the block, and after the colon of a header (``if x:``) to the end of its block. Nothing is suggested within a word that continues after the cursor, or in the
 indentation of a line that has text.
 
 Only the last lines before the cursor are read, so the cost does not grow with the file. This module
@@ -11,7 +11,7 @@ must not know torch, tokens or models.
 import re
 from typing import Literal, NamedTuple
 
-from codeling.python_lexer import Lexer, mask_identifier_marks
+from codeling.python_lexer import LINE_END, Lexer, mask_identifier_marks
 
 Reach = Literal["line", "block"]
 
@@ -23,6 +23,9 @@ _MAX_LOOK_BACK = 16_384
 """Characters read before the cursor, at most, to find the statement that it is in."""
 _TOP_LEVEL = re.compile(r"[^\s)\]}#\"'\\]")
 """The beginning of a line that is not indented and does not continue brackets or a docstring."""
+_HEADER = re.compile(
+    r"(async|case|class|def|elif|else|except|finally|for|if|match|try|while|with)\b"
+)
 _WORD_END = re.compile(r"\w*\Z")
 
 
@@ -38,6 +41,8 @@ class Place(NamedTuple):
     """White space at the beginning of the cursor's line."""
     lexer: Lexer
     """Has read the statement before the cursor. A reader must work on a copy."""
+    after_header: bool = False
+    """A block begins: its lines are indented more than :attr:`indentation`, the header's."""
 
     @property
     def in_literal(self) -> bool:
@@ -54,10 +59,36 @@ def find_place(prefix: str, suffix: str = "") -> Place | None:
         return None
     if at_line_start and rest.strip():
         return None
-    indentation = line[: len(line) - len(line.lstrip())]
-    place = Place(last_word(line), at_line_start, "line", indentation, lexer_at(prefix))
-    is_block = at_line_start and indentation and not place.lexer.depth and not place.in_literal
-    return place._replace(reach="block") if is_block else place
+    lexer = lexer_at(prefix)
+    place = Place(last_word(line), at_line_start, "line", indentation_of(line), lexer)
+    if lexer.depth or place.in_literal or rest.strip():
+        return place
+    header = _header_before(prefix)
+    if header is not None and len(indentation_of(header)) >= len(place.indentation):
+        indentation = indentation_of(header)
+        return place._replace(reach="block", indentation=indentation, after_header=True)
+    return place._replace(reach="block") if at_line_start and place.indentation else place
+
+
+def indentation_of(line: str) -> str:
+    """White space at the beginning of ``line``."""
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _header_before(prefix: str) -> str | None:
+    """The statement that ends ``prefix`` with a colon and begins a block; None without one."""
+    before = prefix.rstrip()
+    if not before.endswith(":"):
+        return None
+    lexer, position = Lexer(), start_of_look_back(before)
+    begin = position
+    while position < len(before):
+        if lexer.feed(before[position]) == LINE_END:
+            begin = position + 1
+        position = lexer.skip(before, position + 1)
+    if lexer.depth or lexer.in_string or lexer.in_comment:
+        return None
+    return before[begin:] if _HEADER.match(before[begin:].lstrip()) else None
 
 
 def asks_at(prefix: str) -> bool:

@@ -26,7 +26,7 @@ def trimmed(text: str, prefix: str, suffix: str, place: Place) -> str:
     if place.reach == "line":
         text = text.partition("\n")[0]
     else:
-        text = _within_block(text, place.indentation)
+        text = _within_block(text, place)
     text = _without_closed_brackets(text, suffix, place.lexer.copy())
     text = _before_overlap(text, suffix)
     if place.at_line_start and _repeats_line_before(text, prefix):
@@ -34,11 +34,13 @@ def trimmed(text: str, prefix: str, suffix: str, place: Place) -> str:
     return text.rstrip()
 
 
-def _within_block(text: str, indentation: str) -> str:
-    """``text`` up to its first line that is indented less than the cursor's line."""
+def _within_block(text: str, place: Place) -> str:
+    """``text`` up to its first line that does not belong to the block of the cursor."""
     lines = text.split("\n")
     for number, line in enumerate(lines[1:], start=1):
-        if line.strip() and not line.startswith(indentation):
+        rest = line[len(place.indentation) :]
+        is_deeper = not place.after_header or rest[:1].isspace()
+        if line.strip() and not (line.startswith(place.indentation) and is_deeper):
             return "\n".join(lines[:number])
     return text
 
