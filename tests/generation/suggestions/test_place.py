@@ -1,4 +1,6 @@
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from codeling.generation.suggestions.place import (
     asks_at,
@@ -6,8 +8,10 @@ from codeling.generation.suggestions.place import (
     is_border,
     lexer_at,
     start_of_look_back,
+    statement_start,
 )
 from codeling.generation.text.lines import LogicalLine
+from codeling.python_lexer import Lexer
 
 
 @pytest.mark.parametrize(
@@ -99,6 +103,19 @@ def test_the_statement_is_read_as_by_reading_the_whole_file() -> None:
         whole.read(text[:length])
         lexer = lexer_at(text[:length])
         assert (lexer.in_string or lexer.depth > 0) == whole.is_open, text[:length]
+
+
+@given(st.lists(st.text("ab()[{}'\"#\\ :=f", max_size=12), max_size=8))
+def test_reading_from_the_start_of_the_statement_gives_the_same_state(lines: list[str]) -> None:
+    text = "\n".join(f"    {line}" for line in lines)  # not at the top level
+    whole, position = Lexer(), 0
+    while position < len(text):
+        whole.feed(text[position])
+        position += 1
+    lexer = lexer_at(text)
+    for name in ("depth", "in_string", "in_comment", "quote"):
+        assert getattr(lexer, name) == getattr(whole, name), name
+    assert text[: statement_start(text)][-1:] in ("", "\n")
 
 
 def test_only_the_last_statement_of_a_long_file_is_read() -> None:

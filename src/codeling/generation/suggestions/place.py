@@ -1,8 +1,9 @@
 """The cursor's place: whether an editor asks for a suggestion there, and how far it may reach.
 
 A suggestion reaches to the end of the line. On an empty line inside an indented block it reaches to
-the end of the block, and after the colon of a header (``if x:``) to the end of its block. Nothing is suggested within a word that continues after the cursor, or in the
-indentation of a line that has text.
+the end of the block, and after the colon of a header (``if x:``) to the end of its block. Nothing
+is suggested within a word that continues after the cursor, or in the indentation of a line that has
+text.
 
 Only the last lines before the cursor are read, so the cost does not grow with the file. This module
 must not know torch, tokens or models.
@@ -11,7 +12,7 @@ must not know torch, tokens or models.
 import re
 from typing import Literal, NamedTuple
 
-from codeling.python_lexer import LINE_END, Lexer, mask_identifier_marks
+from codeling.python_lexer import Lexer, literals, mask_identifier_marks
 
 Reach = Literal["line", "block"]
 
@@ -26,6 +27,7 @@ _TOP_LEVEL = re.compile(r"[^\s)\]}#\"'\\]")
 _HEADER = re.compile(
     r"(async|case|class|def|elif|else|except|finally|for|if|match|try|while|with)\b"
 )
+_STRUCTURE = re.compile(r"[()\[\]{}\n]")
 _WORD_END = re.compile(r"\w*\Z")
 
 
@@ -80,12 +82,8 @@ def _header_before(prefix: str) -> str | None:
     before = prefix.rstrip()
     if not before.endswith(":"):
         return None
-    lexer, position = Lexer(), start_of_look_back(before)
-    begin = position
-    while position < len(before):
-        if lexer.feed(before[position]) == LINE_END:
-            begin = position + 1
-        position = lexer.skip(before, position + 1)
+    begin = statement_start(before)
+    lexer = _read(before[begin:])
     if lexer.depth or lexer.in_string or lexer.in_comment:
         return None
     return before[begin:] if _HEADER.match(before[begin:].lstrip()) else None
@@ -128,11 +126,32 @@ def is_word_character(character: str) -> bool:
 
 def lexer_at(prefix: str) -> Lexer:
     """A lexer that has read the statement before the cursor."""
-    lexer, text, position = Lexer(), prefix[start_of_look_back(prefix) :], 0
+    return _read(prefix[statement_start(prefix) :])
+
+
+def _read(text: str) -> Lexer:
+    lexer, position = Lexer(), 0
     while position < len(text):
         lexer.feed(text[position])
         position = lexer.skip(text, position + 1)
     return lexer
+
+
+def statement_start(prefix: str) -> int:
+    """Index of the last line that begins outside of strings and brackets."""
+    first = start_of_look_back(prefix)
+    text = prefix[first:]
+    start = depth = position = 0
+    for begin, end, _ in (*literals(text), (len(text), len(text), False)):
+        for match in _STRUCTURE.finditer(text, position, begin):
+            if match[0] == "\n":
+                start = start if depth else match.end()
+            elif match[0] in "([{":
+                depth += 1
+            elif depth:
+                depth -= 1
+        position = end
+    return first + start
 
 
 def start_of_look_back(prefix: str) -> int:

@@ -84,13 +84,20 @@ class Suggester:
         candidates = []
         if sequence is not None:
             candidates.append(_candidate(sequence, self.engine.tokenizer.token_bytes))
-        if self.settings.use_words and not place.in_literal:
-            size = len(place.fragment)
-            candidates += [
-                Candidate(word[size:], ((len(word) - size, probability),), "words")
-                for word, probability in matching_words(prefix, suffix, place.fragment)[:_MAX_WORDS]
-            ]
+        if self.settings.use_words:
+            candidates += word_candidates(place, prefix, suffix)
         return choose(candidates, prefix, suffix, place, self.settings.threshold)
+
+
+def word_candidates(place: Place, prefix: str, suffix: str) -> list[Candidate]:
+    """The most likely words of the open file."""
+    if place.in_literal:
+        return []
+    size = len(place.fragment)
+    return [
+        Candidate(word[size:], ((len(word) - size, probability),), "words")
+        for word, probability in matching_words(prefix, suffix, place.fragment)[:_MAX_WORDS]
+    ]
 
 
 def prompt_of(prefix: str) -> str:

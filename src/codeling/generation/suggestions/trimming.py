@@ -23,10 +23,7 @@ def trimmed(text: str, prefix: str, suffix: str, place: Place) -> str:
     """The part of ``text`` that may be shown between ``prefix`` and ``suffix``; may be empty."""
     for character in _NEVER_SHOWN:
         text = text.partition(character)[0]
-    if place.reach == "line":
-        text = text.partition("\n")[0]
-    else:
-        text = _within_block(text, place)
+    text = text.partition("\n")[0] if place.reach == "line" else _within_block(text, place)
     text = _without_closed_brackets(text, suffix, place.lexer.copy())
     text = _before_overlap(text, suffix)
     if place.at_line_start and _repeats_line_before(text, prefix):

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from codeling.generation.suggestions.place import is_word_character
 from codeling.python_lexer import mask_identifier_marks
 
 _NEAR = 2000
@@ -23,7 +24,8 @@ def matching_words(prefix: str, suffix: str, fragment: str) -> list[tuple[str, f
     """
     if not fragment:
         return []
-    pattern = re.compile(rf"(?<!\w){re.escape(mask_identifier_marks(fragment))}\w+")
+    # Without a lookbehind, which would be tried at every character of the file.
+    pattern = re.compile(rf"{re.escape(mask_identifier_marks(fragment))}\w+")
     before = prefix[: len(prefix) - len(fragment)]
     weights: defaultdict[str, float] = defaultdict(float)
     for start, end in _spans(pattern, before):
@@ -36,7 +38,11 @@ def matching_words(prefix: str, suffix: str, fragment: str) -> list[tuple[str, f
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
-    return (match.span() for match in pattern.finditer(mask_identifier_marks(text)))
+    masked = mask_identifier_marks(text)
+    for match in pattern.finditer(masked):
+        start, end = match.span()
+        if not start or not is_word_character(masked[start - 1]):
+            yield start, end
 
 
 def _weight(distance: int) -> float:
