@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from codeling.report.plots import MAX_POINTS, loss_limits, plots, smoothed, thinned
+from codeling.report.plots import (
+    MAX_POINTS,
+    loss_limits,
+    plots,
+    smoothed,
+    thinned,
+    trade_off,
+)
 
 
 def test_smoothing_keeps_a_straight_line() -> None:
@@ -104,3 +111,12 @@ def test_plots_use_the_colours_of_the_page() -> None:
 def test_importing_does_not_load_matplotlib() -> None:
     code = "import sys, codeling.report.run_report; sys.exit('matplotlib' in sys.modules)"
     assert run([sys.executable, "-c", code], cwd=Path.cwd(), check=False).returncode == 0
+
+
+def test_a_trade_off_has_its_axes_and_the_same_bytes_twice() -> None:
+    points = [(0.5, 10.0), (5.0, 40.0), (20.0, 45.0)]
+    first, second = (trade_off("t", "Saved", points, ("wrong", "saved")) for _ in range(2))
+    assert first is not None
+    assert first == second
+    assert ">wrong<" in first.svg
+    assert 'aria-label="Saved, saved"' in first.svg

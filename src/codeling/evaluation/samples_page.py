@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from codeling.evaluation.harness import RESULTS, SuiteResult, finished_results
+from codeling.evaluation.keystrokes.typing_page import typing_sections
 from codeling.evaluation.results import table_row
 from codeling.manifest import write_bytes
 from codeling.quantity import quantity
@@ -24,8 +25,6 @@ MAX_SHOWN = 8
 """Samples per problem whose text is shown; every outcome is among them."""
 MAX_DOCUMENTS = 500
 """Rows of the table of documents."""
-MAX_TYPED = 3
-"""Typed files whose text is shown."""
 
 Values = Mapping[str, Any]
 _TEMPLATE = Path(__file__).with_name("samples_page.html")
@@ -123,8 +122,7 @@ def render(values: Values) -> str:
         body = template.documents(rows, len(problems) - len(rows))
         sections.append(PageSection("documents", "Documents", body))
     elif problems and "saved" in problems[0]:
-        body = template.typed(*_typed_files(problems))
-        sections.append(PageSection("files", "Files", body))
+        sections += typing_sections(values)
     else:
         items = [_item(record) for record in problems]
         outcomes = template.outcomes(_outcome_rows(items))
@@ -302,37 +300,6 @@ def _document_rows(records: Sequence[Values]) -> list[list[str]]:
         ]
         for record in by_size
     ]
-
-
-def _typed_files(
-    records: Sequence[Values],
-) -> tuple[list[list[str]], list[tuple[str, list[tuple[str, bool]]]]]:
-    """Counts of each file that is shown, and the first files with what was accepted."""
-    shown = [record for record in records if "text" in record]
-    rows = [
-        [
-            record["task_id"],
-            f"{record['characters']:,}",
-            f"{100 * record['saved'] / max(1, record['characters']):.0f} %",
-            f"{record['shown']:,}",
-            f"{record['wrong']:,}",
-        ]
-        for record in shown
-    ]
-    return rows, [(record["task_id"], _pieces(record)) for record in shown[:MAX_TYPED]]
-
-
-def _pieces(record: Values) -> list[tuple[str, bool]]:
-    """The typed text in pieces, each with whether it was accepted."""
-    pieces, end, first = [], 0, record["begin"]
-    for position, length in record["accepted_spans"]:
-        start = position - first
-        pieces += [
-            (record["text"][end:start], False),
-            (record["text"][start : start + length], True),
-        ]
-        end = start + length
-    return [*pieces, (record["text"][end:], False)]
 
 
 def _settings(values: Values) -> str:

@@ -196,7 +196,28 @@ def _small(name: str, title: str, unit: str, points: list[tuple[float, float]]) 
     return _draw(name, title, unit, draw, is_wide=False)
 
 
-def _draw(name: str, title: str, unit: str, draw: Any, *, is_wide: bool) -> Plot:
+def trade_off(
+    name: str, title: str, points: Sequence[tuple[float, float]], labels: tuple[str, str]
+) -> Plot | None:
+    """A curve through ``points`` (x, y), whose axes have ``labels``.
+
+    None if matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: F401
+    except ImportError:
+        return None
+
+    def draw(axes: Any) -> None:
+        axes.plot(*zip(*points, strict=True), color=_ACCENT, marker="o", markersize=3.5)
+        axes.set_ylim(bottom=0)
+
+    return _draw(name, title, labels[1], draw, is_wide=True, x_label=labels[0])
+
+
+def _draw(
+    name: str, title: str, unit: str, draw: Any, *, is_wide: bool, x_label: str = "tokens"
+) -> Plot:
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -207,7 +228,7 @@ def _draw(name: str, title: str, unit: str, draw: Any, *, is_wide: bool) -> Plot
         draw(axes)
         axes.margins(x=0.02)
         axes.set_xlim(left=0)
-        axes.set_xlabel("tokens")
+        axes.set_xlabel(x_label)
         axes.xaxis.set_major_locator(MaxNLocator(5 if is_wide else 4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
         axes.yaxis.set_major_locator(MaxNLocator(5))

@@ -62,6 +62,7 @@ def inputs(engine: Engine, journal: Path, files: list[Place], **settings: object
 
 def make_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codeling.evaluation.suites.typing._MAX_CHARACTERS", 120)
+    monkeypatch.setattr("codeling.evaluation.suites.typing._THRESHOLDS", (0.0, 0.5))
     for limit in ("LINE", "BLOCK"):
         name = f"codeling.generation.suggestions.suggester._MAX_{limit}_TOKENS"
         monkeypatch.setattr(name, 3)
@@ -95,7 +96,13 @@ def test_two_measurements_give_the_same_scores(
         if record["row"] == "all" and record["task_id"].endswith(f"{file.path}:1")
     ]
     assert (record["saved"], record["shown"]) == (session.num_saved, len(session.events))
+    # The curve's ungated point is that row, and higher thresholds show less.
+    saved = [point["saved"] for point in first["curve"]]
+    assert saved[0] == values["characters saved, all"]
+    shown = [point["wrong"] for point in first["curve"]]
+    assert shown[-1] <= shown[0]
     page = render({**first, **PAGE_VALUES})
+    assert "Saved against wrong" in page
     assert file.path in page
     for event in [e for r in first["problems"] for e in r.get("accepted_spans", ())][:1]:
         assert "<mark>" in page, event

@@ -50,7 +50,9 @@ from codeling.evaluation.suites.suite import (
 )
 from codeling.generation.engine import Engine
 from codeling.generation.scheduler import Scheduler
-from codeling.generation.suggestions.place import find_place
+from codeling.generation.suggestions.choice import Candidate, choose
+from codeling.generation.suggestions.place import Place, find_place
+from codeling.generation.suggestions.suggester import Suggester
 from codeling.generation.suggestions.trimming import trimmed
 from codeling.memory.mixture import MemoryMixture
 
@@ -59,6 +61,9 @@ _LIMIT = 20
 _MIN_CHARACTERS = 500
 _MAX_CHARACTERS = 2000
 """Characters of a file that are typed."""
+_CURVE = "curve"
+_THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Points of the curve of saved against wrong."""
 
 
 class SuggestionServer(NamedTuple):
@@ -124,13 +129,13 @@ class TypingSuite:
             rows[SERVER] = None
         try:
             records = inputs.journal.map_groups_with_bar(
-                [(row, file) for file in files for row in rows],
+                [(row, file) for file in files for row in (*rows, _CURVE)],
                 "typed files",
                 1,
                 lambda group: [
-                    _record(
-                        inputs.settings.typing, row, file, self._asked(engines, rows[row], file)
-                    )
+                    _curve_record(settings.typing, file, engines.suggester(Proposers(), file))
+                    if row == _CURVE
+                    else _record(settings.typing, row, file, self._asked(engines, rows[row], file))
                     for row, file in group
                 ],
                 inputs.progress,
@@ -141,6 +146,8 @@ class TypingSuite:
             location_label(f): find_in_training(inputs.corpus, f.text, DOCUMENT_SHARE)
             for f in files
         }
+        points = [record for record in records if record["row"] == _CURVE]
+        records = [record for record in records if record["row"] != _CURVE]
         for record in records:
             record["found"] = found[record["task_id"]]
         first = [record for record in records if record["row"] == next(iter(rows))]
@@ -150,6 +157,7 @@ class TypingSuite:
             "num_characters": sum(record["characters"] for record in first),
             "scores": [each for row in rows for each in _scores(by_row[row], row, settings.seed)],
             "kinds": {row: _kind_scores(by_row[row], settings.seed) for row in rows},
+            "curve": _curve(points),
             "latency": {row: _latency(by_row[row]) for row in rows},
             "contamination": contamination_summary(inputs.corpus, first),
             "problems": records,
@@ -215,6 +223,57 @@ class _Asked:
         return found.num_prompt_tokens - num_prompt, found.num_reused_tokens - num_reused
 
 
+def _typed(
+    settings: TypingSettings, file: LocatedText, suggest: Suggest
+) -> tuple[str, int, int, Session]:
+    """Type a part of ``file``: its text, begin and end of the part, and what happened."""
+    text = file.text.replace("\r\n", "\n")
+    begin, end = typed_span(text, settings.mode)
+    sees_suffix = settings.mode == "insert"
+    session = type_text(
+        text, suggest, settings.accept, begin=begin, end=end, sees_suffix=sees_suffix
+    )
+    return text, begin, end, session
+
+
+def _curve_record(settings: TypingSettings, file: LocatedText, suggester: Suggester) -> Record:
+    """Type one file once per threshold, with the same candidates."""
+    known: dict[str, tuple[Place | None, list[Candidate]]] = {}
+    points = []
+    for threshold in _THRESHOLDS:
+
+        def suggest(prefix: str, suffix: str, threshold: float = threshold) -> str | None:
+            if prefix not in known:
+                place = find_place(prefix, suffix)
+                candidates = suggester.candidates(place, prefix, suffix) if place else []
+                known[prefix] = place, candidates
+            place, candidates = known[prefix]
+            if place is None:
+                return None
+            found = choose(candidates, prefix, suffix, place, threshold)
+            return found.text if found else None
+
+        session = _typed(settings, file, suggest)[-1]
+        points.append({"threshold": threshold, **_counts(session)})
+    return {"row": _CURVE, "points": points}
+
+
+def _curve(records: Sequence[Record]) -> list[Record]:
+    """Saved, accepted and wrong at each threshold, over all files."""
+    found = []
+    for same in zip(*(record["points"] for record in records), strict=True):
+        total = {key: sum(point[key] for point in same) for key in same[0]}
+        found.append(
+            {
+                "threshold": same[0]["threshold"],
+                "saved": total["saved"] / total["characters"],
+                "wrong": total["wrong"] / total["characters"],
+                "accepted": total["accepted"] / total["shown"] if total["shown"] else None,
+            }
+        )
+    return found
+
+
 def _record(settings: TypingSettings, row: str, file: LocatedText, asked: _Asked) -> Record:
     """Type one file with the proposers of one row."""
 
@@ -223,16 +282,7 @@ def _record(settings: TypingSettings, row: str, file: LocatedText, asked: _Asked
         is_late = settings.clock is not None and asked.milliseconds[-1] > settings.clock
         return None if is_late else found
 
-    text = file.text.replace("\r\n", "\n")
-    begin, end = typed_span(text, settings.mode)
-    session = type_text(
-        text,
-        suggest,
-        settings.accept,
-        begin=begin,
-        end=end,
-        sees_suffix=settings.mode == "insert",
-    )
+    text, begin, end, session = _typed(settings, file, suggest)
     num_prompt, num_reused = asked.prompt_tokens()
     record = {
         "row": row,

@@ -55,6 +55,11 @@ class Suggester:
         place = find_place(prefix, suffix)
         if place is None:
             return None
+        candidates = self.candidates(place, prefix, suffix)
+        return choose(candidates, prefix, suffix, place, self.settings.threshold)
+
+    def candidates(self, place: Place, prefix: str, suffix: str = "") -> list[Candidate]:
+        """What all proposers propose at ``place``, between ``prefix`` and ``suffix``."""
         sequence = None
         if self.settings.use_model:
             sequence = self.engine.add(self.request(place, prefix, suffix))
@@ -63,7 +68,7 @@ class Suggester:
                     self.engine.step()
             finally:
                 self.engine.abort(sequence)
-        return self.suggestion(place, prefix, suffix, sequence)
+        return self._candidates(place, prefix, suffix, sequence)
 
     def request(self, place: Place, prefix: str, suffix: str) -> Request:
         """What the engine is asked for at ``place``."""
@@ -81,12 +86,18 @@ class Suggester:
         self, place: Place, prefix: str, suffix: str, sequence: Sequence | None
     ) -> Suggestion | None:
         """The suggestion, once ``sequence``, made from :meth:`request`, has ended."""
+        candidates = self._candidates(place, prefix, suffix, sequence)
+        return choose(candidates, prefix, suffix, place, self.settings.threshold)
+
+    def _candidates(
+        self, place: Place, prefix: str, suffix: str, sequence: Sequence | None
+    ) -> list[Candidate]:
         candidates = []
         if sequence is not None:
             candidates.append(_candidate(sequence, self.engine.tokenizer.token_bytes))
         if self.settings.use_words:
             candidates += word_candidates(place, prefix, suffix)
-        return choose(candidates, prefix, suffix, place, self.settings.threshold)
+        return candidates
 
 
 def word_candidates(place: Place, prefix: str, suffix: str) -> list[Candidate]:
