@@ -49,9 +49,9 @@ from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
 from codeling.generation.runners.weight_cache import load_int8
-from codeling.generation.sampling import Draw, sample
+from codeling.generation.sampling import sample
 from codeling.generation.scheduler import Scheduler
-from codeling.generation.sequence import Sequence
+from codeling.generation.sequence import MIN_BRANCH, Sequence
 from codeling.model.device import find_device
 from codeling.model.folder import (
     fim_spm_rate,
@@ -300,16 +300,17 @@ class Engine:
         A server encodes the request in another thread with :meth:`sequence` and adds the result.
         """
         sequence = request if isinstance(request, Sequence) else self.sequence(request)
-        self.reserve(1)
+        self.reserve(sequence.params.num_branches)
         self._queue(sequence)
         return sequence
 
     def abort(self, sequence: Sequence) -> None:
         """Remove an unfinished sequence. Must not be called during a step."""
-        self.scheduler.abort(sequence)
+        for each in (sequence, *sequence.branches):
+            self.scheduler.abort(each)
 
     def step(self) -> list[Sequence]:
-        """Run one step of all sequences; return those for which a token was picked."""
+        """Run one step of all sequences; return those that, or whose branches, got a token."""
         batch = self.scheduler.schedule()
         if not batch.rows:
             return []
@@ -327,16 +328,30 @@ class Engine:
         ]
         unconstrained = logits[recording]
         self._constraints.apply(logits, picking)
-        ids = sample(logits, [_draw(sequence) for sequence in picking])
+        ids = sample(logits, [sequence.draw for sequence in picking])
         for row, scores in zip(recording, unconstrained, strict=True):
             num_top = picking[row].request.num_logprobs or 0
             picking[row].logprobs.append(most_likely(scores, ids[row], num_top))
         for scores, sequence, picked in zip(logits, picking, ids, strict=True):
             if sequence.params.min_probability is not None:
-                sequence.add_probability(math.exp(most_likely(scores, picked, 0).logprob))
+                num_top = 0 if sequence.num_new else sequence.params.num_branches
+                found = most_likely(scores, picked, num_top if num_top > 1 else 0)
+                for token, logprob in found.top:
+                    if token != picked and math.exp(logprob) >= MIN_BRANCH:
+                        self._branch(sequence, token, math.exp(logprob))
+                sequence.add_probability(math.exp(found.logprob))
             sequence.append(picked, self._vocabulary, self.tokenizer.end_of_text)
         self.scheduler.postprocess(batch)
-        return picking
+        return list(dict.fromkeys(sequence.root for sequence in picking))
+
+    def _branch(self, sequence: Sequence, token: int, probability: float) -> None:
+        """Follow another first token of ``sequence`` too."""
+        branch = sequence.branch()
+        self._open_memory(branch)
+        branch.add_probability(probability)
+        branch.append(token, self._vocabulary, self.tokenizer.end_of_text)
+        if not branch.has_ended:
+            self.scheduler.add(branch)
 
     def prepare(self, prompt: str, suffix: str | None, max_new_tokens: int) -> Healed:
         """Encode a prompt; see :func:`~codeling.generation.prompts.encode_prompt`."""
@@ -370,10 +385,13 @@ class Engine:
 
     def _queue(self, sequence: Sequence) -> None:
         """Add an encoded request, in the engine's thread."""
+        self._open_memory(sequence)
+        self.scheduler.add(sequence)
+
+    def _open_memory(self, sequence: Sequence) -> None:
         if self.memory is not None:
             record = sequence.params.record_sources
             sequence.memory = self.memory.open(*sequence.document, record=record)
-        self.scheduler.add(sequence)
 
     def reserve(self, num_running: int, num_recent: int = _NUM_SLOTS) -> None:
         """Reserve slots for ``num_running`` sequences and ``num_recent`` ended ones.
@@ -401,19 +419,3 @@ def _has_cuda() -> bool:
 
             return torch.cuda.is_available()
     return False
-
-
-def _draw(sequence: Sequence) -> Draw:
-    """Sampling parameters for the next id of a sequence."""
-    params = sequence.params
-    temperature = params.temperature
-    if params.prose_temperature is not None and sequence.output.in_prose:
-        temperature = params.prose_temperature
-    return Draw(
-        temperature,
-        params.top_k,
-        params.top_p,
-        params.seed,
-        sequence.request.sample,
-        sequence.num_new,
-    )

@@ -29,6 +29,7 @@ class SamplingKwargs(TypedDict, total=False):
     script_ends: Sequence[str]
     max_repeats: int
     min_probability: float | None
+    num_branches: int
     seed: int
     record_sources: bool
 
@@ -77,12 +78,15 @@ class SamplingParams:
     """End after the token with which the product of the picked tokens' probabilities falls below
     this. Each is a share among the tokens that were allowed in its place. None: no limit, and
     :attr:`Sequence.probabilities` stays empty."""
+    num_branches: int = 1
+    """Number of most likely first tokens that are followed, each as a sequence of its own
+    (:attr:`Sequence.branches`), if there is a ``min_probability``. The completion is the first."""
     record_sources: bool = False
     """Record where the engine's memory saw what it proposed: :attr:`Completion.sources`."""
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: a value is out of range or of the wrong type."""
-        for name in ("top_k", "seed", "max_new_tokens", "max_repeats"):
+        for name in ("top_k", "seed", "max_new_tokens", "max_repeats", "num_branches"):
             value = getattr(self, name)
             optional = name == "top_k" and value is None
             if not optional and (not isinstance(value, int) or isinstance(value, bool)):
@@ -117,6 +121,8 @@ class SamplingParams:
             raise UsageError(f"seed must be 0 or more, not {self.seed}")
         if self.max_new_tokens < 1:
             raise UsageError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
+        if self.num_branches < 1:
+            raise UsageError(f"num_branches must be 1 or more, not {self.num_branches}")
         if self.max_repeats < 0:
             raise UsageError(f"max_repeats must be 0 or more, not {self.max_repeats}")
         if "" in self.stops:

@@ -153,7 +153,7 @@ class Scheduler:
         """
         for row, sequence in zip(batch.rows, batch.sequences, strict=True):
             self._slots[row.slot].ids += row.ids
-            if sequence.finish_reason is not None:
+            if sequence.has_ended:
                 self._release(sequence)
 
     def _release(self, sequence: Sequence) -> None:

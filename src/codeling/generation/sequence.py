@@ -3,12 +3,18 @@
 This module must not know torch, slots of a cache, or other sequences.
 """
 
+from copy import copy, deepcopy
+
 from codeling.generation.cycles import Cycles
 from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.memory import SequenceMemory
 from codeling.generation.request import Completion, Request, SamplingParams
+from codeling.generation.sampling import Draw
 from codeling.generation.text.decoding import CompletionText, FinishReason
 from codeling.tokenizer.healing import Healed, Vocabulary
+
+MIN_BRANCH = 0.05
+"""Probability of a first token from which it may be followed beside the picked one."""
 
 
 def window_start(num_tokens: int, context_length: int) -> int:
@@ -54,7 +60,30 @@ class Sequence:
         self.probabilities: list[float] = []
         """For each picked token, the product of the probabilities up to it, if the request has a
         ``min_probability``."""
+        self.root = self
+        """The sequence of which this is a branch."""
+        self.branches: list[Sequence] = []
+        """Sequences that continue the same prompt with other first tokens."""
         self._new_text: list[str] = []
+
+    def branch(self) -> "Sequence":
+        """A sequence for another first token, before the first token of this one is appended."""
+        branch = copy(self)
+        branch.ids = list(self.ids)
+        branch.output, branch.cycles = deepcopy(self.output), deepcopy(self.cycles)
+        branch.logprobs, branch.probabilities, branch.branches, branch._new_text = [], [], [], []
+        branch.root = self
+        self.branches.append(branch)
+        return branch
+
+    @property
+    def draw(self) -> Draw:
+        """How the next id is picked."""
+        params, temperature = self.params, self.params.temperature
+        if params.prose_temperature is not None and self.output.in_prose:
+            temperature = params.prose_temperature
+        sample = self.request.sample
+        return Draw(temperature, params.top_k, params.top_p, params.seed, sample, self.num_new)
 
     @property
     def params(self) -> SamplingParams:
@@ -73,8 +102,14 @@ class Sequence:
 
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why the sequence ended; None while it runs."""
-        return self.output.finish_reason
+        """Why the sequence ended; None while it or one of its branches runs."""
+        is_running = any(not branch.has_ended for branch in self.branches)
+        return None if is_running else self.output.finish_reason
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether this sequence reads no more tokens; its branches may."""
+        return self.output.finish_reason is not None
 
     @property
     def left_edge(self) -> int:
@@ -89,7 +124,7 @@ class Sequence:
     def append(self, picked: int, vocabulary: Vocabulary, end_of_text: int) -> None:
         """Add a picked id, and finish the sequence if it is the last one."""
         if picked == end_of_text:
-            self.finish("end_of_text")
+            self._end("end_of_text")
             return
         self.ids.append(picked)
         if self.cycles:
@@ -101,11 +136,11 @@ class Sequence:
         self._new_text.append(self.output.feed(new))
         is_full = self.is_infilling and len(self.ids) > self.context_length
         is_long = self.num_new == self.params.max_new_tokens
-        if self.finish_reason is None and (is_full or is_long):
-            self.finish("length")
+        if not self.has_ended and (is_full or is_long):
+            self._end("length")
         limit = self.params.min_probability
-        if self.finish_reason is None and limit and self.probabilities[-1] < limit:
-            self.finish("unlikely")
+        if not self.has_ended and limit and self.probabilities[-1] < limit:
+            self._end("unlikely")
 
     def add_probability(self, probability: float) -> None:
         """Record the probability of the token that is picked next."""
@@ -113,7 +148,12 @@ class Sequence:
         self.probabilities.append(product * probability)
 
     def finish(self, reason: FinishReason) -> None:
-        """End the sequence for a reason outside its text, such as a deadline."""
+        """End it and its branches for a reason outside their texts, such as a deadline."""
+        for each in (self, *self.branches):
+            if not each.has_ended:
+                each._end(reason)
+
+    def _end(self, reason: FinishReason) -> None:
         self._new_text.append(self.output.finish(reason))
 
     def new_text(self) -> str:

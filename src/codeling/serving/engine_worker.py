@@ -124,7 +124,7 @@ class EngineWorker:
             return [WorkUpdate(item, "", (), True, error) for item in failed]
         now = time.monotonic()
         for sequence in self.engine.scheduler.running:
-            item = self._items[sequence]
+            item = self._items[sequence.root]
             item.admitted = item.admitted or began
         updates = (self._picked(self._items[sequence], began, now) for sequence in picked)
         return [update for update in updates if update is not None]

@@ -42,6 +42,7 @@ def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> S
         stop=(*rules.stops, *asked.params.stops),
         stop_at_block_end=rules.stop_at_block_end,
         min_probability=rules.min_probability,
+        num_branches=rules.num_branches,
     )
 
     def suggestion(sequence: Sequence) -> Suggestion | None:

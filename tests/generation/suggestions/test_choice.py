@@ -13,7 +13,7 @@ def chosen(*candidates: Candidate, threshold: float = 0.0) -> str | None:
     return suggestion.text if suggestion else None
 
 
-MODEL = Candidate("compute(alpha)", ((7, 0.9), (8, 0.8), (13, 0.3), (14, 0.25)))
+MODEL = Candidate("compute(alpha)", ((7, 0.9), (8, 0.8), (13, 0.1), (14, 0.05)))
 
 
 @pytest.mark.parametrize(

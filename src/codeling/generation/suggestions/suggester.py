@@ -20,6 +20,9 @@ from codeling.generation.suggestions.words import matching_words
 
 _MAX_LINE_TOKENS = 24
 _MAX_BLOCK_TOKENS = 64
+_NUM_BRANCHES = 3
+"""First tokens that are followed. On the validation split of the demo, a second saved 1.5 % more
+characters, and a third 0.2 %."""
 _MAX_WORDS = 3
 _MAX_PROMPT = 24_576
 _PROMPT_STEP = 8192
@@ -78,6 +81,7 @@ class Suggester:
             stop=() if is_block else "\n",
             stop_at_block_end=is_block,
             min_probability=TAIL * self.settings.threshold,
+            num_branches=_NUM_BRANCHES,
         )
         is_infilling = suffix.strip() != "" and self.engine.tokenizer.can_infill
         return Request(prompt_of(prefix), suffix if is_infilling else None, params)
@@ -94,7 +98,9 @@ class Suggester:
     ) -> list[Candidate]:
         candidates = []
         if sequence is not None:
-            candidates.append(_candidate(sequence, self.engine.tokenizer.token_bytes))
+            token_bytes = self.engine.tokenizer.token_bytes
+            found = (sequence, *sequence.branches)
+            candidates += [_candidate(each, token_bytes) for each in found]
         if self.settings.use_words:
             candidates += word_candidates(place, prefix, suffix)
         return candidates
@@ -134,5 +140,5 @@ def _candidate(sequence: Sequence, token_bytes: "list[bytes] | tuple[bytes, ...]
         num_skipped = max(0, num_skipped - len(data))
         if length:
             probabilities.append((length, probability))
-    is_whole = sequence.finish_reason in ("stop", "block", "end_of_text")
+    is_whole = sequence.output.finish_reason in ("stop", "block", "end_of_text")
     return Candidate(text, tuple(probabilities), "model", is_whole)
