@@ -38,7 +38,8 @@ def followed(engine: Engine, *requests: Request) -> list[Sequence]:
 def first_is(engine: Engine, token: int) -> Engine:
     """The same engine, which picks ``token`` first."""
     runner = fresh_runner(engine)
-    run, calls = type(runner).run, []
+    run = type(runner).run
+    calls: list[None] = []
 
     def preferring(batch: Any) -> NDArray[np.float32]:
         logits = run(runner, batch)

@@ -40,10 +40,10 @@ def test_rows_differ_as_their_names_say(engine: Engine) -> None:
     engines = ProposerEngines(engine, REPOSITORIES)
     assert engines.has_memory
     for name, row in rows_of(has_memory=True).items():
-        suggester = engines.suggester(row, FILES[0])
-        found = suggester.engine.memory
+        engine_of_row = engines.suggestions(row, FILES[0])._suggester.engine
+        found = engine_of_row.memory
         has_network = "without network" not in name and not name.startswith("memory")
-        assert isinstance(suggester.engine.runner, UniformRunner) != has_network
+        assert isinstance(engine_of_row.runner, UniformRunner) != has_network
         if name in ("buffer words", "model"):
             assert found is None
             continue
@@ -61,7 +61,7 @@ def test_a_project_changes_with_the_file_and_may_be_empty(engine: Engine) -> Non
     row = rows_of(has_memory=True)["all"]
 
     def project(file: LocatedText) -> object:
-        memory = engines.suggester(row, file).engine.memory
+        memory = engines.suggestions(row, file)._suggester.engine.memory
         assert isinstance(memory, MemoryMixture)
         return memory.project
 
@@ -76,4 +76,22 @@ def test_without_a_memory_there_are_fewer_rows(engine: Engine) -> None:
     engines = ProposerEngines(engine, REPOSITORIES)
     assert not engines.has_memory
     for row in rows_of(has_memory=False).values():
-        assert engines.suggester(row, FILES[0]).engine.memory is None
+        assert engines.suggestions(row, FILES[0])._suggester.engine.memory is None
+
+
+def test_shared_proposals_give_what_the_editors_call_gives_alone(engine: Engine) -> None:
+    engine.memory = MemoryMixture(load_parameters(), engine.tokenizer.token_bytes)
+    engines = ProposerEngines(engine, REPOSITORIES)
+    text = FILES[0].text + "on"
+    rows = rows_of(has_memory=True)
+    cursors = [len(text), len(text) - 2, 3, 9]
+    expected: dict[str, list[str | None]] = {}
+    for name, row in rows.items():
+        alone = engines.suggestions(row, FILES[0], alone=True)
+        expected[name] = [alone.suggest(text[:cursor], "\n") for cursor in cursors]
+    assert len({tuple(each) for each in expected.values()}) > 1
+    for _ in range(2):
+        for name, row in rows.items():
+            shared = engines.suggestions(row, FILES[0])
+            assert [shared.suggest(text[:cursor], "\n") for cursor in cursors] == expected[name]
+            assert len(shared.milliseconds) == len(cursors)

@@ -13,8 +13,9 @@ not know where the files come from.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from codeling.evaluation.keystrokes.proposers import (
     SHOWN,
     ProposerEngines,
     Proposers,
+    TimedSuggestions,
     recorded,
     rows_of,
 )
@@ -49,10 +51,7 @@ from codeling.evaluation.suites.suite import (
     engine_settings,
 )
 from codeling.generation.engine import Engine
-from codeling.generation.scheduler import Scheduler
-from codeling.generation.suggestions.choice import Candidate, choose
-from codeling.generation.suggestions.place import Place, find_place
-from codeling.generation.suggestions.suggester import Suggester
+from codeling.generation.suggestions.place import find_place
 from codeling.generation.suggestions.trimming import trimmed
 from codeling.memory.mixture import MemoryMixture
 
@@ -133,9 +132,7 @@ class TypingSuite:
                 "typed files",
                 1,
                 lambda group: [
-                    _curve_record(settings.typing, file, engines.suggester(Proposers(), file))
-                    if row == _CURVE
-                    else _record(settings.typing, row, file, self._asked(engines, rows[row], file))
+                    self._record(settings.typing, engines, row, rows.get(row), file)
                     for row, file in group
                 ],
                 inputs.progress,
@@ -163,20 +160,53 @@ class TypingSuite:
             "problems": records,
         }
 
-    def _asked(
-        self, engines: ProposerEngines, row: Proposers | None, file: LocatedText
-    ) -> "_Asked":
-        """The suggestions of a row; None is the server's."""
+    def _record(
+        self,
+        settings: TypingSettings,
+        engines: ProposerEngines,
+        name: str,
+        row: Proposers | None,
+        file: LocatedText,
+    ) -> Record:
+        """The record of one row, or of the curve, for one file."""
+        if name == _CURVE:
+            return _curve_record(settings, file, engines.suggestions(Proposers(), file))
         if row is None:
             assert self._server is not None, "there is a row of the server"
-            return _Asked(self._server.suggest, None)
-        suggester = engines.suggester(row, file)
+            return _record(settings, name, file, _TimedServer(self._server))
+        alone = name == SHOWN
+        return _record(settings, name, file, engines.suggestions(row, file, alone=alone))
 
-        def suggest(prefix: str, suffix: str) -> str | None:
-            found = suggester.suggest(prefix, suffix)
-            return found.text if found else None
 
-        return _Asked(suggest, suggester.engine)
+class Suggestions(Protocol):
+    """Suggestions while one file is typed, with the time that each took."""
+
+    milliseconds: list[float]
+
+    def suggest(self, prefix: str, suffix: str) -> str | None:
+        """What is suggested between two texts."""
+
+    def prompt_tokens(self) -> tuple[int, int]:
+        """Number of tokens in all prompts, and of those that were read before."""
+
+
+class _TimedServer:
+    """The suggestions of a server."""
+
+    def __init__(self, server: SuggestionServer) -> None:
+        self._server = server
+        self.milliseconds: list[float] = []
+
+    def suggest(self, prefix: str, suffix: str) -> str | None:
+        """What is suggested between two texts."""
+        begin = time.perf_counter()
+        text = self._server.suggest(prefix, suffix)
+        self.milliseconds.append(1000 * (time.perf_counter() - begin))
+        return text
+
+    def prompt_tokens(self) -> tuple[int, int]:
+        """Unknown."""
+        return 0, 0
 
 
 def select(texts: Iterable[LocatedText], seed: int, limit: int) -> list[LocatedText]:
@@ -199,30 +229,6 @@ def typed_span(text: str, mode: str) -> tuple[int, int]:
     return middle, max(middle, end)
 
 
-class _Asked:
-    """The suggestions of one row while one file is typed, and what they cost."""
-
-    def __init__(self, suggest: Suggest, engine: Engine | None) -> None:
-        """``engine`` makes the suggestions; None: a server."""
-        self._suggest = suggest
-        self._scheduler = engine.scheduler if engine else Scheduler(0)
-        self._before = self._scheduler.num_prompt_tokens, self._scheduler.num_reused_tokens
-        self.milliseconds: list[float] = []
-
-    def suggest(self, prefix: str, suffix: str) -> str | None:
-        """What is suggested."""
-        begin = time.perf_counter()
-        text = self._suggest(prefix, suffix)
-        self.milliseconds.append(1000 * (time.perf_counter() - begin))
-        return text
-
-    def prompt_tokens(self) -> tuple[int, int]:
-        """Number of tokens in all prompts, and of those that the engine had read before."""
-        num_prompt, num_reused = self._before
-        found = self._scheduler
-        return found.num_prompt_tokens - num_prompt, found.num_reused_tokens - num_reused
-
-
 def _typed(
     settings: TypingSettings, file: LocatedText, suggest: Suggest
 ) -> tuple[str, int, int, Session]:
@@ -236,23 +242,13 @@ def _typed(
     return text, begin, end, session
 
 
-def _curve_record(settings: TypingSettings, file: LocatedText, suggester: Suggester) -> Record:
-    """Type one file once per threshold, with the same candidates."""
-    known: dict[str, tuple[Place | None, list[Candidate]]] = {}
+def _curve_record(
+    settings: TypingSettings, file: LocatedText, suggestions: TimedSuggestions
+) -> Record:
+    """Type one file once per threshold."""
     points = []
     for threshold in _THRESHOLDS:
-
-        def suggest(prefix: str, suffix: str, threshold: float = threshold) -> str | None:
-            if prefix not in known:
-                place = find_place(prefix, suffix)
-                candidates = suggester.candidates(place, prefix, suffix) if place else []
-                known[prefix] = place, candidates
-            place, candidates = known[prefix]
-            if place is None:
-                return None
-            found = choose(candidates, prefix, suffix, place, threshold)
-            return found.text if found else None
-
+        suggest = partial(suggestions.suggest_from, threshold)
         session = _typed(settings, file, suggest)[-1]
         points.append({"threshold": threshold, **_counts(session)})
     return {"row": _CURVE, "points": points}
@@ -274,21 +270,23 @@ def _curve(records: Sequence[Record]) -> list[Record]:
     return found
 
 
-def _record(settings: TypingSettings, row: str, file: LocatedText, asked: _Asked) -> Record:
+def _record(
+    settings: TypingSettings, row: str, file: LocatedText, suggestions: Suggestions
+) -> Record:
     """Type one file with the proposers of one row."""
 
     def suggest(prefix: str, suffix: str) -> str | None:
-        found = asked.suggest(prefix, suffix)
-        is_late = settings.clock is not None and asked.milliseconds[-1] > settings.clock
+        found = suggestions.suggest(prefix, suffix)
+        is_late = settings.clock is not None and suggestions.milliseconds[-1] > settings.clock
         return None if is_late else found
 
     text, begin, end, session = _typed(settings, file, suggest)
-    num_prompt, num_reused = asked.prompt_tokens()
+    num_prompt, num_reused = suggestions.prompt_tokens()
     record = {
         "row": row,
         "task_id": location_label(file),
         "repository": file.repository,
-        "milliseconds": asked.milliseconds,
+        "milliseconds": suggestions.milliseconds,
         "prompt_tokens": num_prompt,
         "reused_tokens": num_reused,
         "kinds": _accepted_kinds(text, begin, end, session),
@@ -297,7 +295,6 @@ def _record(settings: TypingSettings, row: str, file: LocatedText, asked: _Asked
     if row == SHOWN:
         accepted = [(event.position, event.accepted) for event in session.events if event.accepted]
         record |= {"begin": begin, "text": text[begin:end], "accepted_spans": accepted}
-        record["events"] = [asdict(event) for event in session.events]
     return record
 
 
