@@ -15,7 +15,7 @@ TEXT = "def mean(xs):\n    return sum(xs) / len(xs)  # é 中\n"
 def rearranged(
     infilling: Infilling, text: str, t: Tokenizer, position: tuple[int, int, int]
 ) -> list[int]:
-    return infilling.rearrange(len(text), t, position, lambda begin, end: t.encode(text[begin:end]))
+    return infilling.rearrange(text, t, position, lambda begin, end: t.encode(text[begin:end]))
 
 
 def parts(ids: list[int], t: Tokenizer) -> tuple[list[int], list[int], list[int]]:

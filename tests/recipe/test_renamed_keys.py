@@ -6,7 +6,14 @@ import pytest
 
 from codeling.errors import RecipeError
 from codeling.recipe import TrainingRecipe, parse_recipe
-from codeling.recipe.renamed_keys import REMOVED, RENAMED, previous_table, update_settings
+from codeling.recipe.renamed_keys import (
+    ADDED,
+    REMOVED,
+    RENAMED,
+    previous_table,
+    update_settings,
+    without_added,
+)
 
 VALUES: dict[str, Any] = {
     "bigram_updates": 7,
@@ -84,3 +91,15 @@ def test_recorded_settings_survive_a_round_trip() -> None:
     assert update_settings(recorded) == {f"training.{k}": v for k, v in values.items()}
     changed = recorded | {"training.average_tail": 0.2}
     assert update_settings(changed)["training.average_tail"] == 0.2
+
+
+def test_a_new_key_at_its_default_changes_no_run() -> None:
+    for name, default in ADDED.items():
+        table, key = name.split(".")
+        assert TrainingRecipe.model_fields[key].default == default
+        assert update_settings({f"{table}.other": 1}) == {f"{table}.other": 1, name: default}
+        assert name not in update_settings({"corpus.other": 1})
+        assert update_settings({name: "other"}) == {name: "other"}
+        assert without_added(table, {key: default, "other": 1}) == {"other": 1}
+        assert without_added(table, {key: "other"}) == {key: "other"}
+        assert key not in previous_table(table, {key: default})

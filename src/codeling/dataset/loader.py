@@ -299,7 +299,7 @@ class Loader:
                 continue
             place = (epoch, document, start + offset)
             encode = self._substring_encoder.encoder(text, chunk[offset : offset + taken])
-            ids = infilling.rearrange(len(text), self._tokenizer, place, encode)
+            ids = infilling.rearrange(text, self._tokenizer, place, encode)
             if len(ids) <= space:
                 return [*ids, self._tokenizer.end_of_text], taken
             taken -= len(ids) - space

@@ -1,7 +1,8 @@
-"""Recipe keys that the previous version had under another name, or had and this one lacks.
+"""Recipe keys that the previous version had under another name, had and this one lacks, or lacked.
 
-They are accepted for one version, in a recipe, in ``--set`` and in what a run folder recorded. To
-rename a key, add it to :data:`RENAMED`; when the next version is out, empty both tables.
+Old keys are accepted for one version, in a recipe, in ``--set`` and in what a run folder recorded.
+A new key at its default counts as what the previous version did. To rename a key, add it to
+:data:`RENAMED`; when the next version is out, empty the tables.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ REMOVED: Mapping[str, Any] = {
     "training.spike_sigma": None,
 }
 """Removed ``table.key`` to its default, the only value that is still accepted."""
+
+ADDED: Mapping[str, Any] = {"training.infilling_cuts": "random"}
+"""New ``table.key`` to its default, with which a run is the same as without the key."""
 
 
 def update_recipe(values: dict[str, Any]) -> list[str]:
@@ -73,12 +77,23 @@ def update_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded settings (``table.key`` to value) under their current names.
 
     A removed key disappears if it has its default; otherwise it stays, and the stage that it
-    belongs to counts as changed.
+    belongs to counts as changed. A key that was added since has its default.
     """
-    return {
+    tables = {name.partition(".")[0] for name in settings}
+    added = {name: value for name, value in ADDED.items() if name.partition(".")[0] in tables}
+    return added | {
         RENAMED.get(name, name): value
         for name, value in settings.items()
         if name not in REMOVED or value != REMOVED[name]
+    }
+
+
+def without_added(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys and ``values`` of one ``table`` without new keys at their defaults."""
+    return {
+        key: value
+        for key, value in values.items()
+        if f"{table}.{key}" not in ADDED or value != ADDED[f"{table}.{key}"]
     }
 
 
@@ -86,7 +101,7 @@ def previous_table(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The keys and ``values`` of one ``table`` as the previous version wrote them."""
     old_names = {new: old for old, new in RENAMED.items()}
     found = {}
-    for key, value in values.items():
+    for key, value in without_added(table, values).items():
         name = f"{table}.{key}"
         found[old_names.get(name, name).rpartition(".")[2]] = value
     for name, default in REMOVED.items():

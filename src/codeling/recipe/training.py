@@ -163,6 +163,9 @@ class TrainingRecipe(Section):
     """Share of documents transformed for fill-in-the-middle (Bavarian et al. 2022)."""
     fim_spm_rate: float = Field(0.5, ge=0, le=1)
     """Share of the transformed documents with the suffix before the prefix (SPM)."""
+    infilling_cuts: Literal["random", "syntax"] = "random"
+    """Where documents are cut for it. ``random``: between any two characters. ``syntax``: half of
+    the middles are statements, blocks, ends of lines or arguments."""
     validation_interval: float = Field(0.1, gt=0, le=1)
     """Share of the run between two validations."""
     validation_tokens: Positive | None = None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeling.dataset.bigrams import Bigrams, count_bigrams
-from codeling.dataset.infilling import Infilling
+from codeling.dataset.infilling import SYNTAX_RATE, Infilling
 from codeling.dataset.loader import Loader, Mixture
 from codeling.dataset.tokens import TokenFile
 from codeling.recipe import TrainingRecipe
@@ -34,7 +34,8 @@ class TrainingData:
         mixture = None
         if self.owners is not None:
             mixture = Mixture(self.owners, num_tokens, recipe.mixture_exponent)
-        infilling = Infilling(recipe.fim_rate, recipe.fim_spm_rate, recipe.seed)
+        syntax_rate = SYNTAX_RATE if recipe.infilling_cuts == "syntax" else 0.0
+        infilling = Infilling(recipe.fim_rate, recipe.fim_spm_rate, recipe.seed, syntax_rate)
         return Loader(self.train, self.tokenizer, context_length, recipe.seed, infilling, mixture)
 
     def validation_loader(self, context_length: int) -> Loader:

@@ -25,7 +25,7 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Advance, Progress
 from codeling.recipe import TrainingRecipe
-from codeling.recipe.renamed_keys import previous_table
+from codeling.recipe.renamed_keys import previous_table, without_added
 from codeling.recipe.training import WEIGHT_INDEPENDENT_KEYS
 from codeling.training import clock, metrics, skip_step
 from codeling.training.checkpoint import resume
@@ -124,6 +124,7 @@ def train(
 def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
     """SHA-256 of everything that decides the result of a step, without display and saving."""
     settings = recipe.model_dump(mode="json", exclude=set(WEIGHT_INDEPENDENT_KEYS))
+    settings = without_added("training", settings)
     return _sha256([_ORDER_FORMAT, settings, asdict(config), inputs])
 
 
