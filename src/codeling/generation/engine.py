@@ -347,11 +347,11 @@ class Engine:
     def _branch(self, sequence: Sequence, token: int, probability: float) -> None:
         """Follow another first token of ``sequence`` too."""
         branch = sequence.branch()
-        self._open_memory(branch)
+        self._queue(branch)
         branch.add_probability(probability)
         branch.append(token, self._vocabulary, self.tokenizer.end_of_text)
-        if not branch.has_ended:
-            self.scheduler.add(branch)
+        if branch.has_ended:
+            self.scheduler.abort(branch)
 
     def prepare(self, prompt: str, suffix: str | None, max_new_tokens: int) -> Healed:
         """Encode a prompt; see :func:`~codeling.generation.prompts.encode_prompt`."""
@@ -385,13 +385,10 @@ class Engine:
 
     def _queue(self, sequence: Sequence) -> None:
         """Add an encoded request, in the engine's thread."""
-        self._open_memory(sequence)
-        self.scheduler.add(sequence)
-
-    def _open_memory(self, sequence: Sequence) -> None:
         if self.memory is not None:
             record = sequence.params.record_sources
             sequence.memory = self.memory.open(*sequence.document, record=record)
+        self.scheduler.add(sequence)
 
     def reserve(self, num_running: int, num_recent: int = _NUM_SLOTS) -> None:
         """Reserve slots for ``num_running`` sequences and ``num_recent`` ended ones.
