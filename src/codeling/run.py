@@ -303,17 +303,13 @@ def _initial_fingerprint(recipe: Recipe) -> dict[str, str]:
 def _model(context: RunContext) -> Iterable[Path]:
     from codeling.export.hugging_face import write_model_folder
     from codeling.export.model_card import Ancestor, model_card
-    from codeling.model.gpt2 import GPT2
     from codeling.tokenizer.tokenizer import Tokenizer
-    from codeling.training.checkpoint import state
-    from codeling.training.run_training import model_config
+    from codeling.training.run_training import last_network, model_config
 
     recipe, initial = context.recipe, _initial_model(context.recipe)
     tokenizer = Tokenizer.load(context.folder / "tokenizer")
     config = model_config(recipe, tokenizer.vocab_size, initial)
-    last = state.checkpoints(context.folder / "checkpoints")[-1]
-    network = GPT2(config)
-    network.load_state_dict(state.load(last).model)
+    network = last_network(context.folder, config)
     origin = Ancestor(initial.address, initial.sha256, initial.license) if initial else None
     card = model_card(context.folder, recipe, config, origin)
     rate = recipe.training.fim_spm_rate

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from codeling import hub
 
-_MARKERS = ("recipe.toml", "provenance")
+ADAPTATION = "adaptation.json"
+"""What an adaptation to a project leaves."""
+
+_MARKERS = ("recipe.toml", "provenance", ADAPTATION)
 """A folder with one of these is a run folder. The second one marks a model and its index that were
 copied without the rest of the run."""
 _STAGE_FOLDERS = (

@@ -9,6 +9,7 @@ from functools import partial
 import typer
 
 from codeling.cli import (
+    adapt,
     complete,
     corpus,
     demo,
@@ -40,6 +41,7 @@ _command("run", short_help="Run all stages of a recipe.")(run.run)
 _command("corpus", short_help="Build the corpus of a recipe.")(corpus.corpus)
 app.add_typer(tokenizer.app, name="tokenizer", short_help="Train a tokenizer, or compare several.")
 _command("train", short_help="Train the model of a recipe.")(train.train)
+_command("adapt", short_help="Train a model on one project of yours.")(adapt.adapt)
 _command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
 _command("serve", short_help="Serve a model to editors.")(serve.serve)
 _command("lsp", short_help="Run a language server for an editor.")(lsp.lsp)

@@ -13,6 +13,9 @@ Outcome = Literal["parsed", "stub", "broken", "empty"]
 """``parsed``: Python with at least one statement that does something. ``stub``: Python without one.
 ``broken``: not Python. ``empty``: blank."""
 
+_MIN_LINE = 3
+"""Characters; a shorter line, such as a single bracket, says nothing."""
+
 
 def parse(text: str) -> ast.Module | None:
     """The tree of ``text``; None where it is not Python 3."""
@@ -121,3 +124,21 @@ def is_stub_text(completion: str) -> bool:
     """Whether whole lines of a body consist of statements that do nothing."""
     tree = parse(textwrap.dedent(completion))
     return tree is not None and is_stub(tree.body)
+
+
+def code_lines(lines: Sequence[str], tree: ast.AST, first: int) -> list[int]:
+    """Numbers of the lines of ``tree`` from ``first`` on, from 1, with code and not in a string."""
+    in_strings = {
+        number
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+        for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
+    }
+    return [
+        number
+        for number, line in enumerate(lines, start=1)
+        if number >= first
+        and number not in in_strings
+        and len(line.strip()) >= _MIN_LINE
+        and not line.lstrip().startswith("#")
+    ]

@@ -83,6 +83,22 @@ def model_card(
     return "\n".join(section for section in sections if section)
 
 
+def adapted_card(config: GPT2Config, origin: Ancestor, num_files: int, num_bytes: int) -> str:
+    """``README.md`` of a model that was adapted to a project, which it does not name."""
+    sections = [
+        _front_matter(origin),
+        "# A Python code model adapted to one project with codeling\n",
+        f"A GPT-2 with {config.num_parameters:,} parameters and a context of "
+        f"{config.context_length} tokens. It completes code and fills in the middle.\n",
+        _usage(),
+        "## Training data\n",
+        _origin(origin),
+        f"It was then trained on {quantity(num_files, 'file')} ({quantity(num_bytes, 'byte')}) of "
+        "one project. Whoever shares this model shares what it learned of that project.\n",
+    ]
+    return "\n".join(sections)
+
+
 def hub_card(model_folder: Path, run_folder: Path | None) -> str:
     """The card of a model folder for the Hub: with scores and limits where it belongs to a run.
 

@@ -9,9 +9,11 @@ from torch import Tensor
 from codeling.dataset.mixture import read_repository_numbers
 from codeling.dataset.tokens import open_tokens
 from codeling.model.config import GPT2Config
+from codeling.model.gpt2 import GPT2
 from codeling.progress import Progress
 from codeling.recipe import Recipe
 from codeling.tokenizer.tokenizer import Tokenizer
+from codeling.training.checkpoint import state
 from codeling.training.data import TrainingData
 from codeling.training.initial_model import InitialModel
 from codeling.training.samples import PromptSampler
@@ -73,3 +75,10 @@ def model_config(recipe: Recipe, vocab_size: int, initial: InitialModel | None) 
     if initial is not None:
         return initial.config_for(shape["context_length"])
     return GPT2Config(vocab_size=vocab_size, **shape)
+
+
+def last_network(folder: Path, config: GPT2Config) -> GPT2:
+    """The network of the newest checkpoint of a run folder."""
+    network = GPT2(config)
+    network.load_state_dict(state.load(state.checkpoints(folder / "checkpoints")[-1]).model)
+    return network

@@ -9,7 +9,6 @@ completion without code (blank, or :func:`~codeling.evaluation.syntax.is_stub`) 
 is the target. This module must not know where the functions come from.
 """
 
-import ast
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from codeling.evaluation.suites.suite import (
 )
 from codeling.evaluation.syntax import (
     body_statements,
+    code_lines,
     first_line,
     indent_def,
     is_stub_text,
@@ -55,8 +55,6 @@ from codeling.progress import SILENT, Progress
 Kind = Literal["line", "block"]
 MAX_BYTES = 4096
 """Longer functions are left out: their prompts would not fit into a short context."""
-MIN_TARGET = 3
-"""Characters; a shorter line, such as a single bracket, says nothing."""
 _LIMIT = 200
 """Default number of functions."""
 _MAX_NEW_TOKENS = 192
@@ -180,7 +178,7 @@ def tasks(function: LocatedText, seed: int) -> list[CompletionTask]:
     lines = indent_def(text, definition.body[0].col_offset).split("\n")
     number = location_hash(function, seed)
     found = []
-    if places := _code_lines(lines, definition, first_line(body[0])):
+    if places := code_lines(lines, definition, first_line(body[0])):
         found.append(_task("line", lines, places[number % len(places)]))
     starts = sorted({first_line(statement) for statement in body})
     first = number // 2**64 % len(starts)
@@ -206,24 +204,6 @@ def _task(kind: Kind, lines: Sequence[str], place: int) -> CompletionTask:
         "\n".join(lines[place - 1 : end]).rstrip(),
         "\n".join(lines[end:]),
     )
-
-
-def _code_lines(lines: Sequence[str], definition: ast.stmt, first: int) -> list[int]:
-    """Line numbers from ``first`` on with code, not inside a string."""
-    in_strings = {
-        number
-        for node in ast.walk(definition)
-        if isinstance(node, ast.Constant | ast.JoinedStr)
-        for number in range(node.lineno + 1, (node.end_lineno or node.lineno) + 1)
-    }
-    return [
-        number
-        for number, line in enumerate(lines, start=1)
-        if number >= first
-        and number not in in_strings
-        and len(line.strip()) >= MIN_TARGET
-        and not line.lstrip().startswith("#")
-    ]
 
 
 def _answer(

@@ -1,0 +1,86 @@
+"""What an adaptation brought: scores on the project's held-out files and on other code.
+
+Before and after are measured on the same lines and bytes. The interval of a difference is a
+bootstrap over files, since lines of one file are alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codeling.adaptation.project import SourceFile
+from codeling.evaluation.data.held_out import held_out_texts
+from codeling.evaluation.intrinsic import RESAMPLES, bits_per_byte
+from codeling.evaluation.next_line import LinePlace, exact_matches, line_places
+from codeling.generation.engine import Engine
+from codeling.progress import SILENT, Progress
+
+NUM_LINES = 600
+"""Lines of the held-out files that are predicted."""
+MAX_BYTES = 300_000
+"""Text that bits per byte are measured on, of the project and of other code."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of one model."""
+
+    lines: list[bool]
+    """Whether each line was predicted exactly."""
+    bits_per_byte: float
+    """On the held-out files."""
+    other_bits_per_byte: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return {
+            "next_line": sum(self.lines) / max(1, len(self.lines)),
+            "bits_per_byte": self.bits_per_byte,
+            "other_bits_per_byte": self.other_bits_per_byte,
+            "lines": [int(each) for each in self.lines],
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Measured":
+        """Inverse of :meth:`to_json`. :raises KeyError: a value is missing."""
+        lines = [bool(each) for each in values["lines"]]
+        return cls(lines, values["bits_per_byte"], values["other_bits_per_byte"])
+
+
+class Exam:
+    """What both models are measured on."""
+
+    def __init__(self, held_out: Sequence[SourceFile], base: Path, seed: int) -> None:
+        """``base``: folder of the model before, whose run's test split is the other code."""
+        self.places: list[LinePlace] = line_places(held_out, NUM_LINES, seed)
+        self._texts = [file.text for file in held_out]
+        self._other = held_out_texts(base, MAX_BYTES)
+
+    def measure(self, model: Path, progress: Progress = SILENT) -> Measured:
+        """Score the model in a folder, in fp32 and without a memory."""
+        engine = Engine.load(model, precision="fp32")
+        network, tokenizer = engine.model, engine.tokenizer
+        own, other = (
+            bits_per_byte(network, tokenizer, texts, max_bytes=MAX_BYTES, progress=progress).value
+            for texts in (self._texts, self._other)
+        )
+        return Measured(exact_matches(engine, self.places, progress), own, other)
+
+    def difference_interval(
+        self, before: Measured, after: Measured, seed: int
+    ) -> tuple[float, float] | None:
+        """95 % interval of the change in next-line exact match; None for a single file."""
+        gains: dict[str, list[int]] = {}
+        for place, old, new in zip(self.places, before.lines, after.lines, strict=True):
+            gains.setdefault(place.path, []).append(int(new) - int(old))
+        if len(gains) < 2:
+            return None
+        sums = np.array([sum(each) for each in gains.values()], float)
+        counts = np.array([len(each) for each in gains.values()], float)
+        chosen = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+        values = sums[chosen].sum(1) / counts[chosen].sum(1)
+        low, high = np.quantile(values, [0.025, 0.975]).tolist()
+        return low, high

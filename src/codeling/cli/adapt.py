@@ -1,0 +1,96 @@
+"""``codeling adapt``: train a model on one project of the user's."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from codeling.cli.stages import AsJson, Overrides, parse_path
+
+
+def adapt(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Run folder, Hugging Face folder or hf://owner/name."),
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", parser=parse_path, help="Folder of the project.")
+    ],
+    minutes: Annotated[
+        float, typer.Option(min=0.05, metavar="MINUTES", help="Minutes of training.")
+    ] = 5.0,
+    replay: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=0.9, metavar="SHARE", help="Share of the training that is old text."
+        ),
+    ] = 0.25,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", parser=parse_path, help="Run folder.", show_default="runs/PROJECT"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on one project, with replay of its old data, and say what it brought.
+
+    The newest files are held out and measured on, before and after. An interrupted adaptation
+    continues when you run the same command again.
+
+    Example:  codeling adapt runs/demo ~/code/my-project --minutes 5
+    """
+    from codeling.adaptation.adapt import adapt as run
+    from codeling.cli import stages
+    from codeling.cli.next_command import next_command
+    from codeling.cli.screen import Screen
+    from codeling.cli.signals import HANDLER
+    from codeling.errors import UsageError
+    from codeling.recipe import parse_recipe
+    from codeling.run import StopRequest
+
+    name = folder.resolve().name
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder; give a project's folder")
+    target = out or Path("runs") / (name or "project")
+    screen = Screen()
+    changes = [f"training.minutes={minutes}", "training.mixture_exponent=0", *(overrides or [])]
+    recipe = parse_recipe("", changes, note=screen.note)
+    training = recipe.training.model_copy(update={"init": model})
+    recipe = recipe.model_copy(update={"training": training})
+    stop = StopRequest()
+    with HANDLER.resumable(lambda: (target / "checkpoints").exists(), stop):
+        values = run(recipe, folder, target, replay, screen, stop)
+    serve = next_command("serve", target, options={"--project": str(folder)})
+    if not as_json:
+        for line in summary(values):
+            typer.echo(line)
+    stages.finish({"folder": str(target), **values}, as_json, [serve])
+
+
+def summary(values: dict[str, Any]) -> list[str]:
+    """What the adaptation brought, for a person."""
+    before, after = values["before"], values["after"]
+    held_out = values["project"]["held_out"]
+    lines = 100 * before["next_line"], 100 * after["next_line"]
+    interval = values["next_line_gain_interval_95"]
+    shown = ""
+    if interval:
+        shown = f", 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+    files = f"the newest {held_out['files']:,} files, by {values['project']['newest_by']}"
+    rows = [
+        ("held out", f"{files} ({held_out['bytes']:,} bytes)"),
+        (
+            "next line",
+            f"{lines[0]:.1f} % -> {lines[1]:.1f} % exactly right "
+            f"({lines[1] - lines[0]:+.1f} points{shown}; {values['num_lines']:,} lines)",
+        ),
+        ("this project", _change(before["bits_per_byte"], after["bits_per_byte"])),
+        ("other code", _change(before["other_bits_per_byte"], after["other_bits_per_byte"])),
+    ]
+    return [f"{name:<13} {value}" for name, value in rows]
+
+
+def _change(before: float, after: float) -> str:
+    return f"{before:.3f} -> {after:.3f} bits per byte ({100 * (after / before - 1):+.1f} %)"
