@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from codeling.cli.app import app
 from codeling.errors import SandboxError
 from codeling.recipe import Recipe
+from codeling.training.run_training import train_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,6 +51,8 @@ OUTPUTS = {
     "codeling evaluate runs/demo --suite humaneval": r"pass@1",
     "codeling demo": r"(?s)test bits per byte.*report .*runs/.*/report.html.*done: runs/",
     "codeling doctor": r"sandbox",
+    "codeling adapt": r"next line .* points.*\nthis project",
+    "codeling inspect": r"parameters|\"sizes\"",
     "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k",
     "codeling run": r"(parameters +[\d,]+ |done: runs/)",
     "codeling corpus": r"done: runs/my",
@@ -90,7 +93,8 @@ def make_folder(folder: Path, run_folder: Path, readme: str) -> Path:
     code = run_folder.parent / "json" / "encoder.py"
     shutil.copy(code, folder / "my_file.py")
     (folder / "home" / "code").mkdir(parents=True)
-    shutil.copy(code, folder / "home" / "code")
+    for path in code.parent.glob("*.py"):
+        shutil.copy(path, folder / "home" / "code")
     lines = "".join(json.dumps(problem) + "\n" for problem in PROBLEMS)
     (folder / "HumanEval.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     (folder / "canaries.jsonl").write_text('{"prefix": "key = ", "secret": "12345"}\n')
@@ -114,12 +118,20 @@ class Shell:
         self.monkeypatch.chdir(self.folder)
         self.monkeypatch.setenv("HOME", str(self.folder / "home"))
         self.monkeypatch.setattr("codeling.run.run", self._build)
+        self.monkeypatch.setattr("codeling.adaptation.adapting.train_run", self._train_briefly)
+        self.monkeypatch.setattr("codeling.adaptation.gains.NUM_LINES", 4)
+        self.monkeypatch.setattr("codeling.adaptation.gains.MAX_BYTES", 2000)
 
     def _build(self, recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
         self.built.append((recipe.resolved(), folder))
         if not folder.exists():
             shutil.copytree(self.run_folder, folder)
         return {"folder": str(folder), "stages": {}}
+
+    def _train_briefly(self, recipe: Recipe, *arguments: Any) -> Any:
+        brief = {"minutes": None, "steps": 2}
+        training = recipe.training.model_copy(update=brief)
+        return train_run(recipe.model_copy(update={"training": training}), *arguments)
 
     def measure_nothing(self) -> None:
         """Makes ``codeling evaluate`` check its options without measuring a suite."""

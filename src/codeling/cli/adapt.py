@@ -41,7 +41,7 @@ def adapt(
 
     Example:  codeling adapt runs/demo ~/code/my-project --minutes 5
     """
-    from codeling.adaptation.adapt import adapt as run
+    from codeling.adaptation.adapting import adapt as run
     from codeling.cli import stages
     from codeling.cli.next_command import next_command
     from codeling.cli.screen import Screen

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from codeling.adaptation.project import SourceFile
+from codeling.adaptation.project_texts import ProjectText
 from codeling.evaluation.data.held_out import held_out_texts
 from codeling.evaluation.intrinsic import RESAMPLES, bits_per_byte
 from codeling.evaluation.next_line import LinePlace, exact_matches, line_places
@@ -25,7 +25,7 @@ MAX_BYTES = 300_000
 
 
 @dataclass(frozen=True)
-class Measured:
+class AdaptationScores:
     """Scores of one model."""
 
     lines: list[bool]
@@ -44,7 +44,7 @@ class Measured:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Measured":
+    def from_json(cls, values: dict[str, Any]) -> "AdaptationScores":
         """Inverse of :meth:`to_json`. :raises KeyError: a value is missing."""
         lines = [bool(each) for each in values["lines"]]
         return cls(lines, values["bits_per_byte"], values["other_bits_per_byte"])
@@ -53,13 +53,13 @@ class Measured:
 class Exam:
     """What both models are measured on."""
 
-    def __init__(self, held_out: Sequence[SourceFile], base: Path, seed: int) -> None:
+    def __init__(self, held_out: Sequence[ProjectText], base: Path, seed: int) -> None:
         """``base``: folder of the model before, whose run's test split is the other code."""
         self.places: list[LinePlace] = line_places(held_out, NUM_LINES, seed)
         self._texts = [file.text for file in held_out]
         self._other = held_out_texts(base, MAX_BYTES)
 
-    def measure(self, model: Path, progress: Progress = SILENT) -> Measured:
+    def measure(self, model: Path, progress: Progress = SILENT) -> AdaptationScores:
         """Score the model in a folder, in fp32 and without a memory."""
         engine = Engine.load(model, precision="fp32")
         network, tokenizer = engine.model, engine.tokenizer
@@ -67,10 +67,10 @@ class Exam:
             bits_per_byte(network, tokenizer, texts, max_bytes=MAX_BYTES, progress=progress).value
             for texts in (self._texts, self._other)
         )
-        return Measured(exact_matches(engine, self.places, progress), own, other)
+        return AdaptationScores(exact_matches(engine, self.places, progress), own, other)
 
     def difference_interval(
-        self, before: Measured, after: Measured, seed: int
+        self, before: AdaptationScores, after: AdaptationScores, seed: int
     ) -> tuple[float, float] | None:
         """95 % interval of the change in next-line exact match; None for a single file."""
         gains: dict[str, list[int]] = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 from codeling.corpus.filters.rules import drop_reason
 from codeling.corpus.redaction.redact import redact
 from codeling.errors import UsageError
+from codeling.evaluation.syntax import parse
 from codeling.memory.project_files import list_files, read_text
 from codeling.recipe import CorpusRecipe
 
@@ -30,8 +31,8 @@ class Project:
     """Its files as training reads them: redacted, equal ones once."""
 
     folder: Path
-    train: list["SourceFile"]
-    held_out: list["SourceFile"]
+    train: list["ProjectText"]
+    held_out: list["ProjectText"]
     """The newest ones."""
     by_git: bool
     """Whether git knows the ages."""
@@ -48,7 +49,7 @@ class Project:
 
 
 @dataclass(frozen=True)
-class SourceFile:
+class ProjectText:
     """One file of the project."""
 
     path: str
@@ -75,13 +76,13 @@ def read_project(folder: Path) -> Project:
     files, seen = [], set()
     for found in list_files(folder):
         text = read_text(folder / found.path)
-        if text is None or drop_reason(text, recipe) is not None:
+        if text is None or drop_reason(text, recipe) is not None or parse(text) is None:
             continue
         text = redact(text, recipe.redaction.kinds, recipe.redaction.seed)[0]
         if text not in seen:
             seen.add(text)
             path = found.path.as_posix()
-            files.append(SourceFile(path, text, ages.get(path, found.modified)))
+            files.append(ProjectText(path, text, ages.get(path, found.modified)))
     if len(files) < MIN_FILES:
         raise UsageError(
             f"{folder}: {len(files)} usable Python files; a project to adapt to has {MIN_FILES} "
@@ -91,7 +92,7 @@ def read_project(folder: Path) -> Project:
     return Project(folder, train, held_out, bool(ages))
 
 
-def split_newest(files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
+def split_newest(files: Sequence[ProjectText]) -> tuple[list[ProjectText], list[ProjectText]]:
     """Divide ``files`` into older ones and the newest, :data:`HELD_OUT_SHARE` of the bytes.
 
     Files of the same age are taken in the order of a hash of their paths. A file of more than twice
@@ -99,7 +100,7 @@ def split_newest(files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[So
     """
     wanted = HELD_OUT_SHARE * sum(file.num_bytes for file in files)
     newest = sorted(files, key=lambda file: (-file.added, _hash(file.path)))
-    held_out: list[SourceFile] = []
+    held_out: list[ProjectText] = []
     taken = 0
     for file in newest:
         fits = taken + file.num_bytes <= 2 * wanted or not held_out

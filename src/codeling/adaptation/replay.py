@@ -9,12 +9,13 @@ them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.adaptation.project import Project
+from codeling.adaptation.project_texts import Project
 from codeling.dataset.mixture import RepositoryRecorder, read_repository_numbers
 from codeling.dataset.tokens import open_tokens, write_tokens
 from codeling.errors import InputError
@@ -24,8 +25,8 @@ from codeling.tokenizer.tokenizer import Tokenizer
 
 REPLAY = 0.25
 """Default share of the run that is old text; other values are in ``docs/log.md``."""
-_SHARES = 20
-"""The run is divided into so many equal shares."""
+_MAX_SHARES = 20
+"""The run is divided into at most so many equal shares."""
 MAX_PASSES = 24
 """Maximum number of times that the project's files are read."""
 MAX_REPLAY_TOKENS = 8_000_000
@@ -59,9 +60,10 @@ def write_token_files(
 
     def documents() -> Iterator[_Document]:
         nonlocal replayed
-        old = round(replay * _SHARES)
+        share = Fraction(replay).limit_denominator(_MAX_SHARES)
+        old, own = share.numerator, share.denominator - share.numerator
         for number, file in enumerate(project.train * MAX_PASSES):
-            yield _Document(f"project {number % (_SHARES - old)}", file.text)
+            yield _Document(f"project {number % own}", file.text)
         for number, text in enumerate(old_texts(base, tokenizer, seed) if old else ()):
             replayed += 1
             yield _Document(f"old {number % old}", text)

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codeling.adaptation.measure import Exam, Measured
-from codeling.adaptation.project import Project, read_project
-from codeling.adaptation.tokens import REPLAY, write_token_files
+from codeling.adaptation.gains import AdaptationScores, Exam
+from codeling.adaptation.project_texts import Project, read_project
+from codeling.adaptation.replay import REPLAY, write_token_files
 from codeling.errors import UsageError
 from codeling.export.hugging_face import write_model_folder
 from codeling.export.model_card import Ancestor, adapted_card
@@ -117,11 +117,11 @@ def _check_folder(folder: Path, initial: InitialModel) -> None:
 
 def _before(
     exam: Exam, initial: InitialModel, folder: Path, identity: Mapping[str, str], progress: Progress
-) -> Measured:
+) -> AdaptationScores:
     """The scores of the model as it came; measured once."""
     found = _read(folder / _BEFORE)
     if found and found["identity"] == identity and len(found["lines"]) == len(exam.places):
-        return Measured.from_json(found)
+        return AdaptationScores.from_json(found)
     progress.note("measuring the model as it is")
     before = exam.measure(initial.folder, progress)
     write_json(folder / _BEFORE, {"identity": identity, **before.to_json()})

@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from codeling.cli.adapt import summary
+from codeling.cli.app import app
+from codeling.errors import CodelingError, UsageError
+
+VALUES: dict[str, Any] = {
+    "project": {"held_out": {"files": 3, "bytes": 4567}, "newest_by": "git"},
+    "num_lines": 400,
+    "before": {"next_line": 0.1, "bits_per_byte": 1.5, "other_bits_per_byte": 1.0},
+    "after": {"next_line": 0.14, "bits_per_byte": 1.2, "other_bits_per_byte": 1.005},
+    "next_line_gain_interval_95": [0.01, 0.07],
+}
+
+
+def run(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(app, ["adapt", *map(str, arguments)])
+    if isinstance(result.exception, CodelingError):
+        raise result.exception
+    return result
+
+
+def test_the_summary_says_what_it_brought() -> None:
+    assert summary(VALUES) == [
+        "held out      the newest 3 files, by git (4,567 bytes)",
+        "next line     10.0 % -> 14.0 % exactly right (+4.0 points, 95 % interval +1.0 to +7.0; "
+        "400 lines)",
+        "this project  1.500 -> 1.200 bits per byte (-20.0 %)",
+        "other code    1.000 -> 1.005 bits per byte (+0.5 %)",
+    ]
+
+
+def test_the_command_passes_its_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[Any] = []
+
+    def adapt(*arguments: Any) -> dict[str, Any]:
+        given.extend(arguments)
+        return VALUES
+
+    monkeypatch.setattr("codeling.adaptation.adapting.adapt", adapt)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my project").mkdir()
+    result = run("runs/demo", "my project", "--minutes", "2", "--replay", "0.5", "--json")
+    recipe, project, out, replay, *_ = given
+    assert (recipe.training.init, recipe.training.minutes) == ("runs/demo", 2.0)
+    assert recipe.training.mixture_exponent == 0
+    assert (project, out, replay) == (Path("my project"), Path("runs/my project"), 0.5)
+    assert json.loads(result.stdout)["num_lines"] == 400
+    text = run("runs/demo", tmp_path / "my project", "--set", "training.steps=9").stdout
+    assert f"codeling serve 'runs/my project' --project '{tmp_path / 'my project'}'" in text
+
+
+def test_a_missing_project_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such folder; give a project's folder"):
+        run("runs/demo", tmp_path / "nowhere")
