@@ -44,7 +44,8 @@ async function clock({ prompts, num_new: numNew, num_cached: numCached }) {
 async function score(ids) {
     const [sequence] = sequences;
     await sequence.clearHistory();
-    const options = { generateNext: { probabilities: true, options: { temperature: 1 } } };
+    const sampling = { temperature: 1, topK: 0, topP: 1, minP: 0 };
+    const options = { generateNext: { probabilities: true, options: sampling } };
     const output = await sequence.controlledEvaluate(
         ids.slice(0, -1).map((id) => [id, options]));
     return { nats: output.map((each, i) => -Math.log(each.next.probabilities.get(ids[i + 1]))) };

@@ -49,10 +49,11 @@ def write_folder(model: GPT2, folder: Path) -> None:
 
 
 def tokenizer_of(vocab_size: int) -> Tokenizer:
-    """``<|endoftext|>``, the 256 bytes, and entries that no text has."""
-    entries = [END_OF_TEXT, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    """``<|endoftext|>``, the 256 bytes, one merge, and entries that no text has."""
+    entries = [END_OF_TEXT, *sorted(pre_tokenizers.ByteLevel.alphabet()), "ab"]
     entries += [f"<{number}>" for number in range(len(entries), vocab_size)]
-    core = tokenizers.Tokenizer(models.BPE({each: n for n, each in enumerate(entries)}, []))
+    ids = {entry: number for number, entry in enumerate(entries)}
+    core = tokenizers.Tokenizer(models.BPE(ids, [("a", "b")]))
     core.pre_tokenizer = pre_tokenizer_named("gpt2")
     core.decoder = byte_decoder()
     core.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
@@ -85,7 +86,8 @@ class HuggingFace:
             clock.append(time.perf_counter())
             return torch.zeros(len(ids), dtype=torch.bool)
 
-        mask, options = torch.ones_like(ids), {"eos_token_id": None, "pad_token_id": 0}
+        mask = torch.ones_like(ids)
+        options = {"eos_token_id": None, "pad_token_id": 0, "max_length": None}
         self._model.generate(
             ids, attention_mask=mask, past_key_values=cache, max_new_tokens=num_new,
             do_sample=False, stopping_criteria=[record], **options,

@@ -119,6 +119,17 @@ def test_what_cannot_be_written_leaves_nothing(source: ExportSource, tmp_path: P
     assert not out.parent.exists() or not list(out.parent.iterdir())
 
 
+def test_a_vocabulary_without_merges_is_refused(
+    write_model: WriteModel, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    rules = json.loads(tokenizer.to_json())
+    rules["model"]["merges"] = []
+    core = tokenizers.Tokenizer.from_str(json.dumps(rules))
+    source = ExportSource.read(str(write_model(Tokenizer(core))))
+    with pytest.raises(ModelError, match="reads no vocabulary without merges"):
+        write_gguf(source, tmp_path / "m.gguf", "f16")
+
+
 def test_a_file_that_reads_back_otherwise_gets_no_name(
     source: ExportSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

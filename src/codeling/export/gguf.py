@@ -148,6 +148,8 @@ def _add_tokenizer(writer: Any, source: ExportSource) -> None:
     rules = json.loads(tokenizer.to_json())
     pairs = rules["model"].get("merges", ())
     merges = [each if isinstance(each, str) else " ".join(each) for each in pairs]
+    if not merges:
+        raise ModelError(f"{source.folder}: llama.cpp reads no vocabulary without merges")
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(llama_cpp_name(tokenizer.to_json()) or "gpt-2")
     writer.add_token_list(tokens)
