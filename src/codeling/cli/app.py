@@ -23,6 +23,7 @@ from codeling.cli import (
     tokenizer,
     trace,
     train,
+    watch,
 )
 from codeling.cli.usage import Command
 
@@ -42,6 +43,7 @@ _command("corpus", short_help="Build the corpus of a recipe.")(corpus.corpus)
 app.add_typer(tokenizer.app, name="tokenizer", short_help="Train a tokenizer, or compare several.")
 _command("train", short_help="Train the model of a recipe.")(train.train)
 _command("adapt", short_help="Train a model on one project of yours.")(adapt.adapt)
+_command("watch", short_help="Show a run in the browser while it trains.")(watch.watch)
 _command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
 _command("serve", short_help="Serve a model to editors.")(serve.serve)
 _command("lsp", short_help="Run a language server for an editor.")(lsp.lsp)

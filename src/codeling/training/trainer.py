@@ -32,6 +32,7 @@ from codeling.training.checkpoint import resume
 from codeling.training.clock import Stopwatch
 from codeling.training.data import TrainingData
 from codeling.training.distributed import fsdp, process_group
+from codeling.training.last_rows import LastRows
 from codeling.training.machine import set_up
 from codeling.training.planning.pace import Intervals, is_replan_due, steps_that_fit
 from codeling.training.planning.plan import validation_tokens
@@ -76,9 +77,9 @@ def train(
     ``recipe`` must be resolved. ``identity`` names the run, and ``previous_identity`` is its
     identity in the previous version; checkpoints of any other identity are removed.
     ``initial_weights`` reads the weights of a new run, which the identity includes. ``should_stop``
-    is called between any two passes. Leaves ``checkpoints/``, ``metrics.jsonl`` and, with
-    ``sample``, ``samples.jsonl`` in ``folder``. Under ``torchrun`` every process calls it; the
-    first one alone writes.
+    is called between any two passes. Leaves ``checkpoints/``, ``metrics.jsonl``, ``last_step.json``
+    and, with ``sample``, ``samples.jsonl`` in ``folder``. Under ``torchrun`` every process calls
+    it; the first one alone writes.
 
     :raises UsageError: the sequences of a step do not divide evenly among the processes.
     :raises StoppedError: ``should_stop`` returned True; the state is saved.
@@ -153,6 +154,7 @@ class Trainer:
         self.prefetcher = prefetcher
         self.sample = sample
         self.continued_from = started.checkpoint
+        self.rows = LastRows(job.folder, job.data.tokenizer) if job.world.is_first else None
 
     def run(self) -> TrainingResult:
         """Step until the plan's end; save at intervals, at the end and when asked to stop."""
@@ -249,6 +251,7 @@ class Trainer:
             {
                 "kind": "step",
                 "step": step,
+                "num_steps": plan.num_steps,
                 "tokens": step * plan.tokens_per_step,
                 "loss": result.loss if math.isfinite(result.loss) else None,
                 "learning_rate": fraction,
@@ -259,6 +262,8 @@ class Trainer:
                 "mfu": round(mfu, 4),
             }
         )
+        if self.rows is not None:
+            self.rows.record(step, batch.sequences)
         advance(plan.tokens_per_step, f"loss {result.loss:.3f}  MFU {mfu:.0%}", plan.num_tokens)
         return True
 

@@ -6,7 +6,7 @@ import { EditorState, Prec } from "@codemirror/state";
 import { EditorView, drawSelection, highlightActiveLine, keymap } from "@codemirror/view";
 import { post } from "./api.js";
 import { code } from "./appearance.js";
-import { accept, acceptGhost, dismiss, ghostField, ghostText, showGhost } from "./ghost.js";
+import { accept, acceptGhost, dismiss, ghostField, showGhost } from "./ghost.js";
 import { distinct, requestAt } from "./suggestion.js";
 import { lineLength, wordLength } from "./text.js";
 
@@ -82,7 +82,7 @@ export function createEditor(parent, doc, extensions, listener) {
     for (const transaction of update.transactions) {
       const part = transaction.effects.find((effect) => effect.is(acceptGhost));
       if (part) listener.accepted(part.value);
-      else if (transaction.isUserEvent("input")) {
+      else if (transaction.isUserEvent("input.type")) {
         transaction.changes.iterChanges((_, __, ___, ____, inserted) => listener.typed(inserted.toString()));
       }
     }
@@ -97,7 +97,7 @@ export function createEditor(parent, doc, extensions, listener) {
     if (isUser && update.state.selection.main.empty) timer = setTimeout(() => ask(update.view, 1), PAUSE_MS);
   });
 
-  return new EditorView({
+  const view = new EditorView({
     parent,
     doc,
     selection: { anchor: doc.length },
@@ -125,6 +125,12 @@ export function createEditor(parent, doc, extensions, listener) {
       extensions,
     ],
   });
+  /** The same as the keys, for a pointer or a finger. */
+  const actions = {
+    accept: accept((text) => text.length),
+    "accept-word": accept(wordLength),
+    "accept-line": accept(lineLength),
+    another: turn(1),
+  };
+  return { view, act: (name) => (actions[name](view), view.focus()) };
 }
-
-export { ghostText };

@@ -69,11 +69,12 @@ export class Inspector {
         type: "button",
         class: `token by-${proposerOf(token)}`,
         "aria-pressed": "false",
-        "aria-label": `token ${index + 1}: ${name}, ${percent(token.probability ?? 0)}, from ${SOURCE_NAMES[proposerOf(token)]}`,
         onclick: () => this.choose(index),
       },
       element("bdi", {}, name),
+      " ",
       element("small", {}, percent(token.probability ?? 0)),
+      element("span", { class: "unseen" }, ` from ${SOURCE_NAMES[proposerOf(token)]}`),
     );
   }
 

@@ -110,7 +110,7 @@ function setUpWriting(about) {
     byId("saved").textContent = `${percent(sitting.share)} of ${sitting.characters} characters saved`;
   }
 
-  const view = createEditor(byId("editor"), EXAMPLE, extensions, {
+  const { view, act } = createEditor(byId("editor"), EXAMPLE, extensions, {
     typed(text) {
       sitting.type(text);
       showSaved();
@@ -126,15 +126,18 @@ function setUpWriting(about) {
     },
     shown(choice, number, total) {
       inspector.show(choice, number, total);
+      byId("actions").hidden = false;
       announce(`Suggestion: ${visible(choice.text)}`);
     },
     nothing() {
       inspector.clear("Nothing is suggested here.");
+      byId("actions").hidden = true;
       announce("");
     },
     chosen: (token) => inspector.choose(token),
     failed,
   });
+  for (const button of byId("actions").children) button.addEventListener("click", () => act(button.id));
   byId("cut").addEventListener("change", (event) => cut.toggle(view, event.target.checked));
   return view;
 }
@@ -151,6 +154,7 @@ async function main() {
     setUpTabs((name) => name === "playback" && openPlayback());
     const view = setUpWriting(about);
     view.focus();
+    performance.mark("usable");
   } catch (error) {
     byId("summary").textContent = error.message;
     byId("summary").className = "summary failed";

@@ -63,10 +63,14 @@ def pages_cookie(token: str, host: str) -> str:
 class AccessRules:
     """Checks the headers of requests to a server at ``host``."""
 
-    def __init__(self, host: str, token: str | None) -> None:
-        """:raises UsageError: see :func:`check_exposure`."""
+    def __init__(self, host: str, token: str | None, public: frozenset[str] = PUBLIC_PATHS) -> None:
+        """``public`` are the paths that need no token.
+
+        :raises UsageError: see :func:`check_exposure`.
+        """
         check_exposure(host, token)
         self._token = token
+        self._public = public
         self._names = {*_LOCAL_NAMES, host.lower()} if is_loopback(host) else None
 
     def check(self, path: str, headers: Mapping[str, str]) -> None:
@@ -83,7 +87,7 @@ class AccessRules:
         origin = headers.get("origin")
         if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             raise RequestError(403, "pages of other sites may not use this server")
-        if self._token is None or path in PUBLIC_PATHS:
+        if self._token is None or path in self._public:
             return
         if path.startswith(f"{PAGES_PATH}/"):
             expected = pages_cookie(self._token, host).encode()

@@ -1,0 +1,38 @@
+// Opens the page of codeling watch and answers, for each line on standard input, what it shows:
+// node tests/watch.mjs OPTIONS, a JSON object with `url`, `token`, `chromium` and `pictures`.
+
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const options = JSON.parse(process.argv[2]);
+const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const browser = await chromium.launch({ executablePath: options.chromium, args: flags });
+const page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
+const complaints = [];
+page.on("request", (request) => {
+  if (!request.url().startsWith(options.url) && !request.url().startsWith("data:")) complaints.push(`asks ${request.url()}`);
+});
+page.on("pageerror", (error) => complaints.push(error.message));
+page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+await page.goto(`${options.url}/#token=${options.token}`);
+
+/** The step in the first tile, and the curve of each step as the x of its points. */
+const shown = () =>
+  page.evaluate(() => {
+    const path = document.querySelector("#plots .curve.faint")?.getAttribute("d") ?? "";
+    return {
+      step: Number(document.querySelector("#tiles dd")?.firstChild.textContent.replaceAll(",", "") ?? 0),
+      state: document.querySelector("#state").textContent,
+      pieces: (path.match(/M/g) ?? []).length,
+      xs: [...path.matchAll(/[ML]([\d.]+)/g)].map((found) => Number(found[1])),
+      sample: document.querySelector("#sample").textContent,
+      rows: document.querySelectorAll("#rows pre").length,
+      left: document.querySelectorAll("#tiles dd")[4]?.firstChild.textContent ?? "",
+    };
+  });
+
+for await (const name of createInterface({ input: process.stdin })) {
+  await page.screenshot({ path: `${options.pictures}/${name}.png`, fullPage: true });
+  console.log(JSON.stringify({ ...(await shown()), complaints }));
+}
+await browser.close();
