@@ -116,6 +116,12 @@ def evaluate(
             show_default="no limit",
         ),
     ] = None,
+    ask_after: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Suite typing: letters of a word after which its end is suggested."
+        ),
+    ] = 2,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -198,7 +204,7 @@ def evaluate(
         limit=limit,
         max_bytes=max_bytes,
         batch_size=batch_size,
-        typing=TypingSettings(accept, mode, clock),
+        typing=TypingSettings(accept, mode, clock, ask_after),
         canaries=canaries,
     )
     screen = Screen()

@@ -8,13 +8,15 @@ import pytest
 from codeling.errors import InputError, UsageError
 from codeling.evaluation.data.lookup import SuiteData
 from codeling.evaluation.journal import Journal
-from codeling.evaluation.keystrokes.proposers import rows_of
+from codeling.evaluation.keystrokes.proposers import SHOWN, rows_of
 from codeling.evaluation.keystrokes.typist import type_text
 from codeling.evaluation.samples_page import render
 from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, TypingSettings
 from codeling.evaluation.suites.typing import SuggestionServer, TypingSuite, select, typed_span
 from codeling.generation.engine import Engine
-from codeling.generation.suggestions.suggester import Suggester
+from codeling.generation.runners.conversion import convert
+from codeling.generation.runners.fast import FastRunner, Weights
+from codeling.generation.suggestions.suggester import THRESHOLDS, Suggester, SuggestionSettings
 from codeling.memory.gating.parameters import load_parameters
 from codeling.memory.mixture import MemoryMixture
 from codeling.model.config import GPT2Config
@@ -44,10 +46,16 @@ FILES = [Place(SOURCE + f"x_{n} = {n}\n", f"{n}.py", f"r{n % 2}") for n in range
 
 
 @pytest.fixture
-def engine(tokenizer: Tokenizer) -> Engine:
+def weights(tokenizer: Tokenizer) -> Weights:
     model = GPT2(GPT2Config(tokenizer.vocab_size, 64, 1, 2, 16))
     model.initialize(1)
-    return Engine.from_model(model, tokenizer)
+    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return convert(model.config, tensors)
+
+
+@pytest.fixture
+def engine(tokenizer: Tokenizer, weights: Weights) -> Engine:
+    return Engine(FastRunner(weights), tokenizer)
 
 
 def inputs(engine: Engine, journal: Path, files: list[Place], **settings: object) -> SuiteInputs:
@@ -108,6 +116,46 @@ def test_two_measurements_give_the_same_scores(
         assert "<mark>" in page, event
 
 
+@pytest.mark.parametrize("mode", ["append", "insert"])
+def test_events_are_those_of_a_twin_without_cache_journal_or_shared_proposals(
+    tokenizer: Tokenizer,
+    weights: Weights,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    """The twin makes each suggestion with an engine and a memory that have read nothing else."""
+    make_short(monkeypatch)
+    parameters = load_parameters()
+
+    def fresh() -> Engine:
+        engine = Engine(FastRunner(weights), tokenizer)
+        engine.memory = MemoryMixture(parameters, tokenizer.token_bytes)
+        return engine
+
+    file = Place(SOURCE[:600], "a.py")
+    settings = TypingSettings(mode=mode)
+    given = inputs(fresh(), tmp_path / "a", [file], typing=settings)
+    result = TypingSuite().measure(given)
+    begin, end = typed_span(file.text, mode)
+    for row, threshold in (("all", 0.0), (SHOWN, THRESHOLDS["normal"])):
+
+        def suggest(prefix: str, suffix: str, threshold: float = threshold) -> str | None:
+            found = Suggester(fresh(), SuggestionSettings(threshold)).suggest(prefix, suffix)
+            return found.text if found else None
+
+        session = type_text(file.text, suggest, begin=begin, end=end, sees_suffix=mode == "insert")
+        [record] = [record for record in result["problems"] if record["row"] == row]
+        assert (record["saved"], record["shown"], record["wrong"]) == (
+            session.num_saved,
+            len(session.events),
+            session.num_wrong,
+        )
+        if row == SHOWN:
+            accepted = [[e.position, e.accepted] for e in session.events if e.accepted]
+            assert record["accepted_spans"] == accepted
+
+
 def test_rows_with_a_memory_know_the_project_and_leave_the_engine_as_it_was(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +204,7 @@ def test_files_that_are_too_short_are_one_clear_error(engine: Engine, tmp_path: 
         ({"accept": "letter"}, "accept must be one of word, line, whole"),
         ({"mode": "edit"}, "mode must be one of append, insert"),
         ({"clock": 0}, "clock must be above 0"),
+        ({"ask_after": 0}, "ask_after must be 1 letter or more"),
     ],
 )
 def test_wrong_settings_are_one_clear_error(settings: dict[str, object], message: str) -> None:

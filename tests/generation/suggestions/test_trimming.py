@@ -62,3 +62,26 @@ def test_every_rule_only_shortens(text: str, prefix: str, suffix: str) -> None:
     cut = trimmed(text, prefix, suffix, place)
     assert text.startswith(cut)
     assert cut == cut.rstrip()
+
+
+@given(
+    st.lists(st.sampled_from(["x = 1", "    return x", "foo(", ")", "", "    y"]), max_size=6),
+    st.sampled_from(["", "x = ", "def f():\n    ", "def f():", "foo(", "    # "]),
+    st.lists(st.sampled_from(["x = 1", "    return x", "foo(", "", "    y", "z)"]), max_size=4),
+    st.booleans(),
+)
+def test_nothing_shown_begins_the_suffix_again(
+    lines: list[str], prefix: str, below: list[str], on_next_line: bool
+) -> None:
+    suffix = "\n" * on_next_line + "\n".join(below)
+    place = find_place(prefix, suffix)
+    if place is None:
+        return
+    cut = trimmed("\n".join(lines), prefix, suffix, place)
+    rest, _, more = suffix.partition("\n")
+    first = next((line.strip() for line in more.split("\n") if len(line.strip()) >= 3), "")
+    following = next((line.strip() for line in more.split("\n") if line.strip()), "")
+    if not rest.strip() and first == following and first:
+        assert first not in [line.strip() for line in cut.split("\n")]
+    if len(rest.strip()) >= 3:
+        assert not cut.endswith(rest.lstrip())

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from codeling.generation.suggestions.choice import MIN_CHARACTERS
-from codeling.generation.suggestions.place import asks_at, is_border
+from codeling.generation.suggestions.place import MIN_LETTERS, asks_at, is_border
 
 ACCEPT = ("word", "line", "whole")
 """How much of a suggestion one keystroke accepts."""
@@ -79,10 +79,12 @@ def type_text(
     begin: int = 0,
     end: int | None = None,
     sees_suffix: bool = False,
+    ask_after: int = MIN_LETTERS,
 ) -> Session:
     """Type ``text[begin:end]`` and return what happened.
 
     ``suggest`` gets all text before the cursor, and the text after ``end`` if ``sees_suffix``.
+    Within a word it is asked after ``ask_after`` letters.
     """
     end = len(text) if end is None else end
     suffix = text[end:] if sees_suffix else ""
@@ -99,7 +101,7 @@ def type_text(
         skipped = text[start:position]
         shown = shown[len(skipped) :] if shown.startswith(skipped) else ""
         prefix = text[:position]
-        is_new = not shown and asks_at(prefix)
+        is_new = not shown and asks_at(prefix, ask_after)
         if is_new:
             session.num_requests += 1
             shown = suggest(prefix, suffix) or ""

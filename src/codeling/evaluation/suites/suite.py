@@ -83,6 +83,8 @@ class TypingSettings:
     rest of the file behind the cursor."""
     clock: float | None = None
     """Milliseconds after which a suggestion comes too late to be shown. None: no limit."""
+    ask_after: int = 2
+    """Letters of a word after which its end is asked for; 1 is every keystroke within words."""
 
     def __post_init__(self) -> None:
         """:raises UsageError: a value is unknown or out of range."""
@@ -91,6 +93,8 @@ class TypingSettings:
                 raise UsageError(
                     f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
+        if self.ask_after < 1:
+            raise UsageError(f"ask_after must be 1 letter or more, not {self.ask_after}")
         if self.clock is not None and not self.clock > 0:
             raise UsageError(f"clock must be above 0 milliseconds, not {self.clock}")
 

@@ -235,9 +235,14 @@ def _typed(
     """Type a part of ``file``: its text, begin and end of the part, and what happened."""
     text = file.text.replace("\r\n", "\n")
     begin, end = typed_span(text, settings.mode)
-    sees_suffix = settings.mode == "insert"
     session = type_text(
-        text, suggest, settings.accept, begin=begin, end=end, sees_suffix=sees_suffix
+        text,
+        suggest,
+        settings.accept,
+        begin=begin,
+        end=end,
+        sees_suffix=settings.mode == "insert",
+        ask_after=settings.ask_after,
     )
     return text, begin, end, session
 

@@ -16,8 +16,8 @@ from codeling.python_lexer import Lexer, literals, mask_identifier_marks
 
 Reach = Literal["line", "block"]
 
-_MIN_FRAGMENT = 2
-"""Letters of a word that have to be typed before its end is suggested."""
+MIN_LETTERS = 2
+"""Letters of a word after which an editor asks for its end."""
 _OPENERS = frozenset(".([{=,:+-*/%<>|&^~@!#\"'")
 """Characters that begin something new."""
 _MAX_LOOK_BACK = 16_384
@@ -89,18 +89,18 @@ def _header_before(prefix: str) -> str | None:
     return before[begin:] if _HEADER.match(before[begin:].lstrip()) else None
 
 
-def asks_at(prefix: str) -> bool:
+def asks_at(prefix: str, min_letters: int = MIN_LETTERS) -> bool:
     """Whether an editor asks for a suggestion after the last character of ``prefix``.
 
     That is on a new line, after an opening bracket, an operator, a comma, a dot, a quote or the
-    space after a word, and within a word from its second letter on.
+    space after a word, and within a word after ``min_letters`` of it.
     """
     line = prefix[prefix.rfind("\n") + 1 :]
     if not line.strip():
         return True
     fragment = last_word(line)
     if fragment:
-        return len(fragment) >= _MIN_FRAGMENT
+        return len(fragment) >= min_letters
     last, before = line[-1], line[-2:-1]
     return last in _OPENERS or (last in " \t" and not before.isspace())
 
