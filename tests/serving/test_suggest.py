@@ -33,9 +33,11 @@ def test_the_rules_and_the_query_both_hold(suggester: Suggester) -> None:
     assert line.params.stops == ("\n", "END")
     assert line.params.min_probability
     assert line.params.max_new_tokens < 200
-    short = plan(suggester, "x = ", "", Query((), max_new_tokens=3)).request
+    assert line.params.num_branches == 1  # it is sampled
+    short = plan(suggester, "x = ", "", Query((), max_new_tokens=3, temperature=0.0)).request
     assert short is not None
     assert short.params.max_new_tokens == 3
+    assert short.params.num_branches > 1
 
 
 def test_nothing_is_asked_for_within_a_word(suggester: Suggester) -> None:

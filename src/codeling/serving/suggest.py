@@ -29,7 +29,7 @@ def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> S
     """The plan for what may be shown between ``prefix`` and ``suffix``.
 
     The limit, the sampling and the stop strings that a client ``asked`` for apply beside the rules
-    of suggestions.
+    of suggestions. Samples are not branched: they would become the same text.
     """
     place = find_place(prefix, suffix)
     if place is None:
@@ -42,7 +42,7 @@ def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> S
         stop=(*rules.stops, *asked.params.stops),
         stop_at_block_end=rules.stop_at_block_end,
         min_probability=rules.min_probability,
-        num_branches=rules.num_branches,
+        num_branches=1 if asked.params.temperature else rules.num_branches,
     )
 
     def suggestion(sequence: Sequence) -> Suggestion | None:
