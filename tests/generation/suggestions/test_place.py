@@ -81,6 +81,22 @@ def test_a_suggestion_reaches_over_lines_only_where_a_block_begins_or_continues(
     assert place.reach == reach
 
 
+@pytest.mark.parametrize(
+    ("suffix", "reach"),
+    [
+        ("", "block"),
+        ("\n\n\nx = 1\n", "block"),
+        ("\n    def g(): ...\n", "block"),
+        ("\n\n        return 1\n", "line"),
+        ("\n        return 1", "line"),
+    ],
+)
+def test_a_block_that_has_a_body_is_not_begun_again(suffix: str, reach: str) -> None:
+    place = find_place("class A:\n    def f(self):", suffix)
+    assert place is not None
+    assert place.reach == reach
+
+
 def test_the_place_knows_the_word_and_whether_it_is_in_a_literal() -> None:
     place = find_place("def f():\n    return 'pa")
     assert place is not None

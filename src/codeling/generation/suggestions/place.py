@@ -24,6 +24,8 @@ _MAX_LOOK_BACK = 16_384
 """Characters read before the cursor, at most, to find the statement that it is in."""
 _TOP_LEVEL = re.compile(r"[^\s)\]}#\"'\\]")
 """The beginning of a line that is not indented and does not continue brackets or a docstring."""
+_MAX_LOOK_AHEAD = 1024
+"""Characters after the cursor in which the body of a header is looked for."""
 _HEADER = re.compile(
     r"(async|case|class|def|elif|else|except|finally|for|if|match|try|while|with)\b"
 )
@@ -68,6 +70,8 @@ def find_place(prefix: str, suffix: str = "") -> Place | None:
     header = _header_before(prefix)
     if header is not None and len(indentation_of(header)) >= len(place.indentation):
         indentation = indentation_of(header)
+        if _has_body(suffix, indentation):
+            return place
         return place._replace(reach="block", indentation=indentation, after_header=True)
     return place._replace(reach="block") if at_line_start and place.indentation else place
 
@@ -87,6 +91,14 @@ def _header_before(prefix: str) -> str | None:
     if lexer.depth or lexer.in_string or lexer.in_comment:
         return None
     return before[begin:] if _HEADER.match(before[begin:].lstrip()) else None
+
+
+def _has_body(suffix: str, indentation: str) -> bool:
+    """Whether the first line of ``suffix`` with text is indented more than a header."""
+    for line in suffix[:_MAX_LOOK_AHEAD].split("\n")[1:]:
+        if line.strip():
+            return len(indentation_of(line)) > len(indentation)
+    return False
 
 
 def asks_at(prefix: str, min_letters: int = MIN_LETTERS) -> bool:
