@@ -49,7 +49,9 @@ def test_a_word_that_may_continue_is_not_shown() -> None:
 
 def test_short_texts_are_not_shown() -> None:
     assert chosen(Candidate("ab", ((2, 1.0),))) is None
-    assert chosen(Candidate("a  b", ((4, 1.0),))) is None
+    assert chosen(Candidate("ab ", ((3, 1.0),))) is None
+    assert chosen(Candidate("= b", ((3, 1.0),))) == "= b"  # the space is typed too
+    assert chosen(Candidate("= bc", ((2, 0.9), (4, 0.1))), threshold=0.5) is None
 
 
 def test_the_candidate_that_saves_most_is_shown() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from codeling.generation.engine import Engine
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
+from codeling.generation.suggestions.choice import TAIL
 from codeling.generation.suggestions.place import find_place, is_border
 from codeling.generation.suggestions.suggester import (
     Suggester,
@@ -51,7 +52,7 @@ def test_a_suggestion_is_part_of_one_of_the_engines_texts(
         size = len(suggestion.text)
         assert any(text[:size] == suggestion.text and is_border(text, size) for text in texts)
         assert suggestion.text == suggestion.text.rstrip() != ""
-        assert suggestion.probability >= threshold
+        assert suggestion.probability >= TAIL * threshold
         assert "<fim_" not in suggestion.text
     assert suggester.suggest(prefix, suffix) == suggestion
 

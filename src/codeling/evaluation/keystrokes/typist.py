@@ -13,7 +13,7 @@ This module must not know models, and measures no time of its own.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from codeling.generation.suggestions.choice import MIN_CHARACTERS
+from codeling.generation.suggestions.choice import MIN_CHARACTERS, typed_characters
 from codeling.generation.suggestions.place import MIN_LETTERS, asks_at, is_border
 
 ACCEPT = ("word", "line", "whole")
@@ -89,12 +89,12 @@ def type_text(
     end = len(text) if end is None else end
     suffix = text[end:] if sees_suffix else ""
     session = Session()
-    counted = counted_characters(text)
-    session.num_characters = sum(counted[begin:end])
+    typed = typed_characters(text, at_line_start=True)
+    session.num_characters = sum(typed[begin:end])
     position, shown, above = begin, "", _LinesAbove(text, begin)
     while True:
         start = position
-        while position < end and not counted[position]:
+        while position < end and not typed[position]:
             position += 1
         if position >= end:
             return session
@@ -109,7 +109,7 @@ def type_text(
             session.note_line(above, position, shown)
         if is_new and shown:
             length = _right_length(shown, text[:end], position, accept)
-            num_accepted = sum(counted[position : position + length])
+            num_accepted = sum(typed[position : position + length])
             if num_accepted < MIN_CHARACTERS:
                 length = num_accepted = 0
             saved = num_accepted - 1 if length else 0
@@ -121,19 +121,6 @@ def type_text(
                 continue
         shown = shown[1:] if shown[:1] == text[position] else ""
         position += 1
-
-
-def counted_characters(text: str) -> list[bool]:
-    """For each character, whether it has to be typed: not indentation, and not a line end."""
-    counted = []
-    in_indentation = True
-    for character in text:
-        if character == "\n":
-            in_indentation = True
-        elif not character.isspace():
-            in_indentation = False
-        counted.append(not in_indentation)
-    return counted
 
 
 class _LinesAbove:

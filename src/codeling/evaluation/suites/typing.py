@@ -40,7 +40,6 @@ from codeling.evaluation.keystrokes.proposers import (
 from codeling.evaluation.keystrokes.typist import (
     Session,
     Suggest,
-    counted_characters,
     type_text,
 )
 from codeling.evaluation.results import Record, Value, score, scores
@@ -51,6 +50,7 @@ from codeling.evaluation.suites.suite import (
     engine_settings,
 )
 from codeling.generation.engine import Engine
+from codeling.generation.suggestions.choice import typed_characters
 from codeling.generation.suggestions.place import find_place
 from codeling.generation.suggestions.trimming import trimmed
 from codeling.memory.mixture import MemoryMixture
@@ -305,7 +305,7 @@ def _record(
 
 def _accepted_kinds(text: str, begin: int, end: int, session: Session) -> dict[str, list[int]]:
     """For each kind of character: how many were accepted, and how many there are."""
-    counted = counted_characters(text)
+    typed = typed_characters(text, at_line_start=True)
     accepted = [False] * len(text)
     for event in session.events:
         for position in range(event.position, event.position + event.accepted):
@@ -313,7 +313,7 @@ def _accepted_kinds(text: str, begin: int, end: int, session: Session) -> dict[s
     found = {kind: [0, 0] for kind in (*WORD_KINDS, *LINE_KINDS)}
     for kinds in (word_kinds(text), line_kinds(text)):
         for position in range(begin, end):
-            if counted[position]:
+            if typed[position]:
                 found[kinds[position]][0] += accepted[position]
                 found[kinds[position]][1] += 1
     return found

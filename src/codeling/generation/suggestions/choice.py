@@ -11,6 +11,7 @@ This module must not know torch, tokens or models.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from codeling.generation.suggestions.place import Place, is_border, is_word_character
@@ -19,7 +20,7 @@ from codeling.generation.suggestions.trimming import trimmed
 Proposer = Literal["model", "words"]
 
 MIN_CHARACTERS = 3
-"""Shorter texts are not worth the keystroke that accepts them."""
+"""Typed characters of a text that is worth the keystroke which accepts it."""
 TAIL = 0.1
 """Share of the threshold down to which a text continues once it is long enough to be shown. A
 person accepts it word by word, so its end may be less likely than its beginning. On the validation
@@ -60,31 +61,47 @@ def choose(
     """
     best = None
     for candidate in candidates:
-        found = _shown(candidate, trimmed(candidate.text, prefix, suffix, place), threshold)
+        text = trimmed(candidate.text, prefix, suffix, place)
+        found = _shown(candidate, text, place.at_line_start, threshold)
         if found and (best is None or found.expected_saving > best.expected_saving):
             best = found
     return best
 
 
-def _shown(candidate: Candidate, text: str, threshold: float) -> Suggestion | None:
+def typed_characters(text: str, *, at_line_start: bool) -> list[bool]:
+    """For each character, whether a person types it: not indentation, and not a line end."""
+    typed = []
+    in_indentation = at_line_start
+    for character in text:
+        if character == "\n":
+            in_indentation = True
+        elif not character.isspace():
+            in_indentation = False
+        typed.append(not in_indentation)
+    return typed
+
+
+def _shown(
+    candidate: Candidate, text: str, at_line_start: bool, threshold: float
+) -> Suggestion | None:
     """The part of ``text``, a beginning of the candidate's, whose probability is high enough."""
-    end = num_characters = 0
+    typed = [0, *accumulate(typed_characters(text, at_line_start=at_line_start))]
+    end = num_typed = 0
     saving, probability = 0.0, 1.0
     for length, at_token_end in candidate.probabilities:
-        is_long_enough = num_characters >= MIN_CHARACTERS
+        is_long_enough = num_typed >= MIN_CHARACTERS
         if at_token_end < threshold * (TAIL if is_long_enough else 1):
             break
         border = min(length, len(text))
         is_last = length >= len(candidate.text)
         if not is_border(candidate.text, border) or (is_last and not _ends(candidate)):
             continue
-        num_new = sum(not character.isspace() for character in text[end:border])
-        saving += at_token_end * (num_new if end else num_new - 1)
-        num_characters += num_new
+        before, num_typed = num_typed, typed[len(text[:border].rstrip())]
+        saving += at_token_end * (num_typed - before - (not end))
         end, probability = border, at_token_end
         if border == len(text):
             break
-    if num_characters < MIN_CHARACTERS:
+    if num_typed < MIN_CHARACTERS:
         return None
     return Suggestion(text[:end].rstrip(), probability, candidate.proposer, saving)
 
