@@ -94,7 +94,7 @@ class OurRunner:
 
     def _picked(self, sequences: list[Ids], start: int = 0) -> Ids:
         """The most probable ids after tokens that stand from position ``start`` on."""
-        rows = [Row(slot, start, ids, True) for slot, ids in enumerate(sequences)]
+        rows = [Row(slot, start, ids, 1) for slot, ids in enumerate(sequences)]
         ids: Ids = self._runner.run(Batch(rows=rows)).argmax(-1).tolist()
         return ids
 

@@ -61,7 +61,7 @@ def predict(runner: FastRunner, tokens: NDArray[np.int64]) -> Predictions:
     for first in range(0, len(tokens), _BATCH):
         batch = tokens[first : first + _BATCH]
         for place in range(batch.shape[1]):
-            rows = [Row(slot, place, [int(ids[place])], True) for slot, ids in enumerate(batch)]
+            rows = [Row(slot, place, [int(ids[place])], 1) for slot, ids in enumerate(batch)]
             logits = runner.run(Batch(rows=rows)).astype(np.float64)
             choices[first : first + _BATCH, place] = logits.argmax(1)
             if place + 1 < batch.shape[1]:

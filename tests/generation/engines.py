@@ -45,7 +45,7 @@ def preferring(engine: Engine, token: int, after: int | None = None, score: floa
 
     def run(batch: Batch) -> NDArray[np.float32]:
         logits = type(runner).run(runner, batch)
-        last_ids = [row.ids[-1] for row in batch.rows if row.wants_logits]
+        last_ids = [i for row in batch.rows if row.num_logits for i in row.ids[-row.num_logits :]]
         for scores, last in zip(logits, last_ids, strict=True):
             if after is None or last == after:
                 scores[token] = score
@@ -62,7 +62,7 @@ def full_pass(engine: Engine, window: list[int]) -> NDArray[np.float32]:
         return np.asarray(engine.model(torch.tensor([window]))[0, -1])
     runner: Runner = fresh_runner(engine)
     runner.reserve(1)
-    return np.asarray(runner.run(Batch(rows=[Row(0, 0, window, True)]))[0])
+    return np.asarray(runner.run(Batch(rows=[Row(0, 0, window, 1)]))[0])
 
 
 def greedy_by_full_passes(

@@ -37,8 +37,9 @@ class ReferenceRunner:
             assert row.start + len(row.ids) <= self.context_length
             self.slots[row.slot] = self.slots[row.slot][: row.start] + row.ids
             self.num_read += len(row.ids)
-            if row.wants_logits:
-                logits.append(logits_after(self.slots[row.slot], self.vocab_size))
+            window = self.slots[row.slot]
+            ends = range(len(window) - row.num_logits + 1, len(window) + 1)
+            logits += [logits_after(window[:end], self.vocab_size) for end in ends]
         return np.array(logits, np.float32).reshape(len(logits), self.vocab_size)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from codeling.generation import engine as module
+from codeling.generation import picking as module
 from codeling.generation.engine import Engine
 from codeling.generation.request import Request, SamplingParams
 from codeling.generation.sequence import Sequence

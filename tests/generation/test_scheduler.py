@@ -1,6 +1,7 @@
 """Laws of the scheduler. The runner keeps ids in its slots, so every comparison is exact."""
 
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -36,23 +37,51 @@ def alone(prompt: list[int], max_new_tokens: int) -> list[int]:
     return ids[1 + len(prompt) :]
 
 
+class Guesses:
+    """A memory that drafts what will be picked, with mistakes."""
+
+    def __init__(self, prompt: list[int], max_new_tokens: int) -> None:
+        self.right = alone(prompt, max_new_tokens)
+        self.num_observed = 0
+        self.num_guessed = 0
+
+    def observe(self, token: int) -> None:
+        assert token == self.right[self.num_observed]
+        self.num_observed += 1
+
+    def draft(self, most: int) -> list[int]:
+        guess = self.right[self.num_observed : self.num_observed + most]
+        self.num_guessed += 1
+        if guess and self.num_guessed % 3 == 0:
+            place = self.num_guessed % len(guess)
+            guess[place] = 1 + guess[place] % 3
+        return guess
+
+
 @dataclass
 class Machine:
     """A scheduler and a runner, stepped manually."""
 
     num_slots: int = 4
     max_batch_tokens: int = 64
+    max_drafts: int = 0
     runner: ReferenceRunner = field(default_factory=lambda: ReferenceRunner(CONTEXT, VOCAB))
 
     def __post_init__(self) -> None:
-        self.scheduler = Scheduler(self.num_slots, self.max_batch_tokens)
+        self.scheduler = Scheduler(self.num_slots, self.max_batch_tokens, self.max_drafts)
         self.runner.reserve(self.num_slots)
 
     def step(self) -> Batch:
         batch = self.scheduler.schedule()
-        logits = self.runner.run(batch)
-        for each, scores in zip(batch.picking, logits, strict=True):
-            each.append(int(np.argmax(scores)), VOCABULARY, END)
+        logits = iter(self.runner.run(batch))
+        for row, each in zip(batch.rows, batch.sequences, strict=True):
+            draft = row.ids[len(row.ids) - row.num_logits + 1 :]
+            is_right = True
+            for depth in range(row.num_logits):
+                picked = int(np.argmax(next(logits)))
+                if is_right and each.finish_reason is None:
+                    each.append(picked, VOCABULARY, END)
+                    is_right = draft[depth : depth + 1] == [picked]
         self.scheduler.postprocess(batch)
         return batch
 
@@ -89,8 +118,13 @@ ACTIONS = st.lists(
 )
 
 
-def play(actions: list[tuple[str, object, object]], num_slots: int, max_batch_tokens: int) -> None:
-    machine = Machine(num_slots, max_batch_tokens)
+def play(
+    actions: list[tuple[str, object, object]],
+    num_slots: int,
+    max_batch_tokens: int,
+    max_drafts: int = 0,
+) -> None:
+    machine = Machine(num_slots, max_batch_tokens, max_drafts)
     asked: list[tuple[Sequence, list[int], int]] = []
     aborted: set[Sequence] = set()
     for kind, first, second in actions:
@@ -98,6 +132,7 @@ def play(actions: list[tuple[str, object, object]], num_slots: int, max_batch_to
             assert isinstance(first, list)
             assert isinstance(second, int)
             asked.append((sequence(first, second), first, second))
+            asked[-1][0].memory = cast("Any", Guesses(first, second))
             machine.scheduler.add(asked[-1][0])
         elif kind == "abort" and asked:
             assert isinstance(first, int)
@@ -123,12 +158,30 @@ def play(actions: list[tuple[str, object, object]], num_slots: int, max_batch_to
 
 
 @settings(max_examples=300)
-@given(ACTIONS, st.integers(1, 5), st.sampled_from([1, 3, 64]))
+@given(ACTIONS, st.integers(1, 5), st.sampled_from([1, 3, 64]), st.sampled_from([0, 3, 7]))
 def test_sequences_equal_those_alone_in_any_schedule_and_no_slot_leaks(
-    actions: list[tuple[str, object, object]], num_slots: int, max_batch_tokens: int
+    actions: list[tuple[str, object, object]],
+    num_slots: int,
+    max_batch_tokens: int,
+    max_drafts: int,
 ) -> None:
-    """Batched, admitted late, forked, beside aborted sequences, past the end of the context."""
-    play(actions, num_slots, max_batch_tokens)
+    """Batched, admitted late, forked, beside aborted sequences, past the end of the context, with
+    right and wrong drafts."""
+    play(actions, num_slots, max_batch_tokens, max_drafts)
+
+
+def test_right_drafts_take_fewer_steps() -> None:
+    num_steps = []
+    prompt = next([n] for n in range(1, VOCAB) if len(alone([n], 12)) == 12)
+    for max_drafts in (0, 7):
+        machine = Machine(max_drafts=max_drafts)
+        each = sequence(prompt, 12)
+        each.memory = cast("Any", Guesses(prompt, 12))
+        machine.scheduler.add(each)
+        num_steps.append(0)
+        while machine.step().rows:
+            num_steps[-1] += 1
+    assert num_steps[1] <= num_steps[0] // 2
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.proof)])
@@ -141,7 +194,8 @@ def test_random_schedules_keep_the_laws(count: int) -> None:
             prompt = generator.integers(1, 3, generator.integers(0, 24)).tolist()
             number = int(generator.integers(1, 7))
             actions.append((kind, prompt if kind == "add" else number, number))
-        play(actions, int(generator.integers(1, 5)), int(generator.choice([1, 5, 64])))
+        limits = int(generator.choice([1, 5, 64])), int(generator.choice([0, 2, 7]))
+        play(actions, int(generator.integers(1, 5)), *limits)
 
 
 def test_only_new_ids_are_read_when_a_prompt_grows() -> None:

@@ -25,7 +25,6 @@ This module must not know torch, sockets or files other than a model folder's.
 """
 
 import ctypes
-import math
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Ordered
 from contextlib import suppress
@@ -34,9 +33,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codeling.errors import TokenizerError, UsageError
-from codeling.generation.constraints import Constraints
-from codeling.generation.logprobs import most_likely
 from codeling.generation.memory import Memory
+from codeling.generation.picking import Picker
 from codeling.generation.prompts import arrange, encode_texts, last_part
 from codeling.generation.request import (
     MAX_SAMPLES,
@@ -49,9 +47,8 @@ from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
 from codeling.generation.runners.weight_cache import load_int8
-from codeling.generation.sampling import sample
 from codeling.generation.scheduler import Scheduler
-from codeling.generation.sequence import MIN_BRANCH, Sequence
+from codeling.generation.sequence import Sequence
 from codeling.model.device import find_device
 from codeling.model.folder import (
     fim_spm_rate,
@@ -104,9 +101,9 @@ class Engine:
         self._load_model = load_model
         self._model: GPT2 | None = None
         self.tokenizer = tokenizer
-        self.scheduler = Scheduler(num_slots=0)
+        self.scheduler = Scheduler(num_slots=0, max_drafts=runner.max_drafts)
         self._vocabulary = Vocabulary(tokenizer.token_bytes)
-        self._constraints = Constraints(tokenizer, self._vocabulary, runner.vocab_size)
+        self._picker = Picker(tokenizer, self._vocabulary, runner.vocab_size, self._branch)
 
     @classmethod
     def from_model(cls, model: "GPT2", tokenizer: Tokenizer, suffix_first: bool = True) -> "Engine":
@@ -310,7 +307,7 @@ class Engine:
             self.scheduler.abort(each)
 
     def step(self) -> list[Sequence]:
-        """Run one step of all sequences; return those that, or whose branches, got a token."""
+        """Run one step of all sequences; return those that, or whose branches, got tokens."""
         batch = self.scheduler.schedule()
         if not batch.rows:
             return []
@@ -319,30 +316,9 @@ class Engine:
         except BaseException:
             self.scheduler.reset()  # it is unknown which slots were written
             raise
-        picking = batch.picking
-        for scores, sequence in zip(logits, picking, strict=True):
-            if sequence.memory is not None:
-                sequence.memory.mix(scores)
-        recording = [
-            row for row, each in enumerate(picking) if each.request.num_logprobs is not None
-        ]
-        unconstrained = logits[recording]
-        self._constraints.apply(logits, picking)
-        ids = sample(logits, [sequence.draw for sequence in picking])
-        for row, scores in zip(recording, unconstrained, strict=True):
-            num_top = picking[row].request.num_logprobs or 0
-            picking[row].logprobs.append(most_likely(scores, ids[row], num_top))
-        for scores, sequence, picked in zip(logits, picking, ids, strict=True):
-            if sequence.params.min_probability is not None:
-                num_top = 0 if sequence.num_new else sequence.params.num_branches
-                found = most_likely(scores, picked, num_top if num_top > 1 else 0)
-                for token, logprob in found.top:
-                    if token != picked and math.exp(logprob) >= MIN_BRANCH:
-                        self._branch(sequence, token, math.exp(logprob))
-                sequence.add_probability(math.exp(found.logprob))
-            sequence.append(picked, self._vocabulary, self.tokenizer.end_of_text)
+        self._picker.pick_all(logits, batch)
         self.scheduler.postprocess(batch)
-        return list(dict.fromkeys(sequence.root for sequence in picking))
+        return list(dict.fromkeys(sequence.root for sequence in batch.picking))
 
     def _branch(self, sequence: Sequence, token: int, probability: float) -> None:
         """Follow another first token of ``sequence`` too."""

@@ -50,6 +50,9 @@ class SequenceMemory(Protocol):
     def observe(self, token: int) -> None:
         """Add the token that was picked."""
 
+    def draft(self, most: int) -> list[int]:
+        """A guess of the next tokens, at most ``most``; it decides nothing but the speed."""
+
     def spans(self) -> Sequence[MemorySpan]:
         """Where the picked tokens came from, in order; empty if it was not recorded."""
 

@@ -13,6 +13,10 @@ Window. When the window of a sequence moves (:func:`~codeling.generation.sequenc
 it is read again as a prefill, into another slot. A long prefill is divided into chunks, so that
 sequences that are being decoded take part in every step.
 
+Drafts. A memory may guess the next tokens of a sequence. They are read in one step with its last
+token, and kept as far as they are what is picked (speculative decoding, Leviathan et al. 2023). The
+fewer sequences run, the longer the drafts: a step of one sequence waits for the weights.
+
 This module must not know torch, numpy or text.
 """
 
@@ -43,8 +47,8 @@ class Row(NamedTuple):
     slot: int
     start: int
     ids: list[int]
-    wants_logits: bool
-    """Whether the logits after the last token are wanted."""
+    num_logits: int
+    """After how many of the last tokens logits are wanted; 0 while a prompt is being read."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,11 @@ class Batch:
 
     @property
     def picking(self) -> list[Sequence]:
-        """The sequences whose next token is picked after this step, in the order of the rows."""
+        """The sequences whose next tokens are picked after this step, in the order of the rows."""
         return [
             sequence
             for row, sequence in zip(self.rows, self.sequences, strict=True)
-            if row.wants_logits
+            if row.num_logits
         ]
 
 
@@ -81,7 +85,10 @@ class _Slot:
 class Scheduler:
     """Waiting sequences, running sequences, and the slots that they use."""
 
-    def __init__(self, num_slots: int, max_batch_tokens: int = MAX_BATCH_TOKENS) -> None:
+    def __init__(
+        self, num_slots: int, max_batch_tokens: int = MAX_BATCH_TOKENS, max_drafts: int = 0
+    ) -> None:
+        """At most ``max_drafts`` drafted tokens are checked in a step."""
         self.waiting: list[Sequence] = []
         self.running: dict[Sequence, int] = {}
         """Sequence to slot, in order of admission."""
@@ -91,6 +98,7 @@ class Scheduler:
         """Number of those tokens that were already in a slot."""
         self._slots = [_Slot() for _ in range(num_slots)]
         self._max_batch_tokens = max_batch_tokens
+        self._max_drafts = max_drafts
         self._clock = 0
 
     @property
@@ -135,11 +143,13 @@ class Scheduler:
             start = len(slot.ids)
             unread = sequence.ids[slot.left_edge + start :]
             if len(unread) == 1:
-                decodes.append((Row(number, start, unread, True), sequence))
+                draft = sequence.draft(self._max_drafts // len(self.running))
+                row = Row(number, start, unread + draft, 1 + len(draft))
+                decodes.append((row, sequence))
             elif budget > 0:
                 chunk = unread[:budget]
                 budget -= len(chunk)
-                row = Row(number, start, chunk, len(chunk) == len(unread))
+                row = Row(number, start, chunk, int(len(chunk) == len(unread)))
                 prefills.append((row, sequence))
         for row, sequence in sorted(decodes, key=lambda pair: pair[0].slot) + prefills:
             batch.rows.append(row)
@@ -149,10 +159,14 @@ class Scheduler:
     def postprocess(self, batch: Batch) -> None:
         """Record what the step has read, and release the slots of the sequences that have ended.
 
-        The picked ids have been appended to their sequences.
+        The picked ids have been appended to their sequences. A draft is kept as far as it agrees
+        with them; what was read after that is read over.
         """
         for row, sequence in zip(batch.rows, batch.sequences, strict=True):
-            self._slots[row.slot].ids += row.ids
+            slot = self._slots[row.slot]
+            first = slot.left_edge + row.start
+            taken = common_length(row.ids, sequence.ids[first : first + len(row.ids)])
+            slot.ids += row.ids[:taken]
             if sequence.has_ended:
                 self._release(sequence)
 

@@ -142,6 +142,12 @@ class Sequence:
         if not self.has_ended and limit and self.probabilities[-1] < limit:
             self._end("unlikely")
 
+    def draft(self, most: int) -> list[int]:
+        """Guess the next tokens: ``most`` or fewer, all within the window and the request."""
+        room = self.context_length - len(self.ids) + self.left_edge
+        most = min(most, room, self.params.max_new_tokens - self.num_new - 1)
+        return self.memory.draft(most) if self.memory and most > 0 else []
+
     def add_probability(self, probability: float) -> None:
         """Record the probability of the token that is picked next."""
         product = self.probabilities[-1] if self.probabilities else 1.0

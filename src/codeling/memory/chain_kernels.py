@@ -142,6 +142,35 @@ def find(
 
 
 @_kernel
+def continuation(
+    history: Any,
+    history_prefix: Any,
+    end: Any,
+    store: Any,
+    limit: Any,
+    shortest: Any,
+    scratch: Any,
+    out: Any,
+) -> Any:
+    """The tokens after the longest match of at least ``shortest`` tokens; the newest of equals.
+
+    The store is the history's own. The tokens are written to ``out``; returns their number.
+    """
+    places, lengths = scratch
+    found = find(history, history_prefix, end, store, limit, places, lengths)
+    best, longest = end, shortest - 1
+    for index in range(found):
+        is_newer = lengths[index] == longest and best < end and places[index] > best
+        if lengths[index] > longest or is_newer:
+            best, longest = places[index], lengths[index]
+    number = 0
+    while number < len(out) and best + number < end and history[best + number] >= 0:
+        out[number] = history[best + number]
+        number += 1
+    return number
+
+
+@_kernel
 def group(number: Any, upper_bounds: Any) -> Any:
     """Index of the first bound that ``number`` does not exceed; the number of bounds if none."""
     index = 0

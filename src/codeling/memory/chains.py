@@ -171,6 +171,19 @@ class Predictor:
             ids[:num_tokens].copy(), probabilities[:num_tokens].astype(np.float32), rest, *match
         )
 
+    def continuation(self, chains: Chains, shortest: int, most: int, limit: int) -> list[int]:
+        """The tokens that followed the longest match of the end of ``chains``, at most ``most``.
+
+        The match has at least ``shortest`` tokens, and is among the ``limit`` newest of an order.
+        """
+        out = np.empty(most, np.int64)
+        end = len(chains)
+        number = kernels.continuation(
+            chains.ids, chains.prefix, end, chains.arrays, limit, shortest, self._scratch.found, out
+        )
+        ids: list[int] = out[:number].tolist()
+        return ids
+
     def propose_after(self, history: Ids, chains: Chains) -> Proposal:
         """:meth:`propose` for a history without hashes, (N,)."""
         asked = self.hashed(history)

@@ -26,6 +26,12 @@ shorter one."""
 LIMIT = 128
 """Number of the newest positions that are visited for each of :data:`ORDERS`."""
 
+_SHORTEST_MATCH = 2
+"""Tokens that must match for a draft. On the validation split of a demo, drafts of at most 7 tokens
+after 1, 2, 3 and 4 give 3.5, 3.3, 3.0 and 2.7 tokens a step; 2 is fastest, for fewer are wrong."""
+_DRAFT_LIMIT = 8
+"""Positions that are visited for a draft; 32 make it no better."""
+
 
 def document_predictor(trust: Floats, vocab_size: int) -> Predictor:
     """The predictor that documents share."""
@@ -63,6 +69,10 @@ class DocumentMemory:
     def propose(self) -> Proposal:
         """Propose the next token."""
         return self._predictor.propose(self._chains.ids, self._chains.prefix, self._chains)
+
+    def draft(self, most: int) -> list[int]:
+        """Guess the next tokens, at most ``most``: those after the longest match."""
+        return self._predictor.continuation(self._chains, _SHORTEST_MATCH, most, _DRAFT_LIMIT)
 
     def places(self, token: int) -> list[int]:
         """Positions of ``token`` that the proposal is based on.

@@ -139,6 +139,10 @@ class MixtureState:
             self._token_shares.append(given)
         self._document.observe([token])
 
+    def draft(self, most: int) -> list[int]:
+        """A guess of the next tokens, at most ``most``."""
+        return self._document.draft(most)
+
     def spans(self) -> tuple[SeenSpan, ...]:
         """Where runs of the added tokens were seen, if :meth:`MemoryMixture.open` records it."""
         return self._recorder.spans() if self._recorder else ()

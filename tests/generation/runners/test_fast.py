@@ -55,7 +55,7 @@ def test_logits_are_those_of_torch(model: GPT2, pieces: list[int]) -> None:
         each.reserve(3)
         start, logits = 0, []
         for piece in pieces:
-            row = Row(2, start, random_ids(sum(pieces))[start : start + piece], True)
+            row = Row(2, start, random_ids(sum(pieces))[start : start + piece], 1)
             logits.append(each.run(Batch(rows=[row])))
             start += piece
         found.append(np.concatenate(logits))
@@ -69,7 +69,7 @@ def test_int8_logits_are_close_to_those_of_torch(model: GPT2) -> None:
         TorchRunner(model),
     ):
         each.reserve(1)
-        rows = [Row(0, place, [i], True) for place, i in enumerate(random_ids(60))]
+        rows = [Row(0, place, [i], 1) for place, i in enumerate(random_ids(60))]
         found.append(np.concatenate([each.run(Batch(rows=[row])) for row in rows]))
     assert np.abs(found[0] - found[1]).mean() < 0.02 * found[1].std()
 
@@ -80,13 +80,13 @@ def test_a_row_is_identical_in_any_batch(runner: FastRunner) -> None:
     together, alone = [], []
     for step in range(4):
         rows = [
-            Row(slot, 0 if step == 0 else len(ids) + step - 1, ids if step == 0 else [step], True)
+            Row(slot, 0 if step == 0 else len(ids) + step - 1, ids if step == 0 else [step], 1)
             for slot, ids in enumerate(prompts)
         ]
         together.append(runner.run(Batch(rows=rows)))
     for slot, ids in enumerate(prompts):
-        rows = [Row(7, 0, ids, True)]
-        rows += [Row(7, len(ids) + step - 1, [step], True) for step in range(1, 4)]
+        rows = [Row(7, 0, ids, 1)]
+        rows += [Row(7, len(ids) + step - 1, [step], 1) for step in range(1, 4)]
         alone.append([runner.run(Batch(rows=[row]))[0] for row in rows])
         for step in range(4):
             assert np.array_equal(together[step][slot], alone[slot][step])
@@ -94,21 +94,21 @@ def test_a_row_is_identical_in_any_batch(runner: FastRunner) -> None:
 
 def test_a_fork_and_a_rollback_are_identical_to_a_fresh_pass(runner: FastRunner) -> None:
     ids = random_ids(20)
-    fresh = runner.run(Batch(rows=[Row(0, 0, ids[:9], False)]))
+    fresh = runner.run(Batch(rows=[Row(0, 0, ids[:9], 0)]))
     assert fresh.shape == (0, CONFIG.vocab_size)
-    fresh = runner.run(Batch(rows=[Row(0, 9, ids[9:], True)]))
-    forked = runner.run(Batch([Fork(0, 3, 9)], [Row(3, 9, ids[9:], True)]))
+    fresh = runner.run(Batch(rows=[Row(0, 9, ids[9:], 1)]))
+    forked = runner.run(Batch([Fork(0, 3, 9)], [Row(3, 9, ids[9:], 1)]))
     assert np.array_equal(fresh, forked)
-    runner.run(Batch(rows=[Row(3, 9, random_ids(11, 5), True)]))
-    assert np.array_equal(runner.run(Batch(rows=[Row(3, 9, ids[9:], True)])), fresh)
+    runner.run(Batch(rows=[Row(3, 9, random_ids(11, 5), 1)]))
+    assert np.array_equal(runner.run(Batch(rows=[Row(3, 9, ids[9:], 1)])), fresh)
 
 
 def test_adding_slots_keeps_the_existing_ones(runner: FastRunner) -> None:
     ids = random_ids(6)
-    runner.run(Batch(rows=[Row(1, 0, ids[:5], False)]))
-    before = runner.run(Batch(rows=[Row(1, 5, ids[5:], True)]))
+    runner.run(Batch(rows=[Row(1, 0, ids[:5], 0)]))
+    before = runner.run(Batch(rows=[Row(1, 5, ids[5:], 1)]))
     runner.reserve(20)
-    assert np.array_equal(runner.run(Batch(rows=[Row(1, 5, ids[5:], True)])), before)
+    assert np.array_equal(runner.run(Batch(rows=[Row(1, 5, ids[5:], 1)])), before)
 
 
 def unpacked(stored: Matrix, num_outputs: int, num_inputs: int) -> NDArray[np.float32]:
@@ -134,11 +134,11 @@ def test_int8_is_exact_where_representable_and_close_elsewhere() -> None:
 
 def test_logits_are_identical_however_a_prompt_is_divided(runner: FastRunner) -> None:
     ids = random_ids(40)
-    whole = runner.run(Batch(rows=[Row(0, 0, ids, True)]))
+    whole = runner.run(Batch(rows=[Row(0, 0, ids, 1)]))
     for pieces in ([39, 1], [1, 39], [7, 8, 9, 16], [1] * 40):
         start = 0
         for piece in pieces:
-            row = Row(1, start, ids[start : start + piece], True)
+            row = Row(1, start, ids[start : start + piece], 1)
             logits = runner.run(Batch(rows=[row]))
             start += piece
         assert np.array_equal(logits, whole)

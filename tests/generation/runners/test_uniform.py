@@ -12,7 +12,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 
 def test_all_tokens_are_equally_likely(tokenizer: Tokenizer) -> None:
     runner = UniformRunner(tokenizer.vocab_size, 64)
-    rows = [Row(0, 0, [1, 2], wants_logits=True), Row(1, 0, [3], wants_logits=False)]
+    rows = [Row(0, 0, [1, 2], num_logits=1), Row(1, 0, [3], num_logits=0)]
     logits = runner.copy().run(Batch([], rows, [None, None]))  # type: ignore[list-item]
     assert logits.shape == (1, tokenizer.vocab_size)
     assert np.ptp(logits) == 0

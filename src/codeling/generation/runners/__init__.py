@@ -27,6 +27,13 @@ class Runner(Protocol):
     def precision(self) -> str:
         """Type of the weights: ``float32``, ``bfloat16`` or ``int8``."""
 
+    @property
+    def max_drafts(self) -> int:
+        """How many tokens are read in about the time of one, and give the same logits, bit for bit.
+
+        0 if there are none.
+        """
+
     def copy(self) -> "Runner":
         """A runner with the same weights and no slots."""
 
@@ -40,6 +47,7 @@ class Runner(Protocol):
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Execute one step: the forks in order, then the rows.
 
-        Returns the logits after the last token of each row that wants them, (rows, V), which the
-        caller may change. A row's logits do not depend on the other rows, up to rounding.
+        Returns the logits after the last ``num_logits`` tokens of each row, (sum of them, V), in
+        order; the caller may change them. A row's logits do not depend on the other rows, up to
+        rounding.
         """

@@ -125,6 +125,11 @@ class FastRunner:
         dtype = self.weights.embedding.weight.dtype
         return "float32" if dtype == np.float32 else "int8"
 
+    @property
+    def max_drafts(self) -> int:
+        """As many as fill a tile of tokens."""
+        return TILE_ROWS - 1
+
     def copy(self) -> "FastRunner":
         """A runner with the same weights and no slots."""
         return FastRunner(self.weights)
@@ -213,8 +218,9 @@ class FastRunner:
 
 
 def _ends(rows: Sequence[Row]) -> NDArray[np.int64]:
-    """Index of the last token of each row that wants logits."""
+    """Index of each token whose logits are wanted."""
     ends = accumulate(len(row.ids) for row in rows)
     return np.array(
-        [end - 1 for row, end in zip(rows, ends, strict=True) if row.wants_logits], np.int64
+        [i for row, end in zip(rows, ends, strict=True) for i in range(end - row.num_logits, end)],
+        np.int64,
     )

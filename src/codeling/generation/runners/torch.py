@@ -41,6 +41,11 @@ class TorchRunner:
         """``float32`` or ``bfloat16``."""
         return str(self.model.compute_dtype).removeprefix("torch.")
 
+    @property
+    def max_drafts(self) -> int:
+        """None: a pass of several tokens rounds differently."""
+        return 0
+
     def copy(self) -> "TorchRunner":
         """A runner with the same model and no slots."""
         return TorchRunner(self.model)
@@ -74,22 +79,25 @@ class TorchRunner:
         found: dict[int, torch.Tensor] = {}
         for rows in _passes(batch.rows, cache.capacity):
             found.update(self._pass(rows, cache))
-        wanted = [found[row.slot] for row in batch.rows if row.wants_logits]
-        return torch.stack(wanted).numpy() if wanted else np.zeros((0, self.vocab_size), np.float32)
+        wanted = [found[row.slot] for row in batch.rows if row.num_logits]
+        return torch.cat(wanted).numpy() if wanted else np.zeros((0, self.vocab_size), np.float32)
 
     def _pass(
         self, rows: Sequence[Row], cache: KeyValueCache
     ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Read the tokens of ``rows`` in one padded pass; return the wanted logits (V,) by slot."""
+        """Read the tokens of ``rows`` in one padded pass; return the wanted logits by slot."""
         device = self.model.wte.weight.device
         num_new = max(len(row.ids) for row in rows)
         ids = torch.tensor([row.ids + [0] * (num_new - len(row.ids)) for row in rows])
         slots, starts = [row.slot for row in rows], [row.start for row in rows]
         hidden = self.model.hidden(ids.to(device), cache.rows(slots, starts, num_new))
-        wanting = [number for number, row in enumerate(rows) if row.wants_logits]
-        last = hidden[wanting, [len(rows[number].ids) - 1 for number in wanting]]
-        logits = self.model.head(last).float().cpu()
-        return zip([slots[number] for number in wanting], logits, strict=True)
+        numbers = [row.num_logits for row in rows]
+        last = [
+            hidden[place, len(row.ids) - row.num_logits : len(row.ids)]
+            for place, row in enumerate(rows)
+        ]
+        logits = self.model.head(torch.cat(last)).float().cpu()
+        return zip(slots, torch.split(logits, numbers), strict=True)
 
 
 def _passes(rows: Sequence[Row], capacity: int) -> Iterator[list[Row]]:

@@ -12,6 +12,7 @@ class UniformRunner:
     device = "cpu"
     precision = "float32"
     slot_bytes = 0
+    max_drafts = 0
 
     def __init__(self, vocab_size: int, context_length: int) -> None:
         self.vocab_size = vocab_size
@@ -26,4 +27,5 @@ class UniformRunner:
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Zeros (rows, V)."""
-        return np.zeros((len(batch.picking), self.vocab_size), np.float32)
+        num_logits = sum(row.num_logits for row in batch.rows)
+        return np.zeros((num_logits, self.vocab_size), np.float32)

@@ -1,0 +1,89 @@
+"""From the logits of a step to the next tokens of its sequences.
+
+For each token: the memory changes the distribution, constraints mask it, and an id is picked and
+appended. A drafted token that was picked gives the logits for the one after it, so its sequence
+gets several tokens in a step, the same as without a draft. This module must not know runners.
+"""
+
+import math
+from collections.abc import Callable
+from collections.abc import Sequence as Ordered
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeling.generation.constraints import Constraints
+from codeling.generation.logprobs import most_likely
+from codeling.generation.sampling import sample
+from codeling.generation.scheduler import Batch
+from codeling.generation.sequence import MIN_BRANCH, Sequence
+from codeling.tokenizer.healing import Vocabulary
+from codeling.tokenizer.tokenizer import Tokenizer
+
+
+class Picker:
+    """Picks tokens for one tokenizer and model."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        vocab_size: int,
+        branch: Callable[[Sequence, int, float], None],
+    ) -> None:
+        """``vocab_size`` is the model's, which may be larger than the tokenizer's.
+
+        ``branch`` follows another first token, of some probability, of a sequence.
+        """
+        self._branch = branch
+        self._vocabulary = vocabulary
+        self._end_of_text = tokenizer.end_of_text
+        self._constraints = Constraints(tokenizer, vocabulary, vocab_size)
+
+    def pick_all(self, logits: NDArray[np.float32], batch: Batch) -> None:
+        """Append the next tokens of all sequences of a step. Changes ``logits``."""
+        if len(logits) == len(batch.picking):  # no drafts
+            self.pick(logits, batch.picking)
+            return
+        active: list[tuple[int, list[int], Sequence]] = []
+        first = 0
+        for row, sequence in zip(batch.rows, batch.sequences, strict=True):
+            if row.num_logits:
+                active.append((first, row.ids[len(row.ids) - row.num_logits + 1 :], sequence))
+                first += row.num_logits
+        depth = 0
+        while active:
+            places = [first + depth for first, _, _ in active]
+            self.pick(logits[places], [sequence for _, _, sequence in active])
+            active = [
+                (first, draft, sequence)
+                for first, draft, sequence in active
+                if depth < len(draft)
+                and not sequence.has_ended
+                and sequence.ids[-1] == draft[depth]
+            ]
+            depth += 1
+
+    def pick(self, logits: NDArray[np.float32], sequences: Ordered[Sequence]) -> None:
+        """Append one token to each sequence, from ``logits`` (B, V), which are changed."""
+        for scores, sequence in zip(logits, sequences, strict=True):
+            if sequence.memory is not None:
+                sequence.memory.mix(scores)
+        recording = [
+            row for row, each in enumerate(sequences) if each.request.num_logprobs is not None
+        ]
+        unconstrained = logits[recording]
+        self._constraints.apply(logits, sequences)
+        ids = sample(logits, [sequence.draw for sequence in sequences])
+        for row, scores in zip(recording, unconstrained, strict=True):
+            num_top = sequences[row].request.num_logprobs or 0
+            sequences[row].logprobs.append(most_likely(scores, ids[row], num_top))
+        for scores, sequence, picked in zip(logits, sequences, ids, strict=True):
+            if sequence.params.min_probability is not None:
+                num_top = 0 if sequence.num_new else sequence.params.num_branches
+                found = most_likely(scores, picked, num_top if num_top > 1 else 0)
+                for token, logprob in found.top:
+                    if token != picked and math.exp(logprob) >= MIN_BRANCH:
+                        self._branch(sequence, token, math.exp(logprob))
+                sequence.add_probability(math.exp(found.logprob))
+            sequence.append(picked, self._vocabulary, self._end_of_text)
