@@ -5,9 +5,8 @@ documents are kept or where they are written.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +17,7 @@ from codeling.corpus.readers import layouts
 from codeling.corpus.readers.columnar import column_names, read_batches, to_values
 from codeling.corpus.readers.json_lines import read_lines
 from codeling.corpus.readers.raw_document import RawDocument
-from codeling.corpus.readers.rows import SourceRow, TextOutsideSlice, to_document
+from codeling.corpus.readers.rows import OutsideSlice, SourceRow, to_document
 from codeling.corpus.sources.partitions import FileEntry, Partition
 from codeling.corpus.sources.pieces import Piece
 from codeling.corpus.sources.shards import Shard
@@ -116,28 +115,52 @@ def _read_columns(
     number, num_rows = piece.first_row, _SEARCHED_ROWS if words else _BATCH_ROWS
     for batch in read_batches(shard, piece, sorted(wanted), num_rows):
         columns = layouts.match_columns(batch.schema.names, source)
-        values = [
-            _searched(batch.column(column), words) if name == "text" and words
-            else to_values(batch.column(column))
-            for name, column in columns.items()
-        ]  # fmt: skip
-        for record in zip(*values, strict=True):
-            fields = dict(zip(columns, record, strict=True))
-            yield to_document(SourceRow(number, fields, columns, shard.split), source, recipe)
-            number += 1
+        mask = keywords.mask(batch.column(columns["text"]), words) if words else None
+        if mask is not None:
+            yield from _read_searched(number, batch, mask, columns, shard, source, recipe)
+        else:
+            rows = _rows(batch, columns, range(number, number + batch.num_rows), shard)
+            for row in rows:
+                yield to_document(row, source, recipe)
+        number += batch.num_rows
 
 
-def _searched(texts: pa.Array, words: Sequence[str]) -> list[Any]:
-    """Convert the texts that hold one of ``words``; most texts of a table hold none."""
-    mask = keywords.mask(texts, words)
-    if mask is None:
-        return to_values(texts)
-    found = iter(to_values(texts.filter(mask)))
-    sizes = pc.binary_length(texts).to_pylist()
-    return [
-        next(found) if holds else TextOutsideSlice(size)
-        for holds, size in zip(mask.to_pylist(), sizes, strict=True)
-    ]
+def _read_searched(
+    first: int,
+    batch: pa.RecordBatch,
+    mask: pa.BooleanArray,
+    columns: Mapping[str, str],
+    shard: Shard,
+    source: RowSource,
+    recipe: CorpusRecipe,
+) -> Iterator[RawDocument]:
+    """Yield the rows of ``batch``; of the many outside the slice only the names are read."""
+    selected = mask.to_pylist()
+    numbers = [number for number, is_selected in enumerate(selected, first) if is_selected]
+    inside = _rows(batch.filter(mask), columns, numbers, shard)
+    nones = [None] * batch.num_rows
+    repositories, paths = (
+        to_values(batch.column(columns[name])) if name in columns else nones
+        for name in ("repository", "path")
+    )
+    outside = OutsideSlice(columns, shard.split, source, recipe)
+    sizes = pc.binary_length(batch.column(columns["text"])).to_pylist()
+    for number, is_selected, repository, path, size in zip(
+        range(first, first + batch.num_rows), selected, repositories, paths, sizes, strict=True
+    ):
+        if is_selected:
+            yield to_document(next(inside), source, recipe)
+        else:
+            yield outside.document(number, repository, path, size)
+
+
+def _rows(
+    batch: pa.RecordBatch, columns: Mapping[str, str], numbers: Sequence[int], shard: Shard
+) -> Iterator[SourceRow]:
+    values = [to_values(batch.column(column)) for column in columns.values()]
+    for number, record in zip(numbers, zip(*values, strict=True), strict=True):
+        fields = dict(zip(columns, record, strict=True))
+        yield SourceRow(number, fields, columns, shard.split)
 
 
 def _first_line(error: BaseException) -> str:

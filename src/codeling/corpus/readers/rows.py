@@ -6,7 +6,6 @@ This module must not know which format the row was read from.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from codeling.corpus.extract import Function
@@ -35,13 +34,6 @@ class SourceRow(NamedTuple):
     """Split in the name of its shard."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextOutsideSlice:
-    """Placeholder for a text without any of the recipe's keywords, as most texts of a table are."""
-
-    num_bytes: int
-
-
 class _BadValueError(ValueError):
     """A value has the wrong type or cannot be encoded."""
 
@@ -55,25 +47,58 @@ def to_document(row: SourceRow, source: RowSource, recipe: CorpusRecipe) -> RawD
         if words:
             document.mentions_keyword = keywords.mentions(text, words)
             if not document.mentions_keyword:
-                text = TextOutsideSlice(len(text.encode("utf-8", "replace")))
-    if isinstance(text, TextOutsideSlice):
-        document.mentions_keyword, document.num_bytes = False, text.num_bytes
-    elif isinstance(text, str | bytes):
+                values, size = row.values, len(text.encode("utf-8", "replace"))
+                outside = OutsideSlice(row.columns, row.file_split, source, recipe)
+                return outside.document(
+                    row.number, values.get("repository"), values.get("path"), size
+                )
+    if isinstance(text, str | bytes):
         document.num_bytes = len(text)
     try:
-        document.repository = _name(row, "repository", source) or document.repository
-        document.path = _name(row, "path", source)
-        if isinstance(text, TextOutsideSlice):
-            document.reason = keywords.reason(recipe)
-        else:
-            document.license = _text(row, "license") or UNKNOWN
-            document.url = _text(row, "url")
-            document.split = _split(row, source)
-            _set_text(document, row, text, source, recipe)
+        _set_names(document, row, source)
+        document.license = _text(row, "license") or UNKNOWN
+        document.url = _text(row, "url")
+        document.split = _split(row, source)
+        _set_text(document, row, text, source, recipe)
     except _BadValueError as error:
         document.data = document.function = None
         document.reason, document.detail = "bad_row", str(error)
     return document
+
+
+class OutsideSlice:
+    """Documents of the rows whose text has none of the recipe's keywords: most of a table."""
+
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        file_split: str | None,
+        source: RowSource,
+        recipe: CorpusRecipe,
+    ) -> None:
+        self._columns, self._file_split, self._source = columns, file_split, source
+        self._reason = keywords.reason(recipe)
+        self._repository = source.name or source.kind
+
+    def document(self, number: int, repository: Any, path: Any, num_bytes: int) -> RawDocument:
+        """The document of row ``number``, without its text."""
+        document = RawDocument(number, self._repository, num_bytes=num_bytes)
+        document.reason, document.mentions_keyword = self._reason, False
+        if type(repository) is type(path) is str and repository.isascii() and path.isascii():
+            document.repository, document.path = repository or self._repository, path
+            return document
+        values = {"repository": repository, "path": path}
+        row = SourceRow(number, values, self._columns, self._file_split)
+        try:
+            _set_names(document, row, self._source)
+        except _BadValueError as error:
+            document.reason, document.detail = "bad_row", str(error)
+        return document
+
+
+def _set_names(document: RawDocument, row: SourceRow, source: RowSource) -> None:
+    document.repository = _name(row, "repository", source) or document.repository
+    document.path = _name(row, "path", source)
 
 
 def _set_text(
