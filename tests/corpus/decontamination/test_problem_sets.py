@@ -53,7 +53,7 @@ def test_solutions_may_be_a_list_or_one_written_as_text(
     [
         (b"", "contains no problem"),
         (b"{", "line 1: not JSON"),
-        (b"[]\n", "line 1: no task_id"),
+        (b"[]\n", "line 1: a list where an object is expected"),
         (json.dumps(ROW).encode() + b'\n{"task_id": "x"}\n', "line 2: no prompt"),
         (b"\xff\xfe", "cannot be read"),
         (gzip.compress(json.dumps(ROW).encode(), mtime=0)[:-12], "cannot be read"),

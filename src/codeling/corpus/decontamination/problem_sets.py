@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from codeling import jsonl
 from codeling.errors import CorpusError, UsageError
 
 
@@ -67,11 +68,11 @@ def load(path: Path) -> list[Problem]:
 
 def _problem(line: str, place: str) -> Problem:
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise CorpusError(f"{place}: not JSON ({error})") from error
+        row = jsonl.parse(line)
+    except jsonl.LineError as error:
+        raise CorpusError(f"{place}: {error}") from error
     columns = ("task_id", "prompt", "canonical_solution")
-    missing = [name for name in columns if not isinstance(row, dict) or row.get(name) is None]
+    missing = [name for name in columns if row.get(name) is None]
     if missing:
         raise CorpusError(f"{place}: no {missing[0]}; a problem has {', '.join(columns)}")
     return Problem(str(row["task_id"]), str(row["prompt"]), _solutions(row["canonical_solution"]))
