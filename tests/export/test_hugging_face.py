@@ -5,7 +5,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+import transformers
 
 from codeling.errors import StorageError, UsageError
 from codeling.export.export_source import ExportSource
@@ -25,15 +25,15 @@ def folder(source: ExportSource, tmp_path: Path) -> Path:
 def test_transformers_reads_the_folder(
     folder: Path, source: ExportSource, tokenizer: Tokenizer
 ) -> None:
-    theirs = AutoModelForCausalLM.from_pretrained(folder).eval()
-    names = AutoTokenizer.from_pretrained(folder)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    names = transformers.AutoTokenizer.from_pretrained(folder)
     text = "def f(self):\n\treturn <fim_prefix>é\r\n"
     ids = names(text, split_special_tokens=True)["input_ids"]
     assert ids == tokenizer.encode(text)
     with torch.inference_mode():
         ours = source.network(torch.tensor([ids]))
         torch.testing.assert_close(theirs(torch.tensor([ids])).logits, ours, atol=1e-4, rtol=1e-4)
-    complete = pipeline("text-generation", model=str(folder))
+    complete = transformers.pipeline("text-generation", model=str(folder))
     found = complete("def f(", max_new_tokens=4, max_length=None, do_sample=False)
     assert found[0]["generated_text"].startswith("def f(")
 

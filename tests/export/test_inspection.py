@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import GPT2Config, GPT2LMHeadModel
+import transformers
 
 from codeling.errors import ModelError
 from codeling.export.inspection import as_text, inspect_model
@@ -26,8 +26,8 @@ def test_a_folder_without_a_run_says_what_its_files_hold(write_model: WriteModel
 
 
 def test_a_folder_of_somebody_elses(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    shape = GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=32, vocab_size=600)
-    GPT2LMHeadModel(shape).half().save_pretrained(tmp_path)
+    shape = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=32, vocab_size=600)
+    transformers.GPT2LMHeadModel(shape).half().save_pretrained(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.json")
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
     values = inspect_model(str(tmp_path))

@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import transformers
 from numpy.typing import NDArray
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from codeling.generation.sampling import Draw, sample, uniform
 
@@ -52,11 +52,13 @@ def test_the_distribution_is_that_of_transformers(
 ) -> None:
     size, count = 24, 3000
     logits = random_logits(1, size, seed=3)
-    scores = TemperatureLogitsWarper(temperature)(torch.empty(0), torch.from_numpy(logits))
+    scores = transformers.TemperatureLogitsWarper(temperature)(
+        torch.empty(0), torch.from_numpy(logits)
+    )
     if top_k is not None:
-        scores = TopKLogitsWarper(top_k)(torch.empty(0), scores)
+        scores = transformers.TopKLogitsWarper(top_k)(torch.empty(0), scores)
     if top_p is not None:
-        scores = TopPLogitsWarper(top_p)(torch.empty(0), scores)
+        scores = transformers.TopPLogitsWarper(top_p)(torch.empty(0), scores)
     expected = scores.softmax(-1)[0]
     counts = Counter(many(logits, Draw(temperature, top_k, top_p, seed=1), count))
     assert set(counts) <= set(expected.nonzero().flatten().tolist())

@@ -29,7 +29,7 @@ def random_model(seed: int = 0) -> GPT2:
     return model
 
 
-def random_hugging_face_model(seed: int = 0) -> transformers.GPT2LMHeadModel:
+def random_hugging_face_model(seed: int = 0) -> "transformers.GPT2LMHeadModel":
     torch.manual_seed(seed)
     values = CONFIG.to_hugging_face() | {"initializer_range": 0.2, "bos_token_id": 0}
     return transformers.GPT2LMHeadModel(transformers.GPT2Config(**values)).eval()

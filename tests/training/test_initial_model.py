@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
+import transformers
 from tokenizers import AddedToken, models, pre_tokenizers
-from transformers import GPT2Config as HuggingFaceConfig
-from transformers import GPT2LMHeadModel
 
 from codeling.dataset.tokens import write_tokens
 from codeling.errors import CodelingError, ModelError, TokenizerError, UsageError
@@ -46,11 +45,15 @@ def foreign_tokenizer(*special: str) -> tokenizers.Tokenizer:
     return core
 
 
-def write_foreign(folder: Path, special: tuple[str, ...], **config: Any) -> GPT2LMHeadModel:
+def write_foreign(
+    folder: Path, special: tuple[str, ...], **config: Any
+) -> "transformers.GPT2LMHeadModel":
     """A random GPT-2 as transformers saves it, with more rows than its tokenizer has entries."""
     torch.manual_seed(1)
     shape = {"n_layer": 3, "n_head": 5, "n_embd": 40, "n_positions": CONTEXT, "vocab_size": VOCAB}
-    model = GPT2LMHeadModel(HuggingFaceConfig(**(shape | config), layer_norm_epsilon=1e-4))
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(**(shape | config), layer_norm_epsilon=1e-4)
+    )
     model.save_pretrained(folder)
     foreign_tokenizer(*special).save(str(folder / "tokenizer.json"))
     return model.eval()

@@ -4,7 +4,6 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-import openai
 import pytest
 
 from codeling.errors import UsageError
@@ -27,6 +26,8 @@ def address(listening: Any, served_model: GPT2, tokenizer: Tokenizer) -> Iterato
 
 @pytest.fixture
 def openai_client(address: str) -> Iterator[Any]:
+    import openai
+
     with openai.OpenAI(base_url=f"{address}/v1", api_key=TOKEN, max_retries=0) as client:
         yield client
 
@@ -50,6 +51,8 @@ def test_openais_package_completes_streams_and_reads_log_probabilities(
 
 
 def test_openais_package_reports_errors(address: str, openai_client: Any) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError, match="temperature"):
         openai_client.completions.create(model="codeling", prompt="x", temperature=1000)
     with (
