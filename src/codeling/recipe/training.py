@@ -56,7 +56,7 @@ alternatives that were tried. The learning rates of ``small`` and ``medium`` are
 
 WEIGHT_INDEPENDENT_KEYS = (
     "activation_checkpointing", "checkpoint_minutes", "init", "keep_every", "keep_last", "parallel",
-    "sample_interval",
+    "sample_interval", "track",
 )  # fmt: skip
 """Keys of ``[training]`` that do not affect the weights: a run continues after they change. The
 place of the initial model is one of them; its digest is an input."""
@@ -65,6 +65,7 @@ MIN_VOCAB_SIZE = 261
 """The 256 bytes and the five special tokens."""
 
 
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 PreTokenizerName = Literal["gpt2", "python"]
 
 
@@ -180,6 +181,9 @@ class TrainingRecipe(Section):
     """Interval in steps of additional checkpoints, which are never removed."""
     threads: Positive | None = None
     """Number of processor threads; default: all cores."""
+    track: tuple[TrackerName, ...] = ()
+    """Trackers that get the measurements beside ``metrics.jsonl``: ``tensorboard``, ``wandb``,
+    ``trackio`` (extra ``[track]``). One that fails or is offline does not stop the run."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

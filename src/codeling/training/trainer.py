@@ -32,12 +32,13 @@ from codeling.training.checkpoint import resume
 from codeling.training.clock import Stopwatch
 from codeling.training.data import TrainingData
 from codeling.training.distributed import fsdp, process_group
-from codeling.training.last_rows import LastRows
 from codeling.training.machine import set_up
 from codeling.training.planning.pace import Intervals, is_replan_due, steps_that_fit
 from codeling.training.planning.plan import validation_tokens
 from codeling.training.prefetcher import Prefetcher
 from codeling.training.start import Start, TrainingJob, start
+from codeling.training.tracking.last_rows import LastRows
+from codeling.training.tracking.tracking import Tracking, identify_run
 
 Sampler = Callable[[GPT2], Mapping[str, str]]
 """Completes a prompt with the model as it is now: ``prompt`` and ``completion``."""
@@ -116,10 +117,16 @@ def train(
         job.sequences_per_step,
         in_process=machine.device.type != "cuda",
     )
+    tracking = None
+    if recipe.track and job.world.is_first:
+        run = identify_run(folder, started.state.step, recipe.model_dump(mode="json"))
+        tracking = Tracking(recipe.track, run, progress)
     try:
-        return Trainer(job, started, prefetcher, sample).run()
+        return Trainer(job, started, prefetcher, sample, tracking).run()
     finally:
         prefetcher.close()
+        if tracking is not None:
+            tracking.close()
 
 
 def identify(recipe: TrainingRecipe, config: GPT2Config, inputs: dict[str, str]) -> str:
@@ -146,13 +153,19 @@ class Trainer:
     """The loop of one run, seen from this process."""
 
     def __init__(
-        self, job: TrainingJob, started: Start, prefetcher: Prefetcher, sample: Sampler | None
+        self,
+        job: TrainingJob,
+        started: Start,
+        prefetcher: Prefetcher,
+        sample: Sampler | None,
+        tracking: Tracking | None = None,
     ) -> None:
         self.job = job
         self.module = started.module
         self.state = started.state
         self.prefetcher = prefetcher
         self.sample = sample
+        self.tracking = tracking
         self.continued_from = started.checkpoint
         self.rows = LastRows(job.folder, job.data.tokenizer) if job.world.is_first else None
 
@@ -319,6 +332,8 @@ class Trainer:
         if self.job.world.is_first:
             line["seconds"] = round(self.job.stopwatch.seconds(), 3)
             jsonl.append(self.job.folder / "metrics.jsonl", line)
+            if self.tracking is not None:
+                self.tracking.log(line)
 
     def _log_sample(self, sample: Sampler) -> None:
         model = self.module.model

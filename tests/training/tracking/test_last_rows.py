@@ -6,7 +6,13 @@ import pytest
 
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import clock
-from codeling.training.last_rows import FILE_NAME, INTERVAL_SECONDS, MAX_ROWS, LastRows, pieces
+from codeling.training.tracking.last_rows import (
+    FILE_NAME,
+    INTERVAL_SECONDS,
+    MAX_ROWS,
+    LastRows,
+    pieces,
+)
 
 
 def test_pieces_are_the_text_and_the_special_tokens_in_order(tokenizer: Tokenizer) -> None:
