@@ -265,6 +265,16 @@ def test_decoding_continues_beside_a_long_prefill() -> None:
     assert lengths == [[1, 4], [1, 4], [1, 4], [1, 1]]
 
 
+def test_a_short_prompt_is_read_before_the_rest_of_a_long_one() -> None:
+    machine = Machine(max_batch_tokens=4)
+    long, short = sequence([2, 3] * 6, 8), sequence([1, 4], 8)
+    for each in (long, short):
+        machine.scheduler.add(each)
+    first = machine.step()
+    assert first.picking == [short]
+    assert sorted(len(row.ids) for row in first.rows) == [1, 3]
+
+
 def test_an_interrupted_step_leaves_no_trace() -> None:
     machine = Machine()
     machine.scheduler.add(sequence([1, 2, 3]))

@@ -47,7 +47,7 @@ from codeling.generation.runners import Runner
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner
 from codeling.generation.runners.weight_cache import load_int8
-from codeling.generation.scheduler import Scheduler
+from codeling.generation.scheduler import CPU_BATCH_TOKENS, MAX_BATCH_TOKENS, Scheduler
 from codeling.generation.sequence import Sequence
 from codeling.model.device import find_device
 from codeling.model.folder import (
@@ -101,7 +101,8 @@ class Engine:
         self._load_model = load_model
         self._model: GPT2 | None = None
         self.tokenizer = tokenizer
-        self.scheduler = Scheduler(num_slots=0, max_drafts=runner.max_drafts)
+        num_tokens = CPU_BATCH_TOKENS if runner.device == "cpu" else MAX_BATCH_TOKENS
+        self.scheduler = Scheduler(0, num_tokens, runner.max_drafts)
         self._vocabulary = Vocabulary(tokenizer.token_bytes)
         self._picker = Picker(tokenizer, self._vocabulary, runner.vocab_size, self._branch)
 

@@ -28,6 +28,8 @@ from codeling.generation.sequence import Sequence
 
 MAX_BATCH_TOKENS = 2048
 """Maximum number of prefill tokens that one step reads."""
+CPU_BATCH_TOKENS = 256
+"""The same on a CPU, which reads no faster with more, while all sequences wait for a step."""
 
 _WORTH_WAITING = 16
 """Minimum number of tokens in a common prefix for a sequence to wait until another has read it."""
@@ -133,7 +135,7 @@ class Scheduler:
         self._admit(batch.forks)
         budget = self._max_batch_tokens
         decodes: list[tuple[Row, Sequence]] = []
-        prefills: list[tuple[Row, Sequence]] = []
+        unread_prompts: list[tuple[int, int, list[int], Sequence]] = []
         for sequence, number in self.running.items():
             slot = self._slots[number]
             if slot.left_edge != sequence.left_edge:  # every position has changed
@@ -146,11 +148,19 @@ class Scheduler:
                 draft = sequence.draft(self._max_drafts // len(self.running))
                 row = Row(number, start, unread + draft, 1 + len(draft))
                 decodes.append((row, sequence))
-            elif budget > 0:
-                chunk = unread[:budget]
-                budget -= len(chunk)
-                row = Row(number, start, chunk, int(len(chunk) == len(unread)))
-                prefills.append((row, sequence))
+            else:
+                unread_prompts.append((number, start, unread, sequence))
+        prefills: list[tuple[Row, Sequence]] = []
+        # A keystroke has a few tokens to read. It does not wait for somebody's whole file.
+        for number, start, unread, sequence in sorted(
+            unread_prompts, key=lambda each: len(each[2])
+        ):
+            if budget <= 0:
+                break
+            chunk = unread[:budget]
+            budget -= len(chunk)
+            row = Row(number, start, chunk, int(len(chunk) == len(unread)))
+            prefills.append((row, sequence))
         for row, sequence in sorted(decodes, key=lambda pair: pair[0].slot) + prefills:
             batch.rows.append(row)
             batch.sequences.append(sequence)
