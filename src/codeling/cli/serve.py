@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from codeling.cli.model_options import Aggressiveness, Memory, Project, threshold_of
+from codeling.cli.model_options import Aggressiveness, Memory, Precision, Project, threshold_of
 from codeling.cli.stages import AsJson
 
 
@@ -26,6 +26,16 @@ def serve(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: CUDA if available.")
     ] = "auto",
+    precision: Precision = "auto",
+    engine_url: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="URL",
+            help="OpenAI-compatible server (vLLM, llama.cpp) of the same model that makes the "
+            "forward passes; its key is read from CODELING_ENGINE_TOKEN.",
+        ),
+    ] = None,
     aggressiveness: Aggressiveness = "normal",
     memory: Memory = "auto",
     project: Project = None,
@@ -65,9 +75,17 @@ def serve(
     from codeling.serving.editors import greeting
     from codeling.serving.http import access
     from codeling.serving.http.server import serve as run
+    from codeling.serving.remote_worker import (
+        ENGINE_TOKEN_VARIABLE,
+        RemoteServer,
+        remote_engine,
+    )
     from codeling.serving.settings import ServerLimits, ServerSettings
 
     resolve(model)
+    remote = None
+    if engine_url is not None:
+        remote = RemoteServer(engine_url, os.environ.get(ENGINE_TOKEN_VARIABLE))
     threshold = threshold_of(aggressiveness)
     token = None if no_token else os.environ.get(access.TOKEN_VARIABLE) or access.new_token()
     settings = ServerSettings(
@@ -88,7 +106,9 @@ def serve(
             typer.echo(greeting(model, url, token))
 
     def load() -> Engine:
-        engine = Engine.load(model, device)
+        if remote is not None:
+            return remote_engine(model, remote)
+        engine = Engine.load(model, device, precision)
         engine.memory = load_memory(model, engine.tokenizer, memory, project, wait=False)
         return engine
 

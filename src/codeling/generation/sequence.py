@@ -3,6 +3,7 @@
 This module must not know torch, slots of a cache, or other sequences.
 """
 
+from collections.abc import Iterable
 from copy import copy, deepcopy
 
 from codeling.generation.cycles import Cycles
@@ -147,6 +148,13 @@ class Sequence:
         room = self.context_length - len(self.ids) + self.left_edge
         most = min(most, room, self.params.max_new_tokens - self.num_new - 1)
         return self.memory.draft(most) if self.memory and most > 0 else []
+
+    def end_healing(self, ids: Iterable[int]) -> None:
+        """Take ``ids`` for the end of the prompt that the next tokens would have to rewrite."""
+        self.ids += ids
+        self.num_prompt = len(self.ids)
+        self.healed = self.pending = b""
+        self.num_healed = 0
 
     def add_probability(self, probability: float) -> None:
         """Record the probability of the token that is picked next."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
@@ -38,6 +38,15 @@ class WorkItem:
     num_reported: int = 0
     """Number of log-probabilities that were delivered."""
 
+    def is_due(self, now: float) -> bool:
+        """Whether its time is over."""
+        if now >= self.deadline:
+            return True
+        limit = self.max_predict_seconds
+        if limit is None or self.first_token is None or now < self.first_token + limit:
+            return False
+        return "\n" in self.sequence.output.text
+
 
 class WorkUpdate(NamedTuple):
     """What a step has changed for one item."""
@@ -50,6 +59,22 @@ class WorkUpdate(NamedTuple):
     done: bool
     error: BaseException | None = None
     """The bug that ended it."""
+
+
+class SequenceWorker(Protocol):
+    """Who completes sequences for a service."""
+
+    def start(self) -> None:
+        """Start."""
+
+    def stop(self) -> None:
+        """Stop. Unfinished items end with what they have."""
+
+    def submit(self, item: WorkItem) -> None:
+        """Queue an item."""
+
+    def cancel(self, item: WorkItem) -> None:
+        """End an item soon, with the text that there is by then."""
 
 
 class _Cancel(NamedTuple):
@@ -89,7 +114,7 @@ class EngineWorker:
         while not self._stopping:
             updates = self._receive()
             now = time.monotonic()
-            due = [item for item in self._items.values() if _is_due(item, now)]
+            due = [item for item in self._items.values() if item.is_due(now)]
             updates += [self._end(item) for item in due]
             if self._items:
                 updates += self._step()
@@ -155,13 +180,3 @@ class EngineWorker:
         new = tuple(sequence.logprobs[item.num_reported :])
         item.num_reported += len(new)
         return WorkUpdate(item, sequence.new_text(), new, done)
-
-
-def _is_due(item: WorkItem, now: float) -> bool:
-    """Whether the time of an item is over."""
-    if now >= item.deadline:
-        return True
-    limit = item.max_predict_seconds
-    if limit is None or item.first_token is None or now < item.first_token + limit:
-        return False
-    return "\n" in item.sequence.output.text

@@ -19,7 +19,7 @@ from codeling.generation.scoring import score
 from codeling.generation.sequence import Sequence
 from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
 from codeling.quantity import quantity
-from codeling.serving.engine_worker import EngineWorker, WorkItem, WorkUpdate
+from codeling.serving.engine_worker import EngineWorker, SequenceWorker, WorkItem, WorkUpdate
 from codeling.serving.protocol.query import (
     Answer,
     Choice,
@@ -28,6 +28,7 @@ from codeling.serving.protocol.query import (
     TextPiece,
     TokenScore,
 )
+from codeling.serving.remote_worker import RemoteRunner, RemoteWorker
 from codeling.serving.requests import details_of, ids_to_score, plans, token_scores
 from codeling.serving.settings import ServerLimits
 from codeling.serving.suggest import SuggestionPlan
@@ -66,7 +67,10 @@ class Service:
         self.flights: dict[Flight, None] = {}
         """Queries in progress, oldest first."""
         self._owners: dict[WorkItem, Flight] = {}
-        self._worker = EngineWorker(engine, self._deliver)
+        self._worker: SequenceWorker = EngineWorker(engine, self._deliver)
+        if isinstance(engine.runner, RemoteRunner):
+            server = engine.runner.server
+            self._worker = RemoteWorker(engine, self._deliver, server, limits.max_running)
         self._encoders = ThreadPoolExecutor(1, "encoder")
         self._scorers = ThreadPoolExecutor(1, "scorer")
         self._loop: asyncio.AbstractEventLoop | None = None

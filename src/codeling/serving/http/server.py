@@ -22,6 +22,7 @@ from codeling.serving.playground.api import api_routes
 from codeling.serving.playground.lookups import Lookups
 from codeling.serving.playground.pages import page_routes
 from codeling.serving.protocol.query import ServedModel
+from codeling.serving.remote_worker import RemoteRunner
 from codeling.serving.service import Service
 from codeling.serving.settings import MODEL_NAME, ServerSettings
 
@@ -119,4 +120,5 @@ def serve(
 
 def _warm_up(engine: Engine) -> None:
     """Compile or load what the first request would wait for: a long prompt, then a few tokens."""
-    engine.complete("import os\n" * 16, max_new_tokens=2)
+    if not isinstance(engine.runner, RemoteRunner):
+        engine.complete("import os\n" * 16, max_new_tokens=2)
