@@ -55,9 +55,11 @@ class RemoteServer:
         self.url = url.rstrip("/").removesuffix("/v1")
         self.token = token
         self.model = ""
+        self._takes_ids = True
+        """Whether a prompt may be token ids. Otherwise special tokens stand in its text by name."""
 
     def check(self, engine: Engine) -> None:
-        """Learn the model's name, and see that the server has the same tokenizer.
+        """Learn the model's name and what a prompt may be; compare the tokenizers.
 
         :raises InputError: there is no such server, or it has another tokenizer.
         """
@@ -73,6 +75,11 @@ class RemoteServer:
                 f"{self.url} has another tokenizer than MODEL; give the folder of the model that "
                 "it serves"
             )
+        probe = {"model": self.model, "prompt": engine.tokenizer.encode(_PROBE), "max_tokens": 1}
+        status, answer = self._ask("POST", "/v1/completions", probe)
+        if status in (401, 403):
+            raise InputError(f"{self.url}: {error_message(answer) or f'status {status}'}")
+        self._takes_ids = status == 200
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
         try:
@@ -86,7 +93,9 @@ class RemoteServer:
         """A connection for one completion."""
         return connect(self.url, timeout_seconds)
 
-    def stream(self, connection: HTTPConnection, sequence: Sequence) -> Iterator[RemotePiece]:
+    def stream(
+        self, connection: HTTPConnection, sequence: Sequence, tokenizer: Tokenizer
+    ) -> Iterator[RemotePiece]:
         """Yield what the server writes. Raises :data:`FAILURES`.
 
         :raises RequestError: the server refuses.
@@ -94,7 +103,7 @@ class RemoteServer:
         params = sequence.params
         body: dict[str, Any] = {
             "model": self.model,
-            "prompt": sequence.ids,
+            "prompt": sequence.ids if self._takes_ids else _as_text(sequence.ids, tokenizer),
             "max_tokens": params.max_new_tokens,
             "temperature": params.temperature,
             "top_p": 1.0 if params.top_p is None else params.top_p,
@@ -119,6 +128,13 @@ class RemoteServer:
             data = line.strip().removeprefix(b"data:").strip()
             if line.startswith(b"data:") and data != b"[DONE]":
                 yield from _pieces(json.loads(data))
+
+
+def _as_text(ids: Ordered[int], tokenizer: Tokenizer) -> str:
+    """A prompt as text, with the names of special tokens."""
+    names = {each: tokenizer.name_of(each).encode() for each in tokenizer.special_ids}
+    table = tokenizer.token_bytes
+    return b"".join(names.get(each) or table[each] for each in ids).decode(errors="replace")
 
 
 def _pieces(event: dict[str, Any]) -> Iterator[RemotePiece]:
@@ -222,7 +238,7 @@ class RemoteWorker:
                 if item not in self._sockets:
                     return
                 self._sockets[item] = connection.sock
-            for piece in self._server.stream(connection, sequence):
+            for piece in self._server.stream(connection, sequence, self._engine.tokenizer):
                 item.first_token = item.first_token or time.monotonic()
                 self._feed(sequence, piece)
                 if sequence.finish_reason is not None or item.is_due(time.monotonic()):

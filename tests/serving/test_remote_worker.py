@@ -1,0 +1,188 @@
+"""Forward passes by another server: our own one, and a small one that takes no ids."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from codeling.errors import InputError
+from codeling.generation.engine import Engine
+from codeling.model.gpt2 import GPT2
+from codeling.model.weights import save
+from codeling.serving.remote_worker import RemoteRunner, RemoteServer, remote_engine
+from codeling.serving.settings import ServerLimits, ServerSettings
+from codeling.tokenizer.tokenizer import Tokenizer
+
+TOKEN = "a token of the engine"
+BODIES = [
+    ("/completion", {"prompt": "def f(x):\n    return ", "n_predict": 8, "temperature": 0.0}),
+    ("/completion", {"prompt": "def f(x):\n    ret", "n_predict": 8, "temperature": 0.0}),
+    ("/infill", {"input_prefix": "x = f(", "input_suffix": "\ny = 1\n", "n_predict": 8}),
+    ("/v1/completions", {"prompt": "import os\n", "max_tokens": 5, "temperature": 0.0}),
+]
+
+
+def text_of(answer: Any) -> str:
+    return str(answer["content"] if "content" in answer else answer["choices"][0]["text"])
+
+
+def write_model(path: Path, model: GPT2, tokenizer: Tokenizer) -> None:
+    save(path, model, end_of_text_id=tokenizer.end_of_text)
+    tokenizer.save(path / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, served_model: GPT2, tokenizer: Tokenizer
+) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    write_model(path, served_model, tokenizer)
+    return path
+
+
+@pytest.fixture(scope="module")
+def engine_url(listening: Any, served_model: GPT2, tokenizer: Tokenizer) -> Iterator[str]:
+    settings = ServerSettings(port=0, token=TOKEN, threshold=0.0)
+    with listening(Engine.from_model(served_model, tokenizer), settings) as url:
+        yield url
+
+
+@pytest.fixture
+def proxy(engine_url: str, folder: Path) -> Iterator[Any]:
+    with client_of(RemoteServer(engine_url, TOKEN), folder) as opened:
+        yield opened
+
+
+def client_of(server: RemoteServer, folder: Path) -> Any:
+    from starlette.testclient import TestClient
+
+    from codeling.serving.http.server import application
+
+    app = application(remote_engine(str(folder), server), ServerSettings(threshold=0.0))
+    return TestClient(app, base_url="http://127.0.0.1")
+
+
+@pytest.mark.parametrize("path, body", BODIES)
+def test_the_text_is_that_of_the_engine(
+    proxy: Any, client: Any, path: str, body: dict[str, Any]
+) -> None:
+    expected = text_of(client.post(path, json=body).json())
+    assert text_of(proxy.post(path, json=body).json()) == expected
+    if path != "/infill":
+        streamed = proxy.post(path, json={**body, "stream": True}).text.split("\n\n")
+        events = [json.loads(each[6:]) for each in streamed if each and "[DONE]" not in each]
+        assert "".join(map(text_of, events)) == expected
+
+
+def test_log_probabilities_are_those_of_the_engine(proxy: Any, client: Any) -> None:
+    body = {"prompt": "def f(x):\n", "max_tokens": 4, "temperature": 0.0, "logprobs": 1}
+    found = proxy.post("/v1/completions", json=body).json()["choices"][0]["logprobs"]
+    expected = client.post("/v1/completions", json=body).json()["choices"][0]["logprobs"]
+    # The engine's first token rewrites the prompt's end, which the proxy takes as certain.
+    total = sum(expected["token_logprobs"][1:])
+    assert sum(found["token_logprobs"]) == pytest.approx(total)
+
+
+def test_log_probabilities_of_a_prompt_are_refused(proxy: Any) -> None:
+    body = {"prompt": "x = 1", "max_tokens": 0, "echo": True, "logprobs": 1}
+    answer = proxy.post("/v1/completions", json=body)
+    assert answer.status_code == 400
+    assert "need the weights" in answer.json()["error"]["message"]
+
+
+def test_a_key_that_is_wrong_is_one_line(engine_url: str, folder: Path) -> None:
+    with pytest.raises(InputError, match="send the token"):
+        remote_engine(str(folder), RemoteServer(engine_url, "wrong"))
+
+
+def test_another_tokenizer_is_refused(
+    engine_url: str, tmp_path: Path, served_model: GPT2, python_files: list[str]
+) -> None:
+    from codeling.recipe import TokenizerRecipe
+    from codeling.tokenizer.train import train
+
+    other = train(python_files[:1], TokenizerRecipe(vocab_size=512))
+    write_model(tmp_path, served_model, other)
+    with pytest.raises(InputError, match="another tokenizer than MODEL"):
+        remote_engine(str(tmp_path), RemoteServer(engine_url, TOKEN))
+
+
+class TextOnly(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server whose prompts are texts, without log-probabilities."""
+
+    prompts: ClassVar[list[Any]] = []
+    is_broken = False
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._send(200, json.dumps({"data": [{"id": "text-only"}]}))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/completions":
+            self._send(404, "{}")
+        elif not isinstance(body["prompt"], str) or self.is_broken:
+            self._send(422, json.dumps({"error": {"message": "no ids here"}}))
+        else:
+            self.prompts.append(body["prompt"])
+            events = [{"choices": [{"text": each}]} for each in ("alpha", ")", "\nbeta")]
+            self._send(200, "".join(f"data: {json.dumps(each)}\n\n" for each in events))
+
+    def _send(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+
+@pytest.fixture
+def text_only() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), TextOnly)
+    threading.Thread(target=server.serve_forever).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_server_without_ids_gets_the_names_of_special_tokens(
+    text_only: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client_of(RemoteServer(text_only), folder) as proxy:
+        body = {"input_prefix": "x = f(", "input_suffix": ")\ny = 1\n"}
+        answer = proxy.post("/infill", json=body)
+        assert answer.json()["content"] == "alpha"
+        assert TextOnly.prompts[-1] == (
+            "<|endoftext|><fim_prefix><fim_suffix>)\ny = 1\n<fim_middle>x = f("
+        )
+        monkeypatch.setattr(TextOnly, "is_broken", True)
+        refused = proxy.post("/completion", json={"prompt": "x"})
+        assert refused.status_code == 502
+        assert "no ids here" in refused.json()["error"]["message"]
+
+
+def test_an_engine_that_is_gone_is_one_line(folder: Path, tokenizer: Tokenizer) -> None:
+    gone = RemoteServer("http://127.0.0.1:9")
+    with pytest.raises(InputError, match="no answer from a server"):
+        remote_engine(str(folder), gone)
+    assert RemoteRunner(gone, 8, 8).copy().context_length == 8
+
+
+def test_a_deadline_ends_a_completion_of_the_engine(engine_url: str, folder: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from codeling.serving.http.server import application
+
+    engine = remote_engine(str(folder), RemoteServer(engine_url, TOKEN))
+    limits = ServerLimits(request_seconds=0.3, max_new_tokens=100_000)
+    app = application(engine, ServerSettings(limits=limits))
+    with TestClient(app, base_url="http://127.0.0.1") as proxy:
+        body = {"prompt": "x = ", "n_predict": 100_000, "temperature": 1.0}
+        answer = proxy.post("/completion", json=body)
+        assert answer.status_code == 200
+        assert answer.json()["stop_type"] in ("limit", "eos")
