@@ -21,7 +21,6 @@ TOKEN = "a token of the engine"
 BODIES = [
     ("/completion", {"prompt": "def f(x):\n    return ", "n_predict": 8, "temperature": 0.0}),
     ("/completion", {"prompt": "def f(x):\n    ret", "n_predict": 8, "temperature": 0.0}),
-    ("/infill", {"input_prefix": "x = f(", "input_suffix": "\ny = 1\n", "n_predict": 8}),
     ("/v1/completions", {"prompt": "import os\n", "max_tokens": 5, "temperature": 0.0}),
 ]
 
@@ -72,10 +71,9 @@ def test_the_text_is_that_of_the_engine(
 ) -> None:
     expected = text_of(client.post(path, json=body).json())
     assert text_of(proxy.post(path, json=body).json()) == expected
-    if path != "/infill":
-        streamed = proxy.post(path, json={**body, "stream": True}).text.split("\n\n")
-        events = [json.loads(each[6:]) for each in streamed if each and "[DONE]" not in each]
-        assert "".join(map(text_of, events)) == expected
+    streamed = proxy.post(path, json={**body, "stream": True}).text.split("\n\n")
+    events = [json.loads(each[6:]) for each in streamed if each and "[DONE]" not in each]
+    assert "".join(map(text_of, events)) == expected
 
 
 def test_log_probabilities_are_those_of_the_engine(proxy: Any, client: Any) -> None:
