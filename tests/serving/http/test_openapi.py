@@ -53,7 +53,7 @@ def test_described_routes_name_their_methods(client: Any) -> None:
 
 
 @pytest.mark.proof
-def test_schemathesis_finds_nothing(listening: Any, engine: Engine) -> None:
+def test_schemathesis_finds_nothing(listening: Any, engine: Engine, tmp_path: Path) -> None:
     pytest.importorskip("schemathesis", reason="needs codeling[bench]")
     command = [str(Path(sys.executable).parent / "schemathesis"), "run", "--no-color"]
     options = ["--phases", "coverage,fuzzing", "--max-examples", "50", "--generation-deterministic"]
@@ -66,5 +66,6 @@ def test_schemathesis_finds_nothing(listening: Any, engine: Engine) -> None:
                 capture_output=True,
                 text=True,
                 check=False,
+                cwd=tmp_path,  # it keeps what it found there
             )
             assert done.returncode == 0, done.stdout
