@@ -36,6 +36,18 @@ def test_the_tour_lists_every_module() -> None:
     assert len(named) == len(set(named))
 
 
+def test_names_are_in_the_modules_that_the_tour_gives_for_them() -> None:
+    """Both ``NAME in MODULE`` and ``MODULE (NAME, NAME)``."""
+    rows = TOUR.partition("## The way of a document")[0]
+    found = [(path, name) for name, path in re.findall(r"`([\w.]+)` in `([\w/]+\.py)`", rows)]
+    for path, names in re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", rows):
+        found += [(path, name) for name in re.findall(r"`(\w+)`", names)]
+    assert len(found) > 10
+    for path, name in found:
+        last = name.rpartition(".")[2]
+        assert re.search(rf"\b{last}\b", (SOURCE / path).read_text(encoding="utf-8")), name
+
+
 def test_the_tour_is_short_and_sorted() -> None:
     """Modules of a package come first, its folders after them."""
     assert len(TOUR.splitlines()) <= 400, "describe a folder's modules in one row"
