@@ -9,6 +9,7 @@ from codeling.adaptation import gains
 from codeling.adaptation.adapting import adapt
 from codeling.dataset import loader
 from codeling.errors import StoppedError, UsageError
+from codeling.export.inspection import as_text, inspect_model
 from codeling.manifest import sha256_file
 from codeling.progress import Advance
 from codeling.recipe import Recipe
@@ -46,6 +47,9 @@ def test_an_adaptation_is_a_run_folder_that_says_what_it_brought(
     found = find_run_folder(out / "model")
     assert found is not None
     assert (found.memory / "corpus.safetensors").read_bytes() == b"a table"
+    inspected = inspect_model(str(out))
+    assert inspected["adaptation"]["before"]["next_line"] == values["before"]["next_line"]
+    assert any(line.startswith("adapted from ") for line in as_text(inspected))
     weights = sha256_file(out / "model" / "model.safetensors")
     assert adapt(recipe, project, out, progress=notes) == values
     assert notes.lines[-1] == "the adaptation is finished and unchanged"

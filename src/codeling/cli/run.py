@@ -62,6 +62,8 @@ def _print_estimate(recipe: "Recipe", as_json: bool) -> None:
     bits = f"{expected.bits_per_byte:.2f} ± {expected.bits_per_byte_error:.2f} expected"
     if not expected.bits_per_byte_within:
         bits += " (extrapolated beyond the measured runs)"
+    if resolved.training.init:
+        bits = f"no forecast: the training starts from {resolved.training.init}"
     for name, value in {
         "parameters": f"{expected.num_parameters:,} ({expected.num_block_parameters:,} in blocks)",
         "memory": f"{expected.memory_bytes / 2**30:.2f} GiB on {expected.device}",

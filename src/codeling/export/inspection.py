@@ -29,7 +29,7 @@ from codeling.model.folder import (
 )
 from codeling.recipe import Recipe, read_recipe
 from codeling.report.run_files import read_json, read_json_lines
-from codeling.run_folder import RunFolder, find_run_folder
+from codeling.run_folder import ADAPTATION, RunFolder, find_run_folder
 from codeling.tokenizer.pretokenizer import cut_name, llama_cpp_name
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 
@@ -56,6 +56,7 @@ def inspect_model(model: str) -> Values:
         "data": None,
         "scores": [],
         "made": None,
+        "adaptation": None,
     }
     if run is not None:
         with suppress(InputError):
@@ -67,6 +68,10 @@ def inspect_model(model: str) -> Values:
         ]
         with suppress(InputError):
             values["made"] = _made(run)
+        with suppress(InputError):
+            values["adaptation"], settings = _adaptation(run)
+            if values["training"]:
+                values["training"]["settings"] = settings
     return values
 
 
@@ -163,6 +168,17 @@ def _made(run: RunFolder) -> Values:
     }
 
 
+def _adaptation(run: RunFolder) -> tuple[Values, Values]:
+    """What is known of an adaptation, and the settings of its training."""
+    values = read_json(run.path, ADAPTATION)
+    scores = {
+        when: {name: value for name, value in values[when].items() if name != "lines"}
+        for when in ("before", "after")
+    }
+    found = {"model": values["model"], "project": values["project"], **scores}
+    return found, values["settings"]["training"]
+
+
 def as_text(values: Values) -> list[str]:
     """The same for a person, one line each."""
     sizes, tokenizer = values["sizes"], values["tokenizer"]
@@ -191,7 +207,7 @@ def as_text(values: Values) -> list[str]:
     if not tokenizer["belongs_to_the_weights"]:
         rows.append(("warning", "tokenizer.json is not the tokenizer of the training"))
     rows += [*_training_rows(values), *_data_rows(values), *_score_rows(values)]
-    rows += _made_rows(values)
+    rows += [*_made_rows(values), *_adaptation_rows(values)]
     return [f"{name:<13} {value}" for name, value in rows]
 
 
@@ -239,6 +255,19 @@ def _score_rows(values: Values) -> list[tuple[str, str]]:
         shown = f" ({interval})" if interval else ""
         rows.append((each["suite"], f"{each['name']}: {value}{shown}, {each['data']}"))
     return rows or [("scores", "none measured")]
+
+
+def _adaptation_rows(values: Values) -> list[tuple[str, str]]:
+    adaptation = values["adaptation"]
+    if adaptation is None:
+        return []
+    train = adaptation["project"]["train"]
+    before, after = adaptation["before"], adaptation["after"]
+    return [
+        ("adapted from", adaptation["model"]),
+        ("to a project", f"{train['files']:,} files, {train['bytes']:,} bytes"),
+        ("next line", f"{before['next_line']:.1%} -> {after['next_line']:.1%} exactly right"),
+    ]
 
 
 def _made_rows(values: Values) -> list[tuple[str, str]]:
