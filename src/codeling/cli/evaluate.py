@@ -265,19 +265,29 @@ def _show(done: "Sequence[SuiteResult]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from codeling.evaluation.results import table_row
+    from codeling.evaluation.results import table_by_row, table_row
 
+    tables = []
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("suite")
     table.add_column("score", overflow="fold")
     for title in ("value", "95 % interval", "problems", "unseen"):
         table.add_column(title, justify="right", no_wrap=True)
     for each in done:
-        for number, score in enumerate(each.values["scores"]):
-            has_memory = "memory" in each.values["settings"]
-            name = f"{each.suite}, memory" if has_memory else each.suite
+        values = each.values
+        name = f"{each.suite}, memory" if "memory" in values["settings"] else each.suite
+        if "columns" in values:  # many scores per row
+            tables.append(Table(box=None, pad_edge=False, header_style="bold"))
+            tables[-1].add_column(name, no_wrap=True)
+            for title in values["columns"]:
+                tables[-1].add_column(title, justify="right")
+            for row in table_by_row(values["scores"], values["columns"]):
+                tables[-1].add_row(*row)
+            continue
+        for number, score in enumerate(values["scores"]):
             table.add_row("" if number else name, *table_row(score))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 120  # one line per score
-    console.print(table)
+        console.width = 140  # one line per score
+    for shown in [table] * bool(table.rows) + tables:
+        console.print(shown)

@@ -60,6 +60,20 @@ def table_row(score: Record) -> tuple[str, str, str, str, str]:
     )
 
 
+def table_by_row(scores: Sequence[Record], columns: Sequence[str]) -> list[list[str]]:
+    """A line per row of scores that are named ``COLUMN, ROW``: the row, then a cell per column.
+
+    The first column also has its interval.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    for each in scores:
+        column, _, row = each["name"].partition(", ")
+        _, value, interval, *_ = table_row(each)
+        shown = f"{value} ({interval.removesuffix(' %')})" if interval else value
+        cells.setdefault(row, {})[column] = shown if column == columns[0] else value
+    return [[row, *(found.get(column, "") for column in columns)] for row, found in cells.items()]
+
+
 def _as_number(value: float) -> str:
     return f"{value:.4f}"
 

@@ -17,6 +17,17 @@ def values(**changed: Any) -> dict[str, Any]:
         "accepted_spans": [(14, 7)],
     }
     return {
+        "columns": ["characters saved", "accepted"],
+        "scores": [
+            {
+                "name": f"{name}, all, quiet",
+                "value": value,
+                "interval_95": (0.1, 0.4),
+                "num_problems": 2,
+                "without_found": None,
+            }
+            for name, value in (("characters saved", 0.3), ("accepted", 0.75))
+        ],
         "curve": [
             {"threshold": 0.0, "saved": 0.5, "accepted": 0.2, "wrong": 0.22},
             {"threshold": 0.9, "saved": 0.0, "accepted": None, "wrong": 0.0},
@@ -30,8 +41,9 @@ def values(**changed: Any) -> dict[str, Any]:
 
 def test_every_section_shows_its_numbers() -> None:
     sections = {section.id: str(section.body) for section in typing_sections(values())}
-    assert list(sections) == ["curve", "kinds", "latency", "files"]
+    assert list(sections) == ["rows", "curve", "kinds", "latency", "files"]
     for name, texts in {
+        "rows": ("all, quiet", "30.0 % (10.0–40.0)", ">75.0 %<"),
         "curve": ("<svg", "50.0 %", "22.0", "0.90"),
         "kinds": ("25.0 %", "names", "model"),
         "latency": ("1,234", "1.2", "3.4"),
@@ -43,4 +55,4 @@ def test_every_section_shows_its_numbers() -> None:
 
 
 def test_a_result_without_a_curve_has_the_other_sections() -> None:
-    assert next(section.id for section in typing_sections(values(curve=[]))) == "kinds"
+    assert "curve" not in [section.id for section in typing_sections(values(curve=[]))]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codeling.evaluation.results import table_by_row
 from codeling.report.page import PageSection, macros
 from codeling.report.plots import trade_off
 
@@ -20,6 +21,9 @@ _TEMPLATE = Path(__file__).with_name("typing_page.html")
 def typing_sections(values: Values) -> Iterator[PageSection]:
     """The sections about a result of the suite ``typing``, beside its scores."""
     template = macros(_TEMPLATE)
+    columns = values["columns"]
+    body = template.rows(["row", *columns], table_by_row(values["scores"], columns))
+    yield PageSection("rows", "Who proposes", body)
     curve = values["curve"]
     if curve:
         points = [(100 * each["wrong"], 100 * each["saved"]) for each in curve]

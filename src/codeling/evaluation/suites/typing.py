@@ -153,6 +153,7 @@ class TypingSuite:
             "num_problems": len(files),
             "num_characters": sum(record["characters"] for record in first),
             "scores": [each for row in rows for each in _scores(by_row[row], row, settings.seed)],
+            "columns": [name for name, _, _ in _SCORES],
             "kinds": {row: _kind_scores(by_row[row], settings.seed) for row in rows},
             "curve": _curve(points),
             "latency": {row: _latency(by_row[row]) for row in rows},
