@@ -30,6 +30,10 @@ class WorkItem:
     """Report nothing before its end."""
     prefill_only: bool = False
     """End with the first token, which is discarded: the prompt is in the cache then."""
+    affinity: str = ""
+    """Editor or file. Items with the same one share a cache where there are several."""
+    worker: "EngineWorker | None" = None
+    """Who has it, where there are several."""
     submitted: float = field(default_factory=time.monotonic)
     admitted: float | None = None
     """When it got a place in the batch."""
@@ -64,6 +68,13 @@ class WorkUpdate(NamedTuple):
 class SequenceWorker(Protocol):
     """Who completes sequences for a service."""
 
+    @property
+    def num_waiting(self) -> int:
+        """Number of sequences that are queued."""
+
+    def reserve(self, num_running: int, num_recent: int) -> None:
+        """Make space for running sequences, and for the caches of recent ones."""
+
     def start(self) -> None:
         """Start."""
 
@@ -92,6 +103,11 @@ class EngineWorker:
         self._items: dict[Sequence, WorkItem] = {}
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._stopping = False
+
+    @property
+    def num_items(self) -> int:
+        """Number of items that are queued or under way."""
+        return len(self._items) + self._inbox.qsize()
 
     def start(self) -> None:
         """Start the thread."""

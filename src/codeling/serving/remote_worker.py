@@ -183,6 +183,14 @@ class RemoteWorker:
         self._sockets: dict[WorkItem, socket.socket | None] = {}
         self._lock = threading.Lock()
 
+    @property
+    def num_waiting(self) -> int:
+        """Number of sequences without a thread; the server's own queue is not known."""
+        return sum(connected is None for connected in list(self._sockets.values()))
+
+    def reserve(self, num_running: int, num_recent: int) -> None:
+        """There are no slots here."""
+
     def start(self) -> None:
         """Nothing has to be started."""
 

@@ -19,7 +19,8 @@ from codeling.generation.scoring import score
 from codeling.generation.sequence import Sequence
 from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
 from codeling.quantity import quantity
-from codeling.serving.engine_worker import EngineWorker, SequenceWorker, WorkItem, WorkUpdate
+from codeling.serving.engine_pool import EnginePool
+from codeling.serving.engine_worker import SequenceWorker, WorkItem, WorkUpdate
 from codeling.serving.protocol.query import (
     Answer,
     Choice,
@@ -34,6 +35,8 @@ from codeling.serving.settings import ServerLimits
 from codeling.serving.suggest import SuggestionPlan
 
 _RETRY_SECONDS = 1
+_FILE_START = 256
+"""Characters at the beginning of a prompt that tell files apart, for clients without sessions."""
 _SHORT = 50_000
 """Characters of a query that are encoded in the event loop, in a few milliseconds at most. Longer
 ones are encoded in a thread."""
@@ -67,13 +70,20 @@ class Service:
         self.flights: dict[Flight, None] = {}
         """Queries in progress, oldest first."""
         self._owners: dict[WorkItem, Flight] = {}
-        self._worker: SequenceWorker = EngineWorker(engine, self._deliver)
+        self._worker: SequenceWorker
         if isinstance(engine.runner, RemoteRunner):
             server = engine.runner.server
             self._worker = RemoteWorker(engine, self._deliver, server, limits.max_running)
+        else:
+            self._worker = EnginePool(engine, self._deliver, limits.num_engines)
         self._encoders = ThreadPoolExecutor(1, "encoder")
         self._scorers = ThreadPoolExecutor(1, "scorer")
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def num_waiting(self) -> int:
+        """Number of completions that are not in a batch yet."""
+        return self._worker.num_waiting
 
     @property
     def num_in_flight(self) -> int:
@@ -83,7 +93,7 @@ class Service:
     def start(self) -> None:
         """Start the engine's thread; call this in the event loop."""
         self._loop = asyncio.get_running_loop()
-        self.engine.reserve(self.limits.max_running, self.limits.max_recent)
+        self._worker.reserve(self.limits.max_running, self.limits.max_recent)
         self._worker.start()
 
     def stop(self) -> None:
@@ -213,6 +223,7 @@ class Service:
             query.max_predict_seconds,
             only_end=not query.stream or flight.plans[index].shown is not None,
             prefill_only=query.max_new_tokens == 0,
+            affinity=f"{flight.client} {query.session or query.prompts[0].text[:_FILE_START]}",
         )
         flight.items[item] = index
         self._owners[item] = flight

@@ -20,7 +20,9 @@ class ServerLimits:
     max_in_flight: int = 128
     """Number of completions running or waiting. More are refused with status 429."""
     max_running: int = 32
-    """Number of completions in one batch; smaller where their keys and values are large."""
+    """Number of completions in the batch of an engine; smaller where keys and values are large."""
+    num_engines: int = 1
+    """Threads that complete, each with a cache of its own."""
     max_recent: int = 128
     """Number of ended completions whose keys and values are kept for the next keystroke: as many
     people may type at once without reading their files again. Fewer where those are large."""

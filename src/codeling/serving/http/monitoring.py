@@ -66,5 +66,5 @@ class Monitoring:
     def page(self) -> bytes:
         """The body of ``GET /metrics``."""
         self._in_flight.set(self._service.num_in_flight)
-        self._waiting.set(len(self._service.engine.scheduler.waiting))
+        self._waiting.set(self._service.num_waiting)
         return generate_latest(self._registry)

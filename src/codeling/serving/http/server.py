@@ -10,8 +10,10 @@ from importlib.metadata import version
 import uvicorn
 from starlette.types import ASGIApp
 
+from codeling.cores import usable_cores
 from codeling.errors import UsageError
 from codeling.generation.engine import Engine
+from codeling.generation.runners.fast import FastRunner
 from codeling.run_folder import RunFolder
 from codeling.serving.http.access import AccessRules
 from codeling.serving.http.middleware import ServerMiddleware
@@ -26,6 +28,8 @@ from codeling.serving.remote_worker import RemoteRunner
 from codeling.serving.service import Service
 from codeling.serving.settings import MODEL_NAME, ServerSettings
 
+_MAX_ENGINES = 4
+"""Threads that complete on a CPU, if there are as many cores. More would wait for Python's lock."""
 _CACHE_BYTES = 1 << 30
 """Memory for the keys and values of running and recent completions."""
 
@@ -98,10 +102,12 @@ def serve(
         engine = load()
         _warm_up(engine)
         limits = settings.limits
+        num_engines = _MAX_ENGINES if isinstance(engine.runner, FastRunner) else 1
+        num_engines = min(num_engines, usable_cores())
         num_slots = _CACHE_BYTES // engine.runner.slot_bytes
-        running = max(2, min(limits.max_running, num_slots // 2))
-        recent = max(2, min(limits.max_recent, num_slots - running))
-        limits = replace(limits, max_running=running, max_recent=recent)
+        running = max(2, min(limits.max_running, num_slots // (2 * num_engines)))
+        recent = max(2, min(limits.max_recent, num_slots - running * num_engines))
+        limits = replace(limits, num_engines=num_engines, max_running=running, max_recent=recent)
         settings = replace(settings, limits=limits)
         config = uvicorn.Config(
             application(engine, settings, lambda: started(bound.getsockname()[1]), run),
