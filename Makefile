@@ -31,6 +31,7 @@ format: $(VENV)/dev  ## format the code
 
 web:  ## the page of `codeling serve`; needs Node.js 20 or newer
 	cd web/playground && npm ci --no-audit --no-fund && npm test --silent && npm run build --silent
+	node --test web/jupyter/ >/dev/null
 
 wheel: web $(VENV)/dev  ## a wheel with the page, in dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

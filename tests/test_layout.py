@@ -102,6 +102,7 @@ TESTED_ELSEWHERE = {
     "serving/http/exchange.py": "tests/serving/http/test_routes.py and test_abuse.py",
     "serving/http/middleware.py": "tests/serving/http/test_routes.py and test_abuse.py",
     "serving/lsp/completer.py": "tests/cli/test_serve.py",
+    "serving/jupyter/jupyter_handlers.py": "tests/serving/jupyter/test_in_jupyterlab.py, a proof",
     "serving/playground/api.py": "tests/serving/playground/ comes through it",
     "serving/protocol/dialect.py": "the tests of the dialects",
     "serving/protocol/query.py": "the tests of the dialects",

@@ -1,0 +1,95 @@
+// Drives Chromium through a notebook in JupyterLab: node tests/jupyter.mjs OPTIONS, a JSON object with
+// `url`, `token` (Jupyter's), `chromium` and `pictures`. The notebook is nb.ipynb of the proof.
+
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+const options = JSON.parse(process.argv[2]);
+const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const browser = await chromium.launch({ executablePath: options.chromium, args: flags });
+const page = await browser.newPage({ viewport: { width: 1300, height: 900 } });
+const sent = [];
+const errors = [];
+page.on("request", (request) => request.url().includes("codeling/complete") && sent.push(request));
+page.on("pageerror", (error) => errors.push(error.message));
+const query = `token=${options.token}`;
+const cells = page.locator(".jp-CodeCell .cm-content");
+const ghost = page.locator(".jp-GhostText");
+
+async function allowKernel(useKernel) {
+  const raw = JSON.stringify({ providers: { codeling: { enabled: true, timeout: 5000, debouncerDelay: 0, autoFillInMiddle: false, useKernel } } });
+  const address = `${options.url}/lab/api/settings/@jupyterlab/completer-extension:inline-completer?${query}`;
+  assert.equal((await page.request.put(address, { data: { raw } })).status(), 204);
+}
+
+async function open() {
+  await page.goto(`${options.url}/lab/tree/nb.ipynb?${query}`);
+  await cells.nth(2).waitFor({ timeout: 60_000 });
+  await page.getByText("Python 3 (ipykernel) | Idle").waitFor({ timeout: 60_000 });
+}
+
+async function run(index) {
+  await cells.nth(index).click();
+  await page.keyboard.press("Shift+Enter");
+  await page.locator(".jp-CodeCell").nth(index).locator(".jp-InputPrompt", { hasText: /\[\d+\]/ }).waitFor({ timeout: 30_000 });
+}
+
+/** Type into the last cell, and wait for ghost text; the time since the last key. */
+async function type(text) {
+  await cells.nth(2).click();
+  await page.keyboard.press("Control+a");
+  await page.keyboard.press("Delete");
+  await page.keyboard.type(text, { delay: 30 });
+  const began = Date.now();
+  await ghost.waitFor();
+  return Date.now() - began;
+}
+
+const kernelIds = async () => (await (await page.request.get(`${options.url}/api/kernels?${query}`)).json()).map((each) => each.id);
+
+await allowKernel(false);
+await open();
+await run(0);
+await run(1);
+await type("result = compute_to");
+const times = [];
+for (let n = 0; n < 5; n += 1) times.push(await type("result = compute_to"));
+times.sort((a, b) => a - b);
+console.error(`ghost text after ${times.join(", ")} ms`);
+assert.ok(times[2] < 500);
+assert.match(await ghost.textContent(), /^tal\(first/);
+await page.screenshot({ path: `${options.pictures}/jupyterlab.png` });
+await page.keyboard.press("Tab");
+assert.match(await cells.nth(2).textContent(), /^result = compute_total\(first/);
+await page.getByText(/codeling: \d+ ms/).waitFor();
+
+await type("df.qu").catch(() => {});
+assert.ok(sent.length > 5);
+assert.ok(sent.every((request) => !request.postData().includes("quarterly_revenue")), "columns are not sent");
+assert.ok(sent.every((request) => !JSON.stringify(request.headers()).includes(options.secret)), "the page has no token");
+assert.ok(sent.at(-1).postData().indexOf("# Load the data") < sent.at(-1).postData().indexOf("def compute_total"));
+
+await allowKernel(true);
+await open();
+await run(0);
+await run(1);
+await type("df.qu");
+assert.match(await ghost.textContent(), /^arterly_revenue/);
+await page.screenshot({ path: `${options.pictures}/jupyterlab-columns.png` });
+
+const [kernel] = await kernelIds();
+assert.ok((await page.request.post(`${options.url}/api/kernels/${kernel}/restart?${query}`)).ok());
+await page.waitForTimeout(3000);
+await type("result = compute_to");
+assert.ok(!sent.at(-1).postData().includes("quarterly_revenue"), "a restarted kernel has no columns");
+
+await page.route("**/codeling/complete*", (route) => route.fulfill({ status: 503, json: { message: "no answer from the codeling server" } }));
+await page.keyboard.press("Escape");
+await page.keyboard.type("x");
+await page.getByText("codeling: no suggestions").waitFor();
+await page.unroute("**/codeling/complete*");
+await page.waitForTimeout(5200);
+await type("result = compute_to");
+assert.deepEqual(errors, []);
+await browser.close();
+console.log("done");
