@@ -3,29 +3,26 @@
 Only the fast runner is tried, whose logits do not depend on the batch to the last bit.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from codeling.generation import picking as module
 from codeling.generation.engine import Engine
 from codeling.generation.request import Request, SamplingParams
 from codeling.generation.sequence import Sequence
 
 from .engines import PROMPTS, fresh_runner
 
-PARAMS = SamplingParams(max_new_tokens=7, min_probability=0.0, num_branches=3)
+PARAMS = SamplingParams(
+    max_new_tokens=7, min_probability=0.0, num_branches=3, branch_probability=0.0
+)
 CASES = [(prompt, suffix) for prompt in PROMPTS for suffix in (None, "\n")]
 
 
 pytestmark = pytest.mark.parametrize("engine", ["fast", "fast int8"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def every_token_may_branch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MIN_BRANCH", 1e-9)
 
 
 def followed(engine: Engine, *requests: Request) -> list[Sequence]:
@@ -87,9 +84,7 @@ def test_branches_do_not_depend_on_what_else_is_under_way(engine: Engine) -> Non
 
 
 def test_the_probabilities_of_branches_and_root_are_shares_of_one(engine: Engine) -> None:
-    params = SamplingParams(
-        max_new_tokens=1, min_probability=0.0, num_branches=engine.runner.vocab_size
-    )
+    params = replace(PARAMS, max_new_tokens=1, num_branches=engine.runner.vocab_size)
     (root,) = followed(engine, Request("x = ", None, params))
     total = sum(each.probabilities[0] for each in (root, *root.branches))
     assert total == pytest.approx(1, abs=1e-4)
@@ -110,9 +105,10 @@ def test_a_sequence_is_aborted_and_ended_with_its_branches(engine: Engine, num_s
     assert engine.step() == []
 
 
-def test_unlikely_first_tokens_are_not_followed(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MIN_BRANCH", 1.0)
+def test_only_likely_first_tokens_are_followed(engine: Engine) -> None:
     (root,) = followed(engine, Request("x = ", None, PARAMS))
-    assert not root.branches
+    first, second = (branch.probabilities[0] for branch in root.branches)
+    for probability, number in ((second, 2), (first, 1), (1.0, 0)):
+        params = replace(PARAMS, branch_probability=probability)
+        (found,) = followed(engine, Request("x = ", None, params))
+        assert len(found.branches) == number

@@ -16,7 +16,7 @@ from codeling.generation.constraints import Constraints
 from codeling.generation.logprobs import most_likely
 from codeling.generation.sampling import sample
 from codeling.generation.scheduler import Batch
-from codeling.generation.sequence import MIN_BRANCH, Sequence
+from codeling.generation.sequence import Sequence
 from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
 
@@ -80,10 +80,12 @@ class Picker:
             sequences[row].logprobs.append(most_likely(scores, ids[row], num_top))
         for scores, sequence, picked in zip(logits, sequences, ids, strict=True):
             if sequence.params.min_probability is not None:
-                num_top = 0 if sequence.num_new else sequence.params.num_branches
+                params = sequence.params
+                num_top = 0 if sequence.num_new else params.num_branches
                 found = most_likely(scores, picked, num_top if num_top > 1 else 0)
                 for token, logprob in found.top:
-                    if token != picked and math.exp(logprob) >= MIN_BRANCH:
-                        self._branch(sequence, token, math.exp(logprob))
+                    probability = math.exp(logprob)
+                    if token != picked and 0 < probability >= params.branch_probability:
+                        self._branch(sequence, token, probability)
                 sequence.add_probability(math.exp(found.logprob))
             sequence.append(picked, self._vocabulary, self._end_of_text)

@@ -30,6 +30,7 @@ class SamplingKwargs(TypedDict, total=False):
     max_repeats: int
     min_probability: float | None
     num_branches: int
+    branch_probability: float
     seed: int
     record_sources: bool
 
@@ -81,6 +82,8 @@ class SamplingParams:
     num_branches: int = 1
     """Number of most likely first tokens that are followed, each as a sequence of its own
     (:attr:`Sequence.branches`), if there is a ``min_probability``. The completion is the first."""
+    branch_probability: float = 0.05
+    """Probability that a further first token must have to be followed."""
     record_sources: bool = False
     """Record where the engine's memory saw what it proposed: :attr:`Completion.sources`."""
 
@@ -91,7 +94,8 @@ class SamplingParams:
             optional = name == "top_k" and value is None
             if not optional and (not isinstance(value, int) or isinstance(value, bool)):
                 raise UsageError(f"{name} must be an integer, not {value!r}")
-        for name in ("temperature", "prose_temperature", "top_p", "min_probability"):
+        probabilities = ("min_probability", "branch_probability")
+        for name in ("temperature", "prose_temperature", "top_p", *probabilities):
             value = getattr(self, name)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not is_number:
@@ -115,8 +119,10 @@ class SamplingParams:
             raise UsageError(f"top_k must be 1 or more, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}")
-        if self.min_probability is not None and not 0 <= self.min_probability <= 1:
-            raise UsageError(f"min_probability must be from 0 to 1, not {self.min_probability}")
+        for name in probabilities:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"{name} must be from 0 to 1, not {value}")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, not {self.seed}")
         if self.max_new_tokens < 1:

@@ -14,9 +14,6 @@ from codeling.generation.sampling import Draw
 from codeling.generation.text.decoding import CompletionText, FinishReason
 from codeling.tokenizer.healing import Healed, Vocabulary
 
-MIN_BRANCH = 0.05
-"""Probability of a first token from which it may be followed beside the picked one."""
-
 
 def window_start(num_tokens: int, context_length: int) -> int:
     """Index of the first of ``num_tokens`` tokens that the model sees.

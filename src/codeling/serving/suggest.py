@@ -43,6 +43,7 @@ def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> S
         stop_at_block_end=rules.stop_at_block_end,
         min_probability=rules.min_probability,
         num_branches=1 if asked.params.temperature else rules.num_branches,
+        branch_probability=rules.branch_probability,
     )
 
     def suggestion(sequence: Sequence) -> Suggestion | None:

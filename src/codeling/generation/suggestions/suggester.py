@@ -23,6 +23,9 @@ _MAX_BLOCK_TOKENS = 64
 _NUM_BRANCHES = 3
 """First tokens that are followed. Always shown, on the validation split of the demo, a second saves
 1.7 % more of the characters and a third 0.5 % (docs/log.md)."""
+_MIN_BRANCH = 0.05
+"""Probability of a further first token that is followed. One below the threshold cannot begin what
+is shown."""
 _MAX_WORDS = 3
 _MAX_PROMPT = 24_576
 _PROMPT_STEP = 8192
@@ -83,6 +86,7 @@ class Suggester:
             stop_at_block_end=is_block,
             min_probability=TAIL * self.settings.threshold,
             num_branches=_NUM_BRANCHES,
+            branch_probability=max(_MIN_BRANCH, self.settings.threshold),
         )
         is_infilling = suffix.strip() != "" and self.engine.tokenizer.can_infill
         return Request(prompt_of(prefix), suffix if is_infilling else None, params)
