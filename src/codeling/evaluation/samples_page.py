@@ -27,7 +27,7 @@ MAX_DOCUMENTS = 500
 """Rows of the table of documents."""
 
 Values = Mapping[str, Any]
-_TEMPLATE = Path(__file__).with_name("samples_page.html")
+_TEMPLATE = Path(__file__).with_name("templates") / "samples_page.html"
 _COLOURS = {
     "passed": "right",
     "exact": "right",
