@@ -1,4 +1,4 @@
-"""Adapt a model to one project: read it, measure, train with replay, measure again.
+"""Adapt a model to one project: read it, measure, train with replay, weigh, measure again.
 
 The result is a run folder without a corpus: a model folder, the base run's memory, the token files,
 the checkpoints, and ``adaptation.json`` with the scores. A stopped or killed adaptation is
@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from codeling.adaptation.gains import AdaptationScores, Exam
+from codeling.adaptation.interpolation import interpolate, old_validation_texts
 from codeling.adaptation.project_texts import Project, read_project
 from codeling.adaptation.replay import REPLAY, write_token_files
 from codeling.errors import UsageError
@@ -80,7 +83,7 @@ def adapt(
             trained = train_run(recipe, folder, made_from, progress, lambda: stop.requested)
         finally:
             stop.graceful = False
-        _write_model(recipe, initial, project, folder)
+        kept = _write_model(recipe, initial, project, base, folder, progress)
         _copy_memory(base, initial, folder)
         after = exam.measure(folder / MODEL_FOLDER, progress)
         values = {
@@ -92,6 +95,7 @@ def adapt(
             "replayed_documents": num_replayed,
             "training": {"steps": trained.num_steps, "tokens": trained.num_tokens,
                          "seconds": trained.seconds},
+            "kept_share": kept,
             "num_lines": len(exam.places),
             "before": before.to_json(),
             "after": after.to_json(),
@@ -148,19 +152,37 @@ def _write_tokens(
     return number
 
 
-def _write_model(recipe: Recipe, initial: InitialModel, project: Project, folder: Path) -> None:
+def _write_model(
+    recipe: Recipe,
+    initial: InitialModel,
+    project: Project,
+    base: RunFolder | None,
+    folder: Path,
+    progress: Progress,
+) -> float:
+    """Write the model folder; returns the share of the new weights in it."""
     config = model_config(recipe, initial.tokenizer.vocab_size, initial)
     origin = Ancestor(initial.address, initial.sha256, initial.license)
     num_bytes = sum(file.num_bytes for file in project.train)
     card = adapted_card(config, origin, len(project.train), num_bytes)
     rate = recipe.training.fim_spm_rate if recipe.training.fim_rate else None
+    network = last_network(folder, config)
+    before = initial.weights(config.context_length, recipe.training.seed)
+    kept = interpolate(
+        network,
+        {name: torch.from_numpy(tensor) for name, tensor in before.items()},
+        initial.tokenizer,
+        old_validation_texts(base),
+        progress,
+    )
     write_model_folder(
         folder / MODEL_FOLDER,
-        last_network(folder, config),
+        network,
         initial.tokenizer,
         card,
         fim_spm_rate(initial.folder) if rate is None else rate,
     )
+    return kept
 
 
 def _copy_memory(base: RunFolder | None, initial: InitialModel, folder: Path) -> None:

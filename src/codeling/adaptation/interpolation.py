@@ -1,0 +1,78 @@
+"""How far to go: a mean of the weights before and after, so that other code does not get worse.
+
+Between the weights of a model and those of the same model trained on, much of what was learned and
+nearly all of what was known survive together (Wortsman et al. 2022, "Robust fine-tuning of
+zero-shot models"). The largest share of the new weights is taken with which old text that was not
+trained on, the validation split of the run that the model came from, costs at most
+:data:`MAX_LOSS` more. The scores are measured on other text.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from codeling.dataset.tokens import open_tokens
+from codeling.errors import InputError
+from codeling.evaluation.data.held_out import library_texts
+from codeling.evaluation.intrinsic import bits_per_byte
+from codeling.model.gpt2 import GPT2
+from codeling.progress import SILENT, Progress
+from codeling.run_folder import RunFolder
+from codeling.tokenizer.tokenizer import Tokenizer
+
+MAX_LOSS = 0.005
+"""Accepted increase of bits per byte of old text, as a share."""
+NUM_STEPS = 16
+"""Shares are multiples of one over this."""
+_MAX_BYTES = 120_000
+_BYTES_PER_DOCUMENT = 6_000
+
+
+def interpolate(
+    network: GPT2,
+    before: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    progress: Progress = SILENT,
+) -> float:
+    """Move ``network`` towards the weights ``before``, in place; returns the share it keeps.
+
+    ``texts`` are old text.
+    """
+    after = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    def cost(step: int) -> float:
+        share = step / NUM_STEPS
+        mixed = {name: torch.lerp(before[name], after[name], share) for name in after}
+        network.load_state_dict(mixed)
+        return bits_per_byte(network, tokenizer, texts, max_bytes=_MAX_BYTES).value
+
+    low, high = 0, NUM_STEPS
+    with progress.task("weighing old and new", None, "measurements") as advance:
+        most = cost(0) * (1 + MAX_LOSS)
+        advance(1)
+        while low < high:  # the cost rises from some share on
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if cost(middle) <= most else (low, middle - 1)
+            advance(1)
+    best = max(low, 1)
+    cost(best)
+    return best / NUM_STEPS
+
+
+def old_validation_texts(base: RunFolder | None) -> list[str]:
+    """Starts of documents of the run's validation split; the standard library without one."""
+    return list(_validation(base) if base else ()) or library_texts(_MAX_BYTES)
+
+
+def _validation(base: RunFolder) -> Iterator[str]:
+    try:
+        own = Tokenizer.load(base.tokenizer)
+        tokens = open_tokens(base.path / "tokens" / "validation.bin")
+    except InputError:
+        return
+    wanted = _MAX_BYTES // _BYTES_PER_DOCUMENT
+    for number in range(0, tokens.num_documents, max(1, tokens.num_documents // wanted)):
+        text = own.decode(tokens.document(number).tolist())
+        yield text.encode()[:_BYTES_PER_DOCUMENT].decode(errors="ignore")
