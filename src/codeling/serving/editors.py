@@ -60,7 +60,9 @@ def _neovim(url: str, token: str | None) -> str:
 
 def _marimo(url: str, token: str | None) -> str:
     return (
-        f'[completion]\ncopilot = "custom"\n\n[ai.custom_providers.{MODEL_NAME}]\n'
+        '[completion]\ncopilot = "custom"\n\n'
+        f'[ai.models]\nautocomplete_model = "{MODEL_NAME}/{MODEL_NAME}"\n\n'
+        f"[ai.custom_providers.{MODEL_NAME}]\n"
         f'base_url = "{url}/v1"\napi_key = "{token or "none"}"'
     )
 

@@ -27,6 +27,19 @@ def test_marimo_gets_an_infilling(client: Any) -> None:
     assert "".join(deltas) == expected
 
 
+@pytest.mark.parametrize("begin", ["<", "<\u200d"])
+def test_the_infilling_tokens_of_marimo_mark_the_cursor_too(client: Any, begin: str) -> None:
+    before, after = MESSAGE.split("<FILL_ME>")
+    marked = f"{begin}|fim_prefix|>{before}{begin}|fim_suffix|>{after}{begin}|fim_middle|>"
+    texts = []
+    for content in (MESSAGE, marked):
+        messages = [{"role": "user", "content": content}]
+        body = {"messages": messages, "max_completion_tokens": 8}
+        answer = client.post("/v1/chat/completions", json=body).json()
+        texts.append(answer["choices"][0]["message"]["content"])
+    assert texts[0] == texts[1]
+
+
 def test_parts_of_a_message_are_joined(client: Any) -> None:
     before, after = MESSAGE.split("<FILL_ME>")
     parts = [{"type": "text", "text": text} for text in (before, "<FILL_ME>", after)]

@@ -1,10 +1,12 @@
 """OpenAI's chat completions, ``POST /v1/chat/completions``, for infilling alone.
 
-marimo sends the text around the cursor as the last user message, with ``<FILL_ME>`` where the
-cursor is. The model does not follow instructions, so any other message is an error that says so.
-Source: https://docs.marimo.io/guides/editor_features/ai_completion.
+marimo sends the text around the cursor as the last user message: between its infilling tokens
+(0.25), or with ``<FILL_ME>`` where the cursor is (before). The model does not follow instructions,
+so any other message is an error that says so.
+Source: marimo/_server/api/endpoints/ai.py and _server/ai/prompts.py of marimo.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -25,6 +27,13 @@ from codeling.serving.protocol.query import (
 )
 
 FILL_ME = "<FILL_ME>"
+_BEGIN = "<\u200d?"
+"""marimo 0.25 writes a zero-width joiner after the first character of its tokens."""
+_INFILLING = re.compile(
+    rf"{_BEGIN}\|fim_prefix\|>(?P<prefix>.*?){_BEGIN}\|fim_suffix\|>(?P<suffix>.*)"
+    rf"{_BEGIN}\|fim_middle\|>",
+    re.DOTALL,
+)
 _NO_CHAT = (
     f"this model completes Python and does not chat: the last user message must contain {FILL_ME} "
     "where the cursor is; other requests belong to /v1/completions"
@@ -62,12 +71,12 @@ def parse(body: Json) -> Query:
     """Body to query. :raises RequestError: it is invalid, or a chat."""
     asked = fields.read(ChatCompletion, body)
     text = _last_user_message(asked.messages)
-    prefix, marker, suffix = text.partition(FILL_ME)
-    if not marker or asked.tools:
+    prompt = _prompt_of(text)
+    if prompt is None or asked.tools:
         raise RequestError(400, _NO_CHAT)
     limit = asked.max_tokens if asked.max_tokens is not None else asked.max_completion_tokens
     return Query(
-        (Prompt(prefix, suffix),),
+        (prompt,),
         asked.n or 1,
         fields.new_tokens(limit),
         **fields.sampling(asked),
@@ -75,6 +84,14 @@ def parse(body: Json) -> Query:
         include_usage=bool(asked.stream_options and asked.stream_options.include_usage),
         session=f"user {asked.user}" if asked.user else None,
     )
+
+
+def _prompt_of(text: str) -> Prompt | None:
+    """What stands before and behind the cursor; None if the message does not say where it is."""
+    if match := _INFILLING.fullmatch(text):
+        return Prompt(match["prefix"], match["suffix"])
+    prefix, marker, suffix = text.partition(FILL_ME)
+    return Prompt(prefix, suffix) if marker else None
 
 
 def _last_user_message(messages: Sequence[ChatMessage]) -> str:
