@@ -36,17 +36,19 @@ class Waited(NamedTuple):
     num_reused: int
 
 
-def prepare(texts: list[str], number: int, seconds: float) -> list[bytes | None]:
+def prepare(texts: list[str], number: int, seconds: float, token: str = "") -> list[bytes | None]:
     """Requests of one person, one per key; None where an editor does not ask."""
     keys = itertools.islice(keystrokes(texts, number), int(2 * KEYS_PER_SECOND * seconds) + 10)
-    return [_request(prefix, suffix, number) if asks else None for prefix, suffix, asks in keys]
+    return [
+        _request(prefix, suffix, number, token) if asks else None for prefix, suffix, asks in keys
+    ]
 
 
-def _request(prefix: str, suffix: str, slot: int) -> bytes:
+def _request(prefix: str, suffix: str, slot: int, token: str) -> bytes:
     body = json.dumps(infill_body(prefix, suffix, slot)).encode()
     head = (
         "POST /infill HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import random
 import subprocess
 import sys
@@ -21,13 +22,24 @@ _MAX_TYPED = 400
 @contextmanager
 def served(model: str, *options: str) -> Iterator[str]:
     """URL of a server for ``model`` in a process of its own, without a token."""
-    command = [sys.executable, "-m", "codeling", "serve", model, "--port", "0", "--json"]
+    with served_process(model, *options) as (url, _):
+        yield url
+
+
+@contextmanager
+def served_process(model: str, *options: str, token: str = "") -> Iterator[tuple[str, int]]:
+    """URL and process of a server for ``model``, with ``token`` if it is given."""
+    command = [sys.executable, "-m", "codeling", "serve", model, "--port", "0", "--json", *options]
+    environment = os.environ | {"CODELING_TOKEN": token}
     with subprocess.Popen(
-        [*command, "--no-token", *options], stdout=subprocess.PIPE, text=True
+        command if token else [*command, "--no-token"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         assert process.stdout is not None
         try:
-            yield json.loads(process.stdout.readline())["url"]
+            yield json.loads(process.stdout.readline())["url"], process.pid
         finally:
             process.terminate()
 

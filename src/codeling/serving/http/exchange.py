@@ -88,17 +88,20 @@ def _compact(value: Any) -> str:
 async def body_of(request: Request, service: Service) -> bytes:
     """The body. :raises RequestError: it is too large (413) or arrives too slowly (408)."""
     limits = service.limits
+    too_large = RequestError(413, f"the body is above {quantity(limits.max_body_bytes, 'byte')}")
 
     async def receive() -> bytes:
-        data = bytearray()
+        chunks, size = [], 0
         async for chunk in request.stream():
-            data += chunk
-            if len(data) > limits.max_body_bytes:
-                raise RequestError(
-                    413, f"the body is above {quantity(limits.max_body_bytes, 'byte')}"
-                )
-        return bytes(data)
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limits.max_body_bytes:
+                raise too_large
+        return b"".join(chunks)
 
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limits.max_body_bytes:
+        raise too_large  # and nothing of it is read
     try:
         return await asyncio.wait_for(receive(), limits.body_seconds)
     except asyncio.TimeoutError as error:
