@@ -7,14 +7,21 @@
 
 ``--against`` sends the same requests to another server with llama.cpp's ``/infill``, such as
 llama.cpp with the same weights. Prints milliseconds, and the share of prompt tokens that were in
-the cache already.
+the cache already. The last row is ``codeling lsp``, from the change of the text on.
 """
 
 import argparse
 import itertools
 from pathlib import Path
 
-from benchmarks.serving.typists import Client, keystrokes, python_files, quantile, served
+from benchmarks.serving.typists import (
+    Client,
+    LanguageClient,
+    keystrokes,
+    python_files,
+    quantile,
+    served,
+)
 
 _WARM_UP = 20
 
@@ -35,11 +42,32 @@ def measure(name: str, url: str, texts: list[str], requests: int, seed: int) -> 
         reused += answer["tokens_evaluated"] - answer["timings"]["prompt_n"]
         shown += bool(answer["content"].strip())
     print(
-        f"{name:<24} p50 {1000 * quantile(seconds, 0.5):7.1f} ms   "
-        f"p95 {1000 * quantile(seconds, 0.95):7.1f} ms   "
-        f"p99 {1000 * quantile(seconds, 0.99):7.1f} ms   "
+        f"{name:<24} {_times(seconds)}   "
         f"reused {reused / max(read, 1):6.1%}   shown {shown / len(seconds):6.1%}   "
         f"{len(seconds)} requests"
+    )
+
+
+def measure_lsp(model: str, texts: list[str], requests: int, seed: int, memory: str) -> None:
+    """Print one row for the language server."""
+    client = LanguageClient(model, "--memory", memory)
+    try:
+        asking = ((prefix, suffix) for prefix, suffix, asks in keystrokes(texts, seed) if asks)
+        shown, seconds = 0, list[float]()
+        for number, (prefix, suffix) in enumerate(itertools.islice(asking, requests + _WARM_UP)):
+            taken, text = client.infill(prefix[-8000:], suffix[:2000])
+            if number >= _WARM_UP:
+                seconds.append(taken)
+                shown += bool(text.strip())
+    finally:
+        client.close()
+    print(f"{'codeling lsp':<24} {_times(seconds)}   shown {shown / len(seconds):6.1%}")
+
+
+def _times(seconds: list[float]) -> str:
+    return "   ".join(
+        f"p{100 * share:.0f} {1000 * quantile(seconds, share):7.1f} ms"
+        for share in (0.5, 0.95, 0.99)
     )
 
 
@@ -56,6 +84,7 @@ def main() -> None:
     texts = python_files(options.files, options.seed)
     with served(options.model, "--memory", options.memory) as url:
         measure("codeling", url, texts, options.requests, options.seed)
+    measure_lsp(options.model, texts, options.requests, options.seed, options.memory)
     for url in options.against:
         measure(url, url, texts, options.requests, options.seed)
 

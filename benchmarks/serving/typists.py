@@ -94,3 +94,66 @@ def quantile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least ``share`` of ``values`` do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+class LanguageClient:
+    """One editor that speaks the Language Server Protocol to ``codeling lsp``."""
+
+    def __init__(self, model: str, *options: str) -> None:
+        command = [sys.executable, "-m", "codeling", "lsp", model, *options]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._number = 0
+        self._document = {"uri": "file:///typed.py", "version": 0}
+        self.request("initialize", {"processId": None, "rootUri": None, "capabilities": {}})
+        self._send({"method": "initialized", "params": {}})
+        opened = self._document | {"languageId": "python", "text": ""}
+        self._send({"method": "textDocument/didOpen", "params": {"textDocument": opened}})
+
+    def infill(self, prefix: str, suffix: str) -> tuple[float, str]:
+        """Seconds from the change of the text to the ghost text, and that text."""
+        began = time.perf_counter()
+        self._document["version"] += 1  # type: ignore[operator]
+        changes = [{"text": prefix + suffix}]
+        params: dict[str, Any] = {"textDocument": self._document, "contentChanges": changes}
+        self._send({"method": "textDocument/didChange", "params": params})
+        last_line = prefix.rpartition("\n")[2]
+        units = len(last_line.encode("utf-16-le")) // 2
+        position = {"line": prefix.count("\n"), "character": units}
+        params = {"textDocument": self._document, "position": position}
+        found = self.request(
+            "textDocument/inlineCompletion", params | {"context": {"triggerKind": 2}}
+        )
+        items = found["items"]
+        return time.perf_counter() - began, items[0]["insertText"] if items else ""
+
+    def request(self, method: str, params: dict[str, Any]) -> Any:
+        """The result of a request."""
+        self._number += 1
+        self._send({"id": self._number, "method": method, "params": params})
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._number and "method" not in answer:
+                return answer["result"]
+
+    def close(self) -> None:
+        """End the server."""
+        self._process.terminate()
+        self._process.wait()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        data = json.dumps({"jsonrpc": "2.0"} | message).encode()
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(data) + data)
+        self._process.stdin.flush()
+
+    def _receive(self) -> Any:
+        stdout = self._process.stdout
+        assert stdout is not None
+        length = 0
+        while line := stdout.readline().strip():
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        return json.loads(stdout.read(length))
