@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codeling.errors import UsageError
 from codeling.generation.engine import Engine
+from codeling.generation.scoring import score
 from codeling.model.gpt2 import GPT2
 from codeling.serving.http import server
 from codeling.serving.settings import ServerSettings
@@ -60,6 +62,33 @@ def test_openais_package_reports_errors(address: str, openai_client: Any) -> Non
         pytest.raises(openai.AuthenticationError, match="token that the server printed"),
     ):
         stranger.models.list()
+
+
+@pytest.mark.proof
+@pytest.mark.filterwarnings("ignore")
+def test_lm_eval_gets_the_log_likelihoods_of_the_model(
+    listening: Any, served_model: GPT2, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    package = "lm_eval.models.openai_completions"
+    api: Any = pytest.importorskip(package, reason="needs pip install 'lm-eval[api]'")
+    instance: Any = pytest.importorskip("lm_eval.api.instance")
+    tokenizer.save_for_hugging_face(tmp_path, 128)
+    pairs = [("def f(x):\n    return", " x"), ("import os\nfor", " a in b:"), ("x = [", "1, 2]")]
+    engine = Engine.from_model(served_model, tokenizer)
+    with listening(engine, ServerSettings(port=0)) as url:
+        model = api.LocalCompletionsAPI(
+            base_url=f"{url}/v1/completions",
+            model="codeling",
+            tokenizer=str(tmp_path),
+            tokenizer_backend="huggingface",
+            max_length=128,
+        )
+        requests = [instance.Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+        found = [logprob for logprob, _ in model.loglikelihood(requests)]
+    for (context, continuation), logprob in zip(pairs, found, strict=True):
+        first = len(tokenizer.encode(context))
+        scores = list(score(served_model, tokenizer.encode(context + continuation), 0))
+        assert logprob == pytest.approx(sum(each.logprob for each in scores[first - 1 :]))
 
 
 def test_an_address_that_cannot_be_used_is_one_line(address: str) -> None:
