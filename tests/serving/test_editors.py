@@ -28,6 +28,8 @@ def test_settings_are_valid_where_they_belong() -> None:
 
 def test_the_greeting_shows_the_common_editors() -> None:
     shown = greeting("runs/demo", URL, "a-token")
+    assert f"{URL}/#token=a-token\n" in shown
+    assert f"{URL}/\n" in greeting("runs/demo", URL, None)
     assert "runs/demo" in shown
     assert all(EDITORS[name].title in shown for name in SHOWN_AT_START)
     assert "no token" in greeting("runs/demo", URL, None)

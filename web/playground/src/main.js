@@ -147,7 +147,6 @@ async function main() {
   try {
     const about = await readAbout();
     showAbout(about);
-    if (about.pages.length) await post("playground/open");
     const openPlayback = createPlayback(byId("playback"), (error) => {
       byId("playback").textContent = error.message;
     });
@@ -155,6 +154,7 @@ async function main() {
     const view = setUpWriting(about);
     view.focus();
     performance.mark("usable");
+    if (about.pages.length) await post("playground/open"); // lets this browser read the pages
   } catch (error) {
     byId("summary").textContent = error.message;
     byId("summary").className = "summary failed";

@@ -200,6 +200,19 @@ await onPage("hostile", {}, async (page) => {
   assert.equal(await page.locator("#editor script, #editor img:not(.cm-widgetBuffer), aside script").count(), 0);
 });
 
+// Served without a memory and without a run folder.
+await onPage("bare model", {}, async (page) => {
+  await page.locator("#summary", { hasText: "no memory · no provenance index" }).waitFor();
+  await clear(page);
+  await page.keyboard.type("total_of_values = 1\nprint(total_of", { delay: 25 });
+  await ghost(page).waitFor();
+  assert.match(await page.locator("#sources").textContent(), /no provenance index/);
+  assert.equal(await page.locator("#pages a").count(), 0);
+  await page.getByRole("tab", { name: "Playback" }).click();
+  await page.getByText("codeling evaluate RUN --suite typing").waitFor();
+  assert.deepEqual(await serious(page), []);
+}, (message) => message.includes("404"));
+
 await onPage(
   "stopped server",
   {},

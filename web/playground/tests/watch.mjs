@@ -1,10 +1,13 @@
 // Opens the page of codeling watch and answers, for each line on standard input, what it shows:
 // node tests/watch.mjs OPTIONS, a JSON object with `url`, `token`, `chromium` and `pictures`.
 
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const options = JSON.parse(process.argv[2]);
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const browser = await chromium.launch({ executablePath: options.chromium, args: flags });
 const page = await browser.newPage({ viewport: { width: 1200, height: 900 } });
@@ -31,7 +34,14 @@ const shown = () =>
     };
   });
 
+async function serious() {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) => each.id);
+}
+
 for await (const name of createInterface({ input: process.stdin })) {
+  if (name === "afterwards") complaints.push(...(await serious()));
   await page.screenshot({ path: `${options.pictures}/${name}.png`, fullPage: true });
   console.log(JSON.stringify({ ...(await shown()), complaints }));
 }
