@@ -56,10 +56,10 @@ def adapt(
     initial = InitialModel.load(settings.init, settings.fim_rate)
     recipe = recipe.resolved(initial.shape)
     _check_folder(folder, initial)
+    progress.note("reading the project")
+    project = read_project(project_folder)
     with locked(folder):
         remove_partials(folder)
-        progress.note("reading the project")
-        project = read_project(project_folder)
         identity = {"project_sha256": project.sha256, **initial.digests}
         chosen = {**_plain(recipe), "replay": replay}
         finished = _read(folder / ADAPTATION)
