@@ -16,6 +16,7 @@ from codeling.serving.lsp.language_server import (
     ACCEPT_LINE,
     ACCEPT_WORD,
     SOURCES,
+    as_snippet,
     next_line,
     next_word,
 )
@@ -229,3 +230,7 @@ def test_sources_are_shown_on_hover_and_by_a_code_action() -> None:
 def test_words_and_lines(text: str, word: str, line: str) -> None:
     assert next_word(text) == word
     assert next_line(text) == line
+
+
+def test_a_snippet_inserts_its_text() -> None:
+    assert as_snippet("f(${x}, 'a\\n')") == "f(\\${x\\}, 'a\\\\n')"

@@ -7,6 +7,7 @@ requests. Source: LSP 3.18.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -69,6 +70,12 @@ class CodeServer:
         """What the client's positions count."""
         return cast("Encoding", str(self.server.workspace.position_encoding or "utf-16"))
 
+    @property
+    def _takes_snippets(self) -> bool:
+        document = self.server.client_capabilities.text_document
+        item = document and document.completion and document.completion.completion_item
+        return bool(item and item.snippet_support)
+
     async def _suggest(self, uri: str, position: types.Position) -> tuple[str, str]:
         """The suggestion at a position, and the word's letters that stand before it."""
         source = self.server.workspace.get_text_document(uri).source
@@ -102,6 +109,10 @@ class CodeServer:
         end = params.position
         begin = types.Position(end.line, end.character - num_units(fragment, self._encoding))
         first, _, more = (fragment + text).partition("\n")
+        # Neovim 0.11 inserts a plain text up to its first blank. Editors indent the lines of a
+        # snippet once more, so only a single line is one.
+        is_snippet = self._takes_snippets and not more
+        kind = types.InsertTextFormat
         item = types.CompletionItem(
             label=f"{first.strip()} …" if more else first.strip(),
             kind=types.CompletionItemKind.Text,
@@ -109,8 +120,10 @@ class CodeServer:
             documentation=fragment + text,
             filter_text=fragment + text,
             sort_text="\t",  # before all others
-            insert_text_format=types.InsertTextFormat.PlainText,
-            text_edit=types.TextEdit(types.Range(begin, end), fragment + text),
+            insert_text_format=kind.Snippet if is_snippet else kind.PlainText,
+            text_edit=types.TextEdit(
+                types.Range(begin, end), as_snippet(first) if is_snippet else fragment + text
+            ),
         )
         return types.CompletionList(is_incomplete=True, items=[item])
 
@@ -179,6 +192,11 @@ def _described(match: Match) -> str:
     place = f"{match.repository} {match.path}:{match.start_line}-{match.end_line}"
     where = f"[{place}]({match.url})" if match.url else place
     return f"- {where} ({match.license or 'license unknown'}, {match.share:.0%} equal)"
+
+
+def as_snippet(text: str) -> str:
+    """``text`` as a snippet of LSP that inserts it."""
+    return re.sub(r"[\\$}]", r"\\\g<0>", text)
 
 
 def next_word(text: str) -> str:
