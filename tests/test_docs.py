@@ -153,7 +153,7 @@ def test_every_block_of_the_formats_runs(
 
 def test_every_section_of_the_formats_has_a_block() -> None:
     parts = re.split(r"^## (?=`)", FORMATS, flags=re.MULTILINE)[1:]
-    assert len(parts) == 16
+    assert len(parts) == 18
     assert [part.partition("\n")[0] for part in parts if "```python" not in part] == []
 
 

@@ -213,7 +213,7 @@ def evaluate(
     if memory:  # the suite typing has rows with it and without it
         loaded = load_memory(model, evaluated.engine.tokenizer)
         others = [each for each in suites if each.name != "typing"]
-        passes = [(None, others), (loaded, suites)]
+        passes = [(None, others)] * bool(others) + [(loaded, suites)]
     done = []
     with HANDLER.resumable(lambda: any(evaluated.out.glob("evaluation/*/*.json*"))):
         for evaluated.engine.memory, measured in passes:
