@@ -7,21 +7,28 @@
 Each person types about five keys per second, sixty words per minute, and waits for the answer where
 an editor asks. What they type is prepared before the clock starts. Prints one row per number of
 people: answers, refused requests, milliseconds until the full ghost text, the fewest answers that
-one person got, and the share of prompt tokens that were in the cache. ``--plot FILE`` draws the
-rows.
+one person got, the share of prompt tokens that were in the cache, and the server's processor time
+per answer (Linux), which other programs change little. ``--plot FILE`` draws the rows.
 """
 
 import argparse
 import asyncio
 import itertools
 import json
+import os
 import random
 import time
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks.serving.typists import infill_body, keystrokes, python_files, quantile, served
+from benchmarks.serving.typists import (
+    infill_body,
+    keystrokes,
+    python_files,
+    quantile,
+    served_process,
+)
 
 KEYS_PER_SECOND = 5.0
 CROWDS = (1, 2, 4, 8, 16, 32, 64)
@@ -102,9 +109,11 @@ def main() -> None:
     options = parser.parse_args()
     texts = python_files(options.files, 0)
     rows = []
-    with served(options.model, "--memory", options.memory) as url:
+    with served_process(options.model, "--memory", options.memory) as (url, pid):
         for people in options.people:
+            before = _processor_seconds(pid)
             waited = asyncio.run(crowd(url, texts, people, options.seconds))
+            used = _processor_seconds(pid) - before
             latencies = [each for one in waited for each in one.seconds]
             p50, p95, p99 = (1000 * quantile(latencies, share) for share in (0.5, 0.95, 0.99))
             rows.append((people, p50, p95))
@@ -114,11 +123,20 @@ def main() -> None:
                 f"{sum(one.num_refused for one in waited):3} refused   p50 {p50:6.1f} ms   "
                 f"p95 {p95:6.1f} ms   p99 {p99:6.1f} ms   "
                 f"fewest answers to one {min(len(one.seconds) for one in waited)}   "
-                f"reused {reused:.1%}",
+                f"reused {reused:.1%}   processor {1000 * used / len(latencies):.1f} ms",
                 flush=True,
             )
     if options.plot:
         _draw(rows, options.plot)
+
+
+def _processor_seconds(pid: int) -> float:
+    """Processor time of a process so far; 0 where there is no ``/proc``."""
+    path = Path(f"/proc/{pid}/stat")
+    if not path.exists():
+        return 0.0
+    fields = path.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _draw(rows: list[tuple[int, float, float]], path: Path) -> None:
