@@ -29,7 +29,11 @@ WEB = Path(__file__).parents[3] / "web" / "playground"
 SECRET, TOKEN = "the-token-of-the-codeling-server", "jupyters-own-token"
 CELLS = [
     ("markdown", "# Load the data"),
-    ("code", "def compute_total(first, second):\n    return first + second"),
+    (
+        "code",
+        "def compute_total(first, second):\n    return first + second\n\n\n"
+        "result = compute_total(11, 22)\nresult = compute_total(11, 22)",
+    ),
     (
         "code",
         'import pandas as pd\nname = "quarter" + "ly_revenue"\n'

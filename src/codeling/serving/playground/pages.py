@@ -66,7 +66,7 @@ def page_routes(lookups: Lookups, token: str | None) -> list[Route]:
         """Let the browser that has the token read the pages of the run."""
         response = Response(status_code=204)
         if token is not None:
-            name, _, value = pages_cookie(token, request.headers["host"]).partition("=")
+            name, _, value = pages_cookie(token, request.headers.get("host", "")).partition("=")
             response.set_cookie(name, value, path=PAGES_PATH, httponly=True, samesite="strict")
         return response
 

@@ -18,7 +18,7 @@ class Kernels {
       // Silent executions, such as ours, have no execute_input.
       kernel.iopubMessage.connect((_, message) => (state.isStale ||= message.header.msg_type === "execute_input"));
       kernel.statusChanged.connect((_, status) => {
-        if (/restarting|dead|terminating/.test(status)) Object.assign(state, { isStale: true, values: {} });
+        if (/starting|dead|terminating/.test(status)) Object.assign(state, { isStale: true, values: {} });
       });
     }
     if (!state.isStale || kernel.status !== "idle") return state.values;
