@@ -33,6 +33,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -251,10 +252,18 @@ def main() -> None:
     parser.add_argument(
         "--llama-cpp", type=Path, metavar="FOLDER", help="where node-llama-cpp is installed"
     )
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="measure processor time, on a machine with other work; without llama.cpp",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with threadpool_limits(1):
+    with threadpool_limits(1), ExitStack() as stack:
+        if options.processor_time:  # llama.cpp runs in another process
+            options.llama_cpp = None
+            stack.enter_context(patch.object(time, "perf_counter", time.process_time))
         bandwidth = read_bandwidth()
         print(f"read bandwidth of one thread: {bandwidth / 1e9:.1f} GB/s", file=sys.stderr)
         results = (
