@@ -3,8 +3,8 @@
 Between the weights of a model and those of the same model trained on, much of what was learned and
 nearly all of what was known survive together (Wortsman et al. 2022, "Robust fine-tuning of
 zero-shot models"). The largest share of the new weights is taken with which old text that was not
-trained on, the validation split of the run that the model came from, costs at most
-:data:`MAX_LOSS` more. The scores are measured on other text.
+trained on, the validation split of the run that the model came from, costs no more bits per byte
+than before. The scores are measured on other text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +21,6 @@ from codeling.progress import SILENT, Progress
 from codeling.run_folder import RunFolder
 from codeling.tokenizer.tokenizer import Tokenizer
 
-MAX_LOSS = 0.005
-"""Accepted increase of bits per byte of old text, as a share."""
 NUM_STEPS = 16
 """Shares are multiples of one over this."""
 _MAX_BYTES = 120_000
@@ -50,7 +48,7 @@ def interpolate(
 
     low, high = 0, NUM_STEPS
     with progress.task("weighing old and new", None, "measurements") as advance:
-        most = cost(0) * (1 + MAX_LOSS)
+        most = cost(0)
         advance(1)
         while low < high:  # the cost rises from some share on
             middle = (low + high + 1) // 2
