@@ -81,7 +81,7 @@ def test_a_killed_and_resumed_run_is_one_unbroken_curve(recipe_file: Path, tmp_p
     if not all(map(shutil.which, ("chromium", "node"))) or not (WEB / "node_modules").is_dir():
         pytest.skip("needs chromium, node and make web")
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(recipe_file.read_text().replace("steps = 30", "steps = 1200"))
+    recipe.write_text(recipe_file.read_text().replace("steps = 30", "steps = 700"))
     run = tmp_path / "run"
     train = [sys.executable, str(COMMAND), "train", str(recipe), "--out", str(run)]
 
@@ -90,7 +90,10 @@ def test_a_killed_and_resumed_run_is_one_unbroken_curve(recipe_file: Path, tmp_p
         lines = path.read_text().splitlines()[:-1] if path.exists() else []
         return max((json.loads(line)["step"] for line in lines), default=0)
 
-    process = started(*train, stderr=subprocess.DEVNULL)
+    def trained() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(train, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    process = trained()
     try:
         until(lambda: (run / "recipe.toml").exists())
         with watched(run, tmp_path) as look:
@@ -99,21 +102,21 @@ def test_a_killed_and_resumed_run_is_one_unbroken_curve(recipe_file: Path, tmp_p
             process.kill()
             process.wait()
             killed_at = last_step()
-            process = started(*train, stderr=subprocess.DEVNULL)
+            process = trained()
             until(lambda: last_step() > killed_at + 50)
             until(lambda: look("resumed")["step"] > killed_at)
             with watched(run, tmp_path) as second:  # a page that is opened later
                 until(lambda: second("second")["step"] > killed_at)
             assert process.wait(90) == 0
-            until(lambda: bool(look("ended")["step"] == 1200))
+            until(lambda: bool(look("ended")["step"] == 700))
             shown = look("ended")
-            check_curve(shown, 1200)
+            check_curve(shown, 700)
             assert shown["state"] == "The training is finished."
             assert shown["left"] == "0 s"
             assert "def read_lines" in shown["sample"]
             assert shown["rows"] == 4
         with watched(run, tmp_path) as look:
-            until(lambda: bool(look("afterwards")["step"] == 1200))
-            check_curve(look("afterwards"), 1200)
+            until(lambda: bool(look("afterwards")["step"] == 700))
+            check_curve(look("afterwards"), 700)
     finally:
         process.kill()

@@ -78,11 +78,15 @@ function showState() {
 
 const quantile = (values, share) => [...values].sort((a, b) => a - b)[Math.floor(share * (values.length - 1))];
 
-/** Mean of each point with those before it, so that a trend is seen. */
+/** Exponential mean of each point and those before it, corrected for its start. */
 function smoothed(points) {
   const weight = Math.max(0.03, 4 / Math.max(4, points.length));
-  let mean = null;
-  return points.map(([x, y]) => [x, (mean = mean === null ? y : mean + weight * (y - mean))]);
+  let [sum, total] = [0, 0];
+  return points.map(([x, y]) => {
+    sum = (1 - weight) * sum + weight * y;
+    total = (1 - weight) * total + weight;
+    return [x, sum / total];
+  });
 }
 
 function niceTicks(low, high, count) {
