@@ -48,7 +48,7 @@ class ProjectFile:
 
 def document_ids(tokenizer: Tokenizer, ids: Sequence[int] | NDArray[Any]) -> Ids:
     """A document's ids after ``<|endoftext|>``."""
-    return np.array([tokenizer.end_of_text, *ids], np.int64)
+    return np.concatenate([[tokenizer.end_of_text], np.asarray(ids, np.int64)])
 
 
 def encode_files(
