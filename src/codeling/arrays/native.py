@@ -274,7 +274,8 @@ def _address(symbol: str) -> int:
     if known := llvm.address_of_symbol(symbol):
         return int(known)
     try:
-        function = getattr(ctypes.CDLL(None), symbol)
+        library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+        function = getattr(library, symbol)
     except (AttributeError, OSError, TypeError) as error:
         raise ValueError(f"no function {symbol}") from error
     return ctypes.cast(function, ctypes.c_void_p).value or 0
