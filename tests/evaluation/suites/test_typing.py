@@ -1,5 +1,6 @@
 """The suite typing: the same figures twice, in turn from all repositories, alone = the editors'."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,6 +197,17 @@ def test_whole_lines_are_typed() -> None:
 def test_files_that_are_too_short_are_one_clear_error(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file of 500 characters"):
         TypingSuite().measure(inputs(engine, tmp_path / "j", [Place("x = 1\n", "a.py")]))
+
+
+def test_a_server_that_does_not_answer_is_noticed_first(engine: Engine, tmp_path: Path) -> None:
+    def complete(prefix: str, suffix: str, stop: Sequence[str]) -> str:
+        raise InputError("http://one: no answer from a server")
+
+    suite = TypingSuite(SuggestionServer("http://one", complete))
+    given = inputs(engine, tmp_path / "j", FILES)
+    with pytest.raises(InputError, match="no answer from a server"):
+        suite.measure(given)
+    assert not list(given.journal.records())
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class TypingSuite:
     def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
         """Type the files once per row.
 
-        :raises InputError: there is no file of 500 characters.
+        :raises InputError: there is no file of 500 characters, or the server does not answer.
         """
         assert inputs.data.texts is not None, "find_texts gives texts"
         settings = inputs.settings
@@ -125,6 +125,7 @@ class TypingSuite:
         engines = ProposerEngines(inputs.engine, repositories)
         rows: dict[str, Proposers | None] = {**rows_of(engines.has_memory)}
         if self._server is not None:
+            self._server.suggest("x = ", "")  # fails before anything is measured
             rows[SERVER] = None
         try:
             records = inputs.journal.map_groups_with_bar(
