@@ -25,6 +25,21 @@ test: $(VENV)/dev  ## the tests, without the slow proofs
 proof: $(VENV)/dev  ## the slow proofs
 	$(BIN)/pytest -m proof $(ARGS)
 
+# Every lesson is a text in docs/course/; what GitHub shows is made from it by running it. A lesson in
+# another language has the same code, and gets the same results. `make course LESSONS=2_tokens` runs one.
+NOTEBOOKS := docs/course/notebooks
+ENGLISH := $(filter-out %.zh,$(basename $(notdir $(wildcard docs/course/[1-6]*.md))))
+
+course: $(VENV)/course  ## execute the lessons, each under five minutes on two cores
+	mkdir -p runs/course
+	set -e; for lesson in $(or $(LESSONS),$(ENGLISH)); do \
+	    PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupytext --to ipynb --execute --run-path runs/course \
+	        --output $(NOTEBOOKS)/$$lesson.ipynb docs/course/$$lesson.md; \
+	    if [ -e docs/course/$$lesson.zh.md ]; then \
+	        cp $(NOTEBOOKS)/$$lesson.ipynb $(NOTEBOOKS)/$$lesson.zh.ipynb; \
+	        $(BIN)/jupytext --update --to ipynb --output $(NOTEBOOKS)/$$lesson.zh.ipynb docs/course/$$lesson.zh.md; \
+	    fi; done
+
 format: $(VENV)/dev  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -45,6 +60,10 @@ $(VENV)/bin/python:
 $(VENV)/base: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable .
 	touch $@
+
+$(VENV)/course: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[course]'
+	touch $@ $(VENV)/base
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'

@@ -115,9 +115,15 @@ def test_every_bar_is_one_line_on_a_terminal(columns: int, then: int | None) -> 
     assert len(moves) <= 2, "a bar of more than one line is drawn by moving up"
 
 
-def test_a_pipe_gets_plain_lines() -> None:
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1"}])
+def test_a_pipe_gets_plain_lines(variables: dict[str, str]) -> None:
+    """Also under Jupyter, which sets variables that force colours."""
     answer = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **variables},
     )
     assert answer.stdout == ""
     assert answer.stderr.splitlines() == ["training …", "a line that stays \\x1b[31m", "the end"]

@@ -12,6 +12,7 @@ from codeling.cli import (
     adapt,
     complete,
     corpus,
+    course,
     demo,
     doctor,
     evaluate,
@@ -53,6 +54,7 @@ _command("trace", short_help="Find the training files that a text shares passage
 )
 _command("inspect", short_help="Print what a model is and was made of.")(inspect.inspect)
 _command("export", short_help="Write a model for llama.cpp, CTranslate2 or the Hub.")(export.export)
+_command("course", short_help="Open six lessons as notebooks.")(course.course)
 _command("doctor", short_help="Check this machine, and suggest what to install.")(doctor.doctor)
 
 

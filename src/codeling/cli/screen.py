@@ -7,6 +7,7 @@ plain lines: one when a task begins, then one every ten seconds.
 """
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,9 @@ class Screen:
     """A :class:`codeling.progress.Progress` drawn with rich."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        # FORCE_COLOR, which notebooks set for every command, makes rich draw bars into a pipe.
+        forced = None if sys.stderr.isatty() else False
+        self._console = Console(stderr=True, highlight=False, force_terminal=forced)
 
     @contextmanager
     def task(self, label: str, total: int | None = None, unit: str = "items") -> Iterator[Advance]:
