@@ -44,6 +44,7 @@ PROBLEMS = [
 OUTPUTS = {
     "make demo": r"codeling demo",
     "make test": r"pytest",
+    "make course": r"jupytext",
     ". .venv/bin/activate": r"activated",
     "codeling complete runs/demo -n": r"(?s)# completion 1 of 5.*# completion 5 of 5",
     "codeling complete": r"",
@@ -56,6 +57,7 @@ OUTPUTS = {
     "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k",
     "codeling run": r"(parameters +[\d,]+ |done: runs/)",
     "codeling corpus": r"done: runs/my",
+    "codeling course": r"the lessons are in course",
     "codeling": r"",
     "python -m benchmarks.": r"argparse",
     "pip install": r"",
@@ -118,6 +120,8 @@ class Shell:
         self.monkeypatch.chdir(self.folder)
         self.monkeypatch.setenv("HOME", str(self.folder / "home"))
         self.monkeypatch.setattr("codeling.run.run", self._build)
+        self.monkeypatch.setattr("codeling.cli.extras.require", lambda *modules: None)
+        self.monkeypatch.setattr("codeling.cli.course.open_notebook", lambda *where: None)
         self.monkeypatch.setattr("codeling.adaptation.adapting.train_run", self._train_briefly)
         self.monkeypatch.setattr("codeling.adaptation.gains.NUM_LINES", 4)
         self.monkeypatch.setattr("codeling.adaptation.gains.MAX_BYTES", 2000)

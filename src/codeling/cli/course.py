@@ -22,8 +22,6 @@ def course(
     Example:  codeling course
     """
     import json
-    import os
-    import sys
 
     from codeling.cli.extras import require
 
@@ -34,12 +32,20 @@ def course(
         typer.echo(json.dumps({"folder": str(folder), "notebooks": copied}))
         return
     typer.echo(f"the lessons are in {folder}; begin with {copied[0]}")
+    open_notebook(folder, copied[0])
+
+
+def open_notebook(folder: Path, name: str) -> None:
+    """Become JupyterLab, which opens the notebook ``name`` of ``folder``."""
+    import os
+    import sys
+
     sys.stdout.flush()
     # The lessons call `codeling`: the one beside this interpreter.
     scripts = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
     os.chdir(folder)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", copied[0]])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", name])  # noqa: S606
 
 
 def _copy_notebooks(folder: Path) -> list[str]:
