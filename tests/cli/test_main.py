@@ -15,7 +15,7 @@ Main = Callable[..., Any]
 COMMANDS = [
     *("demo", "run", "corpus", "tokenizer", "train"),
     *("complete", "serve", "lsp", "evaluate", "trace", "doctor"),
-    *("adapt", "export", "inspect"),
+    *("adapt", "export", "inspect", "watch", "course"),
 ]
 
 
