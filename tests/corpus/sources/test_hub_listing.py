@@ -45,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
 
     top: Path
     asked: list[str]
+    broken: set[str] = set()  # noqa: RUF012 - shared by design
+    """Names of files that cannot be had."""
 
     def do_GET(self) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
@@ -60,6 +62,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(json.dumps(entries).encode(), "application/json")
         else:
             _, owner, name, _, revision, *rest = parts
+            if rest[-1] in self.broken:
+                self.send_response(503)
+                self.end_headers()
+                return
             self.answer((self.top / owner / name / revision / "/".join(rest)).read_bytes(), "")
 
     do_HEAD = do_GET  # noqa: N815
@@ -171,6 +177,25 @@ def test_what_cannot_be_reached_is_one_line_that_says_how_to_copy_it(
     assert "\n" not in line
     assert line.startswith(f"corpus source {', '.join(addresses)}: cannot be listed (")
     assert line.endswith(f"; {how_to_copy(addresses)}")
+
+
+def test_a_file_that_cannot_be_read_stops_the_build_with_one_line(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are not silently missing; what is done is kept, and the same command goes on."""
+    names = [f"file-{number:012}.json.gz" for number in (1, 2)]
+    for number, name in enumerate(names):
+        write(stand_in / PARROT / REVISIONS[PARROT] / name, [file_row(number)])
+    monkeypatch.setattr(Handler, "broken", {names[1]})
+    with pytest.raises(CorpusError) as caught:
+        built({"kind": "codeparrot"}, tmp_path / "out")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert names[1] in line
+    assert line.endswith(f"run the same command again, or {how_to_copy([CODEPARROT])}")
+    monkeypatch.setattr(Handler, "broken", set())
+    found = built({"kind": "codeparrot"}, tmp_path / "out")
+    assert set().union(*found.values()) == {"o/r0", "o/r1"}
 
 
 def test_the_way_to_a_copy_names_revision_and_files() -> None:

@@ -30,13 +30,14 @@ from codeling.corpus.build.work_folder import work_file
 from codeling.corpus.decontamination import problem_sets
 from codeling.corpus.filters import rules
 from codeling.corpus.filters.opt_out import OptOut
+from codeling.corpus.sources.hub_listing import HUB, how_to_copy
 from codeling.corpus.sources.listing import Listing, list_input
 from codeling.corpus.sources.partitions import Partition
 from codeling.errors import CorpusError, storage_errors
 from codeling.manifest import write_json
 from codeling.progress import Progress
 from codeling.quantity import quantity
-from codeling.recipe import CorpusRecipe, Folder, Installed
+from codeling.recipe import CorpusRecipe, Folder, Installed, RowSource
 
 WORK_FOLDER = "unfinished"
 _FORMAT = 5
@@ -65,7 +66,12 @@ def build(
             raise CorpusError(f"no Python in {_names(recipe)}: no .py file found")
         document.clear(folder)
         work = _prepare(recipe, listing, folder)
-        result = _build(recipe, listing, folder, work, executor, progress)
+        try:
+            result = _build(recipe, listing, folder, work, executor, progress)
+        except CorpusError as error:
+            if "://" in str(error) and (on_hub := _hub_addresses(recipe)):
+                raise CorpusError(f"{error}, or {how_to_copy(on_hub)}") from error
+            raise
     with storage_errors(folder):
         shutil.rmtree(work)
     return result
@@ -208,6 +214,11 @@ class _Stage:
 
     def _file(self, name: str, partition: Partition) -> Path:
         return work_file(self._work, name, partition.number)
+
+
+def _hub_addresses(recipe: CorpusRecipe) -> list[str]:
+    tables = (source for source in recipe.sources if isinstance(source, RowSource))
+    return [path for source in tables for path in source.paths if path.startswith(HUB)]
 
 
 def _names(recipe: CorpusRecipe) -> str:
