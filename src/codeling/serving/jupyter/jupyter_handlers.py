@@ -8,7 +8,7 @@ from typing import Any
 
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
-from tornado import web
+from tornado.web import authenticated
 
 from codeling.errors import CodelingError
 from codeling.serving.http.access import TOKEN_VARIABLE
@@ -26,7 +26,7 @@ class CompletionHandler(APIHandler):  # type: ignore[misc]
         """Called by tornado for each request."""
         self._server = server
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @authenticated  # type: ignore[untyped-decorator]
     async def post(self) -> None:
         """Answer with what ``/playground/complete`` answers, or with a message (503)."""
         given = self.get_json_body() or {}
