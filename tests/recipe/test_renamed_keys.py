@@ -97,7 +97,10 @@ def test_a_new_key_at_its_default_changes_no_run() -> None:
     for name, default in ADDED.items():
         table, key = name.split(".")
         assert TrainingRecipe.model_fields[key].default == default
-        assert update_settings({f"{table}.other": 1}) == {f"{table}.other": 1, name: default}
+        whole = {f"{table}.other": 1, f"{table}.another": 2}  # a stage that records the table
+        assert update_settings(whole) == {**whole, name: default}
+        single = {f"{table}.other": 1, "corpus.other": 1}  # a stage that depends on one key of it
+        assert update_settings(single) == single
         assert name not in update_settings({"corpus.other": 1})
         assert update_settings({name: "other"}) == {name: "other"}
         assert without_added(table, {key: default, "other": 1}) == {"other": 1}

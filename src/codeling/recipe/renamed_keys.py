@@ -5,6 +5,7 @@ A new key at its default counts as what the previous version did. To rename a ke
 :data:`RENAMED`; when the next version is out, empty the tables.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,10 +78,11 @@ def update_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded settings (``table.key`` to value) under their current names.
 
     A removed key disappears if it has its default; otherwise it stays, and the stage that it
-    belongs to counts as changed. A key that was added since has its default.
+    belongs to counts as changed. A key that was added since has its default, unless the stage
+    depends on a single key of its table.
     """
-    tables = {name.partition(".")[0] for name in settings}
-    added = {name: value for name, value in ADDED.items() if name.partition(".")[0] in tables}
+    num_keys = Counter(name.partition(".")[0] for name in settings)
+    added = {name: value for name, value in ADDED.items() if num_keys[name.partition(".")[0]] > 1}
     return added | {
         RENAMED.get(name, name): value
         for name, value in settings.items()
