@@ -358,13 +358,16 @@ class Engine:
             document = [tokenizer.end_of_text, *before]
             document = self._vocabulary.heal(document).ids if healed.pending else document
             sequence.document = document, after or []
+            sequence.files = self.memory.read(request.files)
         return sequence
 
     def _queue(self, sequence: Sequence) -> None:
         """Add an encoded request, in the engine's thread."""
         if self.memory is not None:
             record = sequence.params.record_sources
-            sequence.memory = self.memory.open(*sequence.document, record=record)
+            sequence.memory = self.memory.open(
+                *sequence.document, record=record, files=sequence.files
+            )
         self.scheduler.add(sequence)
 
     def reserve(self, num_running: int, num_recent: int = _NUM_SLOTS) -> None:

@@ -7,7 +7,7 @@ hold as they do without a memory. This module must not know how a memory works.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,11 +66,19 @@ class SequenceMemory(Protocol):
 class Memory(Protocol):
     """A memory, which any number of sequences use. It belongs to one thread."""
 
-    def open(self, before: Sequence[int], after: Sequence[int], *, record: bool) -> SequenceMemory:
+    def read(self, files: Sequence[tuple[str, str]]) -> Any:
+        """What :meth:`open` takes for paths and texts, the nearest last.
+
+        Any thread may call this.
+        """
+
+    def open(
+        self, before: Sequence[int], after: Sequence[int], *, record: bool, files: Any
+    ) -> SequenceMemory:
         """The memory for a sequence that continues ``before`` and leads to ``after``.
 
         ``before`` begins with ``<|endoftext|>``. With ``record``, it is noted where each token came
-        from.
+        from. ``files`` is what :meth:`read` returned, of this memory or a copy.
         """
 
     def copy(self) -> "Memory":

@@ -154,6 +154,8 @@ class Request:
     num_logprobs: int | None = None
     """Number of most likely tokens recorded at each step, beside the picked one. None: nothing is
     recorded."""
+    files: Sequence[tuple[str, str]] = ()
+    """Paths and texts of other files, which the memory knows for this request, the nearest last."""
 
 
 @dataclass(frozen=True)

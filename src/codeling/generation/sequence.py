@@ -5,6 +5,7 @@ This module must not know torch, slots of a cache, or other sequences.
 
 from collections.abc import Iterable
 from copy import copy, deepcopy
+from typing import Any
 
 from codeling.generation.cycles import Cycles
 from codeling.generation.logprobs import TokenLogprobs
@@ -49,6 +50,8 @@ class Sequence:
         self.cycles = Cycles(healed.ids, params.max_repeats) if params.max_repeats else None
         self.document: tuple[list[int], list[int]] = ([], [])
         """Ids before and after the gap, for the memory; empty without one."""
+        self.files: Any = None
+        """The request's other files as the memory has read them."""
         self.memory: SequenceMemory | None = None
         """What changes the model's distribution for this sequence."""
         self.logprobs: list[TokenLogprobs] = []

@@ -11,6 +11,7 @@ from codeling.memory import corpus
 from codeling.memory.gating.parameters import DEFAULT, FILE_NAME, load_parameters
 from codeling.memory.mixture import MemoryMixture
 from codeling.memory.project import ProjectMemory
+from codeling.memory.sent_files import SentFiles
 from codeling.memory.source import ProposalSource
 from codeling.run_folder import RunFolder, find_run_folder
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -60,7 +61,14 @@ def load_memory(
             found.wait()
     has_gate = "document+corpus" in parameters.gates
     table = load_corpus(run, tokenizer) if mode == "auto" and has_gate else None
-    return MemoryMixture(parameters, tokenizer.token_bytes, corpus=table, project=found)
+    trust = parameters.trust.get("project")
+    return MemoryMixture(
+        parameters,
+        tokenizer.token_bytes,
+        corpus=table,
+        project=found,
+        sent_files=None if trust is None else SentFiles(tokenizer, trust),
+    )
 
 
 def load_corpus(run: RunFolder | None, tokenizer: Tokenizer) -> ProposalSource | None:

@@ -1,13 +1,14 @@
 """The memory as the engine uses it: the model's distribution mixed with what texts propose.
 
-A sequence has a :class:`DocumentMemory` of its own; the project's and the corpus's memory are
-shared. Documents of recent sequences are kept, so that a prompt that continues an earlier one is
-not read again. This module must not know engines, networks or files.
+A sequence has a :class:`DocumentMemory` of its own, and the files that came with its request; the
+project's and the corpus's memory are shared. Documents of recent sequences are kept, so that a
+prompt that continues an earlier one is not read again. This module must not know engines, networks
+or files.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from codeling.memory.chain_kernels import LONGEST
 from codeling.memory.chains import Tokens
 from codeling.memory.document import DocumentMemory, document_predictor
-from codeling.memory.gating.gate import mix
+from codeling.memory.gating.gate import Gate, mix
 from codeling.memory.gating.parameters import Parameters, gate_name
+from codeling.memory.sent_files import LongestContext, SentFiles
 from codeling.memory.source import Ids, LocatedSource, Proposal, ProposalSource
 from codeling.memory.spans import Origin, SeenSpan, SpanRecorder
 
@@ -34,9 +36,11 @@ class MemoryMixture:
         *,
         corpus: ProposalSource | None = None,
         project: LocatedSource | None = None,
+        sent_files: SentFiles | None = None,
         with_model: bool = True,
     ) -> None:
-        """``token_bytes`` are those of each id.
+        """``token_bytes`` are those of each id. Without ``sent_files``, files that come with a
+        request are ignored.
 
         Without ``with_model``, the model is one that knows nothing
         (:class:`codeling.generation.runners.uniform.UniformRunner`).
@@ -44,10 +48,13 @@ class MemoryMixture:
         self.parameters = parameters
         self.corpus = corpus
         self.project = project
+        self.sent_files = sent_files
         found = {"corpus": corpus, "project": project}
         self.sources = {name: each for name, each in found.items() if each is not None}
         self.names = "document", *self.sources
         self.gate = parameters.gates[gate_name(self.names, with_model=with_model)]
+        with_files = [name for name in self.names if name != "project"] + ["project"]
+        self._gate_with_files = parameters.gates.get(gate_name(with_files, with_model=with_model))
         self.with_model = with_model
         self.token_bytes = token_bytes
         self.line_feeds = np.array([each.count(b"\n") for each in token_bytes])
@@ -55,18 +62,34 @@ class MemoryMixture:
         self._predictor = document_predictor(parameters.trust["document"], len(token_bytes))
         self._recent: list[DocumentMemory] = []
 
+    def read(self, files: Sequence[tuple[str, str]]) -> LocatedSource | None:
+        """What :meth:`open` takes for paths and texts. Any thread may call this."""
+        if not files or self.sent_files is None or self._gate_with_files is None:
+            return None
+        return self.sent_files.read(files)
+
     def open(
-        self, before: Sequence[int], after: Sequence[int] = (), *, record: bool = False
+        self,
+        before: Sequence[int],
+        after: Sequence[int] = (),
+        *,
+        record: bool = False,
+        files: LocatedSource | None = None,
     ) -> "MixtureState":
         """The memory of a sequence that continues ``before``, which begins with ``<|endoftext|>``.
 
         ``after`` is the text behind the gap that is being filled. It counts as seen before the
         document. With ``record``, :meth:`MixtureState.spans` tells where tokens came from.
+        ``files`` count as files of the project, for this sequence.
         """
         if self.project is not None:
             self.project.refresh()
+        sources, gate = self.sources, self.gate
+        if files is not None and self._gate_with_files is not None:
+            both = files if self.project is None else LongestContext(files, self.project)
+            sources, gate = {**sources, "project": both}, self._gate_with_files
         document = self._read(np.array([*after, *before], np.int32))
-        return MixtureState(self, document.fork(), len(after), record)
+        return MixtureState(self, document.fork(), len(after), record, sources, gate)
 
     def copy(self) -> "MemoryMixture":
         """A mixture of the same sources, for another thread."""
@@ -75,6 +98,7 @@ class MemoryMixture:
             self.token_bytes,
             corpus=self.corpus,
             project=self.project,
+            sent_files=self.sent_files,
             with_model=self.with_model,
         )
 
@@ -107,9 +131,17 @@ class MixtureState:
     """The memory as one sequence sees it."""
 
     def __init__(
-        self, mixture: MemoryMixture, document: DocumentMemory, num_after: int, record: bool
+        self,
+        mixture: MemoryMixture,
+        document: DocumentMemory,
+        num_after: int,
+        record: bool,
+        sources: Mapping[str, ProposalSource],
+        gate: Gate,
     ) -> None:
         self._mixture = mixture
+        self._sources = sources
+        self._gate = gate
         self._document = document
         self._num_after = num_after
         self._num_before = len(document) - num_after
@@ -125,9 +157,9 @@ class MixtureState:
         """Replace the model's logits (V,) by the mixture's log-probabilities."""
         latest = self._latest()
         self.proposals = [self._document.propose()]
-        self.proposals += [source.propose(latest) for source in self._mixture.sources.values()]
+        self.proposals += [source.propose(latest) for source in self._sources.values()]
         position = len(self._document) - self._num_after
-        self.shares = mix(logits, position, self.proposals, self._mixture.gate)
+        self.shares = mix(logits, position, self.proposals, self._gate)
         self._mixed = logits.copy() if self._recorder else None
 
     def observe(self, token: int) -> None:
@@ -166,7 +198,7 @@ class MixtureState:
         given = {
             name: float(share * each.probabilities[each.ids == token].sum() / (1 - each.rest))
             for name, share, each in zip(
-                self._mixture.names, self.shares[1:], self.proposals, strict=True
+                ("document", *self._sources), self.shares[1:], self.proposals, strict=True
             )
             if share > 0
         }
@@ -178,7 +210,8 @@ class MixtureState:
         """Places of ``token`` in ``source``, which gave it most; none for model and corpus."""
         if source == "document":
             return [self._in_document(place) for place in self._document.places(token)]
-        if source == "project" and (project := self._mixture.project) is not None:
+        if source == "project":
+            project = cast("LocatedSource", self._sources[source])
             return [Origin(source, *place) for place in project.places(self._latest(), token)]
         return []
 

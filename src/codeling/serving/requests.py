@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from codeling.generation.logprobs import TokenLogprobs
+from codeling.generation.memory import MemorySpan
 from codeling.generation.request import SAMPLING_TEMPERATURE, Request, SamplingParams
 from codeling.generation.sequence import Sequence
 from codeling.generation.suggestions.suggester import Suggester
@@ -59,7 +60,7 @@ def _plan(query: Query, prompt: Prompt, suggester: Suggester, sample: int) -> Su
         stop=query.stop,
         record_sources=query.with_details,
     )
-    asked = Request(prompt.text, None, params, sample, query.num_logprobs)
+    asked = Request(prompt.text, None, params, sample, query.num_logprobs, query.files)
     if prompt.suffix is None:
         return SuggestionPlan(asked)
     return suggest(suggester, prompt.text, prompt.suffix, asked)
@@ -130,13 +131,19 @@ def details_of(sequence: Sequence, plan: SuggestionPlan) -> ChoiceDetails:
     shown = plan.suggestion(sequence) if plan.suggestion else None
     products = [1.0, *sequence.probabilities]
     memory = sequence.memory
+    copied: Ordered[MemorySpan] = ()
+    if shown is None or shown.proposer == "model":
+        text = "" if shown is None else shown.text
+        found = (sequence, *sequence.branches)
+        origin = next((each for each in found if each.output.text.startswith(text)), sequence)
+        copied = origin.memory.spans() if origin.memory else ()
     return ChoiceDetails(
         None if shown is None else shown.proposer,
         None if shown is None else shown.probability,
         len(sequence.healed.decode(errors="ignore")),
         tuple(after / before if before else 0.0 for before, after in pairwise(products)),
         tuple(memory.token_shares()) if memory else (),
-        tuple(memory.spans()) if memory else (),
+        tuple(copied),
     )
 
 

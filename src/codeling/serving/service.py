@@ -344,4 +344,4 @@ def _num_characters(query: Query) -> int:
     sizes = (
         len(each.text) + len(each.suffix or "") + len(each.ids or ()) for each in query.prompts
     )
-    return query.n * sum(sizes)
+    return query.n * sum(sizes) + sum(len(each.text) for each in query.files)

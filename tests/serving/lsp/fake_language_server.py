@@ -2,18 +2,39 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
+from codeling.memory.spans import SeenSpan
 from codeling.provenance.index import Match
+from codeling.serving.lsp.completer import Completed
 from codeling.serving.lsp.language_server import CodeServer
+from codeling.serving.protocol.query import SentFile
 
 
 class Repeating:
-    """Suggests the last two characters before and behind the cursor; ``slow`` never ends."""
+    """Suggests the last two characters before and behind the cursor; ``slow`` never ends.
+
+    Behind ``beside`` it suggests the names and sizes of the other buffers; behind ``copied``, lines
+    that were seen in two places.
+    """
 
     def __init__(self) -> None:
         self.cancelled = 0
 
-    async def complete(self, prefix: str, suffix: str, session: str) -> str:
+    async def complete(
+        self, prefix: str, suffix: str, session: str, files: Sequence[SentFile]
+    ) -> Completed:
+        if prefix.endswith("beside"):
+            return Completed(" ".join(f"{each.path}:{len(each.text)}" for each in files))
+        if prefix.endswith("copied"):
+            spans = [
+                SeenSpan("(one, two)\n", "project", "lib/tools.py", 4, 4, 0.9),
+                SeenSpan("    return three", "document", None, 1, 2, 0.5),
+            ]
+            return Completed("(one, two)\n    return three", spans)
+        return Completed(await self._text(prefix, suffix))
+
+    async def _text(self, prefix: str, suffix: str) -> str:
         if prefix.endswith("slow"):
             try:
                 await asyncio.sleep(60)

@@ -43,8 +43,8 @@ class Editor:
     def _show(self, params: types.ShowMessageParams) -> None:
         self.messages.append(params.message)
 
-    def open(self, text: str) -> None:
-        document = types.TextDocumentItem(URI, "python", 1, text)
+    def open(self, text: str, uri: str = URI, language: str = "python") -> None:
+        document = types.TextDocumentItem(uri, language, 1, text)
         self.client.text_document_did_open(types.DidOpenTextDocumentParams(document))
 
     def change(self, line: int, begin: int, end: int, text: str) -> None:
@@ -213,6 +213,48 @@ def test_sources_are_shown_on_hover_and_by_a_code_action() -> None:
         assert action.command == SOURCES
         assert await editor.execute(SOURCES, *action.arguments) == expected
         assert editor.messages == [expected]
+
+    edited(scenario)
+
+
+def test_the_other_open_python_buffers_are_sent_as_they_are() -> None:
+    async def scenario(editor: Editor, result: types.InitializeResult) -> None:
+        editor.open("new = 1\n", "file:///tmp/project/new.py")
+        editor.open("# notes", "file:///tmp/project/notes.md", "markdown")
+        editor.open("", "untitled:Untitled-1")
+        editor.open("x = beside\n")
+        (item,) = await editor.inline(0, 10)
+        assert item.insert_text == "new.py:8 Untitled-1:0"
+        document = types.TextDocumentIdentifier("file:///tmp/project/new.py")
+        editor.client.text_document_did_close(types.DidCloseTextDocumentParams(document))
+        editor.change(0, 10, 10, "\ny = beside")
+        (item,) = await editor.inline(1, 10)
+        assert item.insert_text == "Untitled-1:0"
+
+    edited(scenario)
+
+
+def test_what_the_memory_copied_is_named_with_path_and_lines() -> None:
+    async def scenario(editor: Editor, result: types.InitializeResult) -> None:
+        editor.open("copied\n")
+        assert await editor.inline(0, 6)
+        document = types.TextDocumentIdentifier(URI)
+        assert not await editor.client.text_document_hover_async(
+            types.HoverParams(document, types.Position(0, 1))
+        )
+        editor.change(0, 6, 6, "(one, two)\n    return three\nknown")
+        project = "- lib/tools.py:4 (project, 90% of the probability)"
+        here = "- this file:1-2 (open file, 50% of the probability)"
+        for line, expected in ((0, project), (1, here)):
+            hover = await editor.client.text_document_hover_async(
+                types.HoverParams(document, types.Position(line, 1))
+            )
+            assert hover.contents.value == expected
+        found = await editor.execute(SOURCES, URI, 1, 3)
+        assert found.splitlines()[:2] == [project, here]
+        assert found.splitlines()[2].startswith("- [repo a.py:7-9]")
+        nowhere = "not found in this file or those beside it or the training data"
+        assert await editor.execute(SOURCES, URI, 4, 4) == nowhere
 
     edited(scenario)
 

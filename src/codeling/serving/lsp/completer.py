@@ -1,24 +1,40 @@
 """Where the language server gets suggestions: from a model in this process, or from a server."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, responses
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from codeling.errors import InputError
+from codeling.generation.memory import MemorySpan
+from codeling.memory.spans import SeenSpan
 from codeling.serving.client import FAILURES, check_url, connect, error_message, send
-from codeling.serving.protocol.query import Prompt, Query
+from codeling.serving.protocol.query import Prompt, Query, SentFile
 from codeling.serving.service import Service
 
 _TIMEOUT_SECONDS = 30
 
 
+class Completed(NamedTuple):
+    """What may be shown at a cursor."""
+
+    text: str
+    """Empty for nothing."""
+    spans: Sequence[MemorySpan] = ()
+    """Where parts of it were seen."""
+
+
 class Completer(Protocol):
     """Suggests what follows a cursor. A cancelled call ends its work."""
 
-    async def complete(self, prefix: str, suffix: str, session: str) -> str:
-        """What may be shown between ``prefix`` and ``suffix``; empty for nothing.
+    async def complete(
+        self, prefix: str, suffix: str, session: str, files: Sequence[SentFile]
+    ) -> Completed:
+        """What may be shown between ``prefix`` and ``suffix``.
 
-        The next call of the same ``session`` ends the one in progress.
+        ``files`` are known as files of the project, the nearest last. The next call of the same
+        ``session`` ends the one in progress.
         """
 
     def close(self) -> None:
@@ -32,14 +48,18 @@ class LocalCompleter:
         self._service = service
         self._is_started = False
 
-    async def complete(self, prefix: str, suffix: str, session: str) -> str:
+    async def complete(
+        self, prefix: str, suffix: str, session: str, files: Sequence[SentFile]
+    ) -> Completed:
         """See :class:`Completer`."""
         if not self._is_started:
             self._service.start()
             self._is_started = True
-        query = Query((Prompt(prefix, suffix),), session=session)
-        answer = await self._service.complete(query, "lsp")
-        return answer.choices[0].text
+        query = Query(
+            (Prompt(prefix, suffix),), files=tuple(files), session=session, with_details=True
+        )
+        choice = (await self._service.complete(query, "lsp")).choices[0]
+        return Completed(choice.text, choice.details.spans if choice.details else ())
 
     def close(self) -> None:
         """See :class:`Completer`."""
@@ -56,13 +76,20 @@ class RemoteCompleter:
         self._url = url
         self._token = token
 
-    async def complete(self, prefix: str, suffix: str, session: str) -> str:
+    async def complete(
+        self, prefix: str, suffix: str, session: str, files: Sequence[SentFile]
+    ) -> Completed:
         """See :class:`Completer`.
 
         :raises InputError: the server cannot be reached, or refuses.
         """
         connection = connect(self._url, _TIMEOUT_SECONDS)
-        body: dict[str, object] = {"input_prefix": prefix, "input_suffix": suffix}
+        body: dict[str, object] = {
+            "input_prefix": prefix,
+            "input_suffix": suffix,
+            "input_extra": [{"filename": each.path, "text": each.text} for each in files],
+            "sources": True,
+        }
         task = asyncio.ensure_future(asyncio.to_thread(self._post, connection, body))
         try:
             return await asyncio.shield(task)
@@ -76,7 +103,7 @@ class RemoteCompleter:
         """:raises InputError: the server cannot be reached, or refuses the token."""
         self._post(connect(self._url, _TIMEOUT_SECONDS), {"input_prefix": "x = ", "n_predict": 0})
 
-    def _post(self, connection: HTTPConnection, body: dict[str, object]) -> str:
+    def _post(self, connection: HTTPConnection, body: dict[str, object]) -> Completed:
         try:
             status, answer = send(connection, "POST", "/infill", body, self._token)
         except FAILURES as error:
@@ -85,7 +112,24 @@ class RemoteCompleter:
             raise InputError(
                 f"{self._url}: {error_message(answer) or responses.get(status, status)}"
             )
-        return str(answer["content"])
+        return Completed(str(answer["content"]), _spans(answer.get("sources")))
 
     def close(self) -> None:
         """See :class:`Completer`."""
+
+
+def _spans(sources: Any) -> list[SeenSpan]:
+    """The spans of an answer; none of a server that is not ours."""
+    with suppress(KeyError, TypeError, ValueError):
+        return [
+            SeenSpan(
+                str(each["text"]),
+                str(each["source"]),
+                None if each["path"] is None else str(each["path"]),
+                int(each["start_line"]),
+                int(each["end_line"]),
+                float(each["share"]),
+            )
+            for each in sources or ()
+        ]
+    return []

@@ -2,7 +2,8 @@
 
 ``textDocument/inlineCompletion`` gives ghost text, ``textDocument/completion`` the same text to
 editors without it. Commands accept a word or a line of what was suggested last. A hover and a code
-action tell where lines may come from in the training data. pygls keeps the documents and cancels
+action tell where lines may come from: the open file, files beside it, the training data. The other
+open buffers are sent with each request. pygls keeps the documents and cancels
 requests. Source: LSP 3.18.
 """
 
@@ -11,16 +12,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePath
 from typing import Any, cast
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
+from pygls.uris import to_fs_path
 
 from codeling.generation.suggestions.place import is_border, last_word
 from codeling.generation.suggestions.shown import ShownText
 from codeling.provenance.index import Match
 from codeling.serving.lsp.completer import Completer
 from codeling.serving.lsp.positions import Encoding, num_units, offset_at, position_after
+from codeling.serving.lsp.seen_sources import SeenSources, described
+from codeling.serving.protocol.query import SentFile
 
 ACCEPT_WORD = "codeling.acceptWord"
 ACCEPT_LINE = "codeling.acceptLine"
@@ -48,6 +53,7 @@ class CodeServer:
         self._completer = completer
         self._tracer = tracer
         self._last: LastSuggestion | None = None
+        self._seen = SeenSources()
         self._shown: dict[str, ShownText] = {}
         """What the editor shows in each document."""
         self.server = server = LanguageServer("codeling", version)
@@ -60,10 +66,9 @@ class CodeServer:
         server.feature(types.TEXT_DOCUMENT_DID_CLOSE)(partial(self.did_close))
         server.command(ACCEPT_WORD)(partial(self.accept_word))
         server.command(ACCEPT_LINE)(partial(self.accept_line))
-        if tracer is not None:
-            server.feature(types.TEXT_DOCUMENT_HOVER)(partial(self.hover))
-            server.feature(types.TEXT_DOCUMENT_CODE_ACTION)(partial(self.code_action))
-            server.command(SOURCES)(partial(self.sources))
+        server.feature(types.TEXT_DOCUMENT_HOVER)(partial(self.hover))
+        server.feature(types.TEXT_DOCUMENT_CODE_ACTION)(partial(self.code_action))
+        server.command(SOURCES)(partial(self.sources))
 
     @property
     def _encoding(self) -> Encoding:
@@ -85,11 +90,30 @@ class CodeServer:
         text = shown.remaining(prefix, suffix)
         if not text:
             shown.show(prefix, suffix, "")
-            text = await self._completer.complete(prefix, suffix, uri)
+            files = self._other_buffers(uri)
+            text, spans = await self._completer.complete(prefix, suffix, uri, files)
+            self._seen.remember(uri, spans)
             if shown.is_at(prefix, suffix):  # else the person has typed on, and asked again
                 shown.show(prefix, suffix, text)
         self._last = LastSuggestion(uri, position, text)
         return text, last_word(prefix[prefix.rfind("\n") + 1 :])
+
+    def _other_buffers(self, uri: str) -> list[SentFile]:
+        """The other open Python buffers, as they are in the editor; the one opened last is last."""
+        workspace = self.server.workspace
+        found = []
+        for other, document in workspace.text_documents.items():
+            if other != uri and (document.language_id == "python" or other.endswith(".py")):
+                path = PurePath(document.path or other)
+                roots = [each for each in self._roots() if path.is_relative_to(each)]
+                name = path.relative_to(roots[0]).as_posix() if roots else path.name
+                found.append(SentFile(name, document.source))
+        return found
+
+    def _roots(self) -> list[str]:
+        workspace = self.server.workspace
+        found = [to_fs_path(uri) for uri in workspace.folders] + [workspace.root_path]
+        return [each for each in found if each]
 
     async def inline_completion(
         self, params: types.InlineCompletionParams
@@ -130,6 +154,7 @@ class CodeServer:
     def did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         """``textDocument/didClose``."""
         self._shown.pop(params.text_document.uri, None)
+        self._seen.forget(params.text_document.uri)
 
     async def accept_word(self, *arguments: Any) -> bool:
         """Insert the next word of the last suggestion."""
@@ -171,24 +196,32 @@ class CodeServer:
 
     async def sources(self, uri: str, first: int, last: int) -> str:
         """Tell where lines may come from, in a message and as the command's result."""
-        text = await self._traced(uri, first, last) or "not found in the training data"
+        text = await self._traced(uri, first, last) or self._nowhere
         self.server.window_show_message(
             types.ShowMessageParams(types.MessageType.Info, text.replace("\n", "; "))
         )
         return text
 
+    @property
+    def _nowhere(self) -> str:
+        places = "this file or those beside it"
+        return f"not found in {places}" + (" or the training data" if self._tracer else "")
+
     async def _traced(self, uri: str, first: int, last: int) -> str:
-        assert self._tracer is not None
         source = self.server.workspace.get_text_document(uri).source
-        num_lines = len(source.splitlines())
-        if first > num_lines:
+        text = source.splitlines()
+        if first > len(text):
             return ""
-        lines = first, max(first, min(last, num_lines))
-        matches = await asyncio.to_thread(self._tracer, source, lines)
-        return "\n".join(_described(match) for match in matches[:_MAX_SOURCES])
+        lines = first, max(first, min(last, len(text)))
+        spans = self._seen.within(uri, "\n".join(text[lines[0] - 1 : lines[1]]))
+        found = [described(span) for span in spans[:_MAX_SOURCES]]
+        if self._tracer is not None:
+            matches = await asyncio.to_thread(self._tracer, source, lines)
+            found += [_matched(match) for match in matches[:_MAX_SOURCES]]
+        return "\n".join(found)
 
 
-def _described(match: Match) -> str:
+def _matched(match: Match) -> str:
     place = f"{match.repository} {match.path}:{match.start_line}-{match.end_line}"
     where = f"[{place}]({match.url})" if match.url else place
     return f"- {where} ({match.license or 'license unknown'}, {match.share:.0%} equal)"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from codeling.serving.protocol import fields
-from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more
+from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more, sources_of
 from codeling.serving.protocol.fields import Body
 from codeling.serving.protocol.query import (
     Answer,
@@ -64,17 +64,7 @@ def _shown(choice: Choice) -> Json:
         "proposer": details.proposer,
         "probability": _rounded(details.probability),
         "tokens": _tokens(choice, details) if details.proposer == "model" else [],
-        "spans": [
-            {
-                "text": span.text,
-                "source": span.source,
-                "path": span.path,
-                "start_line": span.start_line,
-                "end_line": span.end_line,
-                "share": _rounded(span.share),
-            }
-            for span in details.spans
-        ],
+        "spans": sources_of(choice),
         "num_prompt": choice.num_prompt,
         "num_reused": choice.num_reused,
         "prompt_ms": fields.rounded(1000 * choice.prompt_seconds),

@@ -38,6 +38,21 @@ def nothing_more(query: Query, answer: Answer, model: ServedModel, identifier: s
     return []
 
 
+def sources_of(choice: Choice) -> list[Json]:
+    """Where the memory saw parts of a completion, in order; empty if it was not asked for."""
+    return [
+        {
+            "text": span.text,
+            "source": span.source,
+            "path": span.path,
+            "start_line": span.start_line,
+            "end_line": span.end_line,
+            "share": round(span.share, 4),
+        }
+        for span in (choice.details.spans if choice.details else ())
+    ]
+
+
 def error_body(status: int, message: str) -> Json:
     """An error in the keys of OpenAI and llama.cpp."""
     kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}

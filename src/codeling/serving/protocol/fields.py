@@ -29,6 +29,8 @@ MAX_N = 16
 MAX_PROMPTS = 64
 MAX_STOPS = 64
 MAX_IDS = 1 << 16
+MAX_FILES = 1024
+"""Files beside the open one in a body. The memory bounds how much of them it reads."""
 MAX_LOGPROBS = 20
 MAX_TEMPERATURE = 100.0
 _LEAST_TOP_P = 1e-9
@@ -44,6 +46,7 @@ WHOLE = BeforeValidator(_whole)
 """Reads 1.0 as 1, behind the limits of a field."""
 Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
 Name = Annotated[str, StringConstraints(max_length=256)]
+FilePath = Annotated[str, StringConstraints(max_length=4096)]
 Stop = Annotated[str, StringConstraints(max_length=1024)]
 Stops = Annotated[list[Stop], Field(max_length=MAX_STOPS)]
 TokenIds = Annotated[

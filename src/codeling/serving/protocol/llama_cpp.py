@@ -1,24 +1,33 @@
 """llama.cpp's server: ``/infill``, ``/completion``, ``/health``, ``/props``, ``/tokenize``.
 
 Clients: llama.vim, llama.vscode, Continue. Source: tools/server/README.md of llama.cpp, and what
-the clients read. ``samplers``, ``n_indent`` and ``input_extra`` are ignored, and
-``t_max_prompt_ms`` is the server's own deadline. Times are in milliseconds.
+the clients read. ``samplers`` and ``n_indent`` are ignored, and ``t_max_prompt_ms`` is the server's
+own deadline. ``sources``, which only ours has, asks where the memory saw what it proposed. Times
+are in milliseconds.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from codeling.generation.text.decoding import FinishReason
 from codeling.serving.protocol import fields
-from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more
+from codeling.serving.protocol.dialect import (
+    Dialect,
+    Json,
+    error_body,
+    nothing_more,
+    sources_of,
+)
 from codeling.serving.protocol.fields import Body, SamplingBody
 from codeling.serving.protocol.query import (
     Answer,
     Choice,
     Prompt,
     Query,
+    SentFile,
     ServedModel,
     TextPiece,
 )
@@ -50,12 +59,21 @@ class LlamaSettings(SamplingBody):
     response_fields: Annotated[list[fields.Name], Field(max_length=64)] | None = None
 
 
+class LlamaExtra(Body):
+    """Another file, or a part of it."""
+
+    filename: fields.FilePath | None = None
+    text: fields.Text
+
+
 class LlamaInfill(LlamaSettings):
     """The body of ``/infill``."""
 
     input_prefix: fields.Text = ""
     input_suffix: fields.Text = ""
+    input_extra: Annotated[list[LlamaExtra], Field(max_length=fields.MAX_FILES)] | None = None
     prompt: fields.Text | None = None
+    sources: bool | None = None
 
 
 class LlamaCompletion(LlamaSettings):
@@ -81,7 +99,9 @@ class LlamaDetokenize(Body):
 def parse_infill(body: Json) -> Query:
     """Body of ``/infill`` to query. :raises RequestError: it is invalid."""
     asked = fields.read(LlamaInfill, body)
-    return _query(asked, Prompt(asked.input_prefix + (asked.prompt or ""), asked.input_suffix))
+    query = _query(asked, Prompt(asked.input_prefix + (asked.prompt or ""), asked.input_suffix))
+    files = tuple(SentFile(each.filename or "", each.text) for each in asked.input_extra or ())
+    return replace(query, files=files, with_details=bool(asked.sources))
 
 
 def parse_completion(body: Json) -> Query:
@@ -140,6 +160,7 @@ def _whole(query: Query, choice: Choice, model: ServedModel) -> Json:
         "stop_type": _STOP_TYPES[choice.finish_reason],
         "stopping_word": choice.stop_string,
         "timings": timings(choice),
+        **({"sources": sources_of(choice)} if choice.details else {}),
     }
 
 

@@ -38,6 +38,13 @@ class Prompt(NamedTuple):
     """The ids that the client sent instead of a text. They are scored exactly as sent."""
 
 
+class SentFile(NamedTuple):
+    """A file, or a part of one, that a client sends beside the open file."""
+
+    path: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Query:
     """One request of any dialect."""
@@ -62,6 +69,8 @@ class Query:
     """Whether a stream ends with the number of tokens."""
     max_predict_seconds: float | None = None
     """Ends a completion after this time, once it contains a line end, as llama.cpp does."""
+    files: tuple[SentFile, ...] = ()
+    """Known to the memory as files of the project, for this query alone; the nearest last."""
     session: str | None = None
     """Editor, slot or user. The next query of the same session replaces the one in progress."""
     with_details: bool = False

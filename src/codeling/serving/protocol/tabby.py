@@ -13,14 +13,44 @@ from pydantic import Field
 from codeling.serving.protocol import fields
 from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more
 from codeling.serving.protocol.fields import Body
-from codeling.serving.protocol.query import Answer, Choice, Prompt, Query, ServedModel, TextPiece
+from codeling.serving.protocol.query import (
+    Answer,
+    Choice,
+    Prompt,
+    Query,
+    SentFile,
+    ServedModel,
+    TextPiece,
+)
+
+
+class TabbySnippet(Body):
+    """A part of another file: a declaration of what is used here, or what was changed there."""
+
+    filepath: fields.FilePath
+    body: fields.Text
+
+
+_Snippets = Annotated[list[TabbySnippet], Field(max_length=fields.MAX_FILES)]
 
 
 class TabbySegments(Body):
-    """The text around the cursor."""
+    """The text around the cursor, and parts of other files, the most relevant first."""
 
     prefix: fields.Text
     suffix: fields.Text | None = None
+    declarations: _Snippets | None = None
+    relevant_snippets_from_changed_files: _Snippets | None = None
+    relevant_snippets_from_recently_opened_files: _Snippets | None = None
+
+    def files(self) -> tuple[SentFile, ...]:
+        """The other files, the nearest last."""
+        snippets = [
+            *(self.declarations or ()),
+            *(self.relevant_snippets_from_changed_files or ()),
+            *(self.relevant_snippets_from_recently_opened_files or ()),
+        ]
+        return tuple(SentFile(each.filepath, each.body) for each in reversed(snippets))
 
 
 class TabbyCompletion(Body):
@@ -47,6 +77,7 @@ def parse(body: Json) -> Query:
         (Prompt(asked.segments.prefix, asked.segments.suffix or ""),),
         temperature=asked.temperature,
         seed=fields.seed_of(asked.seed),
+        files=asked.segments.files(),
         session=f"user {asked.user}" if asked.user else None,
     )
 
