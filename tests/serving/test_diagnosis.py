@@ -5,7 +5,7 @@ import pytest
 
 from codeling.errors import UsageError
 from codeling.serving import diagnosis
-from codeling.serving.diagnosis import diagnose
+from codeling.serving.diagnosis import EditorCheck, diagnose
 from codeling.serving.editors import EDITORS
 from codeling.serving.http.access import AccessRules
 
@@ -30,8 +30,23 @@ def test_every_editor_gets_what_it_expects(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     findings = diagnose(editor, URL, None)
-    assert len(findings) == 3
+    assert len(findings) == 2  # and none of them only names a file
     assert all(finding.is_good for finding in findings)
+
+
+def test_it_asks_until_something_is_suggested_and_says_what(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = ["", "x = x", ""]
+    monkeypatch.setattr(diagnosis, "_request", lambda *_: (200, {"content": texts.pop(0)}))
+    monkeypatch.setattr(diagnosis, "_server", lambda url: EditorCheck(True, url))
+    found = diagnose("vscode", f"{URL}/v1", None)
+    assert found[0].text == URL
+    assert "suggests 'x = x' behind 'self.'" in found[-1].text
+    texts[:] = ["", "", ""]
+    (_, last) = diagnose("vscode", URL, None)
+    assert last.is_good
+    assert "suggested nothing at 3 places" in last.text
 
 
 def test_a_missing_token_is_named(

@@ -64,6 +64,7 @@ def test_all_cores_are_used_without_a_processor_affinity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on macOS."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
@@ -100,6 +101,19 @@ def test_mps_is_refused_without_metal_and_used_with_it(
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append(True))
     wait_for(torch.device("mps"))
     assert waited == [True]
+
+
+def test_omp_num_threads_is_the_default_but_not_under_torchrun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("codeling.training.machine.usable_cores", lambda: 8)
+    found: list[int] = []
+    for wanted, num_processes in (("3", "1"), ("3", "2"), ("0", "1"), ("1,2", "1")):
+        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", num_processes)
+        monkeypatch.setattr("torch.set_num_threads", found.append)
+        set_up("cpu")
+    assert found == [3, 4, 8, 8]
 
 
 def test_the_requested_number_of_threads_is_used() -> None:

@@ -6,6 +6,7 @@ import typer
 
 from codeling.cli.stages import AsJson
 
+_URL = "http://127.0.0.1:8012"
 _LABELS = {
     "python": ("Python", ""),
     "torch": ("PyTorch", ""),
@@ -27,8 +28,11 @@ def doctor(
         ),
     ] = None,
     url: Annotated[
-        str, typer.Option(metavar="URL", help="The server, with --editor.")
-    ] = "http://127.0.0.1:8012",
+        str | None,
+        typer.Option(
+            metavar="URL", help="The server, with --editor.", show_default="http://127.0.0.1:8012"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check this machine, and suggest what to install.
@@ -39,9 +43,13 @@ def doctor(
     """
     import json
 
+    from codeling.errors import UsageError
+
     if editor is not None:
-        _check_editor(editor, url, as_json)
+        _check_editor(editor, url or _URL, as_json)
         return
+    if url is not None:
+        raise UsageError("--url needs --editor NAME")
     facts = _facts()
     if as_json:
         typer.echo(json.dumps(facts))
@@ -58,22 +66,26 @@ def _check_editor(editor: str, url: str, as_json: bool) -> None:
     import json
     import os
 
+    from codeling.serving.client import address_of
     from codeling.serving.diagnosis import diagnose
-    from codeling.serving.editors import EDITORS
+    from codeling.serving.editors import PLACEHOLDER, find_editor
     from codeling.serving.http.access import TOKEN_VARIABLE
 
     token = os.environ.get(TOKEN_VARIABLE)
+    setup, url = find_editor(editor), address_of(url)
     findings = diagnose(editor, url, token)
     works = all(finding.is_good for finding in findings)
+    settings = setup.settings(url, token if works else PLACEHOLDER)
     if as_json:
         checks = [{"good": finding.is_good, "text": finding.text} for finding in findings]
-        typer.echo(json.dumps({"editor": editor, "url": url, "works": works, "checks": checks}))
+        facts = {"editor": setup.name, "url": url, "works": works, "checks": checks}
+        typer.echo(json.dumps({**facts, "place": setup.place, "settings": settings}))
     else:
         for finding in findings:
             typer.echo(f"{'ok' if finding.is_good else 'missing':<8} {finding.text}")
-        setup = EDITORS[editor]
-        typer.echo(f"settings of {setup.title}, in {setup.place}:")
-        typer.echo(setup.settings(url, token))
+        where = "" if works else f" ({PLACEHOLDER} is the token that the server prints)"
+        typer.echo(f"settings of {setup.title}, in {setup.place}{where}:")
+        typer.echo(settings)
     if not works:
         raise typer.Exit(1)
 
@@ -84,7 +96,7 @@ def _shown(value: Any) -> str:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list):
+    if isinstance(value, list | dict):
         return ", ".join(value) or "none"
     return str(value)
 
@@ -96,6 +108,7 @@ def _facts() -> dict[str, Any]:
 
     import torch
 
+    from codeling.cli.extras import missing_extras
     from codeling.training.machine import matrix_rate, multiplies_bf16, processor_features, set_up
 
     machine = set_up()
@@ -114,6 +127,7 @@ def _facts() -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "free_disk_gib": round(shutil.disk_usage(".").free / 2**30, 1),
         "sandbox": _sandbox(),
+        "missing_extras": missing_extras(),
     }
 
 
@@ -156,4 +170,6 @@ def _advice(facts: dict[str, Any]) -> list[str]:
         advice.append(f"generated programs cannot be run: {facts['sandbox'][4:]}")
     if not advice:
         advice.append("ready: codeling demo")
+    for extra, packages in facts["missing_extras"].items():
+        advice.append(f"without {', '.join(packages)}: pip install 'codeling[{extra}]'")
     return advice

@@ -21,6 +21,16 @@ def check_url(url: str) -> None:
         raise UsageError(f"{url!r} is not an address like http://127.0.0.1:8012")
 
 
+def address_of(url: str) -> str:
+    """``url`` without its path, as :func:`connect` reads it.
+
+    :raises UsageError: ``url`` is not the address of a server.
+    """
+    check_url(url)
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def connect(url: str, timeout_seconds: float) -> http.client.HTTPConnection:
     """A connection to the server at ``url``, which opens with the first request."""
     parts = urlsplit(url)

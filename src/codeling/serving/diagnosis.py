@@ -8,30 +8,26 @@ import subprocess
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from codeling.errors import UsageError
-from codeling.serving.client import FAILURES, check_url, connect, error_message, send
-from codeling.serving.editors import EDITORS
+from codeling.serving.client import FAILURES, address_of, connect, error_message, send
+from codeling.serving.editors import EditorSetup, find_editor
 from codeling.serving.http.access import TOKEN_VARIABLE
-from codeling.serving.settings import MODEL_NAME
 
 _TIMEOUT_SECONDS = 35
-_BEFORE, _AFTER = "def mean(xs):\n    return ", "\n\nprint(mean([1, 2]))\n"
-_INFILL = ("/infill", {"input_prefix": _BEFORE, "input_suffix": _AFTER, "n_predict": 8})
-_PROBES: dict[str, tuple[str, dict[str, Any]]] = {
-    "vim": _INFILL,
-    "vscode": _INFILL,
-    "zed": (
-        "/v1/completions",
-        {"prompt": f"<fim_prefix>{_BEFORE}<fim_suffix>{_AFTER}<fim_middle>", "max_tokens": 8},
-    ),
-    "jetbrains": ("/v1/completions", {"segments": {"prefix": _BEFORE, "suffix": _AFTER}}),
-    "neovim": ("/v1/completions", {"prompt": _BEFORE, "suffix": _AFTER, "max_tokens": 8}),
-    "marimo": (
-        "/v1/chat/completions",
-        {"messages": [{"role": "user", "content": f"{_BEFORE}<FILL_ME>{_AFTER}"}]},
-    ),
+_CURSORS = (
+    ("def mean(xs):\n    return ", "\n\nprint(mean([1, 2]))\n"),
+    ("class Point:\n    def __init__(self, x, y):\n        self.x = x\n        self.", "\n"),
+    ("def area(width, height):\n    return width * height\n\n\nprint(area(", "\n"),
+)
+"""Texts before and behind a cursor. Not every model is sure enough everywhere."""
+_PATHS = {
+    "vim": "/infill",
+    "vscode": "/infill",
+    "zed": "/v1/completions",
+    "jetbrains": "/v1/completions",
+    "neovim": "/v1/completions",
+    "marimo": "/v1/chat/completions",
 }
-"""By editor: the route and the body of a request for a suggestion."""
+"""By editor: the route that it asks."""
 
 
 class EditorCheck(NamedTuple):
@@ -47,29 +43,27 @@ def diagnose(editor: str, url: str, token: str | None) -> list[EditorCheck]:
 
     :raises UsageError: there are no settings for this editor, or ``url`` is none.
     """
-    if editor not in EDITORS:
-        raise UsageError(f"there are no settings for {editor!r}; known are {', '.join(EDITORS)}")
-    check_url(url)
-    checks: list[Callable[[], EditorCheck]] = [
-        lambda: _program(editor),
+    setup, url = find_editor(editor), address_of(url)
+    checks: list[Callable[[], EditorCheck | None]] = [
+        lambda: _vim() if setup.name == "vim" else None,
         lambda: _server(url),
-        lambda: _suggestion(editor, url, token),
+        lambda: _suggestion(setup, url, token),
     ]
     findings = []
     for check in checks:
-        findings.append(check())
-        if not findings[-1].is_good:
-            break
+        finding = check()
+        if finding is not None:
+            findings.append(finding)
+            if not finding.is_good:
+                break
     return findings
 
 
-def _program(editor: str) -> EditorCheck:
-    """Vim needs two features that not every build has; other editors are not looked for."""
-    found = shutil.which("vim") if editor == "vim" else None
+def _vim() -> EditorCheck | None:
+    """Vim needs two features that not every build has. None: there is no Vim here."""
+    found = shutil.which("vim")
     if found is None:
-        return EditorCheck(
-            True, f"{EDITORS[editor].title}: settings belong in {EDITORS[editor].place}"
-        )
+        return None
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
     missing = [name for name in ("+textprop", "+job") if name not in version.stdout.split()]
     if missing:
@@ -87,19 +81,52 @@ def _server(url: str) -> EditorCheck:
     return EditorCheck(True, f"a server answers at {url}")
 
 
-def _suggestion(editor: str, url: str, token: str | None) -> EditorCheck:
-    path, body = _PROBES[editor]
-    try:
-        status, answer = _request(url, "POST", path, body, token)
-    except FAILURES as error:
-        return EditorCheck(False, f"{url}{path}: no answer ({error})")
-    if status == 401:
-        return EditorCheck(
-            False, f"the token is missing or wrong; set {TOKEN_VARIABLE} to the one of the server"
-        )
-    if status != 200:
-        return EditorCheck(False, f"{url}{path}: status {status}: {error_message(answer)}")
-    return EditorCheck(True, f"{path} answers as {EDITORS[editor].title} expects ({MODEL_NAME})")
+def _suggestion(setup: EditorSetup, url: str, token: str | None) -> EditorCheck:
+    """Ask until something is suggested."""
+    path = _PATHS[setup.name]
+    for before, after in _CURSORS:
+        try:
+            status, answer = _request(url, "POST", path, _body(setup.name, before, after), token)
+        except FAILURES as error:
+            return EditorCheck(False, f"{url}{path}: no answer ({error})")
+        if status == 401:
+            return EditorCheck(
+                False,
+                f"the token is missing or wrong; set {TOKEN_VARIABLE} to the one of the server",
+            )
+        if status != 200:
+            return EditorCheck(False, f"{url}{path}: status {status}: {error_message(answer)}")
+        text = _text_of(answer)
+        if text:
+            line = before.rpartition("\n")[2].lstrip()
+            return EditorCheck(True, f"{path} suggests {text!r} behind {line!r}")
+    return EditorCheck(
+        True,
+        f"{path} answers, but suggested nothing at {len(_CURSORS)} places: the model was not sure "
+        "enough there; codeling serve --aggressiveness eager shows more",
+    )
+
+
+def _body(editor: str, before: str, after: str) -> dict[str, Any]:
+    """The body of a request for a suggestion, as ``editor`` sends it."""
+    if _PATHS[editor] == "/infill":
+        return {"input_prefix": before, "input_suffix": after, "n_predict": 8}
+    if editor == "zed":
+        prompt = f"<fim_prefix>{before}<fim_suffix>{after}<fim_middle>"
+        return {"prompt": prompt, "max_tokens": 8}
+    if editor == "jetbrains":
+        return {"segments": {"prefix": before, "suffix": after}}
+    if editor == "marimo":
+        return {"messages": [{"role": "user", "content": f"{before}<FILL_ME>{after}"}]}
+    return {"prompt": before, "suffix": after, "max_tokens": 8}
+
+
+def _text_of(answer: Any) -> str:
+    """The suggestion in an answer of any of the routes."""
+    if "content" in answer:
+        return str(answer["content"])
+    choice = answer["choices"][0]
+    return str(choice["message"]["content"] if "message" in choice else choice["text"])
 
 
 def _request(

@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from codeling.errors import UsageError
 from codeling.serving.settings import MODEL_NAME
 
+PLACEHOLDER = "TOKEN"
+"""Stands for a token that is not known."""
 ZED_VARIABLE = "ZED_OPEN_AI_COMPATIBLE_EDIT_PREDICTION_API_KEY"
 
 
@@ -28,7 +31,8 @@ def _vim(url: str, token: str | None) -> str:
 
 
 def _vscode(url: str, token: str | None) -> str:
-    return f'"llama-vscode.endpoint": "{url}", "llama-vscode.api_key": "{token or ""}"'
+    key = f', "llama-vscode.api_key": "{token}"' if token else ""
+    return f'"llama-vscode.endpoint": "{url}"{key}'
 
 
 def _zed(url: str, token: str | None) -> str:
@@ -81,7 +85,29 @@ EDITORS = {
     )
 }
 """By the name that ``codeling doctor --editor`` takes."""
+DOCUMENTED = {
+    "continue": "continue",
+    "jupyter": "jupyterlab",
+    "jupyterlab": "jupyterlab",
+    "emacs": "editors-that-speak-lsp",
+    "lsp": "editors-that-speak-lsp",
+}
+"""Editors whose settings are only in docs/editors.md, with the section."""
 SHOWN_AT_START = ("vim", "vscode", "zed", "jetbrains")
+
+
+def find_editor(name: str) -> EditorSetup:
+    """The editor called ``name``, in upper or lower case.
+
+    :raises UsageError: there are no settings for it here; names where they are.
+    """
+    lower = name.lower()
+    if lower in DOCUMENTED:
+        raise UsageError(f"the settings of {name} are in docs/editors.md#{DOCUMENTED[lower]}")
+    if lower not in EDITORS:
+        known = ", ".join((*EDITORS, *DOCUMENTED))
+        raise UsageError(f"there are no settings for {name!r}; known are {known}")
+    return EDITORS[lower]
 
 
 def greeting(model: str, url: str, token: str | None) -> str:

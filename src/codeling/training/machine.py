@@ -45,7 +45,7 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
     :raises UsageError: the requested device does not exist.
     """
     chosen = choose_device(device)
-    count = threads or max(1, usable_cores() // _torchrun_variable("LOCAL_WORLD_SIZE", 1))
+    count = threads or _default_threads()
     torch.set_num_threads(count)
     torch.set_flush_denormal(True)
     if chosen.type == "cuda":
@@ -54,6 +54,18 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
         _keep_freed_memory()
     types = {"auto": native_dtype(chosen), "bf16": torch.bfloat16, "fp32": torch.float32}
     return Machine(chosen, types[precision], count)
+
+
+def _default_threads() -> int:
+    """Every core; several processes of ``torchrun`` share them. ``OMP_NUM_THREADS`` overrides it.
+
+    ``torchrun`` sets that variable to 1 for several processes, so it counts for one alone.
+    """
+    num_processes = _torchrun_variable("LOCAL_WORLD_SIZE", 1)
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if num_processes == 1 and wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    return max(1, usable_cores() // num_processes)
 
 
 def choose_device(name: str) -> torch.device:
