@@ -54,6 +54,15 @@ def test_a_system_error_is_one_line(number: int, words: str) -> None:
         raise OSError(number, os.strerror(number), "elsewhere")
 
 
+def test_the_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    inner = file / "evaluation" / "x.partial"
+    with pytest.raises(StorageError) as caught, storage_errors(inner):
+        inner.parent.mkdir(parents=True)
+    assert str(caught.value).startswith(f"{file}: a file exists where a folder is needed")
+
+
 def test_a_full_disk_is_recognised_by_its_text() -> None:
     with pytest.raises(StorageError, match="no space left on the disk"), storage_errors(Path("x")):
         raise RuntimeError("I/O error: No space left on device (os error 28)")

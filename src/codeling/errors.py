@@ -115,5 +115,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         reason = _STORAGE_REASONS.get(number or 0)
         if reason is None:
             raise
-        place = getattr(error, "filename", None) or path
+        place = Path(getattr(error, "filename", None) or path)
+        if number in (errno.ENOTDIR, errno.EEXIST):
+            place = next((each for each in (*place.parents[::-1], place) if each.is_file()), place)
         raise StorageError(f"{place}: {reason}") from error

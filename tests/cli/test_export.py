@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from codeling.cli.app import app
-from codeling.errors import CodelingError, UsageError
+from codeling.errors import CodelingError, StorageError, UsageError
 from codeling.export.hugging_face import write_model_folder
 from codeling.manifest import sha256_file
 from codeling.model.config import GPT2Config
@@ -78,11 +78,23 @@ def test_json_lists_the_files(model: Path, tmp_path: Path, to: str, kind: str, n
         (("out", "--to", "ctranslate2", "--type", "f16"), "ctranslate2 has float32, int8"),
         (("m.gguf", "--push", "owner/name"), "--push goes with --to hf"),
         (("model.bin",), "the name of a GGUF file ends in .gguf"),
+        (("a\nb.gguf",), "a Modelfile cannot name such a file"),
+        (("m.gguf", "--to", "hf"), "a folder is written, and .gguf is the ending of GGUF files"),
+        (("m.gguf", "--to", "ctranslate2"), "a folder is written"),
+        (("out", "--to", "hf", "--push", "a"), "--push a: write it as OWNER/NAME"),
+        (("out", "--to", "hf", "--push", "a/b c"), "--push a/b c: "),
+        (("my model/config.json/m.gguf",), "my model/config.json: a file, not a folder; give"),
+        (("my model/config.json/out", "--to", "hf"), "my model/config.json: a file, not a folder"),
     ],
 )
 def test_wrong_use_is_one_line(
-    model: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
+    monkeypatch.setattr("codeling.cli.extras.find_spec", lambda name: None)  # reported later
     with pytest.raises(UsageError) as caught:
         run("export", model, tmp_path / arguments[0], *arguments[1:])
     assert message in str(caught.value)
@@ -98,3 +110,47 @@ def test_a_missing_package_names_the_extra(
         UsageError, match=r"gguf is not installed; pip install 'codeling\[export\]'"
     ):
         run("export", model, tmp_path / "m.gguf")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@pytest.mark.parametrize("arguments", [("/proc/x.gguf",), ("/proc/x", "--to", "hf")])
+def test_a_place_where_nothing_can_be_created_is_one_line(
+    model: Path, arguments: tuple[str, ...]
+) -> None:
+    with pytest.raises(StorageError, match=f"^{arguments[0]}: nothing can be written there"):
+        run("export", model, *arguments)
+
+
+@pytest.mark.parametrize("existing", ["m.gguf", "m.Modelfile"])
+def test_nothing_is_overwritten(model: Path, tmp_path: Path, existing: str) -> None:
+    (tmp_path / existing).write_text("mine")
+    with pytest.raises(UsageError, match=f"{existing}: exists already; give a new file"):
+        run("export", model, tmp_path / "m.gguf")
+    assert (tmp_path / existing).read_text() == "mine"
+
+
+def test_a_failed_upload_is_repeated_from_the_folder(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise StorageError("--push owner/name: no network")
+
+    monkeypatch.setattr("codeling.export.hugging_face.push", fail)
+    command = ("export", model, tmp_path / "out", "--to", "hf", "--push", "owner/name")
+    with pytest.raises(StorageError, match="no network"):
+        run(*command)
+    (tmp_path / "out" / "README.md").write_text("# Edited\n")
+    monkeypatch.setattr("codeling.export.hugging_face.push", lambda *_, **__: "https://hub/name")
+    result = run(*command)
+    assert "uploaded: https://hub/name" in result.stdout
+    assert "holds this model already; uploading it as it is" in result.stderr
+    assert (tmp_path / "out" / "README.md").read_text() == "# Edited\n"
+    other = write_model(tmp_path / "other", "python")
+    with pytest.raises(UsageError, match="out: exists already; give a new folder"):
+        run("export", other, *command[2:])
+
+
+def test_bars_of_transformers_are_hidden(model: Path, tmp_path: Path) -> None:
+    result = run("export", model, tmp_path / "out", "--to", "ctranslate2")
+    assert result.exit_code == 0
+    assert "Loading weights" not in result.stderr

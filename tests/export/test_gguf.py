@@ -170,3 +170,15 @@ def test_every_name_of_llama_cpp_is_that_of_the_package() -> None:
     for name in ("wte", "wpe", "ln_f", *(f"h.0.{each}" for each in export._NAMES if "." in each)):
         expected = known.get_name(f"transformer.{name}") or known.get_name(name)
         assert gguf_name(f"{name}.weight") == f"{expected}.weight"
+
+
+def test_a_modelfile_names_the_file_as_ollama_reads_it(
+    source: ExportSource, tmp_path: Path
+) -> None:
+    """Its parser unquotes only what begins with a quote, and drops what is not printable."""
+    name = 'o\'ut "q".gguf'
+    script = write_gguf(source, tmp_path / name, "f32")[1].read_text()
+    assert script.splitlines()[0] == f"FROM ./{name}"
+    for other in ("a\nPARAMETER x.gguf", "a\u00a0b.gguf", "a\tb.gguf"):
+        with pytest.raises(UsageError, match="a Modelfile cannot name such a file"):
+            write_gguf(source, tmp_path / other, "f32")

@@ -35,7 +35,9 @@ def export(
     out: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT", parser=parse_path, help="New folder; for gguf a file ending in .gguf."
+            metavar="OUT",
+            parser=parse_path,
+            help="New folder; for gguf a new file ending in .gguf.",
         ),
     ],
     to: Annotated[Format, typer.Option("--to", help="Format to write.")] = Format.gguf,
@@ -59,7 +61,8 @@ def export(
 ) -> None:
     """Write a model for llama.cpp and Ollama (gguf), CTranslate2, or the Hugging Face Hub (hf).
 
-    What was written is read back and compared with the model before it gets its name.
+    What was written is read back and compared with the model before it gets its name. Nothing is
+    overwritten. If an upload fails, the same command uploads the folder that is there.
 
     Example:  codeling export runs/demo demo.gguf --to gguf --type q8_0
     """
@@ -71,10 +74,19 @@ def export(
         raise UsageError(f"--type {kind}: {to.value} has {', '.join(types)}")
     if push and to is not Format.hf:
         raise UsageError("--push goes with --to hf")
+    if push:
+        from codeling.export.hugging_face import check_repository
+
+        check_repository(push)
+    # With --push a folder may exist: that of an export whose upload failed.
+    if not (push and (out / "config.json").is_file()):
+        _check_new(to, out)
     _require(to)
     source = ExportSource.read(model)
     cost = _cost_of_the_cut(source) if to is Format.gguf else None
-    files = _write(to, source, out, chosen)
+    files = _written_before(source, out) if push else None
+    if files is None:
+        files = _write(to, source, out, chosen)
     address = None
     if push:
         from codeling.export.hugging_face import push as upload
@@ -94,6 +106,27 @@ def export(
         typer.echo("next:")
         typer.echo(f"  llama-server -m {shlex.quote(str(out))}")
         typer.echo(f"  ollama create {name} -f {script}")
+
+
+def _check_new(to: Format, out: Path) -> None:
+    from codeling.export.export_source import check_new_folder
+    from codeling.export.gguf import check_new_gguf
+
+    if to is Format.gguf:
+        check_new_gguf(out)
+    else:
+        check_new_folder(out)
+
+
+def _written_before(source: "ExportSource", out: Path) -> list[Path] | None:
+    """The files of a folder that an earlier export of this model wrote, if ``out`` is one."""
+    from codeling.cli.screen import Screen
+    from codeling.export.hugging_face import exported_files
+
+    files = exported_files(source, out)
+    if files is not None:
+        Screen().note(f"{out}: holds this model already; uploading it as it is")
+    return files
 
 
 def _require(to: Format) -> None:

@@ -4,6 +4,8 @@ The converted model's logits on a fixed text are compared with ours before the f
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +36,7 @@ def write_ctranslate2(source: ExportSource, path: Path, kind: CTranslate2Type) -
         copied = [name for name in files if (source.folder / name).is_file()]
         converter = TransformersConverter(str(source.folder), copy_files=copied)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _without_progress_bars():
                 warnings.simplefilter("ignore")  # of transformers
                 converter.convert(str(partial), quantization=kind, force=True)
         except (ValueError, RuntimeError, NotImplementedError) as error:
@@ -45,6 +47,20 @@ def write_ctranslate2(source: ExportSource, path: Path, kind: CTranslate2Type) -
         divergence = _divergence(source, partial)
         check(divergence <= _MAX_DIVERGENCE[kind], f"{path}: the distribution of the next token")
     return sorted(each for each in path.iterdir() if each.is_file())
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Hides the bars that transformers draws while it loads weights."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _divergence(source: ExportSource, folder: Path) -> float:

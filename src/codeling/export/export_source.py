@@ -1,6 +1,7 @@
 """The model to export, read whole and checked before anything is written."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codeling.errors import ModelError, TokenizerError, UsageError, storage_errors
+from codeling.errors import ModelError, StorageError, TokenizerError, UsageError, storage_errors
 from codeling.manifest import sync_folder
 from codeling.model.config import GPT2Config
 from codeling.model.folder import (
@@ -85,18 +86,63 @@ class ExportSource:
         return network.eval()
 
 
+def check_new_file(path: Path) -> None:
+    """Refuse a file that exists, or that cannot be created. Nothing is written.
+
+    :raises UsageError: ``path`` exists.
+    :raises StorageError: there is no folder that it could be created in.
+    """
+    with _place_errors(path):
+        if path.exists():
+            raise UsageError(f"{path}: exists already; give a new file, or remove it first")
+        _check_parent(path)
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuse a folder that is not new, or that cannot be created. Nothing is written.
+
+    :raises UsageError: ``path`` exists and is not an empty folder, or is named like a GGUF file.
+    :raises StorageError: there is no folder that it could be created in.
+    """
+    if path.suffix == ".gguf":
+        raise UsageError(f"{path}: a folder is written, and .gguf is the ending of GGUF files")
+    with _place_errors(path):
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise UsageError(f"{path}: exists already; give a new folder, or remove it first")
+        _check_parent(path)
+
+
+@contextmanager
+def _place_errors(path: Path) -> Iterator[None]:
+    """:raises StorageError: the operating system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path}: nothing can be written there ({error.strerror}); give another OUT"
+        ) from error
+
+
+def _check_parent(path: Path) -> None:
+    """:raises OSError: no file can be created in the innermost folder that exists."""
+    parent = next(each for each in path.parents if each.exists())
+    if not parent.is_dir():
+        raise UsageError(f"{parent}: a file, not a folder; give another OUT")
+    with tempfile.TemporaryFile(dir=parent):
+        pass
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` and rename it to ``path`` at the end.
 
     If the block raises, nothing is left.
 
-    :raises UsageError: ``path`` exists and is not an empty folder.
+    :raises UsageError: as :func:`check_new_folder`.
     :raises StorageError: it cannot be written.
     """
+    check_new_folder(path)
     with storage_errors(path):
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise UsageError(f"{path}: exists already; give a new folder, or remove it first")
         partial = path.with_name(path.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeling.errors import ModelError, UsageError
-from codeling.export.export_source import ExportSource, check
+from codeling.export.export_source import ExportSource, check, check_new_file
 from codeling.manifest import replacing, write_bytes
 from codeling.tokenizer.pretokenizer import llama_cpp_name, pre_tokenizer_named
 from codeling.tokenizer.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Tokenizer
@@ -53,14 +53,13 @@ def write_gguf(source: ExportSource, path: Path, kind: GGUFType) -> list[Path]:
     Norms, biases and positions stay in fp32. In ``q8_0`` a matrix whose rows are no multiple of
     32 is stored in f16, as llama.cpp's converter does.
 
-    :raises UsageError: ``path`` does not end in ``.gguf``.
+    :raises UsageError: as :func:`check_new_gguf`.
     :raises ModelError: a weight does not fit into the type, or the file differs when read back.
     :raises StorageError: a file cannot be written.
     """
     import gguf
 
-    if path.suffix != ".gguf":
-        raise UsageError(f"{path}: the name of a GGUF file ends in .gguf")
+    check_new_gguf(path)
     tensors = list(_stored_tensors(source, kind))
     with replacing(path) as partial:
         writer = gguf.GGUFWriter(partial, "gpt2")
@@ -73,9 +72,31 @@ def write_gguf(source: ExportSource, path: Path, kind: GGUFType) -> list[Path]:
         writer.write_tensors_to_file()
         writer.close()
         _read_back(partial, source.tokenizer, tensors)
-    script = path.with_suffix(".Modelfile")
+    script = _script(path)
     write_bytes(script, _modelfile(source, path.name).encode())
     return [path, script]
+
+
+def check_new_gguf(path: Path) -> None:
+    """Refuse a path that :func:`write_gguf` would not write. Nothing is written.
+
+    Ollama reads the file's name up to the end of the line, quotes and blanks as they are, and
+    leaves out what is not printable: https://github.com/ollama/ollama/blob/main/parser/parser.go.
+
+    :raises UsageError: it does not end in ``.gguf``, the name has characters that are not
+        printable, or it or its Modelfile exists.
+    :raises StorageError: no file can be created there.
+    """
+    if path.suffix != ".gguf":
+        raise UsageError(f"{path}: the name of a GGUF file ends in .gguf")
+    if not path.name.isprintable():
+        raise UsageError(f"{path.name!r}: a Modelfile cannot name such a file; give another OUT")
+    check_new_file(path)
+    check_new_file(_script(path))
+
+
+def _script(path: Path) -> Path:
+    return path.with_suffix(".Modelfile")
 
 
 def as_llama_cpp_cuts(tokenizer: Tokenizer) -> Tokenizer | None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from codeling.errors import StorageError, UsageError
+from codeling.errors import InputError, StorageError, UsageError
 from codeling.export.export_source import ExportSource, check, new_folder
 from codeling.export.model_card import hub_card
 from codeling.manifest import write_bytes
 from codeling.model import weights
-from codeling.model.folder import read_config, read_tensors
+from codeling.model.folder import CONFIG, read_config, read_tensors
 from codeling.model.gpt2 import GPT2
 from codeling.run_folder import find_run_folder
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -59,12 +59,44 @@ def write_hub_folder(source: ExportSource, path: Path) -> list[Path]:
     card = hub_card(source.folder, run.path if run else None)
     with new_folder(path) as partial:
         write_model_folder(partial, source.network, source.tokenizer, card, source.fim_spm_rate)
-        check(read_config(partial) == source.config, f"{path}: the configuration")
-        check(Tokenizer.load(partial).digest == source.tokenizer.digest, f"{path}: the tokenizer")
-        tensors = read_tensors(partial, source.config)
-        for name, tensor in source.tensors.items():
-            check(np.array_equal(tensors[name], tensor), f"{path}: {name}")
+        _read_back(partial, source, path)
     return sorted(each for each in path.iterdir() if each.is_file())
+
+
+def exported_files(source: ExportSource, path: Path) -> list[Path] | None:
+    """The files of a folder that :func:`write_hub_folder` wrote from ``source``; None of another.
+
+    The model card may have been edited since.
+    """
+    if not (path / CONFIG).is_file():
+        return None
+    try:
+        _read_back(path, source, path)
+    except InputError:
+        return None
+    return sorted(each for each in path.iterdir() if each.is_file())
+
+
+def _read_back(folder: Path, source: ExportSource, name: Path) -> None:
+    """:raises InputError: ``folder`` does not hold the model ``source``; ``name`` is its name."""
+    check(read_config(folder) == source.config, f"{name}: the configuration")
+    check(Tokenizer.load(folder).digest == source.tokenizer.digest, f"{name}: the tokenizer")
+    tensors = read_tensors(folder, source.config)
+    for key, tensor in source.tensors.items():
+        check(np.array_equal(tensors[key], tensor), f"{name}: {key}")
+
+
+def check_repository(repository: str) -> None:
+    """:raises UsageError: ``repository`` is not the name of a repository on the Hub."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if "/" not in repository:
+        raise UsageError(f"--push {repository}: write it as OWNER/NAME")
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UsageError(f"--push {repository}: {_first_line(error)}") from error
 
 
 def push(folder: Path, repository: str, *, private: bool = True) -> str:
@@ -77,15 +109,16 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
     :raises StorageError: the upload failed; ``folder`` stays as it is.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
+    check_repository(repository)
     api = HfApi(library_name="codeling")
     try:
         url = api.create_repo(repository, private=private, exist_ok=True)
         api.upload_folder(
             repo_id=url.repo_id, folder_path=folder, commit_message="Upload the model with codeling"
         )
-    except (HFValidationError, LocalTokenNotFoundError) as error:
+    except LocalTokenNotFoundError as error:
         raise UsageError(f"--push {repository}: {_first_line(error)}") from error
     except HfHubHTTPError as error:
         denied = error.response is not None and error.response.status_code in (401, 403)
