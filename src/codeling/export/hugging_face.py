@@ -89,7 +89,7 @@ def _read_back(folder: Path, source: ExportSource, name: Path) -> None:
 def check_repository(repository: str) -> None:
     """:raises UsageError: ``repository`` is not the name of a repository on the Hub."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     if "/" not in repository:
         raise UsageError(f"--push {repository}: write it as OWNER/NAME")
