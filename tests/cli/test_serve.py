@@ -52,13 +52,17 @@ def test_a_served_run_answers_and_finishes_its_requests_after_sigterm(finished: 
         (["RUN", "--host", "0.0.0.0", "--no-token"], "--no-token is for this machine only"),
         (["RUN", "--host", "203.0.113.1"], "cannot listen on 203.0.113.1"),
         (["RUN", "--port", "70000"], "--port"),
+        (["RUN", "--engine", "http://127.0.0.1:1", "--project", "."], "--project is not for --eng"),
+        (["RUN", "--engine", "http://127.0.0.1:1", "--memory", "auto"], "--memory is not for"),
+        (["RUN", "--engine", "http://127.0.0.1:1", "--precision", "fp32"], "--precision is not"),
+        (["RUN", "--engine", "http://127.0.0.1:1", "--memory", "off", "--port", "0"], "no answer"),
     ],
 )
 def test_mistakes_are_one_line(
     main: Call, finished: Path, arguments: list[str], message: str
 ) -> None:
     answer = main("serve", *(str(finished) if each == "RUN" else each for each in arguments))
-    assert answer.code == 2
+    assert answer.code in (1, 2)
     assert answer.err.count("\n") == 1
     assert message in answer.err
 

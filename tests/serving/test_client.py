@@ -72,8 +72,13 @@ def test_what_goes_wrong_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"http://127.0.0.1:9: no answer from a server"):
         CompletionServer("http://127.0.0.1:9").complete("a", "")
     Dialect(monkeypatch, infill=(401, {"error": {"message": "no token"}}))
-    with pytest.raises(InputError, match="no token"):
+    with pytest.raises(
+        InputError, match=r"8012: the token is missing or wrong; set CODELING_TOKEN"
+    ):
         CompletionServer(URL).complete("a", "")
     Dialect(monkeypatch)
     with pytest.raises(InputError, match="Not Found"):
+        CompletionServer(URL).complete("a", "")
+    Dialect(monkeypatch, infill=(429, {"error": {"message": "later"}}))
+    with pytest.raises(InputError, match="8012: later"):
         CompletionServer(URL).complete("a", "")

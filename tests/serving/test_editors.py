@@ -55,4 +55,7 @@ def test_the_greeting_shows_the_common_editors() -> None:
     assert f"{URL}/\n" in greeting("runs/demo", URL, None)
     assert "runs/demo" in shown
     assert all(EDITORS[name].title in shown for name in SHOWN_AT_START)
+    assert "memory" not in shown
+    proxy = greeting("runs/demo", URL, None, "http://127.0.0.1:8000")
+    assert "\nforward passes: http://127.0.0.1:8000; the memory is off\n" in proxy
     assert "no token" in greeting("runs/demo", URL, None)

@@ -93,7 +93,7 @@ def test_log_probabilities_of_a_prompt_are_refused(proxy: Any) -> None:
 
 
 def test_a_key_that_is_wrong_is_one_line(engine_url: str, folder: Path) -> None:
-    with pytest.raises(InputError, match="send the token"):
+    with pytest.raises(InputError, match="set CODELING_ENGINE_TOKEN to the one of that server"):
         remote_engine(str(folder), RemoteServer(engine_url, "wrong"))
 
 

@@ -7,8 +7,12 @@ import typer
 from codeling.cli.model_options import Aggressiveness, Memory, Precision, Project, threshold_of
 from codeling.cli.stages import AsJson
 
+_WITHOUT_ENGINE = ("device", "precision", "memory", "project")
+"""Options of the forward passes that are made here."""
+
 
 def serve(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(metavar="MODEL", help="Run folder, Hugging Face folder or hf://owner/name."),
@@ -68,6 +72,7 @@ def serve(
     require("serve", "starlette", "uvicorn", "prometheus_client")
 
     from codeling.cli.signals import HANDLER
+    from codeling.errors import UsageError
     from codeling.generation.engine import Engine
     from codeling.memory.loading import load_memory
     from codeling.model.folder import resolve
@@ -82,10 +87,19 @@ def serve(
     )
     from codeling.serving.settings import ServerLimits, ServerSettings
 
-    resolve(model)
     remote = None
     if engine_url is not None:
+        for option in _WITHOUT_ENGINE:
+            source = context.get_parameter_source(option)
+            is_given = source is not None and source.name != "DEFAULT"
+            is_off = option == "memory" and memory == "off"
+            if is_given and not is_off:
+                raise UsageError(
+                    f"--{option} is not for --engine: the forward passes are made there, without "
+                    "a memory"
+                )
         remote = RemoteServer(engine_url, os.environ.get(ENGINE_TOKEN_VARIABLE))
+    resolve(model)
     threshold = threshold_of(aggressiveness)
     token = None if no_token else os.environ.get(access.TOKEN_VARIABLE) or access.new_token()
     settings = ServerSettings(
@@ -101,9 +115,10 @@ def serve(
     def started(bound_port: int) -> None:
         url = _url(host, bound_port)
         if as_json:
-            typer.echo(json.dumps({"url": url, "token": token, "model": model, "pid": os.getpid()}))
+            facts = {"url": url, "token": token, "model": model, "pid": os.getpid()}
+            typer.echo(json.dumps({**facts, "engine": remote.url if remote else None}))
         else:
-            typer.echo(greeting(model, url, token))
+            typer.echo(greeting(model, url, token, remote.url if remote else None))
 
     def load() -> Engine:
         if remote is not None:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from codeling.errors import InputError, UsageError
+from codeling.serving.http.access import TOKEN_VARIABLE
 
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 """What :func:`send` raises if there is no answer, or none in JSON."""
@@ -66,6 +67,15 @@ def error_message(answer: object) -> str:
     return str(error.get("message", "")) if isinstance(error, dict) else ""
 
 
+def refusal(url: str, status: int, answer: object, variable: str = TOKEN_VARIABLE) -> InputError:
+    """What an answer that is an error means; ``variable`` is where its token was read from."""
+    if status == 401:
+        reason = f"the token is missing or wrong; set {variable} to the one of that server"
+    else:
+        reason = error_message(answer) or http.client.responses.get(status) or f"status {status}"
+    return InputError(f"{url}: {reason}")
+
+
 class CompletionServer:
     """Greedy completions of a running server that speaks llama.cpp's or OpenAI's dialect."""
 
@@ -98,10 +108,10 @@ class CompletionServer:
             if status == 200:
                 return str(answer["content"])
             if status not in _NO_INFILLING:
-                raise self._refusal(status, answer)
+                raise refusal(self.url, status, answer)
             status, answer = self._ask("GET", "/v1/models")
             if status != 200 or not answer.get("data"):
-                raise self._refusal(status, answer)
+                raise refusal(self.url, status, answer)
             self._model = str(answer["data"][0]["id"])
         body = {
             "model": self._model,
@@ -114,7 +124,7 @@ class CompletionServer:
             body["suffix"] = suffix
         status, answer = self._ask("POST", "/v1/completions", body)
         if status != 200:
-            raise self._refusal(status, answer)
+            raise refusal(self.url, status, answer)
         return str(answer["choices"][0]["text"])
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
@@ -123,7 +133,3 @@ class CompletionServer:
             return send(connection, method, path, body, self._token)
         except FAILURES as error:
             raise InputError(f"{self.url}: no answer from a server ({error})") from error
-
-    def _refusal(self, status: int, answer: object) -> InputError:
-        reason = error_message(answer) or http.client.responses.get(status) or str(status)
-        return InputError(f"{self.url}: {reason}")

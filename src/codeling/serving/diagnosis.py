@@ -92,7 +92,7 @@ def _suggestion(setup: EditorSetup, url: str, token: str | None) -> EditorCheck:
         if status == 401:
             return EditorCheck(
                 False,
-                f"the token is missing or wrong; set {TOKEN_VARIABLE} to the one of the server",
+                f"the token is missing or wrong; set {TOKEN_VARIABLE} to the one of that server",
             )
         if status != 200:
             return EditorCheck(False, f"{url}{path}: status {status}: {error_message(answer)}")

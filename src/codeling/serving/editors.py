@@ -110,9 +110,14 @@ def find_editor(name: str) -> EditorSetup:
     return EDITORS[lower]
 
 
-def greeting(model: str, url: str, token: str | None) -> str:
-    """What a person reads when the server has started."""
+def greeting(model: str, url: str, token: str | None, engine_url: str | None = None) -> str:
+    """What a person reads when the server has started.
+
+    ``engine_url`` is the server that makes the forward passes, if another one does.
+    """
     lines = [f"serving {model} at {url}; Ctrl-C stops"]
+    if engine_url:
+        lines.append(f"forward passes: {engine_url}; the memory is off")
     lines.append(
         f"token: {token}" if token else "no token: every program of this machine may use it"
     )

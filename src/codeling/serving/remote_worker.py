@@ -25,7 +25,7 @@ from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.sequence import Sequence
 from codeling.model.folder import fim_spm_rate, read_config, resolve
-from codeling.serving.client import FAILURES, check_url, connect, error_message, send
+from codeling.serving.client import FAILURES, check_url, connect, error_message, refusal, send
 from codeling.serving.engine_worker import WorkItem, WorkUpdate
 from codeling.serving.protocol.query import RequestError
 from codeling.tokenizer.healing import Vocabulary
@@ -65,7 +65,7 @@ class RemoteServer:
         """
         status, answer = self._ask("GET", "/v1/models")
         if status != 200:
-            raise InputError(f"{self.url}/v1/models: {error_message(answer) or f'status {status}'}")
+            raise refusal(f"{self.url}/v1/models", status, answer, ENGINE_TOKEN_VARIABLE)
         self.model = str(answer["data"][0]["id"])
         body = {"content": _PROBE, "prompt": _PROBE, "model": self.model, "add_special": False}
         status, answer = self._ask("POST", "/tokenize", body | {"add_special_tokens": False})
@@ -78,7 +78,7 @@ class RemoteServer:
         probe = {"model": self.model, "prompt": engine.tokenizer.encode(_PROBE), "max_tokens": 1}
         status, answer = self._ask("POST", "/v1/completions", probe)
         if status in (401, 403):
-            raise InputError(f"{self.url}: {error_message(answer) or f'status {status}'}")
+            raise refusal(self.url, status, answer, ENGINE_TOKEN_VARIABLE)
         self._takes_ids = status == 200
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:

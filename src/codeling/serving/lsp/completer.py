@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from http.client import HTTPConnection, responses
+from http.client import HTTPConnection
 from typing import Any, NamedTuple, Protocol
 
 from codeling.errors import InputError
 from codeling.generation.memory import MemorySpan
 from codeling.memory.spans import SeenSpan
-from codeling.serving.client import FAILURES, check_url, connect, error_message, send
+from codeling.serving.client import FAILURES, check_url, connect, refusal, send
 from codeling.serving.protocol.query import Prompt, Query, SentFile
 from codeling.serving.service import Service
 
@@ -109,9 +109,7 @@ class RemoteCompleter:
         except FAILURES as error:
             raise InputError(f"{self._url}: no answer from a codeling server ({error})") from error
         if status != 200:
-            raise InputError(
-                f"{self._url}: {error_message(answer) or responses.get(status, status)}"
-            )
+            raise refusal(self._url, status, answer)
         return Completed(str(answer["content"]), _spans(answer.get("sources")))
 
     def close(self) -> None:
