@@ -101,6 +101,15 @@ def test_several_completions_are_sampled_and_numbered(folder: Path) -> None:
     assert all(text in out for text in texts)
 
 
+def test_a_block_that_ends_at_the_limit_is_noted(folder: Path) -> None:
+    command = (folder, "--prompt", "def f():\n    x = (", "--block", "--max-new-tokens", "3")
+    note = "stopped at the limit of 3 tokens; the block is not complete\n"
+    assert run(*command).stderr == note
+    assert note in run(*command, "-n", "2").stderr
+    assert note not in run(*command, "--json").stderr
+    assert note not in run(*command[:3], "--max-new-tokens", "3").stderr
+
+
 def test_a_file_is_decoded_by_its_declared_encoding(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "latin.py"
     file.write_bytes("# coding: latin-1\nx = 'é'\n".encode("latin-1"))
@@ -118,6 +127,11 @@ def test_wrong_use_and_bad_input_are_one_line(folder: Path, tmp_path: Path) -> N
     cases: list[tuple[type[CodelingError], str, list[str | Path]]] = [
         (UsageError, "give either --prompt", [folder]),
         (UsageError, "give either --prompt", [folder, bad, "--prompt", "x"]),
+        (
+            UsageError,
+            "--sources needs a memory",
+            [folder, "--prompt", "x", "--sources", "--memory", "off"],
+        ),
         (UsageError, "is not a model", [tmp_path / "nowhere", "--prompt", "x"]),
         (UsageError, "is not a model", [bad, "--prompt", "x"]),
         (UsageError, "temperature must be", [folder, "--prompt", "x", "--temperature", "-1"]),

@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from codeling.cli.app import app
+from codeling.errors import UsageError
 
 
 def inspected(*arguments: str | Path) -> str:
@@ -27,3 +29,17 @@ def test_a_run_says_what_it_was_made_of(finished: Path) -> None:
     for name in ("parameters", "vocabulary", "training", "data", "test split", "made"):
         assert f"\n{name}" in text
     assert inspected(finished / "model").splitlines()[2:] == text.splitlines()[2:]
+
+
+@pytest.mark.parametrize("address", ["hf://foo", "hf://owner/name/file"])
+def test_a_malformed_address_is_named_once(address: str) -> None:
+    result = CliRunner().invoke(app, ["inspect", address])
+    assert str(result.exception) == f"{address} is not a model; write it as hf://owner/name"
+
+
+def test_a_folder_of_ctranslate2_says_what_it_is(tmp_path: Path) -> None:
+    for name in ("config.json", "vocabulary.json", "model.bin"):
+        (tmp_path / name).write_text("{}")
+    result = CliRunner().invoke(app, ["inspect", str(tmp_path)])
+    assert isinstance(result.exception, UsageError)
+    assert "is a model for CTranslate2" in str(result.exception)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -108,9 +109,22 @@ def test_an_unknown_text_gives_no_matches(app: typer.Typer, run_folder: Path) ->
     assert json.loads(result.stdout) == {"text": "standard input", "matches": []}
 
 
-def test_undecodable_bytes_are_replaced(app: typer.Typer, run_folder: Path) -> None:
-    result = CliRunner().invoke(app, [str(run_folder), "--json"], input=b"\xff\xfe" + TEXT.encode())
-    assert json.loads(result.stdout)["matches"]
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"x = 1\ny = '\xe9'\n", r"line 2 \(byte 11\) is not UTF-8; save it as UTF-8, or declare"),
+        (b"# coding: nonsense\nx = 1\n", "the encoding that it declares does not fit"),
+        (b"# coding: ascii\nx = '\xc3\xa9'\n", "the encoding that it declares does not fit"),
+    ],
+)
+def test_undecodable_bytes_are_refused_with_their_place(
+    app: typer.Typer, run_folder: Path, tmp_path: Path, data: bytes, reason: str
+) -> None:
+    file = tmp_path / "latin.py"
+    file.write_bytes(data)
+    result = CliRunner().invoke(app, [str(run_folder), str(file)])
+    assert isinstance(result.exception, InputError)
+    assert re.search(f"latin.py: not Python text: {reason}", str(result.exception))
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", TEXT.encode("utf-16")])
@@ -126,7 +140,7 @@ def test_a_file_is_decoded_by_its_declared_encoding(
     text = "# coding: cp1251\n" + TEXT + "# привет\n"
     file = tmp_path / "file.py"
     file.write_bytes(text.encode("cp1251"))
-    assert read_source(str(file), replace_undecodable=True) == (str(file), text)
+    assert read_source(str(file)) == (str(file), text)
     result = CliRunner().invoke(app, [str(run_folder), str(file), "--json"])
     assert json.loads(result.stdout)["matches"]
 

@@ -336,7 +336,10 @@ def test_a_model_path_is_a_run_folder_or_a_hugging_face_folder(
     run = tmp_path / "run"
     run.mkdir()
     (run / "recipe.toml").touch()
-    with pytest.raises(UsageError, match="no finished model yet"):
+    with pytest.raises(
+        UsageError,
+        match=r"this run has no model yet; continue with `codeling run .*recipe\.toml --out ",
+    ):
         folder_module.resolve(str(run))
     folder.rename(run / "model")
     assert folder_module.resolve(str(run)) == run / "model"

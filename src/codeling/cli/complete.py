@@ -6,6 +6,7 @@ import typer
 
 from codeling.cli.model_options import Memory, Precision, Project
 from codeling.cli.stages import AsJson
+from codeling.quantity import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,10 +97,17 @@ def complete(
 
     if (prompt is None) == (file is None):
         raise UsageError("give either --prompt TEXT or a FILE (- for standard input)")
+    if sources and memory == "off":
+        raise UsageError("--sources needs a memory; do not switch it off")
     text = read_source(file)[1] if file is not None else prompt or ""
 
     from codeling.generation.engine import Engine
-    from codeling.generation.request import SamplingKwargs, default_temperature
+    from codeling.generation.request import (
+        Request,
+        SamplingKwargs,
+        SamplingParams,
+        default_temperature,
+    )
     from codeling.generation.response import CompletionResponse
     from codeling.memory.loading import load_memory
 
@@ -130,17 +138,23 @@ def complete(
     if n == 1 and not sources:
         _show_prompt(prompt)
         last = ""
-        for piece in engine.stream(text, suffix, **options):
+        sequence = engine.sequence(Request(text, suffix, SamplingParams(**options)))
+        for piece in engine.stream_sequence(sequence):
             sys.stdout.write(piece)
             sys.stdout.flush()
             last = piece
         if sys.stdout.isatty():
             _end_line(last)
+        finished = [sequence.finish_reason]
     else:
         from codeling.cli.screen import Screen
 
         completions = engine.complete_batch([text], [suffix], n=n, progress=Screen(), **options)[0]
         _show_all(completions, sources)
+        finished = [each.finish_reason for each in completions]
+    if block and "length" in finished:
+        limit = quantity(max_new_tokens, "token")
+        typer.echo(f"stopped at the limit of {limit}; the block is not complete", err=True)
     run = find_run_folder(model)
     if sys.stderr.isatty() and file != "-" and run and run.provenance.is_dir():
         given: dict[str, Option] = {

@@ -1,11 +1,8 @@
 """The FILE argument of ``complete`` and ``trace``: Python text from a file or standard input."""
 
 
-def read_source(file: str, replace_undecodable: bool = False) -> tuple[str, str]:
+def read_source(file: str) -> tuple[str, str]:
     """Name and text of a file, or of standard input for ``-``, decoded as Python decodes it.
-
-    With ``replace_undecodable``, a file that is not valid in its encoding is read as UTF-8 and
-    each invalid byte becomes U+FFFD, except that a file with NUL bytes is never text.
 
     :raises UsageError: there is no such file.
     :raises InputError: the file cannot be read, or is not text in the encoding it declares.
@@ -26,11 +23,18 @@ def read_source(file: str, replace_undecodable: bool = False) -> tuple[str, str]
     try:
         return name, decode(data)
     except UndecodableError as error:
-        if replace_undecodable and b"\0" not in data:
-            return name, data.decode("utf-8", errors="replace")
-        reason = (
-            "it contains NUL bytes"
-            if b"\0" in data
-            else "its bytes are not in the declared encoding, or in UTF-8 if none is declared"
-        )
-        raise InputError(f"{name}: not Python text: {reason}") from error
+        raise InputError(f"{name}: not Python text: {_reason(data, error)}") from error
+
+
+def _reason(data: bytes, error: Exception) -> str:
+    """Why ``data`` cannot be decoded, and what to do."""
+    if b"\0" in data:
+        return "it contains NUL bytes"
+    try:
+        data.decode()
+    except UnicodeDecodeError as invalid:
+        line = data.count(b"\n", 0, invalid.start) + 1
+        where = f"line {line:,} (byte {invalid.start:,}) is not UTF-8"
+    else:
+        where = f"the encoding that it declares does not fit ({error.__cause__})"
+    return f"{where}; save it as UTF-8, or declare its encoding (# coding: latin-1)"

@@ -42,7 +42,7 @@ def trace(
     from codeling.cli.source_file import read_source
 
     index = _load_index(model)
-    name, text = read_source(file, replace_undecodable=True)
+    name, text = read_source(file)
     matches = index.trace(text, lines=_parse_lines(lines) if lines else None, limit=limit)
     if as_json:
         answer = {"text": name, "matches": [asdict(match) for match in matches]}

@@ -275,10 +275,12 @@ class Engine:
         self, prompt: str, suffix: str | None = None, **options: "Unpack[SamplingKwargs]"
     ) -> Iterator[str]:
         """Like :meth:`complete`, but yield pieces of text as they become certain."""
-        sequence = self.sequence(Request(prompt, suffix, SamplingParams(**options)))
-        return self._stream(sequence)
+        return self.stream_sequence(
+            self.sequence(Request(prompt, suffix, SamplingParams(**options)))
+        )
 
-    def _stream(self, sequence: Sequence) -> Iterator[str]:
+    def stream_sequence(self, sequence: Sequence) -> Iterator[str]:
+        """Pieces of the text of ``sequence``, which says at the end why it ended."""
         self.reserve(1)
         self._queue(sequence)
         try:

@@ -11,6 +11,7 @@ Format: https://github.com/huggingface/safetensors.
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,8 @@ TOKENIZER_DIGEST = "tokenizer_sha256"
 """Key of ``config.json`` with the tokenizer's digest. Other readers ignore it."""
 FIM_SPM_RATE = "fim_spm_rate"
 """Key of ``config.json`` with the share of infillings that were in SPM order in training."""
+_CTRANSLATE2 = ("model.bin", "vocabulary.json")
+"""Files of CTranslate2's format."""
 _HEAD = "lm_head.weight"
 _EMBEDDING = "wte.weight"
 _OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -73,6 +76,7 @@ def resolve(model: str) -> Path:
         folder = Path(model).expanduser()
         for candidate in (folder / MODEL_FOLDER, folder):
             if (candidate / CONFIG).is_file():
+                _refuse_ctranslate2(candidate, model)
                 return candidate
     except (OSError, RuntimeError) as error:  # a name that is too long, an unknown ~user
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
@@ -83,16 +87,29 @@ def resolve(model: str) -> Path:
     if not folder.exists():
         reason = "there is no such folder"
     elif not folder.is_dir():
-        reason = "it is a file"
+        reason = "it is a file" + " for llama.cpp" * (folder.suffix == ".gguf")
     elif (run := find_run_folder(folder)) and (run.model / CONFIG).is_file():
         reason = f"the model of this run is {run.model}"
     elif run:
-        reason = "this run has no finished model yet; finish it with `codeling run`"
+        again = "the command that began it"
+        if run.recipe.is_file():
+            path, out = shlex.quote(str(run.recipe)), shlex.quote(str(run.path))
+            again = f"`codeling run {path} --out {out}`"
+        raise UsageError(f"{model}: this run has no model yet; continue with {again}")
     else:
         reason = f"it contains neither {MODEL_FOLDER}/{CONFIG} nor {CONFIG}"
     raise UsageError(
         f"{model} is not a model ({reason}); give a run folder, a Hugging Face folder or hf://owner/name"
     )
+
+
+def _refuse_ctranslate2(folder: Path, model: str) -> None:
+    """:raises UsageError: ``folder`` is a model in CTranslate2's format."""
+    if all((folder / name).is_file() for name in _CTRANSLATE2) and not (folder / WEIGHTS).exists():
+        raise UsageError(
+            f"{model} is a model for CTranslate2, which codeling writes and does not read; "
+            "give the model that it was made from"
+        )
 
 
 def tokenizer_digest(folder: Path) -> str | None:
@@ -282,13 +299,18 @@ def _read_bf16(path: Path) -> Tensors:
 
 def _download(model: str) -> Path:
     try:
-        if hub.parse(model).path is None:
-            return hub.download(model, _DOWNLOADED, repo_type="model")
+        path = hub.parse(model).path
+    except UsageError:
+        path = ""
+    if path is not None:
+        raise UsageError(f"{model} is not a model; write it as hf://owner/name")
+    try:
+        return hub.download(model, _DOWNLOADED, repo_type="model")
     except UsageError as error:
-        raise UsageError(f"{model} is not a model ({error})") from error
+        reason = str(error).removeprefix(f"{model}: ")
+        raise UsageError(f"{model} is not a model ({reason})") from error
     except InputError as error:
         raise ModelError(str(error)) from error
-    raise UsageError(f"{model} is not a model: write it as hf://owner/name")
 
 
 def _shape(sizes: Sequence[int]) -> str:
