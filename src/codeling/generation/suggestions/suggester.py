@@ -33,10 +33,10 @@ _PROMPT_STEP = 8192
 the engine has read."""
 
 Aggressiveness = Literal["quiet", "normal", "eager"]
-THRESHOLDS: dict[Aggressiveness, float] = {"quiet": 0.65, "normal": 0.25, "eager": 0.1}
+THRESHOLDS: dict[Aggressiveness, float] = {"quiet": 0.7, "normal": 0.25, "eager": 0.1}
 """Probability that the beginning of a suggestion must reach. Chosen on the validation split of the
-demo: about half of what ``normal`` shows is accepted, four fifths of what ``quiet`` shows, and a
-third of what ``eager`` shows."""
+demo: about half of what ``normal`` shows is accepted, and a third of what ``eager`` shows.
+``quiet`` stays well below 1 wrong suggestion per 100 characters, for unseen files fare worse."""
 
 
 @dataclass(frozen=True)
