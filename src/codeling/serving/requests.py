@@ -7,7 +7,7 @@ import codecs
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.memory import MemorySpan
@@ -126,17 +126,45 @@ def token_scores(
     return tuple(found)
 
 
+def shown_tokens(
+    sequence: Sequence, text: str, tokenizer: Tokenizer
+) -> tuple[tuple[int, ...], list[TokenLogprobs | int]]:
+    """The tokens of a suggestion that its ``text`` reaches into, and their log-probabilities.
+
+    A token without a log-probability stands by its id: those of a word of the open file, and the
+    first one of a branch if it is not among the most likely that were asked for.
+    """
+    origin = _origin(sequence, text)
+    if origin is None:
+        ids = tuple(tokenizer.encode(text))
+        return ids, [*ids]
+    new = origin.ids[origin.num_prompt :]
+    ends = accumulate(len(tokenizer.token_bytes[each]) for each in new)
+    size = sequence.num_healed + len(text.encode()) if text else 0
+    ids = tuple(each for each, end in zip(new, [0, *ends], strict=False) if end < size)
+    scores: list[TokenLogprobs | int] = [*origin.logprobs]
+    if origin is not sequence and sequence.logprobs:  # its first token was not picked by itself
+        top = sequence.logprobs[0].top
+        logprob = dict(top).get(new[0])
+        scores = [new[0] if logprob is None else TokenLogprobs(new[0], logprob, top), *scores]
+    return ids, scores[: len(ids)]
+
+
+def _origin(sequence: Sequence, text: str) -> Sequence | None:
+    """The sequence or its branch that wrote ``text``."""
+    found = (sequence, *sequence.branches)
+    return next((each for each in found if each.output.text.startswith(text)), None)
+
+
 def details_of(sequence: Sequence, plan: SuggestionPlan) -> ChoiceDetails:
     """Who proposed an ended sequence, and what is shown of it."""
     shown = plan.suggestion(sequence) if plan.suggestion else None
-    products = [1.0, *sequence.probabilities]
-    memory = sequence.memory
+    origin = _origin(sequence, shown.text if shown else "") or sequence
+    products = [1.0, *origin.probabilities]
+    memory = origin.memory
     copied: Ordered[MemorySpan] = ()
     if shown is None or shown.proposer == "model":
-        text = "" if shown is None else shown.text
-        found = (sequence, *sequence.branches)
-        origin = next((each for each in found if each.output.text.startswith(text)), sequence)
-        copied = origin.memory.spans() if origin.memory else ()
+        copied = memory.spans() if memory else ()
     return ChoiceDetails(
         None if shown is None else shown.proposer,
         None if shown is None else shown.probability,

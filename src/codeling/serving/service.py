@@ -30,7 +30,13 @@ from codeling.serving.protocol.query import (
     TokenScore,
 )
 from codeling.serving.remote_worker import RemoteRunner, RemoteWorker
-from codeling.serving.requests import details_of, ids_to_score, plans, token_scores
+from codeling.serving.requests import (
+    details_of,
+    ids_to_score,
+    plans,
+    shown_tokens,
+    token_scores,
+)
 from codeling.serving.settings import ServerLimits
 from codeling.serving.suggest import SuggestionPlan
 
@@ -200,17 +206,23 @@ class Service:
             if update.error is not None:
                 raise update.error
             index = flight.items[update.item]
-            text = _new_text(update, flight.plans[index])
-            new = self._new_scores(update, scores[index])
+            sequence, plan = update.item.sequence, flight.plans[index]
+            text = _new_text(update, plan)
+            ids = tuple(sequence.ids[sequence.num_prompt :])
+            logprobs: Ordered[TokenLogprobs | int] = update.logprobs
+            if plan.shown and update.done:
+                ids, logprobs = shown_tokens(sequence, text, self.engine.tokenizer)
+            new = self._new_scores(sequence, logprobs, scores[index])
             if text or new:
                 yield TextPiece(index, text, new)
             if update.done:
                 echo = echoes[index // query.n]
-                shown = text if flight.plans[index].shown else update.item.sequence.output.text
-                choice = self._choice(update.item, index, echo, shown, scores[index])
+                shown = text if plan.shown else sequence.output.text
+                choice = self._choice(update.item, index, echo, shown, ids, scores[index])
                 if query.with_details:
-                    details = details_of(update.item.sequence, flight.plans[index])
-                    choice = replace(choice, details=details)
+                    choice = replace(choice, details=details_of(sequence, plan))
+                if plan.shown:
+                    choice = replace(choice, is_withheld=not shown and choice.num_new > 0)
                 done[index] = choice
                 yield done[index]
         yield Answer(tuple(done[index] for index in sorted(done)))
@@ -257,10 +269,13 @@ class Service:
         return found
 
     def _new_scores(
-        self, update: WorkUpdate, before: list[TokenScore]
+        self,
+        sequence: Sequence,
+        logprobs: Ordered[TokenLogprobs | int],
+        before: list[TokenScore],
     ) -> tuple[TokenScore, ...] | None:
-        """Scores of an update's tokens; they are added to ``before``."""
-        request = update.item.sequence.request
+        """Scores of new tokens of ``sequence``; they are added to ``before``."""
+        request = sequence.request
         if request.num_logprobs is None:
             return None
         tokenizer = self.engine.tokenizer
@@ -268,14 +283,20 @@ class Service:
             last = before[-1]
             offset = last.offset + len(tokenizer.decode([last.id]))
         else:
-            healed = update.item.sequence.healed.decode(errors="ignore")
+            healed = sequence.healed.decode(errors="ignore")
             offset = len(request.prompt) - len(healed)
-        new = token_scores(update.logprobs, tokenizer, offset)
+        new = token_scores(logprobs, tokenizer, offset)
         before += new
         return new
 
     def _choice(
-        self, item: WorkItem, index: int, echo: "Echo", text: str, scores: Ordered[TokenScore]
+        self,
+        item: WorkItem,
+        index: int,
+        echo: "Echo",
+        text: str,
+        ids: tuple[int, ...],
+        scores: Ordered[TokenScore],
     ) -> Choice:
         sequence = item.sequence
         if item.first_token is None and time.monotonic() >= item.deadline:
@@ -289,7 +310,7 @@ class Service:
         return Choice(
             index,
             echo.text + ("" if item.prefill_only else text),
-            () if item.prefill_only else tuple(sequence.ids[sequence.num_prompt :]),
+            () if item.prefill_only else ids,
             sequence.finish_reason or "length",
             sequence.output.stop_string,
             None if sequence.request.num_logprobs is None else (*(echo.scores or ()), *scores),
@@ -297,6 +318,7 @@ class Service:
             sequence.num_reused,
             first - (item.admitted or item.submitted),
             ended - first,
+            num_new=0 if item.prefill_only else len(sequence.ids) - sequence.num_prompt,
         )
 
     def _deliver(self, updates: Ordered[WorkUpdate]) -> None:

@@ -30,7 +30,9 @@ def test_requests_and_tokens_are_counted(client: Any) -> None:
 
 
 QUERY = Query((Prompt("secret prefix", "secret suffix"),))
-ANSWER = Answer((Choice(0, "secret text", (1, 2, 3), "stop", num_prompt=9, num_reused=4),))
+ANSWER = Answer(
+    (Choice(0, "secret text", (1, 2, 3), "stop", num_new=3, num_prompt=9, num_reused=4),)
+)
 
 
 def test_a_logged_request_has_no_text_unless_asked() -> None:

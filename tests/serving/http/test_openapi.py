@@ -35,6 +35,15 @@ def test_the_description_has_every_field_of_every_dialect(client: Any) -> None:
     assert {"$ref": "#/components/schemas/TabbyCompletion"} in kinds
 
 
+def test_every_route_is_described_or_said_to_be_left_out(client: Any) -> None:
+    description = client.get("/openapi.json").json()
+    app = client.app._app
+    left_out = {each.path for each in app.routes} - set(description["paths"])
+    assert "/playground/complete" in left_out
+    assert all(path == "/" or path.startswith(("/playground/", "/run/")) for path in left_out)
+    assert "/playground/ and /run/" in description["info"]["description"]
+
+
 def test_ids_are_limited_by_the_vocabulary(client: Any) -> None:
     description = client.get("/openapi.json").json()
     ids = description["components"]["schemas"]["LlamaDetokenize"]["properties"]["tokens"]["items"]

@@ -53,7 +53,9 @@ def test_everything_else_needs_the_token(stranger: Any, path: str) -> None:
 
 
 def test_pages_of_the_run_open_with_the_cookie_alone(playground: Any, stranger: Any) -> None:
-    assert stranger.get("/run/report.html").status_code == 401
+    refused = stranger.get("/run/report.html")
+    assert refused.status_code == 401
+    assert "/#token=TOKEN), and then this page" in refused.json()["error"]["message"]
     answer = playground.post("/playground/open")
     cookie = answer.headers["set-cookie"]
     assert {"HttpOnly", "SameSite=strict", "Path=/run"} <= set(cookie.split("; "))

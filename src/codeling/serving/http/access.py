@@ -95,7 +95,9 @@ class AccessRules:
             if any(hmac.compare_digest(cookie.strip(), expected) for cookie in cookies):
                 return
             raise RequestError(
-                401, "open this page from the playground: the server printed its URL"
+                401,
+                "this page needs a cookie: open the URL of the playground that the server printed "
+                f"(http://{host}/#token=TOKEN), and then this page in the same browser",
             )
         scheme, _, given = headers.get("authorization", "").partition(" ")
         is_right = hmac.compare_digest(given.strip().encode(), self._token.encode())

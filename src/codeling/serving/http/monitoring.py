@@ -57,7 +57,7 @@ class Monitoring:
         for choice in answer.choices:
             self._prompt_tokens.inc(choice.num_prompt)
             self._reused_tokens.inc(choice.num_reused)
-            self._new_tokens.inc(len(choice.ids))
+            self._new_tokens.inc(choice.num_new)
 
     def event(self, name: str) -> None:
         """Count what became of a suggestion: one of :data:`EVENTS`."""

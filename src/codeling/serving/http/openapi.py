@@ -56,7 +56,12 @@ def describe(endpoints: Iterable[Endpoint], model: ServedModel) -> Json:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "codeling", "version": model.version},
+        "info": {
+            "title": "codeling",
+            "version": model.version,
+            "description": "The routes of the server's own pages are left out: /playground/ and "
+            "/run/ change with the page.",
+        },
         "security": [{"token": []}, {}],
         "paths": paths,
         "components": {

@@ -36,7 +36,7 @@ class RequestLog:
         if answer is not None:
             read = sum(choice.num_prompt for choice in answer.choices)
             reused = sum(choice.num_reused for choice in answer.choices)
-            written = sum(len(choice.ids) for choice in answer.choices)
+            written = sum(choice.num_new for choice in answer.choices)
             reasons = ",".join(dict.fromkeys(choice.finish_reason for choice in answer.choices))
             parts.append(
                 f"prompt {quantity(read, 'token')} ({reused} reused), new {written}, {reasons}"

@@ -2,8 +2,9 @@
 
 Clients: llama.vim, llama.vscode, Continue. Source: tools/server/README.md of llama.cpp, and what
 the clients read. ``samplers`` and ``n_indent`` are ignored, and ``t_max_prompt_ms`` is the server's
-own deadline. ``sources``, which only ours has, asks where the memory saw what it proposed. Times
-are in milliseconds.
+own deadline. ``sources``, which only ours has, asks where the memory saw what it proposed;
+``withheld`` tells that something was generated and nothing of it is shown. Times are in
+milliseconds.
 """
 
 from collections.abc import Mapping
@@ -133,7 +134,7 @@ def timings(choice: Choice) -> Json:
     figures: Json = {"cache_n": choice.num_reused}
     for name, number, seconds in (
         ("prompt", num_read, choice.prompt_seconds),
-        ("predicted", len(choice.ids), choice.predict_seconds),
+        ("predicted", choice.num_new, choice.predict_seconds),
     ):
         figures[f"{name}_n"] = number
         figures[f"{name}_ms"] = fields.rounded(1000 * seconds)
@@ -150,13 +151,14 @@ def _whole(query: Query, choice: Choice, model: ServedModel) -> Json:
         "id_slot": 0,
         "stop": True,
         "model": model.name,
-        "tokens_predicted": len(choice.ids),
+        "tokens_predicted": choice.num_new,
         "tokens_evaluated": choice.num_prompt,
         "tokens_cached": choice.num_reused,
         "generation_settings": generation_settings(model, query),
         "prompt": "",
         "has_new_line": "\n" in choice.text,
         "truncated": False,
+        "withheld": choice.is_withheld,
         "stop_type": _STOP_TYPES[choice.finish_reason],
         "stopping_word": choice.stop_string,
         "timings": timings(choice),

@@ -87,7 +87,7 @@ def _figures(choice: Choice) -> Json:
         "load_duration": 0,
         "prompt_eval_count": choice.num_prompt,
         "prompt_eval_duration": prompt,
-        "eval_count": len(choice.ids),
+        "eval_count": choice.num_new,
         "eval_duration": predict,
     }
 

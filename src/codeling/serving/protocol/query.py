@@ -118,6 +118,7 @@ class Choice:
     text: str
     """Without the prompt, unless the query asks for it."""
     ids: tuple[int, ...] = ()
+    """Of a suggestion, those that the text reaches into."""
     finish_reason: FinishReason = "length"
     stop_string: str = ""
     """The stop string that ended it; empty if none did."""
@@ -130,6 +131,10 @@ class Choice:
     """Time until the first new token, without waiting for a place in the batch."""
     predict_seconds: float = 0.0
     """Time from the first new token to the last."""
+    num_new: int = 0
+    """Number of tokens that were generated; of a suggestion, also those that are not shown."""
+    is_withheld: bool = False
+    """Something was generated, and nothing of it is likely enough or new enough to be shown."""
     details: ChoiceDetails | None = None
     """If the query asks for them."""
 
@@ -143,7 +148,7 @@ class Answer:
     def usage(self, n: int) -> tuple[int, int]:
         """Number of prompt and of new tokens; a prompt with ``n`` completions counts once."""
         prompts = sum(choice.num_prompt for choice in self.choices[::n])
-        return prompts, sum(len(choice.ids) for choice in self.choices)
+        return prompts, sum(choice.num_new for choice in self.choices)
 
 
 @dataclass(frozen=True)
