@@ -126,8 +126,12 @@ def resolve(recipe: Recipe, folder: Path | None = None) -> Recipe:
     """The recipe with all its values, also those of the model that it starts from.
 
     :raises RecipeError: it contradicts itself or that model, or would overwrite it in ``folder``.
+    :raises UsageError: the library of a tracker is missing.
     :raises CodelingError: that model is missing or damaged.
     """
+    from codeling.training.tracking.trackers import check_installed
+
+    check_installed(recipe.training.track)
     initial = _initial_model(recipe)
     if initial is None:
         return recipe.resolved()

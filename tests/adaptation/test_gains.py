@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from codeling.adaptation.gains import AdaptationScores, Exam
+from codeling.adaptation import gains
+from codeling.adaptation.gains import AdaptationScores, Exam, sample_share
 from codeling.adaptation.project_texts import ProjectText
+from codeling.recipe import TrainingRecipe
 
 FILES = [
     ProjectText(f"{n}.py", f"import os\n\n\ndef f{n}(value):\n    return value + {n}\n", float(n))
@@ -28,6 +30,15 @@ def test_the_interval_is_over_files(tmp_path: Path) -> None:
     assert Exam(FILES[:1], tmp_path, 0).difference_interval(
         measured([True] * 2), measured([False] * 2), 0
     ) is None  # fmt: skip
+
+
+@pytest.mark.parametrize("length, share", [(0.05, 0.1), (1.0, 0.5), (5.0, 1.0), (None, 1.0)])
+def test_a_short_training_is_measured_on_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: float | None, share: float
+) -> None:
+    assert sample_share(TrainingRecipe(minutes=length)) == pytest.approx(share)
+    monkeypatch.setattr(gains, "NUM_LINES", 10)
+    assert len(Exam(FILES, tmp_path, 0, share).places) == 10 * share
 
 
 def test_scores_survive_a_round_trip() -> None:

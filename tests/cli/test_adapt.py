@@ -55,6 +55,20 @@ def test_the_command_passes_its_options(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert f"codeling serve 'runs/my project' --project '{tmp_path / 'my project'}'" in text
 
 
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("training.init=foo", "--set training.init: adapt sets it itself; the model is the"),
+        ("training.minutes=3", "--set training.minutes: adapt sets it itself; give --minutes"),
+        ("training.mixture_exponent=1", "mixed by --replay"),
+        ("corpus.train_on=functions", "--set corpus.train_on: adapt reads only"),
+    ],
+)
+def test_a_key_that_adapt_sets_is_one_line(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run("runs/demo", tmp_path, "--set", override)
+
+
 def test_a_missing_project_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such folder; give a project's folder"):
         run("runs/demo", tmp_path / "nowhere")

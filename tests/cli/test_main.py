@@ -54,7 +54,7 @@ def test_version_is_printed(main: Main) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["runn"], "'run'"),
+        (["runn"], "Did you mean 'run'? see codeling --help"),
         (["run"], "'RECIPE'; see codeling run --help"),
         (["run", "a.toml", "--sett", "x"], "--set"),
         (["demo", "--minutes", "many"], "--minutes"),

@@ -42,6 +42,14 @@ def test_a_wide_line_shows_every_part() -> None:
     assert re.match(r"training ━{8,40}  ", shown(120))
 
 
+@pytest.mark.parametrize(
+    "rate, expected", [(0.4, "2.5 s/entry"), (0.004, "250 s/entry"), (1.0, "1 entry/s")]
+)
+def test_a_slow_rate_is_given_in_seconds(rate: float, expected: str) -> None:
+    text = line("x", 2, 7, "entries", rate=rate, elapsed=5.0, detail="", width=90).plain
+    assert f"  2 of 7 entries  {expected}  " in text
+
+
 def test_a_narrow_line_drops_the_least_important_parts_first() -> None:
     order = ["of 153,600", "loss", "tokens/s", "left"]
     for width in range(150, 10, -1):

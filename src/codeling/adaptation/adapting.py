@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from codeling.adaptation.gains import AdaptationScores, Exam
-from codeling.adaptation.interpolation import interpolate, old_validation_texts
+from codeling.adaptation.gains import AdaptationScores, Exam, sample_share
+from codeling.adaptation.interpolation import MAX_BYTES, interpolate, old_validation_texts
 from codeling.adaptation.project_texts import Project, read_project
 from codeling.adaptation.replay import REPLAY, write_token_files
 from codeling.errors import UsageError
@@ -28,6 +28,7 @@ from codeling.run import StopRequest
 from codeling.run_folder import ADAPTATION, RunFolder, find_run_folder
 from codeling.training.initial_model import InitialModel
 from codeling.training.run_training import last_network, model_config, train_run
+from codeling.training.tracking.trackers import check_installed
 
 _BEFORE = "before.json"
 _TOKEN_FILES = ("train.bin", "train.json", "validation.bin")
@@ -52,6 +53,7 @@ def adapt(
     :raises StoppedError: ``stop`` was set during the training; the state is saved.
     """
     settings, stop = recipe.training, stop or StopRequest()
+    check_installed(settings.track)
     assert settings.init is not None, "an adaptation starts from a model"
     initial = InitialModel.load(settings.init, settings.fim_rate)
     recipe = recipe.resolved(initial.shape)
@@ -68,12 +70,14 @@ def adapt(
             return finished
         (folder / ADAPTATION).unlink(missing_ok=True)
         base = find_run_folder(initial.folder)
-        exam = Exam(project.held_out, initial.folder, settings.seed)
+        share = sample_share(settings)
+        exam = Exam(project.held_out, initial.folder, settings.seed, share)
         if not exam.places:
             raise UsageError(
                 f"{project_folder}: the newest files hold no line of code to measure on"
             )
-        before = _before(exam, initial, folder, identity, progress)
+        measured = {**identity, "share of the sample": f"{share:g}"}
+        before = _before(exam, initial, folder, measured, progress)
         num_replayed = _write_tokens(
             project, initial, base, folder, settings.seed, replay, progress
         )
@@ -174,6 +178,7 @@ def _write_model(
         initial.tokenizer,
         old_validation_texts(base),
         progress,
+        int(sample_share(recipe.training) * MAX_BYTES),
     )
     write_model_folder(
         folder / MODEL_FOLDER,

@@ -17,11 +17,20 @@ from codeling.evaluation.intrinsic import RESAMPLES, bits_per_byte
 from codeling.evaluation.next_line import LinePlace, exact_matches, line_places
 from codeling.generation.engine import Engine
 from codeling.progress import SILENT, Progress
+from codeling.recipe import TrainingRecipe
 
 NUM_LINES = 600
 """Lines of the held-out files that are predicted."""
 MAX_BYTES = 300_000
 """Text that bits per byte are measured on, of the project and of other code."""
+_FULL_MINUTES = 2.0
+_MIN_SHARE = 0.1
+
+
+def sample_share(recipe: TrainingRecipe) -> float:
+    """Share of the usual sample that is measured: shorter trainings are measured on less."""
+    minutes = _FULL_MINUTES if recipe.minutes is None else recipe.minutes
+    return max(_MIN_SHARE, min(1.0, minutes / _FULL_MINUTES))
 
 
 @dataclass(frozen=True)
@@ -53,18 +62,26 @@ class AdaptationScores:
 class Exam:
     """What both models are measured on."""
 
-    def __init__(self, held_out: Sequence[ProjectText], base: Path, seed: int) -> None:
-        """``base``: folder of the model before, whose run's test split is the other code."""
-        self.places: list[LinePlace] = line_places(held_out, NUM_LINES, seed)
+    def __init__(
+        self, held_out: Sequence[ProjectText], base: Path, seed: int, share: float = 1.0
+    ) -> None:
+        """``base``: folder of the model before, whose run's test split is the other code.
+
+        ``share``: that of :func:`sample_share`.
+        """
+        self.places: list[LinePlace] = line_places(held_out, max(1, int(share * NUM_LINES)), seed)
+        self._max_bytes = int(share * MAX_BYTES)
         self._texts = [file.text for file in held_out]
-        self._other = held_out_texts(base, MAX_BYTES)
+        self._other = held_out_texts(base, self._max_bytes)
 
     def measure(self, model: Path, progress: Progress = SILENT) -> AdaptationScores:
         """Score the model in a folder, in fp32 and without a memory."""
         engine = Engine.load(model, precision="fp32")
         network, tokenizer = engine.model, engine.tokenizer
         own, other = (
-            bits_per_byte(network, tokenizer, texts, max_bytes=MAX_BYTES, progress=progress).value
+            bits_per_byte(
+                network, tokenizer, texts, max_bytes=self._max_bytes, progress=progress
+            ).value
             for texts in (self._texts, self._other)
         )
         return AdaptationScores(exact_matches(engine, self.places, progress), own, other)

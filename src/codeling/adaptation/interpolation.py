@@ -23,7 +23,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 
 NUM_STEPS = 16
 """Shares are multiples of one over this."""
-_MAX_BYTES = 120_000
+MAX_BYTES = 120_000
 _BYTES_PER_DOCUMENT = 6_000
 
 
@@ -33,21 +33,26 @@ def interpolate(
     tokenizer: Tokenizer,
     texts: Sequence[str],
     progress: Progress = SILENT,
+    max_bytes: int = MAX_BYTES,
 ) -> float:
     """Move ``network`` towards the weights ``before``, in place; returns the share it keeps.
 
-    ``texts`` are old text.
+    ``texts`` are old text, of which at most ``max_bytes`` are read.
     """
     after = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
-    def cost(step: int) -> float:
+    def mix(step: int) -> None:
         share = step / NUM_STEPS
         mixed = {name: torch.lerp(before[name], after[name], share) for name in after}
         network.load_state_dict(mixed)
-        return bits_per_byte(network, tokenizer, texts, max_bytes=_MAX_BYTES).value
+
+    def cost(step: int) -> float:
+        mix(step)
+        return bits_per_byte(network, tokenizer, texts, max_bytes=max_bytes).value
 
     low, high = 0, NUM_STEPS
-    with progress.task("weighing old and new", None, "measurements") as advance:
+    total = 1 + NUM_STEPS.bit_length()
+    with progress.task("weighing old and new", total, "measurements") as advance:
         most = cost(0)
         advance(1)
         while low < high:  # the cost rises from some share on
@@ -55,13 +60,13 @@ def interpolate(
             low, high = (middle, high) if cost(middle) <= most else (low, middle - 1)
             advance(1)
     best = max(low, 1)
-    cost(best)
+    mix(best)
     return best / NUM_STEPS
 
 
 def old_validation_texts(base: RunFolder | None) -> list[str]:
     """Starts of documents of the run's validation split; the standard library without one."""
-    return list(_validation(base) if base else ()) or library_texts(_MAX_BYTES)
+    return list(_validation(base) if base else ()) or library_texts(MAX_BYTES)
 
 
 def _validation(base: RunFolder) -> Iterator[str]:
@@ -70,7 +75,7 @@ def _validation(base: RunFolder) -> Iterator[str]:
         tokens = open_tokens(base.path / "tokens" / "validation.bin")
     except InputError:
         return
-    wanted = _MAX_BYTES // _BYTES_PER_DOCUMENT
+    wanted = MAX_BYTES // _BYTES_PER_DOCUMENT
     for number in range(0, tokens.num_documents, max(1, tokens.num_documents // wanted)):
         text = own.decode(tokens.document(number).tolist())
         yield text.encode()[:_BYTES_PER_DOCUMENT].decode(errors="ignore")

@@ -50,7 +50,9 @@ def _run() -> tuple[str, int]:
             raise
         context: Any = getattr(error, "ctx", None)  # an error of typer
         command = context.command_path if context else "codeling"
-        return f"{message().rstrip('.')}; see {command} --help", 2
+        text = message().rstrip(".")
+        mark = "" if text.endswith("?") else ";"
+        return f"{text}{mark} see {command} --help", 2
     finally:
         signals.HANDLER.ignore()
     return "", result if isinstance(result, int) else 0

@@ -50,6 +50,7 @@ def adapt(
     from codeling.recipe import parse_recipe
     from codeling.run import StopRequest
 
+    _check_overrides(overrides or [])
     name = folder.resolve().name
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder; give a project's folder")
@@ -67,6 +68,24 @@ def adapt(
         for line in summary(values):
             typer.echo(line)
     stages.finish({"folder": str(target), **values}, as_json, [serve])
+
+
+def _check_overrides(overrides: list[str]) -> None:
+    """:raises UsageError: one of them is a key that the command sets, or that it does not read."""
+    from codeling.errors import UsageError
+
+    ours = {
+        "training.init": "the model is the argument MODEL",
+        "training.minutes": "give --minutes",
+        "training.mixture_exponent": "old and new text are mixed by --replay",
+    }
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        table = key.partition(".")[0]
+        if key in ours:
+            raise UsageError(f"--set {key}: adapt sets it itself; {ours[key]}")
+        if table in ("corpus", "tokenizer", "memory", "evaluation"):
+            raise UsageError(f"--set {key}: adapt reads only [model] and [training]")
 
 
 def summary(values: dict[str, Any]) -> list[str]:

@@ -150,6 +150,8 @@ def _parts(
     goal = "" if total is None else f" of {_amount(total, unit)}"
     amount = _amount(completed, "" if total and unit != "bytes" else unit) + goal
     speed = f"{_amount(rate, unit)}/s" if rate else ""
+    if rate and rate < 1 and unit != "bytes":
+        speed = f"{1 / rate:,.{0 if rate < 0.1 else 1}f} s/{_singular(unit)}"
     left = _clock(elapsed)
     if total is not None and rate:
         left = f"{_clock(max(0.0, total - completed) / rate)} left"
@@ -161,7 +163,11 @@ def _amount(value: float, unit: str) -> str:
         return decimal(int(value))
     if not unit:
         return f"{value:,.0f}"
-    return quantity(value, re.sub("ies$", "y", unit).removesuffix("s"))
+    return quantity(value, _singular(unit))
+
+
+def _singular(unit: str) -> str:
+    return re.sub("ies$", "y", unit).removesuffix("s")
 
 
 def _clock(seconds: float) -> str:

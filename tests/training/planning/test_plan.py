@@ -136,7 +136,7 @@ def test_the_error_says_what_to_change_if_no_sequence_fits() -> None:
         ({"steps": 1}, None),  # an explicit number of steps gets no warning
         (
             {"minutes": 1e-4},
-            "raise training.minutes (demo: --minutes), lower training.tokens_per_step (192)",
+            "raise training.minutes (demo, adapt: --minutes), lower training.tokens_per_step (192)",
         ),
     ],
     ids=str,

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codeling.errors import UsageError
 from codeling.progress import SILENT
+from codeling.recipe import parse_recipe
+from codeling.run import run
 from codeling.training import metrics
 from codeling.training.checkpoint import state
 from codeling.training.data import TrainingData
@@ -162,3 +165,14 @@ def test_standard_output_stays_the_commands(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.split() == ["opened", "closed"]
+
+
+def test_a_missing_library_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codeling.training.tracking.trackers.find_spec", lambda name: None)
+    recipe = parse_recipe("", ['training.track=["wandb"]'])
+    message = r"\[training\] track: wandb is not installed; pip install 'codeling\[track\]'"
+    with pytest.raises(UsageError, match=message):
+        run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

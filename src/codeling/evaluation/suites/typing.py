@@ -130,7 +130,7 @@ class TypingSuite:
         try:
             records = inputs.journal.map_groups_with_bar(
                 [(row, file) for file in files for row in (*rows, _CURVE)],
-                "typed files",
+                "typing measurements",
                 1,
                 lambda group: [
                     self._record(settings.typing, engines, row, rows.get(row), file)

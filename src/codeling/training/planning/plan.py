@@ -91,7 +91,7 @@ def few_steps_warning(recipe: TrainingRecipe, num_steps: int) -> str | None:
     if num_steps >= MIN_USEFUL_STEPS or recipe.steps:
         return None
     by_time = recipe.tokens is None
-    longer = "training.minutes (demo: --minutes)" if by_time else "training.tokens"
+    longer = "training.minutes (demo, adapt: --minutes)" if by_time else "training.tokens"
     return (
         f"warning: this run has only {quantity(num_steps, 'step')}, and a model learns little in "
         f"fewer than {MIN_USEFUL_STEPS}; raise {longer}, lower training.tokens_per_step "

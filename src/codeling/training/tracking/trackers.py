@@ -5,9 +5,12 @@ checkpoint again, with the same values. This module must not know when something
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+
+from codeling.errors import UsageError
 
 PROJECT = "codeling"
 _INIT_SECONDS = 30
@@ -127,3 +130,12 @@ TRACKERS: Mapping[str, Callable[[TrackedRun], Tracker]] = {
     "trackio": TrackioTracker,
 }
 """By the name that ``training.track`` takes."""
+
+
+def check_installed(names: Iterable[str]) -> None:
+    """:raises UsageError: the library of one of these trackers is missing."""
+    for name in names:
+        if find_spec(name) is None:
+            raise UsageError(
+                f"[training] track: {name} is not installed; pip install 'codeling[track]'"
+            )
