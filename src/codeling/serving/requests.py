@@ -86,12 +86,12 @@ def _as_text(prompt: Prompt, tokenizer: Tokenizer) -> Prompt:
     return split_markers(text + tokenizer.decode(part))
 
 
-def check_ids(ids: Iterable[int], tokenizer: Tokenizer) -> None:
-    """:raises RequestError: an id is not one of the tokenizer's."""
+def check_ids(ids: Iterable[int], tokenizer: Tokenizer, field: str = "prompt") -> None:
+    """:raises RequestError: an id in ``field`` of a body is not one of the tokenizer's."""
     unknown = next((each for each in ids if each >= tokenizer.vocab_size), None)
     if unknown is not None:
         raise RequestError(
-            400, f"prompt: id {unknown} is none of the model's {tokenizer.vocab_size:,} tokens"
+            400, f"{field}: id {unknown} is none of the model's {tokenizer.vocab_size:,} tokens"
         )
 
 

@@ -11,7 +11,8 @@ from codeling.serving.protocol.query import Prompt, RequestError
         (b"", "not valid JSON"),
         (b'{"a": 1', "not valid JSON"),
         (b'{"a": NaN}', "not valid JSON"),
-        (b'{"a": "\\ud800"}', "not valid JSON"),
+        (b'{"a": "\\ud800"}', "the body has a lone surrogate"),
+        (b'{"a": "\\ud800"', "not valid JSON"),
         (b"\xff\xfe", "not valid JSON"),
         (b"[" * 100_000, "recursion limit"),
         (b"[1]", "must be a JSON object, not an array"),
@@ -60,6 +61,30 @@ def test_a_value_out_of_range_or_of_a_wrong_type_is_named(key: str, value: objec
         fields.read(OpenAICompletion, {"prompt": "x", key: value})
     assert caught.value.status == 400
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ({"prompt": 5}, "prompt: Input should be a valid string or a valid list"),
+        ({"prompt": [-1]}, "prompt.0: Input should be greater than or equal to 0"),
+        ({"prompt": ["a", 1]}, "prompt.1: Input should be a valid string or a valid list"),
+        ({"prompt": [["a"]]}, "prompt.0.0: Input should be a valid integer"),
+        ({"prompt": "x", "logprobs": 99}, "logprobs: Input should be less than or equal to 20"),
+        ({"prompt": "x", "stop": [1]}, "stop.0: Input should be a valid string"),
+        (
+            {"prompt": "x", "stream_options": {"include_usage": 1}},
+            "stream_options.include_usage: I",
+        ),
+        ({}, "prompt: Field required"),
+    ],
+)
+def test_an_error_names_the_place_in_the_body_and_every_type_that_fits(
+    body: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        fields.read(OpenAICompletion, body)
+    assert str(caught.value).startswith(message)
 
 
 def test_unknown_keys_are_ignored() -> None:

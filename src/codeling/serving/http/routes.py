@@ -92,7 +92,7 @@ def routed(
 
     def detokenized(body: Json) -> Json:
         ids = fields.read(llama_cpp.LlamaDetokenize, body).tokens
-        check_ids(ids, service.engine.tokenizer)
+        check_ids(ids, service.engine.tokenizer, "tokens")
         return {"content": service.engine.tokenizer.decode(ids)}
 
     def counted(body: Json) -> Json:

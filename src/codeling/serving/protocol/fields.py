@@ -4,6 +4,7 @@ Every field of a body has a finite range. Unknown keys are ignored, because each
 of its own. This module must not know what the fields are for.
 """
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -103,6 +104,8 @@ def parse_json(body: bytes) -> dict[str, Any]:
     try:
         value = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError as error:
+        if _has_lone_surrogate(body):
+            raise RequestError(400, "the body has a lone surrogate, which is no text") from error
         raise RequestError(400, f"the body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise RequestError(400, f"the body must be a JSON object, not {_kind(value)}")
@@ -114,9 +117,51 @@ def read(kind: type[_Body], body: dict[str, Any]) -> _Body:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part) for part in first["loc"][:4]) or "body"
-        raise RequestError(400, f"{place}: {first['msg']}") from error
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        raise RequestError(400, _explained(found, body)) from error
+
+
+def _explained(errors: Sequence[Any], body: dict[str, Any]) -> str:
+    """The first field that is wrong, and what it may be.
+
+    A field with several types has an error for each, with the type's internal name in its place.
+    The type that fits longest counts; of equal ones, one whose limit is broken, or else all.
+    """
+    field = errors[0]["loc"][:1]
+    errors = [each for each in errors if each["loc"][:1] == field]
+    places = [_place(each["loc"], body) for each in errors]
+    deepest = max(places, key=lambda place: (len(place), place[1:]))
+    at_deepest = [each for each, place in zip(errors, places, strict=True) if place == deepest]
+    limits = [each for each in at_deepest if not each["type"].endswith("_type")]
+    messages = dict.fromkeys(each["msg"] for each in limits[:1] or at_deepest)
+    first, *others = messages
+    message = " or ".join([first, *(each.removeprefix("Input should be ") for each in others)])
+    return f"{'.'.join(map(str, deepest)) or 'body'}: {message}"
+
+
+def _place(location: Sequence[Any], body: dict[str, Any]) -> tuple[Any, ...]:
+    """The parts of ``location`` that are keys and indices of ``body``, and not names of types."""
+    place: list[Any] = []
+    value: Any = body
+    for index, part in enumerate(location):
+        is_index = isinstance(part, int) and isinstance(value, list)
+        if is_index or (isinstance(value, dict) and part in value):
+            value = value[part]
+            place.append(part)
+        elif isinstance(value, dict) and index == len(location) - 1:  # it is missing
+            place.append(part)
+    return tuple(place)
+
+
+def _has_lone_surrogate(body: bytes) -> bool:
+    """Whether ``body`` is JSON but for half a character, such as ``"\\ud800"``."""
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        pass
+    return False
 
 
 def split_markers(text: str) -> Prompt:
