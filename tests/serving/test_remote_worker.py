@@ -171,6 +171,28 @@ def test_an_engine_that_is_gone_is_one_line(folder: Path, tokenizer: Tokenizer) 
     assert RemoteRunner(gone, 8, 8).copy().context_length == 8
 
 
+def test_health_tells_that_the_engine_is_gone_and_back(
+    engine_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    server = RemoteServer(engine_url, TOKEN)
+    with client_of(server, folder) as proxy:
+        monkeypatch.setattr(server, "_now", lambda: now[0])
+        assert proxy.get("/health").json() == {"status": "ok"}
+        monkeypatch.setattr(server, "url", "http://127.0.0.1:9")
+        assert proxy.get("/health").status_code == 200  # it answered just now
+        now[0] = 3.0
+        answer = proxy.get("/health")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "engine unreachable"
+        message = answer.json()["error"]["message"]
+        assert message.startswith("no answer from the engine at http://127.0.0.1:9 (")
+        monkeypatch.setattr(server, "url", engine_url)
+        assert proxy.get("/health").status_code == 503
+        now[0] = 6.0
+        assert proxy.get("/health").json() == {"status": "ok"}
+
+
 def test_a_deadline_ends_a_completion_of_the_engine(engine_url: str, folder: Path) -> None:
     from starlette.testclient import TestClient
 

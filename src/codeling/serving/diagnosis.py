@@ -73,11 +73,12 @@ def _vim() -> EditorCheck | None:
 
 def _server(url: str) -> EditorCheck:
     try:
-        status, _ = _request(url, "GET", "/health", None, None)
+        status, answer = _request(url, "GET", "/health", None, None)
     except FAILURES as error:
         return EditorCheck(False, f"no server at {url} ({error}); start one: codeling serve MODEL")
     if status != 200:
-        return EditorCheck(False, f"{url}/health: status {status}; is that a codeling server?")
+        reason = error_message(answer) or "is that a codeling server?"
+        return EditorCheck(False, f"{url}/health: status {status}; {reason}")
     return EditorCheck(True, f"a server answers at {url}")
 
 

@@ -32,6 +32,8 @@ from codeling.tokenizer.healing import Vocabulary
 from codeling.tokenizer.tokenizer import Tokenizer
 
 _CHECK_SECONDS = 10.0
+_HEALTH_SECONDS = 2.0
+"""Longest wait for a sign of life, and the time that it counts."""
 ENGINE_TOKEN_VARIABLE = "CODELING_ENGINE_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with the key of the other server."""
 _PROBE = "def f(x):\n    return [x, '\u00e9']\n"
@@ -57,6 +59,23 @@ class RemoteServer:
         self.model = ""
         self._takes_ids = True
         """Whether a prompt may be token ids. Otherwise special tokens stand in its text by name."""
+        self._health_lock = threading.Lock()
+        self._now = time.monotonic
+        self._health_until = -math.inf
+        self._problem = ""
+
+    def problem(self) -> str:
+        """Why the server cannot be reached; empty if it answers. Asked again after two seconds."""
+        with self._health_lock:
+            if self._now() >= self._health_until:
+                try:
+                    opened = connect(self.url, _HEALTH_SECONDS)
+                    send(opened, "GET", "/v1/models", None, self.token)
+                    self._problem = ""
+                except FAILURES as error:
+                    self._problem = f"no answer from the engine at {self.url} ({error})"
+                self._health_until = self._now() + _HEALTH_SECONDS
+            return self._problem
 
     def check(self, engine: Engine) -> None:
         """Learn the model's name and what a prompt may be; compare the tokenizers.

@@ -96,6 +96,11 @@ class Service:
         """Number of completions that are running or waiting."""
         return sum(_size(flight.query) for flight in self.flights)
 
+    def problem(self) -> str:
+        """Why completions will fail; empty if nothing is known to be wrong. May take seconds."""
+        runner = self.engine.runner
+        return runner.server.problem() if isinstance(runner, RemoteRunner) else ""
+
     def start(self) -> None:
         """Start the engine's thread; call this in the event loop."""
         self._loop = asyncio.get_running_loop()

@@ -77,6 +77,13 @@ def routed(
     async def metrics(request: Request) -> Response:
         return Response(monitoring.page(), media_type=CONTENT_TYPE)
 
+    async def health(request: Request) -> Response:
+        problem = await asyncio.to_thread(service.problem)
+        if problem:
+            body = {"status": "engine unreachable", **error_body(503, problem)}
+            return json_response(body, 503)
+        return json_response({"status": "ok"})
+
     completions = {True: tabby.COMPLETIONS, False: openai.COMPLETIONS}
 
     async def complete(request: Request) -> Response:
@@ -129,13 +136,13 @@ def routed(
                 ("/v1/models", "OpenAI's list of models", lambda: openai.models(model)),
                 ("/api/tags", "Ollama's list of models", lambda: ollama.tags(model)),
                 ("/api/version", "The version", lambda: {"version": model.version}),
-                ("/health", "Whether the server runs; needs no token", lambda: {"status": "ok"}),
                 ("/props", "llama.cpp's settings", lambda: llama_cpp.props(model)),
                 ("/v1/health", "Tabby's description of the server", lambda: tabby.health(model)),
                 ("/v1beta/server_setting", "Tabby's settings", tabby.server_setting),
                 (openapi.PATH, "This description", lambda: described()),
             )
         ),
+        Endpoint("GET", "/health", "Whether the server can complete; needs no token", health),
         Endpoint("GET", "/metrics", "Prometheus's metrics", metrics, answers=["text/plain"]),
     ]
 
