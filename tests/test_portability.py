@@ -35,7 +35,11 @@ sys.meta_path.insert(0, Hidden())
 
 IMPORT_AND_TRAIN = """
 import codeling
-skipped = ("codeling.evaluation.sandbox.", "codeling.__main__")
+skipped = (
+    "codeling.evaluation.sandbox.",
+    "codeling.__main__",
+    "codeling.serving.jupyter.jupyter_handlers",  # imported by JupyterLab's server alone
+)
 for found in pkgutil.walk_packages(codeling.__path__, "codeling."):
     if not found.name.startswith(skipped):
         importlib.import_module(found.name)

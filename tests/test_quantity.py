@@ -14,6 +14,7 @@ NOUNS = (
     "|sequences|solutions|steps|suffixes|texts|threads|tokens|words"
 )
 NEVER_ONE = {
+    "len(_CURSORS)": "a constant",
     "limit": "a shard's longest row, in bytes",
     "match.max_occurrences": "printed where a passage is not unique",
     "model.context_length": "at least two, so that a token has a next one",

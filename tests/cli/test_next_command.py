@@ -96,16 +96,20 @@ def test_commands_printed_after_a_stage_run(
 def test_commands_printed_after_the_demo_run(
     main: Call, shell: Shell, demo_arguments: list[str]
 ) -> None:
-    """The longer demo is a copy here, whose stages are done."""
+    """The longer demo is a copy here, whose stages are done. Other tests start a server."""
     answer = main(*demo_arguments)
     assert answer.code == 0, answer.err
     folder = Path(demo_arguments[demo_arguments.index("--out") + 1])
     assert " " in str(folder)
     shutil.copytree(folder, f"{folder}-longer")
     commands = printed(answer.out)
-    assert [shlex.split(line)[1] for line in commands] == ["complete", "complete", "demo"]
-    for line in commands:
-        shell(line)
+    names = [shlex.split(line)[1] for line in commands]
+    assert sorted(names) == ["complete", "complete", "demo", "serve"]
+    for name, line in zip(names, commands, strict=True):
+        if name == "serve":
+            assert shlex.split(line)[2:] == [str(folder)]
+        else:
+            shell(line)
 
 
 def test_the_printed_trace_command_runs(shell: Shell, spaced: Path) -> None:

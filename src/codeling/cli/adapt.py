@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from codeling.cli.stages import AsJson, Overrides, parse_path
+from codeling.quantity import quantity
 
 
 def adapt(
@@ -97,13 +98,13 @@ def summary(values: dict[str, Any]) -> list[str]:
     shown = ""
     if interval:
         shown = f", 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
-    files = f"the newest {held_out['files']:,} files, by {values['project']['newest_by']}"
+    files = f"the newest {quantity(held_out['files'], 'file')}, by {values['project']['newest_by']}"
     rows = [
-        ("held out", f"{files} ({held_out['bytes']:,} bytes)"),
+        ("held out", f"{files} ({quantity(held_out['bytes'], 'byte')})"),
         (
             "next line",
             f"{lines[0]:.1f} % -> {lines[1]:.1f} % exactly right "
-            f"({lines[1] - lines[0]:+.1f} points{shown}; {values['num_lines']:,} lines)",
+            f"({lines[1] - lines[0]:+.1f} points{shown}; {quantity(values['num_lines'], 'line')})",
         ),
         ("this project", _change(before["bits_per_byte"], after["bits_per_byte"])),
         ("other code", _change(before["other_bits_per_byte"], after["other_bits_per_byte"])),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codeling.cli.stages import AsJson, parse_path
+from codeling.quantity import quantity
 
 if TYPE_CHECKING:
     from codeling.export.export_source import ExportSource
@@ -96,7 +97,7 @@ def export(
         _print_json(to, chosen, files, cost, address)
         return
     for path in files:
-        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+        typer.echo(f"{path}  {quantity(path.stat().st_size, 'byte')}")
     if address:
         typer.echo(f"uploaded: {address}")
     if to is Format.gguf:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from codeling.evaluation.intrinsic import bits_per_byte
 from codeling.progress import SILENT, Progress
+from codeling.quantity import quantity
 from codeling.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class TokenizerCost:
         tokens = 100 * (self.other_tokens / self.own_tokens - 1)
         return (
             f"{self.own_bits_per_byte:.3f} bits per byte become {self.other_bits_per_byte:.3f} "
-            f"({more:+.1f} %), with {tokens:+.1f} % tokens, measured on {self.num_bytes:,} bytes"
+            f"({more:+.1f} %), with {tokens:+.1f} % tokens, "
+            f"measured on {quantity(self.num_bytes, 'byte')}"
         )
 
 

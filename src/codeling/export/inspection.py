@@ -27,6 +27,7 @@ from codeling.model.folder import (
     weight_files,
     weights_sha256,
 )
+from codeling.quantity import quantity
 from codeling.recipe import Recipe, read_recipe
 from codeling.report.run_files import read_json, read_json_lines
 from codeling.run_folder import ADAPTATION, RunFolder, find_run_folder
@@ -192,14 +193,16 @@ def as_text(values: Values) -> list[str]:
         (
             "parameters",
             f"{sizes['num_parameters']:,} ({sizes['num_block_parameters']:,} in blocks): "
-            f"{sizes['n_layer']} layers, {sizes['n_head']} heads, width {sizes['n_embd']}",
+            f"{quantity(sizes['n_layer'], 'layer')}, {quantity(sizes['n_head'], 'head')}, "
+            f"width {sizes['n_embd']}",
         ),
-        ("context", f"{sizes['context_length']:,} tokens"),
+        ("context", quantity(sizes["context_length"], "token")),
         (
             "weights",
-            f"{sizes['weight_bytes']:,} bytes ({kinds}), SHA-256 {sizes['weights_sha256']}",
+            f"{quantity(sizes['weight_bytes'], 'byte')} ({kinds}), "
+            f"SHA-256 {sizes['weights_sha256']}",
         ),
-        ("vocabulary", f"{tokenizer['vocab_size']:,} entries, cut: {cut}"),
+        ("vocabulary", f"{quantity(tokenizer['vocab_size'], 'entry')}, cut: {cut}"),
         ("in llama.cpp", f"the cut {llama}" if llama else "no such cut: ids differ there"),
         ("special", special),
         ("infilling", "yes" if tokenizer["can_infill"] else "no"),
@@ -218,8 +221,8 @@ def _training_rows(values: Values) -> list[tuple[str, str]]:
     rows = [
         (
             "training",
-            f"{training['tokens']:,} tokens in {training['steps']:,} steps, "
-            f"{training['seconds']:,.0f} seconds",
+            f"{quantity(training['tokens'], 'token')} in {quantity(training['steps'], 'step')}, "
+            f"{quantity(training['seconds'], 'second')}",
         )
     ]
     settings = training["settings"] or {}
@@ -236,13 +239,13 @@ def _data_rows(values: Values) -> list[tuple[str, str]]:
     data = values["data"]
     if data is None:
         return [("data", "the folder does not say")]
-    rows = [("data", f"{data['documents']:,} {data['train_on']}, {data['bytes']:,} bytes")]
+    size = quantity(data["bytes"], "byte")
+    rows = [("data", f"{data['documents']:,} {data['train_on']}, {size}")]
     total = sum(each["bytes"] for each in data["by_license"])
     for each in data["by_license"][:8]:
         share = 100 * each["bytes"] / max(1, total)
-        rows.append(
-            ("", f"{share:5.1f} %  {each['license']} ({each['repositories']:,} repositories)")
-        )
+        num = quantity(each["repositories"], "repository")
+        rows.append(("", f"{share:5.1f} %  {each['license']} ({num})"))
     if len(data["by_license"]) > 8:
         rows.append(("", f"and {len(data['by_license']) - 8} more licences: --json lists all"))
     return rows
@@ -265,7 +268,7 @@ def _adaptation_rows(values: Values) -> list[tuple[str, str]]:
     before, after = adaptation["before"], adaptation["after"]
     return [
         ("adapted from", adaptation["model"]),
-        ("to a project", f"{train['files']:,} files, {train['bytes']:,} bytes"),
+        ("to a project", f"{quantity(train['files'], 'file')}, {quantity(train['bytes'], 'byte')}"),
         ("next line", f"{before['next_line']:.1%} -> {after['next_line']:.1%} exactly right"),
     ]
 

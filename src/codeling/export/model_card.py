@@ -89,7 +89,7 @@ def adapted_card(config: GPT2Config, origin: Ancestor, num_files: int, num_bytes
         _front_matter(origin),
         "# A Python code model adapted to one project with codeling\n",
         f"A GPT-2 with {config.num_parameters:,} parameters and a context of "
-        f"{config.context_length} tokens. It completes code and fills in the middle.\n",
+        f"{quantity(config.context_length, 'token')}. It completes code and fills in the middle.\n",
         _usage(),
         "## Training data\n",
         _origin(origin),

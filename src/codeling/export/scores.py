@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codeling.quantity import quantity
+
 RESULTS = "evaluation/*/evaluation.json"
 
 
@@ -40,7 +42,7 @@ def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore
         result = _read(path)
         if result.get("model", {}).get("weights_sha256") != weights_sha256:
             continue
-        data = f"{result['data']['name']}, {result['num_problems']:,} problems"
+        data = f"{result['data']['name']}, {quantity(result['num_problems'], 'problem')}"
         found += [
             MeasuredScore(
                 result["suite"], score["name"], score["value"], _pair(score["interval_95"]), data
@@ -55,13 +57,14 @@ def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
     found = [
         MeasuredScore(
             "test split", "bits per byte", bits["value"], _pair(bits["interval_95"]),
-            f"{bits['num_bytes']:,} bytes of {bits['num_repositories']:,} held-out repositories",
+            f"{quantity(bits['num_bytes'], 'byte')} of "
+            f"{quantity(bits['num_repositories'], 'held-out repository')}",
         )
     ]  # fmt: skip
     for row in (values.get("memory") or {}).get("rows", []):
         if row["has_model"] and len(row["sources"]) > 1:
             name = f"bits per byte with the memory ({row['name']})"
-            data = f"{values['memory']['num_bytes']:,} bytes of held-out repositories"
+            data = f"{quantity(values['memory']['num_bytes'], 'byte')} of held-out repositories"
             found.append(
                 MeasuredScore(
                     "test split", name, row["bits_per_byte"], _pair(row["interval_95"]), data
