@@ -31,7 +31,7 @@ sources = [
 ]
 words = ["import os", "import sys", "import re", "logging"]
 settings = {"sources": sources, "keywords": words, "max_shared_with_train": 0.5,
-            "take": {"train": 150, "validation": 20}, "exclude": []}
+            "take": {"train": 60, "validation": 10}, "exclude": []}
 recipe = CorpusRecipe.model_validate(settings)
 if how != "ray":
     build(recipe, out, SILENT)
@@ -109,7 +109,7 @@ def test_the_numbers_are_those_of_a_plain_count(data: Path, whole: dict[str, byt
     hits = sum(any(word in text for word in words) for text in texts)
     assert report["keywords"]["files_searched"] == len(texts) > 400
     assert report["keywords"]["files_with_keyword"] == hits > 150
-    assert [report["splits"][name]["files"] for name in ("train", "validation")] == [150, 20]
+    assert [report["splits"][name]["files"] for name in ("train", "validation")] == [60, 10]
     assert report["splits"]["test"]["files"] > 10
 
 
