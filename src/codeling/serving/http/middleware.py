@@ -47,7 +47,7 @@ class ServerMiddleware:
             await send(message)
 
         try:
-            self._rules.check(scope["path"], _headers(scope))
+            self._rules.check(scope["path"], headers_of(scope))
             await self._app(scope, receive, send_noting_status)
         except CodelingError as error:
             record.message = str(error)
@@ -67,7 +67,7 @@ class ServerMiddleware:
             self._log.line(route, status, seconds, record.query, record.answer, record.message)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
+def headers_of(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name; the last of several counts."""
     found: dict[str, Any] = {}
     for name, value in scope["headers"]:

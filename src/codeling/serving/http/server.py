@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -109,19 +110,28 @@ def serve(
         recent = max(2, min(limits.max_recent, num_slots - running * num_engines))
         limits = replace(limits, num_engines=num_engines, max_running=running, max_recent=recent)
         settings = replace(settings, limits=limits)
-        config = uvicorn.Config(
+        serve_on(
+            bound,
             application(engine, settings, lambda: started(bound.getsockname()[1]), run),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
             lifespan="on",
             limit_concurrency=limits.max_connections,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=int(limits.drain_seconds),
         )
-        uvicorn.Server(config).run([bound])
+
+
+def serve_on(bound: socket.socket, app: ASGIApp, **options: Any) -> None:
+    """Run ``app`` on a listening socket until SIGINT or SIGTERM; ``options`` are uvicorn's."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        **options,
+    )
+    uvicorn.Server(config).run([bound])
 
 
 def _warm_up(engine: Engine) -> None:

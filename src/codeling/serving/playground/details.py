@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from codeling.serving.protocol import fields
-from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more, sources_of
+from codeling.serving.protocol.dialect import Dialect, Json, sources_of
 from codeling.serving.protocol.fields import Body
 from codeling.serving.protocol.query import (
     Answer,
@@ -18,7 +18,6 @@ from codeling.serving.protocol.query import (
     Prompt,
     Query,
     ServedModel,
-    TextPiece,
     TokenScore,
 )
 
@@ -114,22 +113,4 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _piece(query: Query, piece: TextPiece, model: ServedModel, identifier: str) -> Json:
-    raise AssertionError("the playground's completions are not streamed")
-
-
-def _choice(query: Query, choice: Choice, model: ServedModel, identifier: str) -> Json:
-    raise AssertionError("the playground's completions are not streamed")
-
-
-PLAYGROUND = Dialect(
-    "playground",
-    PlaygroundCompletion,
-    parse,
-    _answer,
-    _piece,
-    _choice,
-    nothing_more,
-    "sse",
-    error_body,
-)
+PLAYGROUND = Dialect("playground", PlaygroundCompletion, parse, _answer)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from codeling.serving.protocol import fields
-from codeling.serving.protocol.dialect import Dialect, Json, error_body
+from codeling.serving.protocol.dialect import Dialect, Json
 from codeling.serving.protocol.fields import Body, SamplingBody
 from codeling.serving.protocol.openai import StreamOptions, finish_reason, usage
 from codeling.serving.protocol.query import (
@@ -154,5 +154,4 @@ CHAT = Dialect(
     _choice,
     _end,
     "sse with [DONE]",
-    error_body,
 )

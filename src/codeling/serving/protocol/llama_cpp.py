@@ -18,8 +18,6 @@ from codeling.serving.protocol import fields
 from codeling.serving.protocol.dialect import (
     Dialect,
     Json,
-    error_body,
-    nothing_more,
     sources_of,
 )
 from codeling.serving.protocol.fields import Body, SamplingBody
@@ -210,28 +208,8 @@ def _choice(query: Query, choice: Choice, model: ServedModel, identifier: str) -
     return {**_whole(query, choice, model), "content": "", "tokens": []}
 
 
-INFILL = Dialect(
-    "llama.cpp infill",
-    LlamaInfill,
-    parse_infill,
-    _answer,
-    _piece,
-    _choice,
-    nothing_more,
-    "sse",
-    error_body,
-)
-COMPLETION = Dialect(
-    "llama.cpp",
-    LlamaCompletion,
-    parse_completion,
-    _answer,
-    _piece,
-    _choice,
-    nothing_more,
-    "sse",
-    error_body,
-)
+INFILL = Dialect("llama.cpp infill", LlamaInfill, parse_infill, _answer, _piece, _choice)
+COMPLETION = replace(INFILL, name="llama.cpp", body=LlamaCompletion, parse=parse_completion)
 
 
 def props(model: ServedModel) -> Json:

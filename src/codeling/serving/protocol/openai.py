@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from codeling.serving.protocol import fields
-from codeling.serving.protocol.dialect import Dialect, Json, error_body
+from codeling.serving.protocol.dialect import Dialect, Json
 from codeling.serving.protocol.fields import Body, SamplingBody
 from codeling.serving.protocol.query import (
     Answer,
@@ -157,7 +157,7 @@ def _end(query: Query, answer: Answer, model: ServedModel, identifier: str) -> I
 
 
 COMPLETIONS = Dialect(
-    "openai", OpenAICompletion, parse, _answer, _piece, _choice, _end, "sse with [DONE]", error_body
+    "openai", OpenAICompletion, parse, _answer, _piece, _choice, _end, "sse with [DONE]"
 )
 
 

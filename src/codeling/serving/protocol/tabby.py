@@ -11,16 +11,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from codeling.serving.protocol import fields
-from codeling.serving.protocol.dialect import Dialect, Json, error_body, nothing_more
+from codeling.serving.protocol.dialect import Dialect, Json
 from codeling.serving.protocol.fields import Body
 from codeling.serving.protocol.query import (
     Answer,
-    Choice,
     Prompt,
     Query,
     SentFile,
     ServedModel,
-    TextPiece,
 )
 
 
@@ -87,17 +85,7 @@ def _answer(query: Query, answer: Answer, model: ServedModel, identifier: str) -
     return {"id": f"cmpl-{identifier}", "choices": choices}
 
 
-def _piece(query: Query, piece: TextPiece, model: ServedModel, identifier: str) -> Json:
-    raise AssertionError("Tabby's completions are not streamed")
-
-
-def _choice(query: Query, choice: Choice, model: ServedModel, identifier: str) -> Json:
-    raise AssertionError("Tabby's completions are not streamed")
-
-
-COMPLETIONS = Dialect(
-    "tabby", TabbyCompletion, parse, _answer, _piece, _choice, nothing_more, "sse", error_body
-)
+COMPLETIONS = Dialect("tabby", TabbyCompletion, parse, _answer)
 
 
 def health(model: ServedModel) -> Json:

@@ -11,7 +11,6 @@ from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -20,7 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codeling.serving.http.access import AccessRules
 from codeling.serving.http.exchange import error_response
-from codeling.serving.http.server import listen
+from codeling.serving.http.middleware import headers_of
+from codeling.serving.http.server import listen, serve_on
 from codeling.serving.protocol.query import RequestError
 from codeling.serving.watching.follow import RunFollower
 
@@ -72,9 +72,8 @@ def watch_application(folder: Path, token: str) -> ASGIApp:
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
             try:
-                rules.check(scope["path"], headers)
+                rules.check(scope["path"], headers_of(scope))
             except RequestError as error:
                 await error_response(error)(scope, receive, send)
                 return
@@ -106,15 +105,6 @@ def serve_watch(folder: Path, port: int, token: str, started: Callable[[int], No
     :raises UsageError: the port cannot be used.
     """
     with closing(listen(HOST, port)) as bound:
-        config = uvicorn.Config(
-            watch_application(folder, token),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
+        app = watch_application(folder, token)
         started(bound.getsockname()[1])
-        uvicorn.Server(config).run([bound])
+        serve_on(bound, app, lifespan="off", timeout_graceful_shutdown=1)
