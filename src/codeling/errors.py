@@ -94,6 +94,11 @@ _STORAGE_REASONS = {
 }
 
 
+def first_line_of(error: Exception) -> str:
+    """The first line of another library's message; the name of its type if there is no message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write under ``path`` into a :class:`StorageError`.

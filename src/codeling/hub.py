@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from codeling.errors import InputError, UsageError
+from codeling.errors import InputError, UsageError, first_line_of
 
 SCHEME = "hf://"
 RepoType = Literal["model", "dataset"]
@@ -53,11 +53,7 @@ def download(address: str, patterns: Sequence[str], *, repo_type: RepoType) -> P
             repository, repo_type=repo_type, revision=revision, allow_patterns=wanted
         )
     except HFValidationError as error:
-        raise UsageError(f"{address}: {_first_line(error)}") from error
+        raise UsageError(f"{address}: {first_line_of(error)}") from error
     except Exception as error:  # the network, the Hub and the cache each have their own types
-        raise InputError(f"{address}: cannot be downloaded ({_first_line(error)})") from error
+        raise InputError(f"{address}: cannot be downloaded ({first_line_of(error)})") from error
     return Path(folder) / path if path else Path(folder)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from codeling.errors import ModelError
+from codeling.errors import ModelError, first_line_of
 from codeling.export.export_source import ExportSource, check, new_folder
 from codeling.model.folder import CONFIG
 
@@ -40,9 +40,8 @@ def write_ctranslate2(source: ExportSource, path: Path, kind: CTranslate2Type) -
                 warnings.simplefilter("ignore")  # of transformers
                 converter.convert(str(partial), quantization=kind, force=True)
         except (ValueError, RuntimeError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(
-                f"{source.folder / CONFIG}: CTranslate2 cannot convert it ({reason})"
+                f"{source.folder / CONFIG}: CTranslate2 cannot convert it ({first_line_of(error)})"
             ) from error
         divergence = _divergence(source, partial)
         check(divergence <= _MAX_DIVERGENCE[kind], f"{path}: the distribution of the next token")

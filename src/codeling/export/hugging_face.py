@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codeling.errors import InputError, StorageError, UsageError
+from codeling.errors import InputError, StorageError, UsageError, first_line_of
 from codeling.export.export_source import ExportSource, check, new_folder
 from codeling.export.model_card import hub_card
 from codeling.manifest import write_bytes
@@ -96,7 +96,7 @@ def check_repository(repository: str) -> None:
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
-        raise UsageError(f"--push {repository}: {_first_line(error)}") from error
+        raise UsageError(f"--push {repository}: {first_line_of(error)}") from error
 
 
 def push(folder: Path, repository: str, *, private: bool = True) -> str:
@@ -119,16 +119,12 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
             repo_id=url.repo_id, folder_path=folder, commit_message="Upload the model with codeling"
         )
     except LocalTokenNotFoundError as error:
-        raise UsageError(f"--push {repository}: {_first_line(error)}") from error
+        raise UsageError(f"--push {repository}: {first_line_of(error)}") from error
     except HfHubHTTPError as error:
         denied = error.response is not None and error.response.status_code in (401, 403)
         kind = UsageError if denied else StorageError
         hint = "; log in with `hf auth login`" if denied else ""
-        raise kind(f"--push {repository}: {_first_line(error)}{hint}") from error
+        raise kind(f"--push {repository}: {first_line_of(error)}{hint}") from error
     except Exception as error:  # the network has its own types
-        raise StorageError(f"--push {repository}: {_first_line(error)}") from error
+        raise StorageError(f"--push {repository}: {first_line_of(error)}") from error
     return str(url)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

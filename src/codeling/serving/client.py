@@ -50,15 +50,26 @@ def send(
 
     Raises :data:`FAILURES`.
     """
-    headers = {"Content-Type": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
     try:
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        request(connection, method, path, body, token)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
         connection.close()
+
+
+def request(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    token: str | None,
+) -> None:
+    """Send one request; the caller reads the answer. Raises :data:`FAILURES`."""
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
 
 
 def error_message(answer: object) -> str:

@@ -25,7 +25,15 @@ from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
 from codeling.generation.sequence import Sequence
 from codeling.model.folder import fim_spm_rate, read_config, resolve
-from codeling.serving.client import FAILURES, check_url, connect, error_message, refusal, send
+from codeling.serving.client import (
+    FAILURES,
+    check_url,
+    connect,
+    error_message,
+    refusal,
+    request,
+    send,
+)
 from codeling.serving.engine_worker import WorkItem, WorkUpdate
 from codeling.serving.protocol.query import RequestError
 from codeling.tokenizer.healing import Vocabulary
@@ -135,10 +143,7 @@ class RemoteServer:
             body["stop"] = list(params.stops)
         if params.min_probability is not None or sequence.request.num_logprobs is not None:
             body["logprobs"] = 1
-        headers = {"Content-Type": "application/json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        connection.request("POST", "/v1/completions", json.dumps(body), headers)
+        request(connection, "POST", "/v1/completions", body, self.token)
         response = connection.getresponse()
         if response.status != 200:
             reason = error_message(json.loads(response.read())) or f"status {response.status}"

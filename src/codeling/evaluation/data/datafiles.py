@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codeling import hub, jsonl
-from codeling.errors import InputError, UsageError
+from codeling.errors import InputError, UsageError, first_line_of
 from codeling.manifest import sha256_file
 
 TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
@@ -130,8 +130,7 @@ def rows(file: DataFile) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
         else:
             yield from jsonl.read_numbered(file.path)
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{file.path}: cannot be read ({reason})") from error
+        raise InputError(f"{file.path}: cannot be read ({first_line_of(error)})") from error
 
 
 def texts(files: Sequence[DataFile], column: str | None = None) -> Iterator[Text]:
