@@ -32,8 +32,8 @@ def load(
 
     ``device`` is ``cpu``, ``cuda``, ``cuda:N`` or ``auto`` (an accelerator if there is one).
     ``precision`` of the weights is ``fp32``, ``int8`` (CPU only), or ``auto``: int8 on a CPU.
-    ``memory`` helps the model: ``auto`` knows the prompt's own past, the run's corpus and the files
-    of ``project``, a folder; ``document`` not the corpus; ``off`` is the model alone.
+    ``memory`` is ``auto`` (the prompt, the run's corpus and the files of the folder ``project``),
+    ``document`` (the prompt and the project) or ``off`` (the model alone).
 
     :raises codeling.errors.UsageError: an argument is none of these.
     :raises codeling.errors.ModelError: the weights cannot be used.

@@ -272,7 +272,7 @@ def locked(folder: Path) -> Iterator[None]:
 def check_run_folder(folder: Path) -> None:
     """Refuse a folder whose files do not come from a run. Nothing in it is changed.
 
-    A run folder has a manifest from its first second on, so a folder without one has to be empty.
+    A run folder gets its manifest first, so a folder without one has to be empty.
 
     :raises UsageError: ``folder`` holds other files.
     :raises StorageError: it cannot be read, or is a file.

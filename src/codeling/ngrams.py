@@ -1,7 +1,7 @@
 """Lexemes of texts, and hashes of 64 bits for words and n-grams, many at a time. numpy only.
 
-Near-duplicate sketches and the provenance index are built on these hashes and are kept on disk,
-so the functions must not change their values.
+Near-duplicate sketches and the provenance index are built on these hashes and kept on disk, so the
+hashes must never change.
 """
 
 from collections.abc import Sequence
@@ -91,9 +91,8 @@ def mix(values: U64) -> U64:
 def span_hashes(values: NDArray[Any], starts: I64, ends: I64, base: np.uint64 = BYTE_BASE) -> U64:
     """Polynomial hash of ``values[start:end]`` for every span, (S,), modulo 2⁶⁴, then mixed.
 
-    Equal spans have equal hashes wherever they stand. The sum over ``values[i] * base**-i`` is
-    computed once for all spans; a span is the difference of two of its terms, scaled by
-    ``base**end``.
+    Equal spans have equal hashes at any position. The sum over ``values[i] * base**-i`` is computed
+    once for all spans; a span is the difference of two of its terms, scaled by ``base**end``.
     """
     powers, inverses = _powers(int(base), -(-(len(values) + 1) // _POWERS_STEP))
     sums = np.zeros(len(values) + 1, np.uint64)

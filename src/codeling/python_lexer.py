@@ -5,10 +5,10 @@ is still being written. :func:`literals`, :func:`literal_parts` and :func:`repla
 whole texts: one regular expression finds what is simple, and a Lexer reads the formatted strings
 that it cannot.
 
-Formatted strings follow PEP 701 (Python 3.12): a replacement field is code, in which the same
-quotes, comments, line ends and further formatted strings may stand; a format specification is
-text, in which further fields may stand. Template strings (PEP 750) are cut alike. What older
-versions accept is cut as they cut it.
+Formatted strings follow PEP 701 (Python 3.12): a replacement field is code and may contain the same
+quotes, comments, line ends and further formatted strings; a format specification is text and may
+contain further fields. Template strings (PEP 750) are read in the same way. Text that older
+versions accept is read as they read it.
 
 Errors end as early as they can. A string in single quotes that is not closed ends with its line;
 one in triple quotes ends with the text. A replacement field with a stray closing bracket, or with
@@ -25,7 +25,7 @@ from typing import Final
 CODE: Final = 0
 """A character outside of strings and comments, white space included."""
 QUOTE: Final = 1
-"""The first character of a string that stands in code."""
+"""The first character of a string that begins in code."""
 STRING: Final = 2
 """A further character of a string, quotes and braces of replacement fields included."""
 COMMENT: Final = 3
@@ -85,11 +85,11 @@ class Lexer:
         r"""After ``\N{``, whose closing brace ends no replacement field."""
         self._fields: list[tuple[str, bool, bool, int]] = []
         """Replacement fields that are open, outermost first: the string's quote, whether it is
-        raw, whether the field stands in a format specification, brackets open before it."""
+        raw, whether the field is in a format specification, brackets open before it."""
         self._is_escaped = False
         """In code, after a backslash that continues the line."""
         self._word = ""
-        """First letters and digits of the word before the next character: a prefix perhaps."""
+        """First letters and digits of the word before the next character: maybe a prefix."""
 
     def copy(self) -> "Lexer":
         """A lexer in the same state, to read ahead."""
@@ -136,7 +136,7 @@ class Lexer:
         return self._feed_special(character)
 
     def skip(self, text: str, position: int) -> int:
-        """Read what lies within a string or comment and ends nothing; return where that ends."""
+        """Skip characters of a string or comment that cannot end it; return the next position."""
         if self.in_comment:
             end = text.find("\n", position)
             return len(text) if end < 0 else end

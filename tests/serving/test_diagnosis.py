@@ -42,7 +42,7 @@ def test_it_asks_until_something_is_suggested_and_says_what(
     monkeypatch.setattr(diagnosis, "_server", lambda url: EditorCheck(True, url))
     found = diagnose("vscode", f"{URL}/v1", None)
     assert found[0].text == URL
-    assert "suggests 'x = x' behind 'self.'" in found[-1].text
+    assert "suggests 'x = x' after 'self.'" in found[-1].text
     texts[:] = ["", "", ""]
     (_, last) = diagnose("vscode", URL, None)
     assert last.is_good

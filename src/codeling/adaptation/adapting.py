@@ -1,4 +1,4 @@
-"""Adapt a model to one project: read it, measure, train with replay, weigh, measure again.
+"""Adapt a model to one project: read it, measure, train with replay, interpolate, measure again.
 
 The result is a run folder without a corpus: a model folder, the base run's memory, the token files,
 the checkpoints, and ``adaptation.json`` with the scores. A stopped or killed adaptation is
@@ -74,7 +74,7 @@ def adapt(
         exam = Exam(project.held_out, initial.folder, settings.seed, share)
         if not exam.places:
             raise UsageError(
-                f"{project_folder}: the newest files hold no line of code to measure on"
+                f"{project_folder}: the newest files contain no line of code to measure on"
             )
         measured = {**identity, "share of the sample": f"{share:g}"}
         before = _before(exam, initial, folder, measured, progress)
@@ -126,7 +126,7 @@ def _check_folder(folder: Path, initial: InitialModel) -> None:
 def _before(
     exam: Exam, initial: InitialModel, folder: Path, identity: Mapping[str, str], progress: Progress
 ) -> AdaptationScores:
-    """The scores of the model as it came; measured once."""
+    """The scores of the model before the adaptation; measured once."""
     found = _read(folder / _BEFORE)
     if found and found["identity"] == identity and len(found["lines"]) == len(exam.places):
         return AdaptationScores.from_json(found)

@@ -1,4 +1,4 @@
-"""What an adaptation brought: scores on the project's held-out files and on other code.
+"""The gains of an adaptation: scores on the project's held-out files and on other code.
 
 Before and after are measured on the same lines and bytes. The interval of a difference is a
 bootstrap over files, since lines of one file are alike.
@@ -65,7 +65,7 @@ class Exam:
     def __init__(
         self, held_out: Sequence[ProjectText], base: Path, seed: int, share: float = 1.0
     ) -> None:
-        """``base``: folder of the model before, whose run's test split is the other code.
+        """``base``: the model folder before; the test split of its run is the other code.
 
         ``share``: that of :func:`sample_share`.
         """

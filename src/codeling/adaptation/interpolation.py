@@ -1,9 +1,8 @@
-"""How far to go: a mean of the weights before and after, so that other code does not get worse.
+"""A weighted mean of the weights before and after, so that other code does not get worse.
 
-Between the weights of a model and those of the same model trained on, much of what was learned and
-nearly all of what was known survive together (Wortsman et al. 2022, "Robust fine-tuning of
-zero-shot models"). The largest share of the new weights is taken with which old text that was not
-trained on, the validation split of the run that the model came from, costs no more bits per byte
+A mean of the weights before and after fine-tuning keeps much of the gain and nearly all of the old
+performance (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). The new weights get
+the largest share with which the validation split of the model's own run costs no more bits per byte
 than before. The scores are measured on other text.
 """
 

@@ -1,9 +1,9 @@
 """The Python of one project, and which of its files are held out: the newest.
 
 A file's age is that of the commit that added it, followed through renames; without git, or for a
-file that git does not know, the time of its last change. So what is held out is what the project's
-authors wrote last, as what they write next will be. Secrets are redacted as in a corpus. This
-module must not know tokens.
+file that git does not know, the time of its last change. So the held-out files are the authors'
+latest, which are closest to what they write next. Secrets are redacted as in a corpus. This module
+must not know tokens.
 """
 
 import hashlib
@@ -67,7 +67,7 @@ class ProjectText:
 
 
 def read_project(folder: Path) -> Project:
-    """The project in ``folder``: files that git ignores, and what is no Python, are left out.
+    """The project in ``folder``, without files that git ignores and files that are not Python.
 
     :raises UsageError: ``folder`` cannot be read or has too few Python files.
     """

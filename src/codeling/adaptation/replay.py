@@ -2,7 +2,7 @@
 
 Replay keeps what the model knew (Robins 1995, "Catastrophic forgetting, rehearsal and
 pseudorehearsal"). The loader's mixture gives both parts their shares of the run: they are written
-as so many repositories of equal weight. Old documents are drawn from the token file of the run that
+as several repositories of equal weight. Old documents are drawn from the token file of the run that
 the model came from, each repository in proportion to the square root of its size, as that run read
 them.
 """
@@ -26,7 +26,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 REPLAY = 0.25
 """Default share of the run that is old text; other values are in ``docs/log.md``."""
 _MAX_SHARES = 20
-"""The run is divided into at most so many equal shares."""
+"""Maximum number of equal shares that the run is divided into."""
 MAX_PASSES = 24
 """Maximum number of times that the project's files are read."""
 MAX_REPLAY_TOKENS = 8_000_000

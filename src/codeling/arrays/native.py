@@ -48,7 +48,7 @@ _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes
 
 _lock = threading.RLock()
 _engines: list[Any] = []
-"""The owners of the loaded code, which never ends."""
+"""The owners of the loaded code; they are never freed."""
 
 
 class _Code(NamedTuple):
@@ -123,7 +123,7 @@ class Kernel:
         return types.Dispatcher(self.jitted)
 
     def _loaded(self) -> dict[str, list[_Code]]:
-        """The codes on disk."""
+        """The code found on disk."""
         with _lock:
             if self._codes is None:
                 codes: dict[str, list[_Code]] = {}
@@ -137,7 +137,7 @@ class Kernel:
 
     @property
     def _stem(self) -> str:
-        """What the names of the code's files begin with."""
+        """Prefix of the names of the code's files."""
         return f"{self.name}-{_digest(*self._sources)}-{_machine()}"
 
     def _folders(self) -> list[Path]:
@@ -147,7 +147,7 @@ class Kernel:
     def _compile(
         self, arguments: tuple[Any, ...], leaves: Sequence[Any], kinds: str, num_known: int
     ) -> None:
-        """Add code for the types of ``arguments``, also on disk, unless another thread has."""
+        """Compile for the types of ``arguments`` and save, unless another thread has done it."""
         for leaf in leaves:
             is_array = isinstance(leaf, np.ndarray)
             if is_array and not (leaf.flags.c_contiguous and leaf.flags.aligned):
@@ -199,7 +199,7 @@ def _flat(arguments: tuple[Any, ...]) -> list[Any]:
 
 @cache
 def _digest(*sources: str) -> str:
-    """Of the sources of a kernel, and of the compiler's."""
+    """Digest of the sources of a kernel and of the compiler."""
     compiler = Path(__file__).with_name("jit.py")
     digest = hashlib.sha256()
     for path in (*map(Path, sources), Path(__file__), compiler):

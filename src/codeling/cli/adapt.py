@@ -1,4 +1,4 @@
-"""``codeling adapt``: train a model on one project of the user's."""
+"""``codeling adapt``: train a model on one project."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,10 +35,10 @@ def adapt(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model on one project, with replay of its old data, and say what it brought.
+    """Train a model on one project, with replay of its old data, and print the gain.
 
-    The newest files are held out and measured on, before and after. An interrupted adaptation
-    continues when you run the same command again.
+    The newest files are held out, and the model is measured on them before and after. An
+    interrupted adaptation continues when you run the same command again.
 
     Example:  codeling adapt runs/demo ~/code/my-project --minutes 5
     """
@@ -90,7 +90,7 @@ def _check_overrides(overrides: list[str]) -> None:
 
 
 def summary(values: dict[str, Any]) -> list[str]:
-    """What the adaptation brought, for a person."""
+    """The gains of the adaptation, for a person."""
     before, after = values["before"], values["after"]
     held_out = values["project"]["held_out"]
     lines = 100 * before["next_line"], 100 * after["next_line"]

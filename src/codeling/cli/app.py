@@ -43,7 +43,7 @@ _command("run", short_help="Run all stages of a recipe.")(run.run)
 _command("corpus", short_help="Build the corpus of a recipe.")(corpus.corpus)
 app.add_typer(tokenizer.app, name="tokenizer", short_help="Train a tokenizer, or compare several.")
 _command("train", short_help="Train the model of a recipe.")(train.train)
-_command("adapt", short_help="Train a model on one project of yours.")(adapt.adapt)
+_command("adapt", short_help="Train a model on one of your projects.")(adapt.adapt)
 _command("watch", short_help="Show a run in the browser while it trains.")(watch.watch)
 _command("complete", short_help="Complete Python, or fill a gap.")(complete.complete)
 _command("serve", short_help="Serve a model to editors.")(serve.serve)
@@ -52,7 +52,7 @@ _command("evaluate", short_help="Evaluate a model on benchmark suites.")(evaluat
 _command("trace", short_help="Find the training files that a text shares passages with.")(
     trace.trace
 )
-_command("inspect", short_help="Print what a model is and was made of.")(inspect.inspect)
+_command("inspect", short_help="Print a model's sizes, training data and scores.")(inspect.inspect)
 _command("export", short_help="Write a model for llama.cpp, CTranslate2 or the Hub.")(export.export)
 _command("course", short_help="Open six lessons as notebooks.")(course.course)
 _command("doctor", short_help="Check this machine, and suggest what to install.")(doctor.doctor)

@@ -79,7 +79,7 @@ def complete(
     memory: Memory = "auto",
     project: Project = None,
     sources: Annotated[
-        bool, typer.Option("--sources", help="Show where the memory saw what it proposed.")
+        bool, typer.Option("--sources", help="Show the places that the memory copied from.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -209,7 +209,7 @@ def _show_all(completions: "Sequence[Completion]", sources: bool) -> None:
             shown = f"{first} …" if more else first
             typer.secho(f"# {place}  ({span.share:.0%})  {shown}", err=True, dim=True)
         if sources and not completion.sources:
-            typer.secho("# nothing in it was proposed by the memory", err=True, dim=True)
+            typer.secho("# the memory proposed nothing in it", err=True, dim=True)
 
 
 def _end_line(text: str) -> None:

@@ -10,14 +10,17 @@ from codeling.cli.stages import AsJson, parse_path
 
 def course(
     folder: Annotated[
-        Path, typer.Argument(help="Folder for your copy of the notebooks.", parser=parse_path)
+        Path,
+        typer.Argument(
+            metavar="[FOLDER]", help="Folder for your copy of the notebooks.", parser=parse_path
+        ),
     ] = Path("course"),
     as_json: AsJson = False,
 ) -> None:
     """Open the course: six lessons from text to a fine-tuned model, as notebooks.
 
-    They are copied into a folder first. What is there stays as it is, so your changes are kept.
-    JupyterLab then opens on it, on this machine alone; with --json it does not.
+    They are copied into a folder first. Files that exist are not overwritten, so your changes are
+    kept. JupyterLab then opens on it, on this machine alone; with --json it does not.
 
     Example:  codeling course
     """

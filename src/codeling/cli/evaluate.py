@@ -105,7 +105,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="MODE",
-            help="Suite typing: append to a file, or insert lines with the rest behind the cursor.",
+            help="Suite typing: append to a file, or insert lines with the rest after the cursor.",
         ),
     ] = "append",
     clock: Annotated[
@@ -126,12 +126,12 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Suite typing: measure also a running server, for example llama.cpp's; its token "
+            help="Suite typing: also measure a running server, for example llama.cpp's; its token "
             "is read from CODELING_TOKEN.",
         ),
     ] = None,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Measure also with the memory beside the model.")
+        bool, typer.Option("--memory", help="Also measure with the memory beside the model.")
     ] = False,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Number of samples decoded together.")

@@ -62,8 +62,9 @@ def export(
 ) -> None:
     """Write a model for llama.cpp and Ollama (gguf), CTranslate2, or the Hugging Face Hub (hf).
 
-    What was written is read back and compared with the model before it gets its name. Nothing is
-    overwritten. If an upload fails, the same command uploads the folder that is there.
+    The output is written under a temporary name, read back and compared with the model, then
+    renamed. Nothing is overwritten. If an upload fails, the same command uploads the folder that is
+    there.
 
     Example:  codeling export runs/demo demo.gguf --to gguf --type q8_0
     """

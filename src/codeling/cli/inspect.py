@@ -1,4 +1,4 @@
-"""``codeling inspect``: what a model folder says of itself."""
+"""``codeling inspect``: the contents of a model folder."""
 
 from typing import Annotated
 

@@ -19,7 +19,7 @@ def lsp(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Ask a running codeling serve; its token is read from CODELING_TOKEN.",
+            help="Use a running codeling serve; its token is read from CODELING_TOKEN.",
         ),
     ] = None,
     aggressiveness: Aggressiveness = "normal",

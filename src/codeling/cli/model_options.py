@@ -21,7 +21,9 @@ Memory = Annotated[
 ]
 Project = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", parser=parse_path, help="Project whose files are known."),
+    typer.Option(
+        metavar="FOLDER", parser=parse_path, help="Folder of a project that the memory reads."
+    ),
 ]
 Aggressiveness = Annotated[
     str, typer.Option(metavar="LEVEL", help="How much is suggested: quiet, normal or eager.")

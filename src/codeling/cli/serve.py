@@ -25,7 +25,7 @@ def serve(
     ] = 8012,
     no_token: Annotated[
         bool,
-        typer.Option("--no-token", help="Need no token, for clients that cannot send one."),
+        typer.Option("--no-token", help="Accept requests without a token, on loopback only."),
     ] = False,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: CUDA if available.")

@@ -1,7 +1,7 @@
 """Middles for infilling that a person would write: statements, blocks, ends of lines, arguments.
 
 A middle is one of four kinds, chosen first, so that a rare kind is learned too: one to three
-statements, the body of a header (``if x:``), the rest of a line, or what stands in brackets. Kinds
+statements, the body of a header (``if x:``), the rest of a line, or the text in brackets. Kinds
 that a text does not have are not chosen. The text may be a piece of a file, or no Python at all.
 This module must not know tokens.
 
@@ -29,15 +29,15 @@ class _Line(NamedTuple):
     """A logical line."""
 
     start: int
-    """Its first character, behind the indentation."""
+    """Its first character, after the indentation."""
     end: int
-    """Behind its last character; a comment counts."""
+    """After its last character; a comment counts."""
     column: int
     is_header: bool
 
 
 def choose_middle(text: str, random: np.random.Generator) -> Span | None:
-    """Begin and end of a middle in ``text``; None if it has no kind of them."""
+    """Begin and end of a middle in ``text``; None if it has none of any kind."""
     lines, brackets = _read(text)
     kinds: list[Callable[[], Span]] = []
     if lines:
@@ -83,7 +83,7 @@ def _rest(lines: list[_Line], random: np.random.Generator) -> Span:
 
 
 def _read(text: str) -> tuple[list[_Line], list[Span]]:
-    """The logical lines of ``text``, and what stands in brackets."""
+    """The logical lines of ``text``, and the spans in brackets."""
     lines: list[_Line] = []
     brackets: list[Span] = []
     opened: list[int] = []

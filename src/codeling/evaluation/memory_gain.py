@@ -1,4 +1,4 @@
-"""Bits per byte with the memory and without it, and who gave the probability.
+"""Bits per byte with the memory and without it, and the probability's shares by source.
 
 Whole files are scored by the model alone, by its mixtures with the sources of the memory, and by
 the sources without a model. Intervals are a bootstrap over repositories. This module must not know
@@ -25,7 +25,7 @@ POSITIONS = (0, 64, 256, 1024, 4096)
 
 
 class MemoryRow(NamedTuple):
-    """Who predicts."""
+    """A combination of model and sources."""
 
     sources: tuple[str, ...]
     has_model: bool = True

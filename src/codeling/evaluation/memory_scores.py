@@ -1,7 +1,7 @@
-"""What the model and each source of a memory expected in whole documents.
+"""The predictions of the model and of each source of a memory on whole documents.
 
 The memory's parameters are fitted on these scores, and the memory is measured by them. Files of a
-repository are read in the order of their paths: a document's project is what stands before it. The
+repository are read in the order of their paths: a document's project is the files before it. The
 model reads windows that advance by half a context, as for bits per byte. This module must not know
 where documents come from.
 """
@@ -29,7 +29,7 @@ from codeling.progress import SILENT, Progress
 from codeling.tokenizer.tokenizer import Tokenizer
 
 MAX_BYTES = 6_000_000
-"""Text that is encoded to be measured on, or to be the project of what is."""
+"""Maximum text that is encoded: the scored files, and those that are their project."""
 
 _BATCH_SIZE = 16
 
@@ -218,7 +218,7 @@ def _write(
     targets: torch.Tensor,
     tops: torch.Tensor,
 ) -> None:
-    """Write what log-probabilities ``found`` (N, V) say to ``scores`` at ``places``."""
+    """Write the scores of log-probabilities ``found`` (N, V) to ``scores`` at ``places``."""
     highest, top = found.max(dim=-1)
     scores.log_probability[places] = found.gather(1, targets[:, None])[:, 0].numpy()
     scores.entropy[places] = -(found.exp() * found).nan_to_num(0).sum(dim=-1).numpy()

@@ -1,6 +1,6 @@
-"""What it costs a model when a program splits text by other rules than it was trained with.
+"""The cost, in bits per byte, of splitting text by other rules than the model was trained with.
 
-Both tokenizers have the same vocabulary; bits per byte show what the unfamiliar splits cost.
+Both tokenizers have the same vocabulary.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""What a model folder says of itself: sizes, tokenizer, settings, data, scores, and its making.
+"""The contents of a model folder: sizes, tokenizer, settings, data, scores, and how it was made.
 
-A run folder says most. A folder of somebody else's says what its files hold; the rest is None.
+A run folder has most of it. Values that a folder's files do not contain are None.
 """
 
 import math

@@ -118,8 +118,8 @@ _LIMITS = """## Limits
 - It continues code and fills gaps. It does not follow instructions.
 - It can repeat passages of its training data, whose licences are above. `codeling trace` finds them
   in the run folder.
-- It reads no more than its context. Where codeling serves it, a memory of the open file and of the
-  project stands beside it; this folder holds the weights alone.
+- It reads no more than its context. codeling adds a memory of the open file and of the project;
+  this folder contains the weights alone.
 """
 
 
@@ -153,7 +153,7 @@ def _origin(origin: Ancestor) -> str:
     )
     return (
         f"Training started from the model `{origin.address}` (SHA-256 of its weights "
-        f"{origin.sha256}; {named}), whose own training data comes on top of what follows.\n"
+        f"{origin.sha256}; {named}), whose own training data is not listed below.\n"
     )
 
 

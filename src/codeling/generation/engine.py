@@ -280,7 +280,7 @@ class Engine:
         )
 
     def stream_sequence(self, sequence: Sequence) -> Iterator[str]:
-        """Pieces of the text of ``sequence``, which says at the end why it ended."""
+        """Pieces of the text of ``sequence``; its finish reason is set at the end."""
         self.reserve(1)
         self._queue(sequence)
         try:

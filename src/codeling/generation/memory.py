@@ -1,9 +1,9 @@
-"""What the engine asks of a memory: to change the next token's distribution, row by row.
+"""The protocol between the engine and a memory, which changes the next token's distribution.
 
-A memory knows texts beside the model's weights: the whole document, a project, a corpus. The engine
-is given one, opens it for each sequence, and tells it each picked token. The memory's distribution
-replaces the model's before constraints, temperature, top k and top p are applied, so that these
-hold as they do without a memory. This module must not know how a memory works.
+A memory knows texts that the model's context does not hold: the whole document, a project, a
+corpus. The engine opens it for each sequence and passes it each picked token. The memory's
+distribution replaces the model's before constraints, temperature, top k and top p are applied,
+which work as without a memory. This module must not know how a memory works.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class SequenceMemory(Protocol):
         """Add the token that was picked."""
 
     def draft(self, most: int) -> list[int]:
-        """A guess of the next tokens, at most ``most``; it decides nothing but the speed."""
+        """A guess of the next tokens, at most ``most``; it affects only the speed."""
 
     def spans(self) -> Sequence[MemorySpan]:
         """Where the picked tokens came from, in order; empty if it was not recorded."""
@@ -82,4 +82,4 @@ class Memory(Protocol):
         """
 
     def copy(self) -> "Memory":
-        """A memory that knows the same, for another thread."""
+        """A memory of the same texts, for another thread."""

@@ -1,4 +1,4 @@
-"""What a caller asks of the engine and what it gets back: requests and completions.
+"""Requests to the engine, and the completions that it returns.
 
 This module must not know torch, models or files.
 """
@@ -85,7 +85,7 @@ class SamplingParams:
     branch_probability: float = 0.05
     """Probability that a further first token must have to be followed."""
     record_sources: bool = False
-    """Record where the engine's memory saw what it proposed: :attr:`Completion.sources`."""
+    """Record the places of the memory's proposals: :attr:`Completion.sources`."""
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: a value is out of range or of the wrong type."""

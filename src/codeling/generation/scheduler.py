@@ -151,7 +151,7 @@ class Scheduler:
             else:
                 unread_prompts.append((number, start, unread, sequence))
         prefills: list[tuple[Row, Sequence]] = []
-        # A keystroke has a few tokens to read. It does not wait for somebody's whole file.
+        # A keystroke has few tokens to read. It must not wait for the prefill of a whole file.
         for number, start, unread, sequence in sorted(
             unread_prompts, key=lambda each: len(each[2])
         ):
@@ -184,9 +184,9 @@ class Scheduler:
         self._slots[self.running.pop(sequence)].owner = None
 
     def _move(self, sequence: Sequence, forks: list[Fork]) -> int:
-        """Assign another slot, whose number is returned, to a sequence whose window has moved.
+        """Assign another slot to a sequence with a moved window; return its number.
 
-        The present slot is kept for the next request, whose window may not have moved yet.
+        The present slot is kept: the window of the next request may not have moved yet.
         """
         self._slots[self.running[sequence]].owner = None
         source, reused = self._longest_prefix(sequence.window[:-1])

@@ -16,7 +16,7 @@ import numpy as np
 from codeling.arrays.native import kernel
 
 LONGEST = 24
-"""Length in tokens of the longest context that is told apart."""
+"""Maximum length of a context in tokens; longer ones are not distinguished."""
 
 DEAD = -1
 """Token that replaces removed text. It follows no context and is never proposed."""

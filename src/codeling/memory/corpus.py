@@ -1,8 +1,8 @@
-"""The corpus table: what the whole train split says comes next, from its runs of up to 5 tokens.
+"""The corpus table: next-token proposals from n-grams of up to 5 tokens of the train split.
 
 The table is one memory-mapped safetensors file in ``RUN/memory/``, made from the ids of the train
-split alone. So what the corpus dropped or replaced (problems of benchmarks, secrets, documents of
-an opt-out list, held-out documents) is not in it. ``docs/formats.md`` describes the tensors.
+split alone. So it has nothing that the corpus dropped or replaced: problems of benchmarks, secrets,
+documents of an opt-out list, held-out documents. ``docs/formats.md`` describes the tensors.
 """
 
 import hashlib

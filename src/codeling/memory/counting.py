@@ -78,7 +78,7 @@ def count(
 ) -> list[NgramCounts]:
     """Count the n-grams of orders 1 to ``order``, in this sequence of the result.
 
-    ``folder`` is for this count alone. What a call that was killed left there is used again.
+    ``folder`` is for this count alone. Files that a killed call left there are reused.
     """
     work = _Work(documents, order, folder, bucket_keys)
     levels: list[NgramCounts] = []

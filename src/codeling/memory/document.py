@@ -39,7 +39,7 @@ def document_predictor(trust: Floats, vocab_size: int) -> Predictor:
 
 
 class DocumentMemory:
-    """The tokens of one document so far, and what they say comes next."""
+    """The tokens of one document so far, and proposals for the next one."""
 
     def __init__(self, predictor: Predictor, chains: Chains | None = None) -> None:
         self._predictor = predictor

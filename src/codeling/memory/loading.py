@@ -17,8 +17,8 @@ from codeling.run_folder import RunFolder, find_run_folder
 from codeling.tokenizer.tokenizer import Tokenizer
 
 MemoryMode = Literal["auto", "document", "off"]
-"""``auto``: the document and what else there is, the run's corpus and a given project.
-``document``: the document, and a given project. ``off``: the model alone."""
+"""``auto``: the document, the run's corpus if it has a table, and a given project. ``document``:
+the document, and a given project. ``off``: the model alone."""
 
 
 def load_memory(

@@ -1,4 +1,4 @@
-"""The memory as the engine uses it: the model's distribution mixed with what texts propose.
+"""The memory as the engine uses it: the model's distribution mixed with the sources' proposals.
 
 A sequence has a :class:`DocumentMemory` of its own, and the files that came with its request; the
 project's and the corpus's memory are shared. Documents of recent sequences are kept, so that a
@@ -23,7 +23,7 @@ from codeling.memory.source import Ids, LocatedSource, Proposal, ProposalSource
 from codeling.memory.spans import Origin, SeenSpan, SpanRecorder
 
 _NUM_RECENT = 64
-"""Number of documents kept for prompts that continue them: those of as many people who type."""
+"""Number of documents kept for prompts that continue them: one for each of this many users."""
 
 
 class MemoryMixture:
@@ -42,7 +42,7 @@ class MemoryMixture:
         """``token_bytes`` are those of each id. Without ``sent_files``, files that come with a
         request are ignored.
 
-        Without ``with_model``, the model is one that knows nothing
+        Without ``with_model``, the model is uniform
         (:class:`codeling.generation.runners.uniform.UniformRunner`).
         """
         self.parameters = parameters
@@ -78,7 +78,7 @@ class MemoryMixture:
     ) -> "MixtureState":
         """The memory of a sequence that continues ``before``, which begins with ``<|endoftext|>``.
 
-        ``after`` is the text behind the gap that is being filled. It counts as seen before the
+        ``after`` is the text after the gap that is being filled. It counts as seen before the
         document. With ``record``, :meth:`MixtureState.spans` tells where tokens came from.
         ``files`` count as files of the project, for this sequence.
         """
@@ -180,7 +180,7 @@ class MixtureState:
         return self._recorder.spans() if self._recorder else ()
 
     def token_shares(self) -> Sequence[Mapping[str, float]]:
-        """Who gave the probability of each added token, if :meth:`MemoryMixture.open` records it.
+        """Shares of each added token's probability, if :meth:`MemoryMixture.open` records them.
 
         Keys are ``model``, ``document`` and the other sources; the values of a token sum to 1.
         """
@@ -216,7 +216,7 @@ class MixtureState:
         return []
 
     def _in_document(self, place: int) -> Origin:
-        """The origin of a position of the document; text behind the gap follows the prompt."""
+        """The origin of a position of the document; text after the gap follows the prompt."""
         first = self._num_after
         before = self._document.ids[first : first + self._num_before]
         if place < first:

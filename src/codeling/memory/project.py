@@ -1,9 +1,10 @@
 """Memory of the other files of a project: what followed each context in them.
 
 Files are read in the background, the nearest to the open file first if not all fit; the nearest
-count as the newest. While requests come, the folder is looked at again: a saved file replaces what
-was known of it, whoever saved it, and a removed one is forgotten. Memory is bounded by a number of
-tokens. Nothing is written. This module must not know which file the tokens of a history belong to.
+count as the newest. While requests arrive, the folder is scanned again: a saved file replaces its
+earlier version, whichever program saved it, and a removed one is dropped. Memory is bounded by a
+number of tokens. Nothing is written. This module must not know which file the tokens of a history
+belong to.
 """
 
 import threading
@@ -36,9 +37,9 @@ MAX_TOKENS = 8_000_000
 about 45 bytes each."""
 
 LOOK_SECONDS = 1.0
-"""Time between two looks at the folder, at least."""
+"""Minimum time between two scans of the folder."""
 _REST = 20
-"""A look takes at most one part in this many of the time."""
+"""Scanning takes at most one part in this many of the time."""
 _MAX_TAKEN = 20_000
 """Tokens of changed files that one request takes, about 20 ms; the rest waits for the next."""
 
@@ -55,7 +56,7 @@ def project_predictor(trust: Floats, vocab_size: int) -> Predictor:
 
 
 class FixedProject:
-    """Memory of files that do not change, for measurements. It does not tell where they are."""
+    """Memory of files that do not change, for measurements. It does not record places."""
 
     def __init__(self, trust: Floats, vocab_size: int, files: Chains) -> None:
         """``files`` are the tokens of all files, each after ``<|endoftext|>``, the nearest last."""
@@ -79,7 +80,7 @@ class FixedProject:
 
 
 class ProjectMemory:
-    """What the files of one folder say comes next. Several threads may use it."""
+    """Proposals from the files of one folder. Several threads may use it."""
 
     def __init__(
         self,
@@ -109,9 +110,9 @@ class ProjectMemory:
         found = [file for file in list_files(root) if file.path != open_path]
         self._open_path = open_path
         self._seen = {file.path: file for file in found}
-        """Files as they were when they were looked at last."""
+        """Files as of the last scan."""
         self._changed: deque[tuple[Path, Tokens | None]] = deque()
-        """What was read after that, and is not taken yet."""
+        """What was read since, and is not taken yet."""
         self._next_look = time.monotonic() + LOOK_SECONDS
         paths = [file.path for file in nearest_first(found, open_path, open_text)]
         self._reader = threading.Thread(target=self._read_all, args=(paths,), daemon=True)
@@ -123,9 +124,9 @@ class ProjectMemory:
         self._take()
 
     def refresh(self) -> None:
-        """Take what was found changed on disk, and look again in the background.
+        """Take the changes found on disk, and scan again in the background.
 
-        It looks once in :data:`LOOK_SECONDS` at most, and takes 20,000 tokens at a time.
+        It scans at most once in :data:`LOOK_SECONDS`, and takes 20,000 tokens at a time.
         """
         self._take()
         with self._lock:
@@ -168,7 +169,7 @@ class ProjectMemory:
             return self._predictor.score(ids, self._files.chains)
 
     def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
-        """Where ``token`` was seen that the proposal is based on, the best first.
+        """Places of ``token`` that the proposal is based on, the best first.
 
         Path of the file, position, and line in the file, from 1.
         """
@@ -203,7 +204,7 @@ class ProjectMemory:
             self._is_read = True
 
     def _look(self) -> None:
-        """Read the files that were saved or added since the last look. Runs in the background."""
+        """Read the files that were saved or added since the last scan. Runs in the background."""
         begin = time.monotonic()
         try:
             found = {file.path: file for file in list_files(self.root)}

@@ -1,9 +1,10 @@
 """Memory of files that come with a request: what an editor sends beside the open file.
 
 They act as files of the project, for that request alone. Texts are kept encoded by their hash, so
-that the next keystroke with the same files costs no more than the hashes. What is kept is bounded,
-whatever clients send: the least recently used goes first. A text is found only by who sends it
-again, so no client sees what another one sent. This module must not know requests or sockets.
+that the next keystroke with the same files costs no more than the hashes. The total size is
+bounded: the least recently used texts are dropped first. A text is found only by a client that
+sends it again, so no client sees another one's files. This module must not know requests or
+sockets.
 """
 
 import threading
@@ -31,7 +32,7 @@ _Value = TypeVar("_Value")
 
 
 class SentProject:
-    """What the files of one request say comes next. It does not change; any thread may use it."""
+    """Proposals from the files of one request. It does not change; any thread may use it."""
 
     def __init__(
         self, predictor: Predictor, line_feeds: Tokens, files: Sequence[tuple[str, Tokens]]

@@ -1,4 +1,4 @@
-"""What a source of next-token proposals is: the records and the protocol.
+"""Sources of next-token proposals: the protocol and its records.
 
 A source has seen some text (the open file, other files of the project, the training corpus) and
 proposes what may follow a history of ids. It is a sub-distribution: probabilities of the tokens
@@ -77,7 +77,7 @@ class LocatedSource(ProposalSource, Protocol):
     """A source that can say where it saw a token."""
 
     def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
-        """Where ``token`` was seen that the proposal is based on, the best first.
+        """Places of ``token`` that the proposal is based on, the best first.
 
         Path of the file, position, and line in the file, from 1.
         """

@@ -139,7 +139,7 @@ def named_license(folder: Path) -> str | None:
     card = folder / MODEL_CARD
     try:
         found = (metadata_load(card) or {}).get("license") if card.is_file() else None
-    except Exception:  # a card of somebody else's may hold anything
+    except Exception:  # a card from elsewhere may contain anything
         return None
     return str(found) if found else None
 

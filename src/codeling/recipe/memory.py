@@ -1,4 +1,4 @@
-"""``[memory]``: what is remembered beside the weights."""
+"""``[memory]``: the memory beside the weights."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Recipe keys that the previous version had under another name, had and this one lacks, or lacked.
+"""Recipe keys that were renamed, removed or added since the previous version.
 
 Old keys are accepted for one version, in a recipe, in ``--set`` and in what a run folder recorded.
 A new key at its default counts as what the previous version did. To rename a key, add it to

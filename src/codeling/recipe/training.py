@@ -58,8 +58,8 @@ WEIGHT_INDEPENDENT_KEYS = (
     "activation_checkpointing", "checkpoint_minutes", "init", "keep_every", "keep_last", "parallel",
     "sample_interval", "track",
 )  # fmt: skip
-"""Keys of ``[training]`` that do not affect the weights: a run continues after they change. The
-place of the initial model is one of them; its digest is an input."""
+"""Keys of ``[training]`` that do not affect the weights: a run continues after they change.
+``init`` is one of them: the digest of the initial model is an input of the training stage."""
 
 MIN_VOCAB_SIZE = 261
 """The 256 bytes and the five special tokens."""

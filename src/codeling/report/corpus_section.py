@@ -1,4 +1,4 @@
-"""The section of the report about the corpus: what was kept, dropped, and from where.
+"""The corpus section of the report: documents kept and dropped, by reason and by source.
 
 Everything comes from ``corpus/report.json``. This module must not read files.
 """
@@ -40,7 +40,7 @@ def totals(report: Values) -> str:
 
 
 def hit_rate(values: Values) -> str:
-    """The share of the files that hold a keyword, apart from all other filters, in a sentence.
+    """The share of the files that contain a keyword, regardless of other filters, in a sentence.
 
     ``values`` is the report's entry ``keywords``.
     """

@@ -1,4 +1,4 @@
-"""The section of the report about the memory: what it adds, and who gave the probability.
+"""The memory section of the report: bits per byte and shares of the probability by source.
 
 Everything comes from the part ``memory`` of ``evaluation.json``. This module must not read files.
 """
@@ -14,7 +14,7 @@ Values = Mapping[str, Any]
 
 
 class Shares(NamedTuple):
-    """A bar: who gave the probability of the tokens at some positions."""
+    """A bar: the share of each source in the tokens' probability at some positions."""
 
     label: str
     parts: Sequence[tuple[str, float]]
@@ -22,12 +22,12 @@ class Shares(NamedTuple):
 
 
 def summary(memory: Values) -> str:
-    """What was measured on, in a sentence."""
+    """The text that was measured, in a sentence."""
     return (
         f"Whole files of the test split: {short_bytes(memory['num_bytes'])}, "
         f"{quantity(memory['num_documents'], 'file')} of "
-        f"{quantity(memory['num_repositories'], 'repository')}. The document is the file's own "
-        "past, the project what stands before it in its repository."
+        f"{quantity(memory['num_repositories'], 'repository')}. The document is the earlier "
+        "text of the same file, the project is the files before it in its repository."
     )
 
 
@@ -45,12 +45,12 @@ def gains(memory: Values) -> Table:
                 f"{100 * (value / alone - 1):+.1f} %" if value != alone else "",
             ]
         )
-    head = ["who predicts", "bits per byte", "interval", "to the model alone"]
+    head = ["who predicts", "bits per byte", "interval", "against the model alone"]
     return Table(head, rows, numbers=(1, 2, 3), optional=(2,))
 
 
 def shares(memory: Values) -> list[Shares]:
-    """Who gave the probability, by position in the file, with all sources."""
+    """The share of each source in the probability, by position in the file."""
     row = max(
         (row for row in memory["rows"] if row["has_model"]), key=lambda row: len(row["sources"])
     )

@@ -2,7 +2,7 @@
 
 A page is self-contained: it loads nothing and runs no script. Autoescape is on, and control
 characters become visible, so any text can be shown. This module imports nothing of the package
-and must not know what the pages are about.
+and must not know what the pages show.
 """
 
 from collections.abc import Sequence

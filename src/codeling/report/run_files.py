@@ -35,7 +35,7 @@ def read_json(run_folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_json_lines(run_folder: Path, name: str) -> list[dict[str, Any]]:
-    """The objects of a JSON Lines file; a torn line is skipped.
+    """The objects of a JSON Lines file; an incomplete line is skipped.
 
     :raises InputError: the file is missing, or it is not empty and no line can be read.
     """

@@ -3,7 +3,7 @@
 The page is made of the files in the run folder: recipe, manifest, corpus report, metrics, samples
 and evaluation. Each section is made separately. A section whose file is missing or damaged says
 so; a section that fails for another reason shows the error. The same files give the same bytes.
-This module must not know how any of these files came to be.
+This module must not know how these files are made.
 """
 
 import statistics

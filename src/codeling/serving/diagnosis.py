@@ -18,7 +18,7 @@ _CURSORS = (
     ("class Point:\n    def __init__(self, x, y):\n        self.x = x\n        self.", "\n"),
     ("def area(width, height):\n    return width * height\n\n\nprint(area(", "\n"),
 )
-"""Texts before and behind a cursor. Not every model is sure enough everywhere."""
+"""Texts before and after a cursor. Not every model is sure enough everywhere."""
 _PATHS = {
     "vim": "/infill",
     "vscode": "/infill",
@@ -41,7 +41,7 @@ class EditorCheck(NamedTuple):
 def diagnose(editor: str, url: str, token: str | None) -> list[EditorCheck]:
     """Check the server at ``url`` as ``editor`` would use it; the first failure is the last.
 
-    :raises UsageError: there are no settings for this editor, or ``url`` is none.
+    :raises UsageError: there are no settings for this editor, or ``url`` is not an address.
     """
     setup, url = find_editor(editor), address_of(url)
     checks: list[Callable[[], EditorCheck | None]] = [
@@ -100,7 +100,7 @@ def _suggestion(setup: EditorSetup, url: str, token: str | None) -> EditorCheck:
         text = _text_of(answer)
         if text:
             line = before.rpartition("\n")[2].lstrip()
-            return EditorCheck(True, f"{path} suggests {text!r} behind {line!r}")
+            return EditorCheck(True, f"{path} suggests {text!r} after {line!r}")
     return EditorCheck(
         True,
         f"{path} answers, but suggested nothing at {len(_CURSORS)} places: the model was not sure "

@@ -14,7 +14,7 @@ ZED_VARIABLE = "ZED_OPEN_AI_COMPATIBLE_EDIT_PREDICTION_API_KEY"
 
 @dataclass(frozen=True)
 class EditorSetup:
-    """How one editor is told of a server."""
+    """The settings that connect one editor to a server."""
 
     name: str
     title: str

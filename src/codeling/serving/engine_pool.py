@@ -1,8 +1,8 @@
 """Several engines that share their weights, each in a thread of its own.
 
-Kernels run without Python's lock, so a second thread uses a second core. Who types stays with one
-engine, whose cache holds the file, unless it is much busier than another. This module must not know
-asyncio, sockets or dialects.
+Kernels run without Python's lock, so a second thread uses a second core. A user stays with one
+engine, which has the file in its cache, unless it is much busier than another. This module must not
+know asyncio, sockets or dialects.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from codeling.serving.engine_worker import EngineWorker, WorkItem, WorkUpdate
 _MAX_KEYS = 4096
 """People and files whose engine is remembered."""
 _BUSIER = 8
-"""Items that an engine must have more than another one to lose a person to it."""
+"""Difference in the number of items from which on a user moves to another engine."""
 
 
 class EnginePool:
@@ -61,6 +61,6 @@ class EnginePool:
         worker.submit(item)
 
     def cancel(self, item: WorkItem) -> None:
-        """End an item before its next step, with the text that there is by then."""
+        """End an item before its next step, with the text so far."""
         if item.worker is not None:
             item.worker.cancel(item)

@@ -23,7 +23,7 @@ class WorkItem:
 
     sequence: Sequence
     deadline: float
-    """``time.monotonic()`` at which it ends with the text that there is by then."""
+    """``time.monotonic()`` at which it ends with the text so far."""
     max_predict_seconds: float | None = None
     """Time from its first token at which it ends, if its text contains a line end."""
     only_end: bool = False
@@ -33,7 +33,7 @@ class WorkItem:
     affinity: str = ""
     """Editor or file. Items with the same one share a cache where there are several."""
     worker: "EngineWorker | None" = None
-    """Who has it, where there are several."""
+    """The worker that has it, if there are several."""
     submitted: float = field(default_factory=time.monotonic)
     admitted: float | None = None
     """When it got a place in the batch."""
@@ -66,7 +66,7 @@ class WorkUpdate(NamedTuple):
 
 
 class SequenceWorker(Protocol):
-    """Who completes sequences for a service."""
+    """Completes the sequences of a service."""
 
     @property
     def num_waiting(self) -> int:
@@ -85,7 +85,7 @@ class SequenceWorker(Protocol):
         """Queue an item."""
 
     def cancel(self, item: WorkItem) -> None:
-        """End an item soon, with the text that there is by then."""
+        """End an item soon, with the text so far."""
 
 
 class _Cancel(NamedTuple):
@@ -123,7 +123,7 @@ class EngineWorker:
         self._inbox.put(item)
 
     def cancel(self, item: WorkItem) -> None:
-        """End an item before its next step, with the text that there is by then."""
+        """End an item before its next step, with the text so far."""
         self._inbox.put(_Cancel(item))
 
     def _run(self) -> None:

@@ -52,7 +52,7 @@ class RemotePiece(NamedTuple):
 
     text: str
     logprob: float | None
-    """Of all its tokens, in nats; None if the server does not tell."""
+    """Of all its tokens, in nats; None if the server does not report it."""
     finish_reason: str | None
 
 
@@ -66,7 +66,7 @@ class RemoteServer:
         self.token = token
         self.model = ""
         self._takes_ids = True
-        """Whether a prompt may be token ids. Otherwise special tokens stand in its text by name."""
+        """Whether a prompt may be token ids. Otherwise it is text, with special tokens by name."""
         self._health_lock = threading.Lock()
         self._now = time.monotonic
         self._health_until = -math.inf
@@ -231,7 +231,7 @@ class RemoteWorker:
         self._threads.submit(self._complete, item)
 
     def cancel(self, item: WorkItem) -> None:
-        """End an item with the text that there is by then; the server sees its client leave."""
+        """End an item with the text so far; the server sees its client leave."""
         with self._lock:
             connected = self._sockets.pop(item, None)
         if connected is not None:
@@ -330,7 +330,7 @@ def remote_engine(model: str, server: RemoteServer) -> Engine:
     """An engine with the tokenizer and sizes of ``model``; ``server`` makes its forward passes.
 
     :raises InputError: there is no such server, or it serves another model.
-    :raises ModelError: ``model`` is none.
+    :raises ModelError: ``model`` is not a model.
     """
     path = resolve(model)
     config = read_config(path)

@@ -32,7 +32,7 @@ _MARKERS = (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)
 def plans(
     query: Query, suggester: Suggester, max_new_tokens: int, first_sample: int = 0
 ) -> list[SuggestionPlan]:
-    """What the engine is asked for by ``query``, in the order of its choices.
+    """The requests to the engine for ``query``, in the order of its choices.
 
     ``max_new_tokens`` is the server's limit. ``first_sample`` is the number of equal queries in
     progress, which get the samples before.
@@ -131,7 +131,7 @@ def shown_tokens(
 ) -> tuple[tuple[int, ...], list[TokenLogprobs | int]]:
     """The tokens of a suggestion that its ``text`` reaches into, and their log-probabilities.
 
-    A token without a log-probability stands by its id: those of a word of the open file, and the
+    A token without a log-probability is given by its id: those of a word of the open file, and the
     first one of a branch if it is not among the most likely that were asked for.
     """
     origin = _origin(sequence, text)
@@ -157,7 +157,7 @@ def _origin(sequence: Sequence, text: str) -> Sequence | None:
 
 
 def details_of(sequence: Sequence, plan: SuggestionPlan) -> ChoiceDetails:
-    """Who proposed an ended sequence, and what is shown of it."""
+    """The proposers of an ended sequence, and the part of it that is shown."""
     shown = plan.suggestion(sequence) if plan.suggestion else None
     origin = _origin(sequence, shown.text if shown else "") or sequence
     products = [1.0, *origin.probabilities]

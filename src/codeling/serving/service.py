@@ -56,7 +56,7 @@ class Flight:
     client: str
     """Who asks. Sessions and equal queries are told apart by client."""
     deadline: float
-    """``time.monotonic()`` at which it ends with what there is by then."""
+    """``time.monotonic()`` at which it ends with the text so far."""
     items: dict[WorkItem, int] = field(default_factory=dict)
     """Index of the choice that each is for."""
     plans: list[SuggestionPlan] = field(default_factory=list)

@@ -24,8 +24,9 @@ class ServerLimits:
     num_engines: int = 1
     """Threads that complete, each with a cache of its own."""
     max_recent: int = 128
-    """Number of ended completions whose keys and values are kept for the next keystroke: as many
-    people may type at once without reading their files again. Fewer where those are large."""
+    """Number of ended completions with keys and values kept for the next keystroke, so that this
+    many people can type at once without a new prefill of their files. Fewer if keys and values are
+    large."""
     request_seconds: float = 30.0
     """Time after which a completion ends with the text that it has."""
     body_seconds: float = 10.0

@@ -1,4 +1,4 @@
-"""Ghost text: what every dialect with a text behind the cursor, and the language server, shows.
+"""Ghost text, for the language server and for every dialect with a text after the cursor.
 
 The rules are :mod:`codeling.generation.suggestions`; here they meet what a client asked for.
 """
@@ -15,14 +15,14 @@ from codeling.generation.suggestions.suggester import Suggester
 
 @dataclass(frozen=True)
 class SuggestionPlan:
-    """What the engine is asked for, and how its answer becomes text."""
+    """A request to the engine, and how its result becomes text."""
 
     request: Request | None
     """None: nothing is asked for, and the text is empty."""
     shown: Callable[[Sequence], str] | None = None
     """Ended sequence to what is shown of it. None: all of its text, as it is made."""
     suggestion: Callable[[Sequence], Suggestion | None] | None = None
-    """The same with its probability and who proposed it."""
+    """The same with its probability and its proposer."""
 
 
 def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> SuggestionPlan:

@@ -1,6 +1,6 @@
 """Ids of a text that shares most of its lines with earlier ones, such as a file while it is typed.
 
-The pre-tokenizers of this package never join a printable ASCII character with the line end behind
+The pre-tokenizers of this package never join a printable ASCII character with the line end after
 it. So a text is cut there, the pieces are looked up, and only new ones are encoded. This module
 must not know models or files.
 """
@@ -40,7 +40,7 @@ class LineCache:
 
 
 def is_cut(core: tokenizers.Tokenizer) -> bool:
-    """Whether a tokenizer cuts between a printable ASCII character and a line end behind it."""
+    """Whether a tokenizer cuts between a printable ASCII character and a line end after it."""
     rules = json.loads(core.to_str())
     step = rules["pre_tokenizer"] or {}
     is_gpt2 = step.get("type") == "ByteLevel" and step["use_regex"] and not step["add_prefix_space"]

@@ -1,7 +1,7 @@
 """Compare tokenizers on the same Python: length, losslessness, speed, and prompt boundaries.
 
-Reads any byte-level ``tokenizer.json`` and the published ``.tiktoken`` files. Prompt boundaries are
-what matters in an editor: there a prompt ends after a newline or an indentation. If its last ids
+Reads any byte-level ``tokenizer.json`` and the published ``.tiktoken`` files. Prompt boundaries
+matter in an editor, where a prompt often ends after a newline or an indentation. If its last ids
 are not those of the finished file, the model has to continue from ids that it was not trained on,
 unless the prompt is healed. This module must not know how the comparison is displayed.
 """

@@ -239,8 +239,8 @@ class Tokenizer:
     def has_digest(self, digest: str | None) -> bool:
         """Whether a stored digest, of this version or the first one, is this tokenizer's.
 
-        The first version is the SHA-256 of the vocabulary alone. None was stored by no one, and
-        any tokenizer has it.
+        The first version is the SHA-256 of the vocabulary alone. None means that no digest was
+        stored; it fits any tokenizer.
         """
         return digest in (None, self.digest, self._vocabulary_digest)
 

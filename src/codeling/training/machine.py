@@ -59,7 +59,7 @@ def set_up(device: str = "auto", precision: str = "auto", threads: int | None = 
 def _default_threads() -> int:
     """Every core; several processes of ``torchrun`` share them. ``OMP_NUM_THREADS`` overrides it.
 
-    ``torchrun`` sets that variable to 1 for several processes, so it counts for one alone.
+    ``torchrun`` sets that variable to 1 for several processes, so it is read only for a single one.
     """
     num_processes = _torchrun_variable("LOCAL_WORLD_SIZE", 1)
     wanted = os.environ.get("OMP_NUM_THREADS", "")

@@ -35,7 +35,7 @@ _MAX_WARM_START_SHARE = 0.25
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What stays the same during a training, seen from this process."""
+    """The constant inputs of a training, in this process."""
 
     recipe: TrainingRecipe
     config: GPT2Config

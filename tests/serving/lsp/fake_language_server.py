@@ -12,9 +12,9 @@ from codeling.serving.protocol.query import SentFile
 
 
 class Repeating:
-    """Suggests the last two characters before and behind the cursor; ``slow`` never ends.
+    """Suggests the last two characters before and after the cursor; ``slow`` never ends.
 
-    Behind ``beside`` it suggests the names and sizes of the other buffers; behind ``copied``, lines
+    After ``beside`` it suggests the names and sizes of the other buffers; after ``copied``, lines
     that were seen in two places.
     """
 

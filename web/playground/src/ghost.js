@@ -1,4 +1,4 @@
-// Ghost text in CodeMirror: a widget behind the cursor, which stays while it is typed.
+// Ghost text in CodeMirror: a widget after the cursor, which stays while it is typed.
 
 import { StateEffect, StateField } from "@codemirror/state";
 import { Decoration, EditorView, WidgetType } from "@codemirror/view";

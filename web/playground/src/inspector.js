@@ -16,7 +16,7 @@ export class Inspector {
   constructor(root, sources) {
     this.root = root;
     this.sources = sources;
-    this.clear("Where the cursor stands, nothing is suggested yet.");
+    this.clear("No suggestion at the cursor yet.");
   }
 
   clear(message) {
@@ -38,7 +38,7 @@ export class Inspector {
       return;
     }
     this.buttons = choice.tokens.map((token, index) => this.#button(token, index));
-    // The first tokens may only write again what stands before the cursor.
+    // The first tokens may only write the text before the cursor again.
     this.buttons.forEach((button, index) => (button.hidden = !choice.tokens[index].text));
     const list = element("div", { class: "tokens", role: "group", "aria-label": "Tokens of the suggestion" }, ...this.buttons);
     list.addEventListener("keydown", (event) => this.#move(event));

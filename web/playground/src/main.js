@@ -103,7 +103,7 @@ function setUpWriting(about) {
   const cut = tokenCut(failed);
   const extensions = [cut.extension];
   if (about.has_provenance) extensions.push(provenance(byId("sources"), about.min_lexemes, failed));
-  else byId("sources").append(element("p", { class: "quiet" }, "This model has no provenance index, so its page cannot say where a passage stands."));
+  else byId("sources").append(element("p", { class: "quiet" }, "This model has no provenance index, so the page cannot show where a passage comes from."));
 
   function showSaved() {
     if (!sitting.characters) return;

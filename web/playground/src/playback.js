@@ -14,7 +14,7 @@ function counted(characters) {
  * What was on the screen after each keystroke.
  *
  * `text` is the part of a file that was typed, from its index `begin`; positions count code points
- * of the file. A frame has the number of characters `at` the cursor, what is `shown` behind it,
+ * of the file. A frame has the number of characters `at` the cursor, what is `shown` after it,
  * the `verdict` on it (`right`, `wrong` or none), the counts so far, and what was `accepted`.
  */
 export function frames({ text, begin, events }) {

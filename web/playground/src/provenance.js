@@ -1,4 +1,4 @@
-// Where passages of the text stand in the training data: marks in the margin, and a list.
+// Places of the text's passages in the training data: marks in the margin, and a list.
 
 import { RangeSet, StateEffect, StateField } from "@codemirror/state";
 import { EditorView, GutterMarker, ViewPlugin, gutter } from "@codemirror/view";
@@ -22,7 +22,7 @@ class SourceMarker extends GutterMarker {
   }
 
   toDOM() {
-    return element("span", { class: "source-mark", title: "This line also stands in the training data" });
+    return element("span", { class: "source-mark", title: "This line is also in the training data" });
   }
 }
 

@@ -1,4 +1,4 @@
-// Text that a person can trust: no character changes the order or the look of what stands beside it.
+// Text that a person can trust: no character changes the order or the look of the text beside it.
 
 const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
 
@@ -38,7 +38,7 @@ export function percent(share, digits = 0) {
   return `${(100 * share).toFixed(digits)} %`;
 }
 
-/** Length of the next word of `text` with what stands before it, at least one character. */
+/** Length of the next word of `text` with the characters before it, at least one character. */
 export function wordLength(text) {
   const found = /^\s*(?:[\p{L}\p{N}\p{M}_]+|[^\s])/u.exec(text);
   return found ? found[0].length : text.length;

@@ -1,6 +1,6 @@
-"""How many of the files hold a keyword, apart from all other filters.
+"""The share of the files that contain a keyword, regardless of other filters.
 
-The Hugging Face course gives this number of its data-science slice: 3.26 % of codeparrot's files.
+The Hugging Face course gives this number for its data-science slice: 3.26 % of codeparrot's files.
 Counted by the survey; shown while it runs, at its end, and in the report.
 """
 

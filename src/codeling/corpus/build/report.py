@@ -1,7 +1,7 @@
 """Makes ``corpus/report.json``: counts by split, by source and by drop reason.
 
-Every document found is kept or counted under one reason. The report holds no time, and no path of
-this machine. This module must not read documents or decide about them.
+Every document found is kept or counted under one reason. The report contains no time and no local
+path. This module must not read documents or decide about them.
 """
 
 from collections import Counter

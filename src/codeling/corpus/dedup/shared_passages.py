@@ -1,4 +1,4 @@
-"""How much of each held-out document also stands in train, in passages of many tokens.
+"""Passages of many tokens that held-out documents share with train.
 
 A vendored copy under another name, or a part of a file, is no near-duplicate of a document, yet a
 model that trained on it knows the passage. A *passage* is :data:`PASSAGE_TOKENS` or more
@@ -98,7 +98,7 @@ class HeldOutPassages:
         return found
 
     def shared_tokens(self) -> I64:
-        """Number of tokens of each held-out document that stand in a shared passage."""
+        """Number of tokens of each held-out document that are in a shared passage."""
         return np.array([self._shared(document) for document in self._documents], np.int64)
 
     def _shared(self, document: U64) -> int:

@@ -11,8 +11,8 @@ from codeling.run_folder import find_run_folder
 def held_out_texts(model_folder: Path, num_bytes: int) -> list[str]:
     """Texts of ``num_bytes`` or a little more, of the test split of the run of a model.
 
-    The standard library of this interpreter stands in where there is none; the model may have been
-    trained on it.
+    Without such a run, texts of this interpreter's standard library; the model may have been
+    trained on them.
     """
     return _first(_test_split(model_folder), num_bytes) or library_texts(num_bytes)
 

@@ -1,9 +1,9 @@
-"""What each character of a file belongs to: a name, a keyword, a string, a line that stands above.
+"""The kind of each character of a file: name, keyword, string, repeated line and so on.
 
 Two classifications, each of all characters. By word: ``keywords``, ``calls`` (names before an
 opening bracket), ``names``, ``strings``, ``comments``, and ``punctuation`` (operators, brackets,
-numbers and spaces). By line: ``repeated lines``, which stand above with another indentation
-perhaps, and ``new lines``. This module must not know suggestions.
+numbers and spaces). By line: ``repeated lines``, which occur above, possibly with another
+indentation, and ``new lines``. This module must not know suggestions.
 """
 
 import keyword

@@ -1,4 +1,4 @@
-"""Who proposes in each row of the suite ``typing``, from the words of the open file to everything.
+"""The proposers of each row of the suite ``typing``, from the words of the open file to all.
 
 Without a memory there are the words, the model, and both. With one there are also the memory
 without the network, and rows with and without the project that an editor would have open. Rows

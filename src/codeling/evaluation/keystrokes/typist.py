@@ -124,14 +124,14 @@ def type_text(
 
 
 class _LinesAbove:
-    """The lines of a text, and which of them stand above."""
+    """The lines of a text, and which of them occur above."""
 
     def __init__(self, text: str, begin: int) -> None:
         self._text = text
         self._above = {line.strip() for line in text[:begin].split("\n")}
 
     def starts(self, begin: int, end: int) -> list[int]:
-        """Where lines with text begin, behind their indentation, from ``begin`` to ``end``."""
+        """Where lines with text begin, after their indentation, from ``begin`` to ``end``."""
         found = []
         while (begin := self._text.find("\n", begin, end) + 1) > 0:
             rest = self._text[begin:end]
@@ -141,7 +141,7 @@ class _LinesAbove:
         return found
 
     def take(self, position: int) -> tuple[str, bool]:
-        """The line that begins at ``position``, and whether it stands above."""
+        """The line that begins at ``position``, and whether it occurs above."""
         end = self._text.find("\n", position)
         line = self._text[position : end if end >= 0 else len(self._text)].strip()
         is_repeated = line in self._above

@@ -1,4 +1,4 @@
-"""What a suite is: the protocol, the settings it gets, and the inputs of one measurement.
+"""The protocol of a suite, its settings, and the inputs of one measurement.
 
 A suite finds its own data, says which settings its numbers depend on, and measures. Each file of
 this folder has one; :mod:`codeling.evaluation.suites.registry` lists them.
@@ -80,7 +80,7 @@ class TypingSettings:
     """How much of a suggestion one keystroke accepts: ``word``, ``line`` or ``whole``."""
     mode: str = "append"
     """``append``: type a file from its beginning. ``insert``: type lines in its middle, with the
-    rest of the file behind the cursor."""
+    rest of the file after the cursor."""
     clock: float | None = None
     """Milliseconds after which a suggestion comes too late to be shown. None: no limit."""
     ask_after: int = 2
@@ -130,7 +130,7 @@ class EvaluationSettings:
     def samples(self, max_new_tokens: int) -> SampleSettings:
         """Sample settings; ``max_new_tokens`` is the suite's default.
 
-        A given temperature stands alone: top p is then off unless it is given too.
+        If a temperature is given, top p is off unless it is given too.
         """
         temperature, top_p = published_sampling(self.n)
         if self.temperature is not None:

@@ -73,7 +73,7 @@ class SuggestionServer(NamedTuple):
     """What it writes between two texts, up to one of some strings."""
 
     def suggest(self, prefix: str, suffix: str) -> str | None:
-        """What an editor with our rules of how much would show of it."""
+        """The part of it that an editor shows, by our rules for the length."""
         place = find_place(prefix, suffix)
         if place is None:
             return None

@@ -1,4 +1,4 @@
-"""A runner that knows nothing: all tokens are equally likely. For a memory without a network."""
+"""A runner without a model: all tokens are equally likely. It measures a memory alone."""
 
 import numpy as np
 from numpy.typing import NDArray

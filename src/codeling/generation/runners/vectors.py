@@ -84,7 +84,8 @@ class Array:
 def emit(
     signature: Any, body: Callable[[ir.IRBuilder, list[Any]], ir.Value | None]
 ) -> tuple[Any, Any]:
-    """What ``@intrinsic`` wants: ``body`` gets arrays as :class:`Array`, numbers as values."""
+    """The form that ``@intrinsic`` expects: ``body`` gets arrays as :class:`Array`, numbers as
+    values."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         values = [

@@ -1,1 +1,1 @@
-"""Suggestions while somebody types: where, how much, and whether to show anything."""
+"""Suggestions while a user types: where, how long, and whether to show one."""

@@ -37,7 +37,7 @@ class Candidate:
     is right up to there (descending)."""
     proposer: Proposer = "model"
     is_whole: bool = True
-    """False if the text was cut off at a limit, perhaps within a word."""
+    """False if the text was cut off at a limit, possibly within a word."""
 
 
 @dataclass(frozen=True)

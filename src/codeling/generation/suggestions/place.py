@@ -39,7 +39,7 @@ class Place(NamedTuple):
     fragment: str
     """The letters of the unfinished word before the cursor."""
     at_line_start: bool
-    """Only white space stands before the cursor on its line."""
+    """Only white space precedes the cursor on its line."""
     reach: Reach
     indentation: str
     """White space at the beginning of the cursor's line."""
@@ -132,7 +132,7 @@ def is_border(text: str, position: int) -> bool:
 
 
 def is_word_character(character: str) -> bool:
-    """Whether ``character`` may stand in a word; combining marks may."""
+    """Whether ``character`` may be part of a word; combining marks may."""
     return character == "_" or character.isalnum() or f"a{character}".isidentifier()
 
 

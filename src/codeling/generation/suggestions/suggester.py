@@ -1,4 +1,4 @@
-"""From the text around a cursor to a suggestion: the request to the engine, and what becomes of it.
+"""From the text around a cursor to a request to the engine, and from its result to a suggestion.
 
 :meth:`Suggester.request` and :meth:`Suggester.suggestion` are the two halves, for a server that has
 many requests under way. :meth:`Suggester.suggest` does both for one cursor.
@@ -36,12 +36,12 @@ Aggressiveness = Literal["quiet", "normal", "eager"]
 THRESHOLDS: dict[Aggressiveness, float] = {"quiet": 0.7, "normal": 0.25, "eager": 0.1}
 """Probability that the beginning of a suggestion must reach. Chosen on the validation split of the
 demo: about half of what ``normal`` shows is accepted, and a third of what ``eager`` shows.
-``quiet`` stays well below 1 wrong suggestion per 100 characters, for unseen files fare worse."""
+``quiet`` stays well below 1 wrong suggestion per 100 characters, because other files have more."""
 
 
 @dataclass(frozen=True)
 class SuggestionSettings:
-    """Who proposes, and how sure a suggestion must be."""
+    """The proposers to use, and the threshold of a suggestion."""
 
     threshold: float = 0.0
     """Probability that the beginning of a text must reach to be shown."""
@@ -66,7 +66,7 @@ class Suggester:
         return choose(candidates, prefix, suffix, place, self.settings.threshold)
 
     def candidates(self, place: Place, prefix: str, suffix: str = "") -> list[Candidate]:
-        """What all proposers propose at ``place``, between ``prefix`` and ``suffix``."""
+        """The candidates of all proposers at ``place``, between ``prefix`` and ``suffix``."""
         sequence = None
         if self.settings.use_model:
             sequence = self.engine.add(self.request(place, prefix, suffix))
@@ -78,7 +78,7 @@ class Suggester:
         return self._candidates(place, prefix, suffix, sequence)
 
     def request(self, place: Place, prefix: str, suffix: str) -> Request:
-        """What the engine is asked for at ``place``."""
+        """The request to the engine at ``place``."""
         is_block = place.reach == "block"
         params = SamplingParams(
             max_new_tokens=_MAX_BLOCK_TOKENS if is_block else _MAX_LINE_TOKENS,

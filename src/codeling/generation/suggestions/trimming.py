@@ -13,7 +13,7 @@ from codeling.python_lexer import LINE_END, Lexer
 _MAX_LOOK_AHEAD = 4096
 """Characters of the suffix that are read."""
 _NEVER_SHOWN = "\0\r\ufffd"
-"""A text ends before these; the last stands for bytes that are no character."""
+"""A text ends before these; the last one replaces bytes that are not UTF-8."""
 _CLOSERS = ")]}"
 _MIN_LINE = 3
 """Characters of a line that counts as repeated; shorter ones are brackets."""

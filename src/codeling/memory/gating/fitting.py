@@ -85,7 +85,7 @@ class Evidence(NamedTuple):
         return Evidence(self.positions, model, {name: self.sources[name] for name in names})
 
     def without_model(self, vocab_size: int) -> "Evidence":
-        """The same with a model that knows nothing, to measure the memory alone."""
+        """The same with a uniform model, to measure the memory alone."""
         value = np.float32(-np.log(vocab_size))
         flat = np.full(len(self.positions), value)
         top = np.full(len(flat), -2)  # equals no source's
@@ -264,7 +264,7 @@ def mix_evidence(
 ) -> Mixed:
     """The mixture of the model and the sources ``names``, the document first.
 
-    With ``vocab_size``, the mixture of the sources with a model that knows nothing.
+    With ``vocab_size``, the mixture of the sources with a uniform model.
     """
     part = evidence.only(names)
     if vocab_size is not None:

@@ -1,8 +1,8 @@
-"""The gate of the mixture: how much of the next token's probability each source gets.
+"""The gate of the mixture: the weights of the model and of each source, token by token.
 
 ``p = w_0 p_model + sum over s of w_s p_s``. The weights are a softmax of linear functions of what
 is known before the token: how long the longest matching context is, how often and with how many
-continuations it was seen, how sure the model is, and who agrees with whom. A source that proposes
+continuations it was seen, the model's entropy, and which best tokens agree. A source that proposes
 nothing gets no weight, so the mixture sums to 1.
 
 This module must not know where proposals come from, or how the parameters are fitted.

@@ -26,7 +26,7 @@ DEFAULT = Path(__file__).with_name(FILE_NAME)
 def gate_name(names: Sequence[str], *, with_model: bool = True) -> str:
     """The name of the gate for these sources: joined by ``+``.
 
-    ``alone:`` before them marks a gate for the sources and a model that knows nothing.
+    ``alone:`` before them marks a gate for the sources and a uniform model.
     """
     return ("" if with_model else "alone:") + "+".join(names)
 

@@ -16,7 +16,7 @@ from codeling.errors import UsageError
 from codeling.serving.protocol.query import RequestError
 
 PUBLIC_PATHS = frozenset({"/health", "/", "/playground/app.js", "/playground/app.css"})
-"""Paths that need no token: they tell nothing but that the server runs."""
+"""Paths that need no token: they reveal only that the server runs."""
 PAGES_PATH = "/run"
 """Pages of the run, which a browser opens with a cookie instead of the token."""
 TOKEN_VARIABLE = "CODELING_TOKEN"  # noqa: S105 - the name of a variable

@@ -60,7 +60,7 @@ async def guarded(
         return error_response(error, error_of)
     except ClientDisconnect:
         raise
-    except Exception:  # a bug must not end the server, nor tell a client what it is made of
+    except Exception:  # a bug must not end the server, nor show its internals to a client
         traceback.print_exc(file=sys.stderr)
         request.scope[RECORD].message = "a bug in codeling; the traceback is above"
         return json_response(error_of(500, "a bug in codeling; its log has the details"), 500)

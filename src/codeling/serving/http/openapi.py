@@ -24,7 +24,7 @@ _ERRORS = {
     "405": "The route has other methods.",
     "408": "The body arrived too slowly.",
     "413": "The body is too large.",
-    "429": "Too many completions are in progress; Retry-After tells when to ask again.",
+    "429": "Too many completions are in progress; Retry-After gives the time to wait.",
     "503": "The server did not get to the request in time.",
 }
 _WITHOUT_BODY = ("401", "403", "405")

@@ -2,9 +2,9 @@
 
 ``textDocument/inlineCompletion`` gives ghost text, ``textDocument/completion`` the same text to
 editors without it. Commands accept a word or a line of what was suggested last. A hover and a code
-action tell where lines may come from: the open file, files beside it, the training data. The other
-open buffers are sent with each request. pygls keeps the documents and cancels
-requests. Source: LSP 3.18.
+action name the places that lines may come from: the open file, files beside it, the training data.
+The other open buffers are sent with each request. pygls keeps the documents and cancels requests.
+Source: LSP 3.18.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ Tracer = Callable[[str, tuple[int, int]], Sequence[Match]]
 
 @dataclass
 class LastSuggestion:
-    """What an editor was told last."""
+    """The last suggestion that was sent to an editor."""
 
     uri: str
     position: types.Position
@@ -82,7 +82,7 @@ class CodeServer:
         return bool(item and item.snippet_support)
 
     async def _suggest(self, uri: str, position: types.Position) -> tuple[str, str]:
-        """The suggestion at a position, and the word's letters that stand before it."""
+        """The suggestion at a position, and the letters of the word before it."""
         source = self.server.workspace.get_text_document(uri).source
         offset = offset_at(source, position.line, position.character, self._encoding)
         prefix, suffix = source[:offset], source[offset:]

@@ -23,7 +23,7 @@ def num_units(text: str, encoding: Encoding) -> int:
 
 
 def offset_at(text: str, line: int, character: int, encoding: Encoding) -> int:
-    """Index in ``text`` of a position; one behind the end of its line, or of the text, is the end.
+    """Index in ``text`` of a position; one beyond the end of its line, or of the text, is the end.
 
     A position within a character is before it.
     """
@@ -44,7 +44,7 @@ def offset_at(text: str, line: int, character: int, encoding: Encoding) -> int:
 
 
 def position_after(line: int, character: int, text: str, encoding: Encoding) -> tuple[int, int]:
-    """Line and character behind ``text`` that was inserted at a position."""
+    """Line and character after ``text`` that was inserted at a position."""
     ends = list(_LINE_END.finditer(text))
     if not ends:
         return line, character + num_units(text, encoding)

@@ -1,7 +1,7 @@
 """Where suggestions of each document were seen by the memory: the open file, or files beside it.
 
-Editors do not tell what was accepted, and lines move. So what was suggested lately is looked for in
-the lines that somebody asks about. This module must not know the protocol.
+Editors do not report what was accepted, and lines move. So the latest suggestions are searched for
+in the requested lines. This module must not know the protocol.
 """
 
 from collections import deque
@@ -12,11 +12,11 @@ from codeling.generation.memory import MemorySpan
 _NUM_RECENT = 64
 """Suggestions that are remembered for each document."""
 _MIN_CHARACTERS = 4
-"""Of a line that is looked for: shorter ones stand in any file."""
+"""Minimum length of a line that is searched for; shorter ones occur in any file."""
 
 
 class SeenSources:
-    """What was copied into each document lately."""
+    """The latest copies in each document."""
 
     def __init__(self) -> None:
         self._recent: dict[str, deque[Sequence[MemorySpan]]] = {}
@@ -31,7 +31,7 @@ class SeenSources:
         self._recent.pop(uri, None)
 
     def within(self, uri: str, lines: str) -> list[MemorySpan]:
-        """The parts of suggestions that stand in ``lines``, each place once, the latest first."""
+        """The parts of suggestions that occur in ``lines``, each place once, the latest first."""
         found: dict[tuple[str, str | None, int, int], MemorySpan] = {}
         for spans in self._recent.get(uri, ()):
             for span in spans:
@@ -51,6 +51,6 @@ def described(span: MemorySpan) -> str:
 
 
 def _stands_in(text: str, lines: str) -> bool:
-    """Whether a line of ``text`` stands in ``lines``."""
+    """Whether a line of ``text`` occurs in ``lines``."""
     pieces = [line.strip() for line in text.splitlines()]
     return any(len(piece) >= _MIN_CHARACTERS and piece in lines for piece in pieces)

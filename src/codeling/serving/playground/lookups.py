@@ -95,7 +95,7 @@ class Lookups:
         return {"ends": ends}
 
     def trace(self, body: Json) -> Json:
-        """Where passages of a text stand in the training data, the longest first.
+        """Places of a text's passages in the training data, the longest first.
 
         :raises RequestError: the model has no provenance index (404).
         """

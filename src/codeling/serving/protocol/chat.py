@@ -87,7 +87,7 @@ def parse(body: Json) -> Query:
 
 
 def _prompt_of(text: str) -> Prompt | None:
-    """What stands before and behind the cursor; None if the message does not say where it is."""
+    """The text before and after the cursor; None if the message does not mark it."""
     if match := _INFILLING.fullmatch(text):
         return Prompt(match["prefix"], match["suffix"])
     prefix, marker, suffix = text.partition(FILL_ME)

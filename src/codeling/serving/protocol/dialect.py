@@ -1,4 +1,4 @@
-"""What a dialect is: how a body becomes a query, and an answer a body."""
+"""The interface of a dialect: from a body to a query, and from an answer to a body."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ def _whole(value: object) -> object:
 
 
 WHOLE = BeforeValidator(_whole)
-"""Reads 1.0 as 1, behind the limits of a field."""
+"""Reads 1.0 as 1; put after the limits of a field."""
 Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
 Name = Annotated[str, StringConstraints(max_length=256)]
 FilePath = Annotated[str, StringConstraints(max_length=4096)]
@@ -215,7 +215,7 @@ def milliseconds(limit: int | None) -> float | None:
 
 
 def rounded(value: float) -> float:
-    """A figure for a client, to six digits behind the point; never infinite."""
+    """A figure for a client, to six decimals; never infinite."""
     return round(value, 6) if math.isfinite(value) else 0.0
 
 

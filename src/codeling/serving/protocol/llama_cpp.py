@@ -2,8 +2,8 @@
 
 Clients: llama.vim, llama.vscode, Continue. Source: tools/server/README.md of llama.cpp, and what
 the clients read. ``samplers`` and ``n_indent`` are ignored, and ``t_max_prompt_ms`` is the server's
-own deadline. ``sources``, which only ours has, asks where the memory saw what it proposed;
-``withheld`` tells that something was generated and nothing of it is shown. Times are in
+own deadline. ``sources``, which only ours has, asks for the places that the memory copied from;
+``withheld`` says that something was generated and nothing of it is shown. Times are in
 milliseconds.
 """
 

@@ -1,4 +1,4 @@
-"""What every dialect asks of a server and gets back: one query type, one answer type.
+"""The query and the answer that all dialects share.
 
 A dialect turns a body into a :class:`Query` and an :class:`Answer` into a body. This module must
 not know sockets, JSON or the engine.
@@ -33,7 +33,7 @@ class Prompt(NamedTuple):
     text: str
     """Text before the cursor."""
     suffix: str | None = None
-    """Text behind the cursor. None: the prompt is continued, without the rules of suggestions."""
+    """Text after the cursor. None: the prompt is continued, without the rules of suggestions."""
     ids: tuple[int, ...] | None = None
     """The ids that the client sent instead of a text. They are scored exactly as sent."""
 
@@ -74,7 +74,7 @@ class Query:
     session: str | None = None
     """Editor, slot or user. The next query of the same session replaces the one in progress."""
     with_details: bool = False
-    """Whether the choices tell who proposed their tokens."""
+    """Whether the choices name the proposers of their tokens."""
     response_fields: tuple[str, ...] = ()
     """llama.cpp: the only keys to answer with, such as ``timings/predicted_n``."""
 
@@ -93,11 +93,11 @@ class TokenScore(NamedTuple):
 
 @dataclass(frozen=True)
 class ChoiceDetails:
-    """Who proposed a completion, token by token. The order of the tokens is that of the ids."""
+    """The proposers of a completion, token by token. The order of the tokens is that of the ids."""
 
     proposer: Proposer | None = None
-    """Whose text is shown of a suggestion: the model's, with its memory, or a word of the open
-    file. None: nothing is shown, or the completion is no suggestion."""
+    """The proposer of the shown text: the model with its memory, or the words of the open file.
+    None: nothing is shown, or the completion is not a suggestion."""
     probability: float | None = None
     """Estimated probability that all of the shown text is right."""
     num_healed: int = 0

@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 
 class LogTail:
-    """The lines of a JSON Lines file, as they come. A torn last line waits for its end."""
+    """The new lines of a growing JSON Lines file. An incomplete last line is read later."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,7 +28,7 @@ class LogTail:
         self._offset = 0
 
     def read(self) -> tuple[bool, list[Event]]:
-        """Whether the file is another one than before, and its new lines: then all of them."""
+        """Whether the file was replaced, and its new lines: all of them if it was."""
         try:
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())

@@ -46,7 +46,7 @@ class Estimate:
     """Whether the forecast stays near the sizes of the measured runs."""
     provenance_index: IndexSize
     warning: str | None
-    """What the run would warn of."""
+    """The warning that the run would print."""
 
 
 def estimate(recipe: Recipe, corpus_bytes: int) -> Estimate:

@@ -1,7 +1,7 @@
 """Sends the measurements of a run to its trackers, in a thread of its own.
 
-Nothing that a tracker does reaches the training: one that fails, is missing or is offline is left
-out with a note, and a slow one only makes its own queue longer. ``metrics.jsonl`` stays the record.
+A tracker cannot affect the training: one that fails, is missing or is offline is left out with a
+note, and a slow one only makes its own queue longer. ``metrics.jsonl`` remains the complete record.
 """
 
 import math

@@ -72,7 +72,7 @@ function showState() {
   state.className = "summary";
   if (!last) state.textContent = "The run has not trained a step yet; this page waits for it.";
   else if (last.num_steps && last.step >= last.num_steps) state.textContent = "The training is finished.";
-  else if (age !== null && age > 60) state.textContent = `No step for ${duration(age)}: the run was stopped, or it evaluates. The same command goes on with it.`;
+  else if (age !== null && age > 60) state.textContent = `No step for ${duration(age)}: the run was stopped, or it evaluates. The same command continues it.`;
   else state.textContent = "The run is training.";
 }
 
@@ -219,7 +219,7 @@ if (given) {
   history.replaceState(null, "", location.pathname);
 }
 for (;;) {
-  let message = "The server has ended; the curve stays. Start codeling watch again to go on.";
+  let message = "The server has ended; the curve stays. Start codeling watch again to continue.";
   try {
     await follow(sessionStorage.getItem(KEY) ?? "");
   } catch (error) {
