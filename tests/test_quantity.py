@@ -55,7 +55,7 @@ def bare_plurals(module: Path) -> Iterator[str]:
                     yield number
 
 
-def test_no_number_that_may_be_one_stands_before_a_plural() -> None:
+def test_no_number_that_may_be_one_precedes_a_plural() -> None:
     """Modules inside the sandbox cannot import this function; their limits are seconds."""
     found = {
         number: module.relative_to(SOURCE).as_posix()

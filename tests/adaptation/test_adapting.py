@@ -26,7 +26,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "WINDOW_SEQUENCES", 11)
 
 
-def test_an_adaptation_is_a_run_folder_that_says_what_it_brought(
+def test_an_adaptation_is_a_run_folder_with_its_gain(
     recipe: Recipe, base: RunFolder, project: Path, tmp_path: Path
 ) -> None:
     out, notes = tmp_path / "out", Notes()

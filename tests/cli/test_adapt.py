@@ -25,7 +25,7 @@ def run(*arguments: str | Path) -> Result:
     return result
 
 
-def test_the_summary_says_what_it_brought() -> None:
+def test_the_summary_shows_the_gain() -> None:
     assert summary(VALUES) == [
         "held out      the newest 3 files, by git (4,567 bytes)",
         "next line     10.0 % -> 14.0 % exactly right (+4.0 points, 95 % interval +1.0 to +7.0; "

@@ -174,7 +174,7 @@ def test_help_has_an_example() -> None:
     assert "codeling complete runs/demo" in run("--help").stdout
 
 
-def test_the_memory_continues_what_stands_in_the_project_and_names_the_place(
+def test_the_memory_continues_text_of_the_project_and_names_the_place(
     folder: Path, tmp_path: Path
 ) -> None:
     project = tmp_path / "project"

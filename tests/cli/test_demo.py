@@ -62,7 +62,7 @@ def test_a_terminal_without_utf8_gets_escapes(
         (True, "this processor has bf16.", (1.17, 1.47)),
     ],
 )
-def test_the_opening_line_tells_the_scores_of_such_a_processor_first(
+def test_the_opening_line_gives_the_scores_of_this_kind_of_processor_first(
     has_bf16: bool, opening: str, scores: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "multiplies_bf16", lambda device: has_bf16)

@@ -47,7 +47,7 @@ def test_gguf_is_written_with_the_next_commands(model: Path, tmp_path: Path) -> 
     assert kinds == {"F32", "Q8_0"}
 
 
-def test_the_cost_of_another_cut_is_said_first(
+def test_the_cost_of_another_pre_tokenizer_is_printed_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codeling.cli.export._COST_BYTES", 3000)

@@ -37,7 +37,7 @@ def test_a_malformed_address_is_named_once(address: str) -> None:
     assert str(result.exception) == f"{address} is not a model; write it as hf://owner/name"
 
 
-def test_a_folder_of_ctranslate2_says_what_it_is(tmp_path: Path) -> None:
+def test_a_ctranslate2_folder_is_recognised_and_refused(tmp_path: Path) -> None:
     for name in ("config.json", "vocabulary.json", "model.bin"):
         (tmp_path / name).write_text("{}")
     result = CliRunner().invoke(app, ["inspect", str(tmp_path)])

@@ -75,7 +75,7 @@ def test_each_source_makes_repetitive_files_more_likely(model: GPT2, fitted: Par
     assert everything < document < alone - 1
 
 
-def test_the_project_is_what_stands_before_a_file(model: GPT2, fitted: Parameters) -> None:
+def test_the_project_is_the_files_before_a_file(model: GPT2, fitted: Parameters) -> None:
     found = collect(model, FILES, fitted, None, VOCAB_SIZE)
     orders = [each.sources["project"].order for each in found]
     assert orders[0][30:].min() >= 16  # a copy of the file before it

@@ -109,7 +109,7 @@ def test_the_same_model_gives_the_same_bytes(source: ExportSource, tmp_path: Pat
     assert first.read_bytes() == again.read_bytes()
 
 
-def test_what_cannot_be_written_leaves_nothing(source: ExportSource, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing(source: ExportSource, tmp_path: Path) -> None:
     out = tmp_path / "out" / "m.gguf"
     with pytest.raises(UsageError, match="ends in"):
         write_gguf(source, out.with_suffix(".bin"), "f16")

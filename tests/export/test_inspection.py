@@ -11,7 +11,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from .conftest import WriteModel
 
 
-def test_a_folder_without_a_run_says_what_its_files_hold(write_model: WriteModel) -> None:
+def test_a_folder_without_a_run_shows_the_contents_of_its_files(write_model: WriteModel) -> None:
     values = inspect_model(str(write_model()))
     sizes = values["sizes"]
     assert (sizes["n_layer"], sizes["n_embd"], sizes["context_length"]) == (2, 64, 64)
@@ -25,7 +25,7 @@ def test_a_folder_without_a_run_says_what_its_files_hold(write_model: WriteModel
     json.dumps(values)
 
 
-def test_a_folder_of_somebody_elses(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_a_folder_from_elsewhere(tmp_path: Path, tokenizer: Tokenizer) -> None:
     shape = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=32, vocab_size=600)
     transformers.GPT2LMHeadModel(shape).half().save_pretrained(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.json")

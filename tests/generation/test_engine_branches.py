@@ -73,7 +73,7 @@ def test_a_branch_is_the_completion_after_its_first_token(
             assert branch.ids == forced.ids
 
 
-def test_branches_do_not_depend_on_what_else_is_under_way(engine: Engine) -> None:
+def test_branches_do_not_depend_on_other_requests(engine: Engine) -> None:
     requests = [Request(prompt, suffix, PARAMS) for prompt, suffix in CASES]
     together = followed(engine, *requests)
     for request, sequence in zip(requests, together, strict=True):

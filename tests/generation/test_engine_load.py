@@ -43,7 +43,7 @@ def test_a_loaded_engine_gives_the_same_completion(engine: Engine, folder: Path)
     assert loaded.complete("def f") == engine.complete("def f")
 
 
-def test_weights_are_int8_on_a_cpu_unless_told(folder: Path) -> None:
+def test_weights_are_int8_on_a_cpu_by_default(folder: Path) -> None:
     assert Engine.load(folder).runner.precision == "int8"
     assert Engine.load(folder, precision="fp32").runner.precision == "float32"
     with pytest.raises(UsageError, match="precision must be auto, fp32 or int8, not 'int4'"):

@@ -49,7 +49,7 @@ def test_batched_and_streamed_equal_alone(
         assert "".join(streamed) == samples[0].text
 
 
-def test_interleaved_streams_do_not_share_what_they_wrote(engine_with_memory: Engine) -> None:
+def test_interleaved_streams_share_no_text(engine_with_memory: Engine) -> None:
     engine = engine_with_memory
     streams = [engine.stream(PROMPTS[3], max_new_tokens=20, temperature=t) for t in (0, 1.0, 2.0)]
     texts = [""] * len(streams)
@@ -60,7 +60,7 @@ def test_interleaved_streams_do_not_share_what_they_wrote(engine_with_memory: En
     ]
 
 
-def test_what_stands_above_is_completed_and_its_place_is_named(engine_with_memory: Engine) -> None:
+def test_text_above_is_completed_and_its_place_is_named(engine_with_memory: Engine) -> None:
     above = "import os\n\n\ndef first(path):\n    return os.path.normpath(path)\n\n\n"
     prompt = f"{above}def first(path):\n    return os.pa"  # the end is healed
     completion = engine_with_memory.complete(prompt, max_new_tokens=12, record_sources=True)

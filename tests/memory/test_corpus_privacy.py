@@ -124,7 +124,7 @@ def known(
 
 
 @pytest.mark.parametrize("text", [SECRET[1], PROBLEM[1], PRIVATE], ids=["key", "problem", "opted"])
-def test_what_is_cleaned_from_the_corpus_is_not_in_its_table(
+def test_text_that_was_removed_from_the_corpus_is_not_in_its_table(
     known: Callable[[str, str], float], text: str
 ) -> None:
     assert known("raw", text) > 0.9, "the test would notice it"

@@ -121,7 +121,7 @@ def test_a_text_that_continues_as_it_did_before_is_proposed_with_its_place() -> 
     assert span.share > 0.5
 
 
-def test_text_behind_the_gap_is_known_too() -> None:
+def test_text_after_the_gap_is_known_too() -> None:
     text = [20, 30, 40, 50, 60, 70, 80, 90, 100]
     state = MemoryMixture(load_parameters(), TOKEN_BYTES).open(
         [0, 10, 10, *text[:4]], [10, *text], record=True

@@ -92,7 +92,7 @@ def test_scores_are_the_proposals_at_each_position(tmp_path: Path, tokenizer: To
         assert scores.probability[number] == pytest.approx(of_next, abs=1e-6)
 
 
-def test_a_saved_file_replaces_what_was_known_of_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_a_saved_file_replaces_its_earlier_version(tmp_path: Path, tokenizer: Tokenizer) -> None:
     memory = read(write(tmp_path, FILES), tokenizer)
     changed = FILES | {"near.py": "def area(side):\n    return side * side\n"}
     for text in ("x = 1\n", FILES["near.py"], changed["near.py"]):

@@ -55,7 +55,7 @@ def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
     [b"x = 1\0\n", "x = 'é'\n".encode("latin-1"), "x = 1\n".encode("utf-16"), b"x" * 10_000_000],
     ids=["nul", "latin-1", "utf-16", "10 MB on one line"],
 )
-def test_what_is_not_text_is_not_read(tmp_path: Path, data: bytes) -> None:
+def test_files_that_are_not_text_are_not_read(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "odd.py"
     path.write_bytes(data)
     assert read_text(path) is None

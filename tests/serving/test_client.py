@@ -66,7 +66,7 @@ def test_a_server_without_infilling_is_asked_in_openais_dialect(
     assert second["suffix"] == "b"
 
 
-def test_what_goes_wrong_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="not an address like"):
         CompletionServer("localhost")
     with pytest.raises(InputError, match=r"http://127.0.0.1:9: no answer from a server"):

@@ -73,7 +73,7 @@ def test_texts_are_those_of_one_engine(pool: EnginePool, ends: Ends, fast_engine
     assert len({id(each.worker) for each in items}) == 2
 
 
-def test_who_types_stays_with_an_engine_until_it_is_much_busier(
+def test_a_user_stays_with_an_engine_until_it_is_much_busier(
     pool: EnginePool, ends: Ends, fast_engine: Engine
 ) -> None:
     endless = 100_000

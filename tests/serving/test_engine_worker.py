@@ -81,7 +81,7 @@ def test_an_item_may_report_its_end_alone(
     assert collected.text(quiet) == quiet.sequence.output.text
 
 
-def test_a_cancelled_item_ends_soon_with_what_it_has(
+def test_a_cancelled_item_ends_soon_with_its_text_so_far(
     worker: EngineWorker, collected: Collected, engine: Engine
 ) -> None:
     endless = item(engine, max_new_tokens=1_000_000)
@@ -112,7 +112,7 @@ def test_an_item_that_was_not_started_can_be_cancelled(
     assert engine.scheduler.waiting == []
 
 
-def test_a_deadline_ends_an_item_with_what_it_has(
+def test_a_deadline_ends_an_item_with_its_text_so_far(
     worker: EngineWorker, collected: Collected, engine: Engine
 ) -> None:
     late = item(engine, seconds=0.1, max_new_tokens=1_000_000)
@@ -153,7 +153,7 @@ def test_a_bug_ends_all_items_and_the_worker_continues(
     assert collected.last(fine).error is None
 
 
-def test_stopping_ends_items_with_what_they_have(engine: Engine, collected: Collected) -> None:
+def test_stopping_ends_items_with_their_text_so_far(engine: Engine, collected: Collected) -> None:
     worker = EngineWorker(engine, collected)  # type: ignore[arg-type]
     worker.start()
     endless = item(engine, max_new_tokens=1_000_000)

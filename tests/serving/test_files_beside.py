@@ -72,7 +72,7 @@ def text(response: Any) -> str:
 
 
 @pytest.mark.parametrize("ask", [infill, tabby, changed])
-def test_a_name_that_stands_only_beside_the_file_is_suggested(known: Any, ask: Ask) -> None:
+def test_a_name_that_is_only_in_another_file_is_suggested(known: Any, ask: Ask) -> None:
     alone = text(ask(known, []))
     assert not alone.startswith(NAME.removeprefix("quater"))
     assert text(ask(known, BESIDE)).startswith(NAME.removeprefix("quater"))

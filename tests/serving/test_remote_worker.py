@@ -171,7 +171,7 @@ def test_an_engine_that_is_gone_is_one_line(folder: Path, tokenizer: Tokenizer) 
     assert RemoteRunner(gone, 8, 8).copy().context_length == 8
 
 
-def test_health_tells_that_the_engine_is_gone_and_back(
+def test_health_reports_that_the_engine_is_gone_and_back(
     engine_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]

@@ -65,7 +65,7 @@ def test_tokens_of_a_suggestion_are_those_of_its_text(client: Any, tokenizer: To
     assert True in seen
 
 
-def test_no_tokens_are_told_of_what_is_withheld(served_model: GPT2, tokenizer: Tokenizer) -> None:
+def test_a_withheld_suggestion_has_no_tokens(served_model: GPT2, tokenizer: Tokenizer) -> None:
     from starlette.testclient import TestClient
 
     from codeling.serving.http.server import application

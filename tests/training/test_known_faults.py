@@ -98,7 +98,7 @@ def rows_of(loader: Loader, count: int) -> np.ndarray[Any, Any]:
     return np.stack([row for row, _ in islice(loader.sequences(loader.start()), count)])
 
 
-def test_the_end_of_text_stands_between_documents_and_is_learned(tokenizer: Tokenizer) -> None:
+def test_the_end_of_text_separates_documents_and_is_learned(tokenizer: Tokenizer) -> None:
     # The course never puts it between its chunks. And it pads with it, so that its collator
     # turns every one into -100: the loss does not know that a text ends.
     documents = [[100 + number] * 5 for number in range(64)]

@@ -70,7 +70,7 @@ def test_it_learns(tokenizer: Tokenizer, tmp_path: Path) -> None:
     assert (result.num_steps, result.num_tokens) == (100, 100 * 192)
 
 
-def test_identity_is_what_decides_a_step() -> None:
+def test_identity_covers_everything_that_decides_a_step() -> None:
     made_from = {"tokens": "a"}
     first = identify(RECIPE, CONFIG, made_from)
     assert (

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling import jsonl
 from codeling.errors import storage_errors
 from codeling.manifest import sync_file, sync_folder
 
@@ -133,7 +134,7 @@ def _valid_batches(data: BinaryIO, lines: Path) -> Iterator[dict[str, Any]]:
     lines_end = end = 0
     for line in lines.read_bytes().splitlines(keepends=True):
         try:
-            record = json.loads(line)
+            record = jsonl.parse(line)
             written = data.read(record["end"] - end)
             valid = line.endswith(b"\n") and zlib.crc32(written) == record["crc32"]
         except (ValueError, KeyError, TypeError):

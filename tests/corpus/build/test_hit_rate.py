@@ -112,7 +112,7 @@ def test_without_keywords_nothing_is_counted(tmp_path: Path) -> None:
     assert not [line for line in notes.lines if "read at" in line]
 
 
-def test_a_build_that_continues_counts_what_was_done(
+def test_a_resumed_build_counts_finished_partitions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = CorpusRecipe.model_validate(write(tmp_path))

@@ -198,7 +198,7 @@ def test_more_than_there_is_takes_all_and_says_so(tmp_path: Path) -> None:
     assert "no document is published as test: scores are those of validation" in notes
 
 
-def test_how_the_input_is_cut_changes_neither_ids_nor_what_is_taken(
+def test_partitions_change_neither_ids_nor_the_documents_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = takes(tmp_path, keywords=["total_1", "total_2"])

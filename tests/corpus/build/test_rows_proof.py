@@ -121,7 +121,7 @@ def test_one_worker_builds_the_same(data: Path, whole: dict[str, bytes]) -> None
 
 @pytest.mark.proof
 @pytest.mark.parametrize("parts", [1, 4])
-def test_a_killed_build_goes_on_to_the_same(
+def test_a_killed_build_resumes_to_the_same_corpus(
     parts: int, data: Path, whole: dict[str, bytes]
 ) -> None:
     out = data / f"killed-{parts}"

@@ -164,7 +164,7 @@ def test_paths_override_the_hub(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["codesearchnet", "codeparrot", "codeparrot-ds"])
-def test_what_cannot_be_reached_is_one_line_that_says_how_to_copy_it(
+def test_an_unreachable_source_is_one_line_that_says_how_to_copy_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there

@@ -34,7 +34,7 @@ def test_kinds_agree_with_pythons_tokenizer() -> None:
     assert set(found) <= set(WORD_KINDS)
 
 
-def test_a_line_is_repeated_if_it_stands_above_with_any_indentation() -> None:
+def test_a_line_that_occurs_above_with_any_indentation_is_repeated() -> None:
     text = "x = 1\nif x:\n    x = 1\n\n\ny = f'{x}'"
     expected = {"x = 1\n": LINE_KINDS[0], "if x:\n": LINE_KINDS[0], "    x = 1\n": LINE_KINDS[1]}
     found = line_kinds(text)

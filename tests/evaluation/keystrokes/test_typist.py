@@ -63,13 +63,13 @@ def test_a_suggestion_that_agrees_with_the_keys_stays() -> None:
     assert session.num_wrong == 1
 
 
-def test_a_line_that_stands_above_is_no_new_line() -> None:
+def test_a_line_that_occurs_above_is_not_new() -> None:
     session = type_text("a = 1\nb = 2\na = 1\n", fixed(("a = 1\n", "b = 2")))
     assert session.new_lines == [False, True]
     assert session.repeated_lines == [False]
 
 
-def test_lines_in_the_middle_are_typed_with_the_rest_behind_the_cursor() -> None:
+def test_lines_in_the_middle_are_typed_with_the_rest_after_the_cursor() -> None:
     text = "a = 1\nbb = 2\nc = 3\n"
     seen = set()
 

@@ -307,7 +307,7 @@ PRETENDERS = {
 }
 
 
-def test_what_pretends_to_be_an_array_or_a_frame_does_not_pass(sandbox: Sandbox) -> None:
+def test_an_object_that_imitates_an_array_or_a_frame_does_not_pass(sandbox: Sandbox) -> None:
     honest = Job(
         "honest",
         "import pandas as pd\ndef f(): return pd.DataFrame({'a': [1]})",

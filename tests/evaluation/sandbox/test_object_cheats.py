@@ -269,7 +269,7 @@ def test_a_gigabyte_of_captured_output_is_not_kept(sandbox: Sandbox) -> None:
     assert verdict.outcome in ("refused", "out_of_memory", "timeout"), verdict
 
 
-def test_what_a_class_says_in_numpy_s_place_does_not_pass() -> None:
+def test_a_class_that_imitates_numpy_does_not_pass() -> None:
     program = EQUAL + "import numpy as np\n"
     checks = ("assert np.allclose(f(3), 9)", "assert np.abs(np.array([9]) - f(3)).max() < 1e-6")
     limits = Limits(cpu_seconds=10, wall_seconds=60)

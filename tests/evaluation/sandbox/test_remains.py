@@ -22,7 +22,7 @@ SECONDS = 1.0
 """Within this everything that a program has left must be gone."""
 
 
-def test_what_is_left_in_tmp_is_gone_for_the_next(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_files_left_in_tmp_are_gone_for_the_next_program(sandbox: Sandbox, tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     canary.write_text("secret")
     program = f"""

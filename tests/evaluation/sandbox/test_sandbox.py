@@ -57,7 +57,7 @@ def test_words_of_the_program_are_harmless_on_a_terminal(sandbox: Sandbox) -> No
     assert len(verdict.detail) <= 1_000
 
 
-def test_a_large_program_is_judged_and_the_others_go_on(sandbox: Sandbox) -> None:
+def test_a_large_program_is_judged_and_the_others_continue(sandbox: Sandbox) -> None:
     long = "x = [\n" + "1, 2,\n" * 170_000 + "]\ndef f(): return len(x)\n"
     assert len(long) > 1_000_000
     good = Job("good", "def f(): return 1", "assert f() == 1")

@@ -18,7 +18,7 @@ def test_all_tokens_are_equally_likely(tokenizer: Tokenizer) -> None:
     assert np.ptp(logits) == 0
 
 
-def test_a_memory_alone_continues_what_stands_above(tokenizer: Tokenizer) -> None:
+def test_a_memory_alone_continues_the_text_above(tokenizer: Tokenizer) -> None:
     engine = Engine(UniformRunner(tokenizer.vocab_size, 64), tokenizer)
     engine.memory = MemoryMixture(load_parameters(), tokenizer.token_bytes, with_model=False)
     text = "".join(f"def compute_{n}(value):\n    return value\n" for n in range(9))

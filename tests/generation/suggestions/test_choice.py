@@ -24,7 +24,7 @@ def test_a_text_is_shown_as_far_as_it_is_likely_enough(threshold: float, expecte
     assert chosen(MODEL, threshold=threshold) == expected
 
 
-def test_what_continues_a_likely_beginning_may_be_less_likely() -> None:
+def test_the_continuation_of_a_likely_beginning_may_be_less_likely() -> None:
     tail = 0.5 * TAIL
     pieces = ((3, 0.5), (7, tail), (11, 0.9 * tail))
     assert chosen(Candidate("abc.def.ghi", pieces), threshold=0.5) == "abc.def"

@@ -8,7 +8,7 @@ TEXTS = st.text("ab (\n", max_size=20)
 
 
 @given(TEXTS, TEXTS, TEXTS)
-def test_typing_what_is_shown_never_makes_it_flicker(prefix: str, text: str, suffix: str) -> None:
+def test_a_suggestion_never_flickers_while_it_is_typed(prefix: str, text: str, suffix: str) -> None:
     shown = ShownText()
     shown.show(prefix, suffix, text)
     assert shown.is_at(prefix, suffix)
@@ -18,7 +18,7 @@ def test_typing_what_is_shown_never_makes_it_flicker(prefix: str, text: str, suf
 
 
 @given(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
-def test_what_remains_completes_the_same_text(
+def test_the_remaining_text_completes_the_same_text(
     prefix: str, text: str, suffix: str, other_prefix: str, other_suffix: str
 ) -> None:
     shown = ShownText()

@@ -57,7 +57,7 @@ def test_a_suggestion_is_part_of_one_of_the_engines_texts(
     assert suggester.suggest(prefix, suffix) == suggestion
 
 
-def test_suggestions_do_not_depend_on_what_else_is_under_way(engine: Engine) -> None:
+def test_suggestions_do_not_depend_on_other_requests(engine: Engine) -> None:
     cursors = [SOURCE.index(text) + len(text) for text in ("import ", "def ", "tokenizer = ")]
     suggester = Suggester(engine)
     alone = [suggester.suggest(SOURCE[:cursor]) for cursor in cursors]

@@ -76,7 +76,7 @@ def test_names_of_this_machine_are_accepted(host: str) -> None:
     assert status(AccessRules("127.0.0.1", None), host=host) == 200
 
 
-def test_beyond_loopback_the_token_is_what_counts() -> None:
+def test_beyond_loopback_the_token_decides() -> None:
     rules = AccessRules("0.0.0.0", TOKEN)
     assert status(rules, host="box.lan:8012", authorization=f"Bearer {TOKEN}") == 200
     assert status(rules, host="box.lan:8012") == 401

@@ -35,7 +35,7 @@ def test_the_description_has_every_field_of_every_dialect(client: Any) -> None:
     assert {"$ref": "#/components/schemas/TabbyCompletion"} in kinds
 
 
-def test_every_route_is_described_or_said_to_be_left_out(client: Any) -> None:
+def test_every_route_is_described_or_named_as_left_out(client: Any) -> None:
     description = client.get("/openapi.json").json()
     app = client.app._app
     left_out = {each.path for each in app.routes} - set(description["paths"])

@@ -238,7 +238,7 @@ def test_a_full_server_refuses_and_says_when_to_ask_again(endless: Engine) -> No
     running(engine, ServerLimits(max_in_flight=4, max_new_tokens=1_000_000), scenario)
 
 
-def test_the_servers_deadline_gives_what_there_is(endless: Engine) -> None:
+def test_the_servers_deadline_gives_the_text_so_far(endless: Engine) -> None:
     engine = endless
 
     async def scenario(app: Any) -> None:
@@ -251,7 +251,7 @@ def test_the_servers_deadline_gives_what_there_is(endless: Engine) -> None:
     running(engine, ServerLimits(request_seconds=0.2, max_new_tokens=1_000_000), scenario)
 
 
-def test_a_request_that_never_starts_is_told_so(
+def test_a_request_that_never_starts_gets_an_error(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(app: Any) -> None:

@@ -21,7 +21,7 @@ PREFIX = "value = quater"
 
 
 @pytest.mark.parametrize("editor", ["neovim", "emacs", "visual_studio_code"])
-def test_a_name_of_another_buffer_is_ghost_text_and_its_place_is_told(
+def test_a_name_of_another_buffer_is_ghost_text_with_its_place(
     editor: str, served_model: GPT2, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     save(tmp_path / "model", served_model, end_of_text_id=tokenizer.end_of_text)

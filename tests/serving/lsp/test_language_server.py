@@ -109,7 +109,7 @@ def test_ghost_text_is_announced_and_has_a_range() -> None:
     edited(scenario)
 
 
-def test_typing_what_is_shown_keeps_it_and_another_letter_asks_again() -> None:
+def test_a_suggestion_stays_while_typed_and_another_letter_asks_again() -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("x = 1\ny = 2\n")
         (item,) = await editor.inline(1, 3)
@@ -234,7 +234,7 @@ def test_the_other_open_python_buffers_are_sent_as_they_are() -> None:
     edited(scenario)
 
 
-def test_what_the_memory_copied_is_named_with_path_and_lines() -> None:
+def test_text_that_the_memory_copied_is_named_with_path_and_lines() -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("copied\n")
         assert await editor.inline(0, 6)

@@ -34,7 +34,7 @@ def test_units() -> None:
     "line, character, offset",
     [(0, 99, 2), (1, 0, 3), (1, 1, 3), (1, 2, 4), (9, 0, 5), (1, 99, 5)],
 )
-def test_positions_behind_the_end_and_within_a_character(
+def test_positions_beyond_the_end_and_within_a_character(
     line: int, character: int, offset: int
 ) -> None:
     assert offset_at("ab\n😀c", line, character, "utf-16") == offset

@@ -60,9 +60,7 @@ def test_parts_of_a_message_are_joined(client: Any) -> None:
         {"messages": [{"role": "user", "content": MESSAGE}], "tools": [{}]},
     ],
 )
-def test_a_chat_is_refused_and_the_reason_says_what_the_model_does(
-    client: Any, body: dict[str, Any]
-) -> None:
+def test_a_chat_is_refused_with_the_reason(client: Any, body: dict[str, Any]) -> None:
     response = client.post("/v1/chat/completions", json=body)
     assert response.status_code == 400
     assert "completes Python and does not chat" in response.json()["error"]["message"]

@@ -62,7 +62,7 @@ def same(one: TrainingState, other: TrainingState) -> bool:
     return replace(one, model={}, optimizer={}) == replace(other, model={}, optimizer={})
 
 
-def test_what_is_saved_is_loaded_bit_by_bit(tmp_path: Path) -> None:
+def test_a_saved_state_is_loaded_bit_for_bit(tmp_path: Path) -> None:
     path = state.save(tmp_path / "checkpoints", state_at(5), keep_last=2)
     assert path.name == "step-00000005"
     assert sorted(file.name for file in path.iterdir()) == list(FILES)

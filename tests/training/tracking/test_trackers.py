@@ -38,7 +38,7 @@ def log_from(tracker: Any, first: int, last: int) -> None:
     "kind, module", [(WandbTracker, "wandb"), (TrackioTracker, "trackio")], ids=["wandb", "trackio"]
 )
 @pytest.mark.parametrize("key", [None, "a key"])
-def test_a_resumed_run_goes_on_in_the_same_curve(
+def test_a_resumed_run_continues_the_same_curve(
     kind: Any, module: str, key: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)

@@ -102,7 +102,7 @@ LINES: list[dict[str, Any]] = [
 ]
 
 
-def test_a_tracker_that_fails_is_noted_once_and_the_others_go_on(
+def test_a_tracker_that_fails_is_noted_once_and_the_others_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fakes = {name: Fake(name) for name in ("open", "log", "close", "good")}
@@ -167,7 +167,7 @@ def test_standard_output_stays_the_commands(
     assert captured.err.split() == ["opened", "closed"]
 
 
-def test_a_missing_library_is_said_before_any_work(
+def test_a_missing_library_is_reported_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codeling.training.tracking.trackers.find_spec", lambda name: None)
