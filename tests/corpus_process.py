@@ -1,7 +1,7 @@
 """One process for the tasks of many corpus builds: starting it takes longer than a small build.
 
 A build that fails gets a new process, as does one in another folder or with other environment
-variables. ``tests/corpus/build/test_executor.py`` holds how the process is started and ended.
+variables. ``tests/corpus/build/test_executor.py`` tests how the process is started and ended.
 """
 
 import os

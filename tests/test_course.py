@@ -101,7 +101,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def fenced(text: str) -> list[tuple[str, str]]:
-    """Blocks of commands and code, without the remarks behind ``#``, which are translated."""
+    """Blocks of commands and code, without the remarks after ``#``, which are translated."""
     return [(kind, re.sub(r" *#.*", "", body)) for kind, body in FENCE.findall(text)]
 
 

@@ -21,7 +21,7 @@ NEVER_ONE = {
     "tokenizer.vocab_size": "at least the bytes",
     "training.tokens_per_step": "at least a context",
 }
-"""Numbers that may stand before a plural, and why."""
+"""Numbers that may precede a plural, and why."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""While somebody types, almost nothing of a prompt is read twice.
+"""While a person types, almost nothing of a prompt is read twice.
 
 300 requests from real files of this Python's standard library: each has the text before the cursor,
 and the next request comes a few characters later. After 100 requests another file is opened.

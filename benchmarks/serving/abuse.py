@@ -6,8 +6,8 @@
 
 The kinds: bodies that are too large, malformed or deeply nested; numbers out of range; wrong types;
 bodies that arrive slowly or never; sockets closed at once; a wrong Host, a foreign Origin and a
-wrong token; and 500 connections that say nothing. Fails on a status that is none of 4xx, 429 and
-503, on memory above 110 %, and on a p99 above three times the quiet one.
+wrong token; and 500 connections that say nothing. Fails on a status other than 4xx, 429 and 503, on
+memory above 110 %, and on a p99 above three times the quiet one.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Time from a request to the full ghost text, for somebody who types real files.
+"""Time from a request to the full ghost text, for a person who types real files.
 
 ::
 

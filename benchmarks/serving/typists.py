@@ -53,9 +53,9 @@ def python_files(folder: Path, seed: int) -> list[str]:
 
 
 def keystrokes(texts: Sequence[str], seed: int) -> Iterator[tuple[str, str, bool]]:
-    """Text before and behind the cursor after each key, and whether an editor asks there.
+    """Text before and after the cursor after each key, and whether an editor asks there.
 
-    Somebody goes to a line of a file, removes the lines up to ``_MAX_TYPED`` characters on, and
+    A person goes to a line of a file, removes the lines up to ``_MAX_TYPED`` characters on, and
     types them again.
     """
     generator = random.Random(seed)

@@ -41,7 +41,7 @@ def started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 
 @contextmanager
 def watched(run: Path, pictures: Path) -> Iterator[Callable[[str], Any]]:
-    """A function that takes a picture of the page of ``run`` and tells what it shows."""
+    """A function that takes a picture of the page of ``run`` and returns its contents."""
     command = [sys.executable, str(COMMAND), "watch", str(run), "--port", "0", "--json"]
     with started(*command) as server:
         assert server.stdout is not None

@@ -1,4 +1,4 @@
-"""Small models to export: one of ours, and one of somebody else's with padded rows."""
+"""Small models to export: one made here, and a foreign one with padded rows."""
 
 from collections.abc import Callable
 from pathlib import Path

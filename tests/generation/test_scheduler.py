@@ -211,7 +211,7 @@ def test_only_new_ids_are_read_when_a_prompt_grows() -> None:
 
 
 def test_a_window_that_moved_keeps_what_the_next_request_reuses() -> None:
-    """While somebody types, completions reach beyond the context again and again."""
+    """While a person types, completions reach beyond the context again and again."""
     machine = Machine()
     text = [5 + i % 7 for i in range(CONTEXT - 4)]
     num_read = []

@@ -132,7 +132,7 @@ def test_text_after_the_gap_is_known_too() -> None:
         assert logits.argmax() == token
         state.observe(token)
     (span,) = state.spans()
-    assert span.start_line == 4  # two line feeds before the gap, one behind it
+    assert span.start_line == 4  # two line feeds before the gap, one after it
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,4 +1,4 @@
-"""Completions of servers of both dialects, and one clear line where there is none."""
+"""Completions of servers of both dialects, and one clear line if no server answers."""
 
 from typing import Any
 

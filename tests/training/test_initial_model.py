@@ -1,4 +1,4 @@
-"""A training that starts from a model of somebody else's: another shape, another tokenizer."""
+"""A training that starts from a foreign model: another shape, another tokenizer."""
 
 import hashlib
 import json

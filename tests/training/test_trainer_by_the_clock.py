@@ -1,4 +1,4 @@
-"""Training by the clock: planned anew on the way, in time, and exact when it is resumed."""
+"""Training by the clock: replanned on the way, in time, and exact when it is resumed."""
 
 from collections.abc import Callable
 from itertools import pairwise

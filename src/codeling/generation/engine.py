@@ -287,7 +287,7 @@ class Engine:
             while True:
                 if text := sequence.new_text():
                     yield text
-                elif sequence.finish_reason is not None:  # perhaps in a step of another stream
+                elif sequence.finish_reason is not None:  # possibly in a step of another stream
                     return
                 else:
                     self.step()

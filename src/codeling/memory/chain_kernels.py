@@ -319,7 +319,7 @@ def count(
     scratch: Any,
     counts: Any,
 ) -> None:
-    """The counts behind :func:`blend` at each position of ``history`` (T + 1,).
+    """The counts that :func:`blend` uses at each position of ``history`` (T + 1,).
 
     See :func:`score`. ``counts`` (T, LONGEST, 3), zero, gets c of the token that follows, C and D.
     """

@@ -79,8 +79,8 @@ class MemoryMixture:
         """The memory of a sequence that continues ``before``, which begins with ``<|endoftext|>``.
 
         ``after`` is the text after the gap that is being filled. It counts as seen before the
-        document. With ``record``, :meth:`MixtureState.spans` tells where tokens came from.
-        ``files`` count as files of the project, for this sequence.
+        document. With ``record``, :meth:`MixtureState.spans` gives the places that tokens came
+        from. ``files`` count as files of the project, for this sequence.
         """
         if self.project is not None:
             self.project.refresh()

@@ -62,9 +62,9 @@ class _Rows(Section):
 
     paths: Paths
     """Files, folders or patterns (``*`` within a name, ``**`` across folders), local or beginning
-    with ``s3://``, ``hf://datasets/`` or ``https://``. A folder stands for every ``.jsonl``,
-    ``.json``, ``.parquet``, ``.arrow`` and gzipped JSON file in it. A data set that is known by its
-    kind has the Hub's own files as default."""
+    with ``s3://``, ``hf://datasets/`` or ``https://``. A folder means every ``.jsonl``, ``.json``,
+    ``.parquet``, ``.arrow`` and gzipped JSON file in it. A data set that is known by its kind has
+    the Hub's own files as default."""
     weight: Weight = 1.0
     split: RowSplit = "repository"
     """Split of its documents: one for all, a new one by repository, or ``published``: that of the

@@ -91,7 +91,7 @@ def check_ids(ids: Iterable[int], tokenizer: Tokenizer, field: str = "prompt") -
     unknown = next((each for each in ids if each >= tokenizer.vocab_size), None)
     if unknown is not None:
         raise RequestError(
-            400, f"{field}: id {unknown} is none of the model's {tokenizer.vocab_size:,} tokens"
+            400, f"{field}: id {unknown} is not one of the model's {tokenizer.vocab_size:,} tokens"
         )
 
 

@@ -54,7 +54,7 @@ class Flight:
 
     query: Query
     client: str
-    """Who asks. Sessions and equal queries are told apart by client."""
+    """The client's address. Sessions and equal queries are separate for each client."""
     deadline: float
     """``time.monotonic()`` at which it ends with the text so far."""
     items: dict[WorkItem, int] = field(default_factory=dict)

@@ -119,7 +119,7 @@ def _stop_signals_blocked() -> Iterator[None]:
 
 
 def _pack(loader: Loader, position: Position, batch_size: int, sending: Connection) -> None:
-    """Pack at most a window of sequences more than are sent, until nobody receives them."""
+    """Pack at most a window of sequences ahead of those sent, until the receiver is gone."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
@@ -131,7 +131,7 @@ def _pack(loader: Loader, position: Position, batch_size: int, sending: Connecti
         try:
             while True:
                 sending.send(packed.get())
-        finally:  # nobody receives, or it is an error that cannot be sent
+        finally:  # the receiver is gone, or it is an error that cannot be sent
             os._exit(0)
 
     threading.Thread(target=send, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The hit rate of keywords: by hand, apart from all other filters, and after a kill."""
+"""The hit rate of keywords: counted by hand, regardless of other filters, and after a kill."""
 
 import json
 from collections.abc import Iterator
@@ -75,9 +75,7 @@ def counted(report: dict[str, Any]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(("rule", "hits"), [("text", 9), ("imports", 6)])
-def test_hits_are_counted_apart_from_all_other_filters(
-    rule: str, hits: int, tmp_path: Path
-) -> None:
+def test_hits_are_counted_regardless_of_other_filters(rule: str, hits: int, tmp_path: Path) -> None:
     recipe = CorpusRecipe.model_validate({**write(tmp_path), "keywords_in": rule})
     notes = Notes()
     # Licence, size and copies take nothing away: rows 17, 18 and 19 count.

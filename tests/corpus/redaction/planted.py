@@ -1,4 +1,4 @@
-"""Secrets that belong to nobody, in the forms in which they stand in code."""
+"""Made-up secrets, in the forms that they have in code."""
 
 import base64
 import json

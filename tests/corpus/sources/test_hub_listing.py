@@ -182,7 +182,7 @@ def test_an_unreachable_source_is_one_line_that_says_how_to_copy_it(
 def test_a_file_that_cannot_be_read_stops_the_build_with_one_line(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its rows are not silently missing; what is done is kept, and the same command goes on."""
+    """No rows are missing silently; finished work is kept, and the same command continues."""
     names = [f"file-{number:012}.json.gz" for number in (1, 2)]
     for number, name in enumerate(names):
         write(stand_in / PARROT / REVISIONS[PARROT] / name, [file_row(number)])

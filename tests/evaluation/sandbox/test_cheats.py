@@ -2,7 +2,7 @@
 
 Covered: leaving early, swallowing or disguising exceptions, objects that are equal to everything,
 everything that a program can do to its own interpreter, forged verdicts and answers on every open
-file. Looking for the test is in ``test_sandbox_secrets.py``.
+file. Looking for the test is in ``test_secrets.py``.
 
 Not covered, because it is no cheat but a weak test: a program that gives the values the test asks
 for without computing them (a table of answers it was trained on; see contamination), and a test

@@ -5,8 +5,8 @@ Afterwards the machine is looked at from outside: canaries, listeners, the next 
 
 Covered: files and secrets outside, memory of other processes, every kind of socket, processes,
 signals, devices, namespaces and mounts, system calls that have been a way out of other sandboxes,
-those of another architecture. What fills the machine is in ``test_sandbox_floods.py``, what is
-left behind in ``test_sandbox_remains.py``.
+those of another architecture. Floods are in ``test_floods.py``, processes and files that outlive a
+job in ``test_remains.py``.
 
 Not covered: faults of the kernel itself in a call that is allowed (about 150 are); side channels
 such as Spectre; what a hostile package among ``packages`` does while it is imported, before

@@ -223,7 +223,7 @@ PROGRAMS = {
         ASYNC, "import asyncio\nasync def main():\n  async with Lock() as l: return l\n"
         "assert asyncio.run(main()) == 'held'",
     ),
-    "coroutines: are told apart": (
+    "coroutines: are distinguished": (
         ASYNC, "import inspect\nassert inspect.iscoroutinefunction(f)\nassert not inspect.iscoroutinefunction(Lock)",
     ),
     "context managers: class": (

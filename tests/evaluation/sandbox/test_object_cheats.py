@@ -162,7 +162,7 @@ CONTEXTS = {
         "class C:\n  def __enter__(self): return self\n  def __exit__(self, *e): return True\nf = C",
         "with f() as x: assert x.total() == 9",
     ),
-    "suppresses an exception that tells of a wrong answer": (
+    "suppresses an exception that reports a wrong answer": (
         "class C:\n  def __enter__(self): return 1\n  def __exit__(self, *e): return True\nf = C",
         "with f() as x:\n  if x != 9: raise ValueError('wrong')",
     ),

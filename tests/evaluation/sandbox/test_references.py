@@ -2,8 +2,8 @@
 
 The files are not in this repository. Set ``CODELING_DATA`` to a folder with
 ``human-eval/HumanEval.jsonl.gz`` (openai), ``mbpp/mbpp_release_v1.jsonl`` (mxeval) and
-``pandas-numpy-eval/{Pandas,Numpy}Eval.jsonl.gz`` (PyCodeGPT), then run ``make proof``. A few
-problems of our own stand in for them otherwise.
+``pandas-numpy-eval/{Pandas,Numpy}Eval.jsonl.gz`` (PyCodeGPT), then run ``make proof``. Otherwise a
+few of our own problems replace them.
 """
 
 import ast

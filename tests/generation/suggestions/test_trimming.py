@@ -36,7 +36,7 @@ def shown(text: str, prefix: str, suffix: str = "") -> str:
         ("x + 1  # why", "y = ", "  # why", "x + 1"),
         ("a = 1\n    return a", "def f():\n    ", "\n    return a\n", "a = 1"),
         ("return a", "def f():\n    ", "\n\n    return a\n", ""),
-        # What stands right before.
+        # The text right before.
         ("self.x = x", "    self.x = x\n    ", "", ""),
         (")", "    )\n    ", "", ""),
         # White space.

@@ -52,7 +52,7 @@ def test_ids_are_limited_by_the_vocabulary(client: Any) -> None:
     for each, status in ((num_tokens - 1, 200), (num_tokens, 400)):
         answer = client.post("/detokenize", json={"tokens": [each]})
         assert answer.status_code == status
-    assert answer.json()["error"]["message"].startswith(f"tokens: id {num_tokens} is none of")
+    assert answer.json()["error"]["message"].startswith(f"tokens: id {num_tokens} is not one of")
 
 
 def test_described_routes_name_their_methods(client: Any) -> None:

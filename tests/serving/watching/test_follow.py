@@ -50,7 +50,7 @@ def test_a_page_shows_each_step_of_the_log_once(actions: list[tuple[str, int]]) 
             if action == "step":
                 append(log, *(line(step + n) for n in range(1, amount + 1)))
                 step += amount
-            elif action == "kill":  # in the middle of a line; goes on from an earlier checkpoint
+            elif action == "kill":  # in the middle of a line; continues from an earlier checkpoint
                 append(log, torn=b'{"kind": "st')
                 for page in pages[::2]:
                     page.look()

@@ -83,7 +83,7 @@ def _watch_parent(parent: int) -> None:
 
 
 def _kill_group() -> None:
-    """Kill this process and its workers; remove the shared memory that nobody fetched."""
+    """Kill this process and its workers; remove the shared memory that was not fetched."""
     remove_shared_memory(os.environ.get(PREFIX_VARIABLE, ""))
     if not hasattr(os, "killpg"):  # Windows; the workers end with their parent
         os._exit(1)

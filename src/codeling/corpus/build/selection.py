@@ -61,7 +61,7 @@ class Records:
     digests: exact.Digests
     python3: Flags
     copies: Integers
-    """Number of documents that each one stands for, as published."""
+    """Number of documents that each one represents, as published."""
     given: npt.NDArray[np.int8]
     """Split that the source gives: index into ``SPLITS``, or -1."""
     has_keyword: npt.NDArray[np.int8]

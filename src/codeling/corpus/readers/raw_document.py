@@ -24,7 +24,7 @@ class RawDocument:
     num_bytes: int = 0
     """Size on disk of a file; size of a row's text."""
     copies: int = 1
-    """Number of equal documents it stands for, as published."""
+    """Number of equal documents that it represents, as published."""
     split: str | None = None
     """``train``, ``validation`` or ``test`` where its source gives it one."""
     mentions_keyword: bool | None = None

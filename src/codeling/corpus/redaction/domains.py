@@ -1,4 +1,4 @@
-"""Mail domains: tells the domain of an e-mail address from attributes, file names and units.
+"""Mail domains: distinguishes them from attributes, file names and units.
 
 Source: IANA's root zone database, all country codes and the common generic top-level domains.
 Domains under other top-level domains are not recognized. This module must not know e-mail

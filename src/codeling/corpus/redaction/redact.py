@@ -2,7 +2,7 @@
 
 Finds e-mail addresses, public IP addresses and keys, as BigCode did for The Stack
 (``bigcode-dataset/pii``). Only strings and comments are searched: nothing else in a Python file can
-contain one, and ``q@k.mT`` in code is a matrix product. Addresses that identify nobody are kept:
+contain one, and ``q@k.mT`` in code is a matrix product. Addresses that identify no person are kept:
 domains and networks reserved for examples (RFC 2606, RFC 5737, RFC 3849), ``git@``, ``noreply@``,
 well-known DNS resolvers, and four numbers that look like a version.
 

@@ -24,10 +24,10 @@ PERMISSIVE = frozenset(
     Zlib
     """.lower().split()
 )
-"""What ``permissive`` stands for: the rule of The Stack (Kocetkov et al. 2022, from version 1.1 on,
-and Lozhkov et al. 2024). A permissive licence asks for little more than attribution, by the Blue
-Oak Council's list; these are the identifiers of that list that occur with Python. ``BSD`` is what a
-classifier says without a number."""
+"""The licences that ``permissive`` includes: the rule of The Stack (Kocetkov et al. 2022, from
+version 1.1 on, and Lozhkov et al. 2024). A permissive licence asks for little more than
+attribution, by the Blue Oak Council's list; these are the identifiers of that list that occur with
+Python. ``BSD`` is what a classifier says without a number."""
 _EXPRESSION = re.compile(r"[()]|[^\s()]+")
 _CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",

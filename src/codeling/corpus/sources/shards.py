@@ -107,7 +107,7 @@ def _list_with_daft(pattern: str) -> Iterator[tuple[str, str, int]]:
 
 
 def format_of(location: str) -> Format | None:
-    """Return the format that the end of a file name stands for, or None."""
+    """Return the format that the end of a file name indicates, or None."""
     for ending, name in _FORMATS:
         if re.search(ending + r"$", location, re.IGNORECASE):
             return name

@@ -27,7 +27,7 @@ TEXT_COLUMNS = (
 _PROJECT_MARKERS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 """A folder that has one of these is a project."""
 MAX_FILE_BYTES = 16 << 20
-"""Larger files without rows are skipped: nobody wrote them by hand."""
+"""Larger files without rows are skipped: they are not written by hand."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class ServerMiddleware:
             self._note(scope, status or CLIENT_LEFT, time.monotonic() - began, record)
 
     def _note(self, scope: Scope, status: int, seconds: float, record: Record) -> None:
-        # Unknown paths share one name, so that nobody can fill the memory with counters.
+        # Unknown paths share one name, so that no client can fill the memory with counters.
         route = scope["path"] if scope["path"] in self._paths else "other"
         self._monitoring.request(route, status, seconds)
         if record.answer is not None:

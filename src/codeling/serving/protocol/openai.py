@@ -162,7 +162,7 @@ COMPLETIONS = Dialect(
 
 
 def models(model: ServedModel) -> Json:
-    """The body of ``GET /v1/models``. ``meta`` is llama.cpp's, and tells clients of ``/props``."""
+    """The body of ``GET /v1/models``. ``meta`` is llama.cpp's; clients then read ``/props``."""
     entry = {
         "id": model.name,
         "object": "model",

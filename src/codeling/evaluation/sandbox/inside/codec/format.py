@@ -8,7 +8,7 @@ LENGTH = struct.Struct("<I")
 FLOAT = struct.Struct("<d")
 COMPLEX = struct.Struct("<dd")
 MAX_DEPTH = 400
-"""Levels of nesting; below Python's recursion limit, so that exceeding it is an error of ours."""
+"""Levels of nesting; below Python's recursion limit, so that exceeding it raises our own error."""
 CONTAINERS: dict[str, type] = {
     "l": list,
     "d": dict,
