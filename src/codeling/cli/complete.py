@@ -98,7 +98,7 @@ def complete(
     if (prompt is None) == (file is None):
         raise UsageError("give either --prompt TEXT or a FILE (- for standard input)")
     if sources and memory == "off":
-        raise UsageError("--sources needs a memory; do not switch it off")
+        raise UsageError("--sources needs a memory; leave out --memory off")
     text = read_source(file)[1] if file is not None else prompt or ""
 
     from codeling.generation.engine import Engine

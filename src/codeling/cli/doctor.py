@@ -157,8 +157,8 @@ def _advice(facts: dict[str, Any]) -> list[str]:
     advice = []
     if not facts["system"].startswith("Linux"):
         advice.append(
-            "codeling is tested on Linux only; completion, training and scores of text are written "
-            "for this system too, but were never tried on it"
+            "codeling is tested on Linux only; completion, training and scores of text should work "
+            "on this system, but were never tried there"
         )
     if not facts["bf16"]:
         advice.append("no native bf16: training runs in fp32, at half the speed or less")

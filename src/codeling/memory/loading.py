@@ -43,7 +43,9 @@ def load_memory(
         raise UsageError(f"memory is {', '.join(get_args(MemoryMode))}; not {mode!r}")
     if mode == "off":
         if project is not None:
-            raise UsageError("a project needs a memory; do not switch it off")
+            raise UsageError(
+                "a project needs a memory; set memory to auto or document, or leave the project out"
+            )
         return None
     run = find_run_folder(model)
     fitted = run.memory / FILE_NAME if run else DEFAULT

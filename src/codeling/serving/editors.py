@@ -119,7 +119,7 @@ def greeting(model: str, url: str, token: str | None, engine_url: str | None = N
     if engine_url:
         lines.append(f"forward passes: {engine_url}; the memory is off")
     lines.append(
-        f"token: {token}" if token else "no token: every program of this machine may use it"
+        f"token: {token}" if token else "no token: every program on this machine may use it"
     )
     lines.append(f"try it in a browser: {url}/{f'#token={token}' if token else ''}")
     for name in SHOWN_AT_START:
