@@ -58,7 +58,7 @@ def trace(
     if not matches:
         part = "this text" if lines is None else "the text on these lines"
         console.print(
-            f"No passage of {GUARANTEE} or more tokens of {part} is in the training data."
+            f"No passage of {GUARANTEE} or more words and signs of {part} is in the training data."
         )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")

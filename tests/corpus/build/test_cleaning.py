@@ -1,4 +1,4 @@
-"""Near-copies, forks, problems and secrets, through the whole of the corpus."""
+"""Near-duplicates, forks, problems and secrets, through the whole of the corpus."""
 
 import json
 import random
@@ -61,7 +61,7 @@ def rows(folder: Path, table: str = "files") -> list[dict[str, Any]]:
     ]
 
 
-def test_the_best_ranked_of_near_copies_is_kept(tmp_path: Path) -> None:
+def test_the_best_ranked_of_near_duplicates_is_kept(tmp_path: Path) -> None:
     draw = random.Random(0)
     text = program(draw)
     one = write(tmp_path / "one", {"a.py": text, **{f"{i}.py": program(draw) for i in range(9)}})

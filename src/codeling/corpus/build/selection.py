@@ -2,7 +2,7 @@
 
 Works on the survey's compact rows, columns of numbers and 16-byte digests, never on texts: about
 60 bytes per document, the names of the repositories, and the fingerprints of the held-out
-documents. Steps in order: exact copies (the first in the corpus's order is kept), near-copies,
+documents. Steps in order: exact copies (the first in the corpus's order is kept), near-duplicates,
 split, passages shared with train, the number to take. A step that drops documents is a function of
 :class:`Records` that calls :meth:`Records.drop`; one that links repositories returns pairs of
 projects for :func:`codeling.corpus.build.split.assign`. This module must not read documents.
@@ -158,7 +158,7 @@ def decide(
     copies, origins = _drop_copies(records)
     linked = []
     if recipe.near_duplicates.enabled:
-        _drop_near_copies(records, origins, recipe.near_duplicates.threshold, folder)
+        _drop_near_duplicates(records, origins, recipe.near_duplicates.threshold, folder)
         linked = _forks(records, origins, projects)
     splits = np.where(records.kept, records.given, np.int8(-1)).astype(np.int8)
     given = {SPLITS[number] for number in np.unique(splits[splits >= 0])}
@@ -218,8 +218,10 @@ def _drop_copies(records: Records) -> tuple[Integers, Integers]:
     return total, origins
 
 
-def _drop_near_copies(records: Records, origins: Integers, threshold: float, folder: Path) -> None:
-    """Drop all but the first of near-copies (``near_duplicate``); ``origins`` then name it."""
+def _drop_near_duplicates(
+    records: Records, origins: Integers, threshold: float, folder: Path
+) -> None:
+    """Drop all but the first of near-duplicates (``near_duplicate``); ``origins`` then name it."""
     for kind in (records.is_function, ~records.is_function):
         chosen = np.flatnonzero(records.kept & kind)
         sketches = _sketches(records, chosen, folder)

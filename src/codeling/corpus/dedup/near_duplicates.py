@@ -151,8 +151,8 @@ def _join(first: I64, left: I64, right: I64) -> I64:
 def forks(origins: I64, projects: I64) -> I64:
     """Pairs (P, 2) of a fork and its origin, which must be in the same split.
 
-    ``origins`` (N,) is the position of the first exact or near copy of each document, or its own
-    position. ``projects`` (N,) is the number of each document's project. A project is a fork of
+    ``origins`` (N,) is the position of the first copy or near-duplicate of each document, or its
+    own position. ``projects`` (N,) is the number of each document's project. A project is a fork of
     another one if at least :data:`FORK_SHARE` of its documents are copies from there. A single
     common file does not connect two projects: its copy is dropped anyway, and such files would
     connect nearly all projects.
