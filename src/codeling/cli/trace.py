@@ -62,7 +62,7 @@ def trace(
         )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("lines", "share", "place in the training data", "license"):
+    for column in ("lines", "share", "place in the training data", "licence"):
         table.add_column(column, overflow="fold", justify="right" if column == "share" else "left")
     for match in matches:
         where = Text(f"{match.repository}: {match.path}:{match.start_line}-{match.end_line}")

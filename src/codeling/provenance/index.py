@@ -1,4 +1,4 @@
-"""Index of the training corpus: find the repository, path, lines and license of every passage of
+"""Index of the training corpus: find the repository, path, lines and licence of every passage of
 a text that also occurs in the corpus and has at least ``GUARANTEE`` lexemes.
 
 :mod:`codeling.provenance.winnowing` chooses the K-grams of lexemes to look up. Beside them the
@@ -167,7 +167,7 @@ class Match:
     start_line: int
     end_line: int
     license: str
-    """License of the document in the corpus; empty if unknown."""
+    """Licence of the document in the corpus; empty if unknown."""
     url: str
     """URL of the passage, with its lines if the form of the URL allows it; empty if unknown."""
     num_lexemes: int

@@ -224,7 +224,7 @@ class CodeServer:
 def _matched(match: Match) -> str:
     place = f"{match.repository} {match.path}:{match.start_line}-{match.end_line}"
     where = f"[{place}]({match.url})" if match.url else place
-    return f"- {where} ({match.license or 'license unknown'}, {match.share:.0%} equal)"
+    return f"- {where} ({match.license or 'licence unknown'}, {match.share:.0%} equal)"
 
 
 def as_snippet(text: str) -> str:
