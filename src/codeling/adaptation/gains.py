@@ -35,7 +35,7 @@ def sample_share(recipe: TrainingRecipe) -> float:
 
 @dataclass(frozen=True)
 class AdaptationScores:
-    """Scores of one model."""
+    """Scores of the model before or after the adaptation."""
 
     lines: list[bool]
     """Whether each line was predicted exactly."""

@@ -22,5 +22,5 @@ class CompletionResponse:
     """Each is an object with the fields of :class:`~codeling.generation.request.Completion`."""
 
     def to_json(self) -> str:
-        """One line."""
+        """The JSON object, on one line."""
         return json.dumps(asdict(self), ensure_ascii=False)

@@ -72,7 +72,7 @@ class FixedProject:
         return self._predictor.score(ids, self._files)
 
     def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
-        """None."""
+        """No places: they are not recorded."""
         return []
 
     def refresh(self) -> None:

@@ -76,7 +76,7 @@ class SequenceWorker(Protocol):
         """Make space for running sequences, and for the caches of recent ones."""
 
     def start(self) -> None:
-        """Start."""
+        """Start the worker."""
 
     def stop(self) -> None:
         """Stop. Unfinished items end with what they have."""

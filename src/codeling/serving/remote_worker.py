@@ -315,7 +315,7 @@ class RemoteRunner:
         self.max_drafts = 0
 
     def copy(self) -> "RemoteRunner":
-        """The same."""
+        """This runner itself, which has no state."""
         return self
 
     def reserve(self, num_slots: int) -> None:

@@ -19,7 +19,7 @@ class UniformRunner:
         self.context_length = context_length
 
     def copy(self) -> "UniformRunner":
-        """Another one."""
+        """A new runner of the same sizes."""
         return UniformRunner(self.vocab_size, self.context_length)
 
     def reserve(self, num_slots: int) -> None:

@@ -29,7 +29,7 @@ TEMPLATE = (
 
 
 class OllamaOptions(SamplingBody):
-    """``options``."""
+    """The value of ``options``."""
 
     num_predict: Annotated[int, Field(ge=-2, le=fields.MAX_COUNT), fields.WHOLE] | None = None
     top_k: fields.Number | None = None

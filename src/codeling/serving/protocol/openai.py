@@ -26,7 +26,7 @@ from codeling.serving.protocol.query import (
 
 
 class StreamOptions(Body):
-    """``stream_options``."""
+    """The value of ``stream_options``."""
 
     include_usage: bool | None = None
 

@@ -48,7 +48,7 @@ class ValueEncoder:
         self.data = bytearray()
 
     def encode(self, value: Any) -> "ValueEncoder":
-        """Append ``value``."""
+        """Append ``value`` to the message."""
         kind = type(value)
         if write := _WRITERS.get(kind):
             write(self, value)
