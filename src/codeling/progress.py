@@ -1,4 +1,4 @@
-"""How stages report their progress.
+"""The interface by which stages report their progress.
 
 Stages call a :class:`Progress`. The command line implements it with rich; tests use
 :data:`SILENT`. This module must not know about clocks and terminals.
@@ -20,7 +20,7 @@ class Advance(Protocol):
 
 
 class Progress(Protocol):
-    """Where a stage reports its progress."""
+    """A receiver of a stage's progress."""
 
     def task(
         self, label: str, total: int | None = None, unit: str = "items"

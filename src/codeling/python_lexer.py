@@ -353,7 +353,7 @@ def replace_literals(text: str, replacement: Callable[[str], str]) -> str:
 
 
 def prefix_start(text: str, start: int) -> int:
-    """Where the prefix of the string at ``start`` begins; ``start`` if it has none."""
+    """Start of the prefix of the string at ``start``; ``start`` if it has none."""
     prefix = _PREFIX.search(text, max(0, start - 3), start)
     return prefix.start() if prefix else start
 

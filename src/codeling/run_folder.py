@@ -11,7 +11,7 @@ from pathlib import Path
 from codeling import hub
 
 ADAPTATION = "adaptation.json"
-"""What an adaptation to a project leaves."""
+"""Result file of an adaptation to a project."""
 
 _MARKERS = ("recipe.toml", "provenance", ADAPTATION)
 """A folder with one of these is a run folder. The second one marks a model and its index that were

@@ -60,7 +60,7 @@ class AdaptationScores:
 
 
 class Exam:
-    """What both models are measured on."""
+    """The lines and texts that both models are measured on."""
 
     def __init__(
         self, held_out: Sequence[ProjectText], base: Path, seed: int, share: float = 1.0

@@ -42,7 +42,7 @@ _KINDS: dict[type, str] = {
     np.float64: "d",
     np.float32: "f",
 }
-"""What the slot of an argument holds, as in :mod:`struct`; P is the address of an array."""
+"""Formats of an argument's slot, as in :mod:`struct`; P is the address of an array."""
 _FORMATS = {"P": "q", "q": "q", "d": "d", "f": "f4x"}
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -141,7 +141,7 @@ class Kernel:
         return f"{self.name}-{_digest(*self._sources)}-{_machine()}"
 
     def _folders(self) -> list[Path]:
-        """Where code is kept: beside the source, or in the user's cache folder."""
+        """Folders that keep code: beside the source, or in the user's cache folder."""
         return [Path(self._sources[0]).parent / "__pycache__", user_cache_folder("kernels")]
 
     def _compile(

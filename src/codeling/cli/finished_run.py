@@ -1,4 +1,4 @@
-"""What ``run`` and ``demo`` print at the end: sample completions, scores, and the report's path."""
+"""The output at the end of ``run`` and ``demo``: completions, scores, and the report's path."""
 
 from collections.abc import Sequence
 from pathlib import Path

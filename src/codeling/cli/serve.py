@@ -132,7 +132,7 @@ def serve(
 
 
 def _url(host: str, port: int) -> str:
-    """Where clients of this machine reach the server."""
+    """The URL at which clients on this machine reach the server."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - not listened on here
     name = everywhere.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}"

@@ -1,4 +1,4 @@
-"""What the commands that build a run folder share: options, execution, and the summary."""
+"""Shared by the commands that build a run folder: options, execution, and the summary."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

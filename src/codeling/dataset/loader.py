@@ -49,7 +49,7 @@ WINDOW_SEQUENCES = 2048
 
 @dataclass(frozen=True)
 class Position:
-    """Where the next sequence starts."""
+    """The start of the next sequence."""
 
     epoch: int
     """Complete passes over the split so far."""

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What the numbers are drawn for."""
+    """Purposes of the random numbers."""
 
     CHUNK_ORDER = 1
     WINDOW_ORDER = 2

@@ -103,7 +103,7 @@ def measure_memory(
 def _given(
     evidence: Evidence, parameters: Parameters, row: MemoryRow, vocab_size: int
 ) -> NDArray[np.float64]:
-    """What the model and each source gave to the probability of each token, (T, S + 1)."""
+    """Parts of each token's probability from the model and each source, (T, S + 1)."""
     if not row.sources:
         return np.exp(evidence.model.log_probability, dtype=np.float64)[:, None]
     size = None if row.has_model else vocab_size

@@ -49,7 +49,7 @@ class BodySample:
 
     @property
     def location(self) -> tuple[str, str, int]:
-        """What identifies the function."""
+        """Key of the function."""
         return self.repository, self.path, self.start_line
 
 

@@ -12,7 +12,7 @@ from codeling.evaluation.metrics.pass_at_k import ratio
 
 Record = dict[str, Any]
 Value = Callable[[Record], float | tuple[float, float] | None]
-"""What one problem contributes: a number, or a numerator and a denominator; None for nothing."""
+"""A problem's contribution: a number, or a numerator and a denominator; None for nothing."""
 
 
 def score(name: str, records: Sequence[Record], value: Value, seed: int) -> dict[str, Any] | None:

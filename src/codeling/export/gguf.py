@@ -243,7 +243,7 @@ def _is_close(values: NDArray[np.float32], tensor: _StoredTensor) -> bool:
 
 
 def _modelfile(source: ExportSource, file_name: str) -> str:
-    """What ``ollama create NAME -f FILE`` reads."""
+    """The Modelfile for ``ollama create NAME -f FILE``."""
     template = "{{ .Prompt }}"
     if source.tokenizer.can_infill:
         order = [FIM_PREFIX, "{{ .Prompt }}", FIM_SUFFIX, "{{ .Suffix }}", FIM_MIDDLE]

@@ -170,7 +170,7 @@ def _made(run: RunFolder) -> Values:
 
 
 def _adaptation(run: RunFolder) -> tuple[Values, Values]:
-    """What is known of an adaptation, and the settings of its training."""
+    """The contents of ``adaptation.json``, and the settings of its training."""
     values = read_json(run.path, ADAPTATION)
     scores = {
         when: {name: value for name, value in values[when].items() if name != "lines"}

@@ -23,7 +23,7 @@ class MeasuredScore:
     interval: tuple[float, float] | None
     """95 %; None for a single problem."""
     data: str
-    """What it was measured on."""
+    """The data that it was measured on."""
 
     def as_text(self) -> tuple[str, str]:
         """Value and interval: bits with three digits, shares in percent."""

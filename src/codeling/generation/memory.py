@@ -54,7 +54,7 @@ class SequenceMemory(Protocol):
         """A guess of the next tokens, at most ``most``; it affects only the speed."""
 
     def spans(self) -> Sequence[MemorySpan]:
-        """Where the picked tokens came from, in order; empty if it was not recorded."""
+        """Places that the picked tokens came from, in order; empty if they were not recorded."""
 
     def token_shares(self) -> Sequence[Mapping[str, float]]:
         """Per picked token, the share of its probability from ``model`` and each source.

@@ -89,7 +89,7 @@ def arrange(
     max_new_tokens: int,
     suffix_first: bool,
 ) -> Healed:
-    """What the model reads for the texts of :func:`encode_texts`; see :func:`encode_prompt`."""
+    """The model's input for the texts of :func:`encode_texts`; see :func:`encode_prompt`."""
     if after is None:
         return vocabulary.heal([tokenizer.end_of_text, *before])
     available = context_length - min(max_new_tokens, context_length // 2) - _NUM_SPECIAL

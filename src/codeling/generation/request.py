@@ -46,7 +46,7 @@ def default_temperature(n: int) -> float:
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the next token is chosen, and where a completion ends."""
+    """Parameters of picking the next token and of ending a completion."""
 
     temperature: float = 0.0
     """0: greedy, always the most likely token. 1: the model's own distribution."""

@@ -20,7 +20,7 @@ _FRACTION_BITS = 53
 
 
 class Draw(NamedTuple):
-    """How the next id of one row is picked."""
+    """Parameters of picking the next id of one row."""
 
     temperature: float = 0.0
     top_k: int | None = None

@@ -79,7 +79,7 @@ class Sequence:
 
     @property
     def draw(self) -> Draw:
-        """How the next id is picked."""
+        """Parameters of picking the next id."""
         params, temperature = self.params, self.params.temperature
         if params.prose_temperature is not None and self.output.in_prose:
             temperature = params.prose_temperature

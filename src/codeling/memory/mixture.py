@@ -103,7 +103,7 @@ class MemoryMixture:
         )
 
     def settings(self) -> dict[str, Any]:
-        """What identifies the memory beside the model and the texts."""
+        """The settings that identify the memory beside the model and the texts."""
         digest = hashlib.sha256(self.parameters.to_bytes()).hexdigest()
         return {"sources": list(self.names), "parameters_sha256": digest}
 
@@ -149,7 +149,7 @@ class MixtureState:
         self._mixed: NDArray[np.float32] | None = None
         self._token_shares: list[dict[str, float]] = []
         self.proposals: list[Proposal] = []
-        """What each source proposed for the last mixture."""
+        """The proposals of each source for the last mixture."""
         self.shares: NDArray[np.float64] = np.zeros(0)
         """(S + 1,): weights of the model and the sources in the last mixture."""
 
@@ -176,7 +176,7 @@ class MixtureState:
         return self._document.draft(most)
 
     def spans(self) -> tuple[SeenSpan, ...]:
-        """Where runs of the added tokens were seen, if :meth:`MemoryMixture.open` records it."""
+        """Places where runs of the added tokens were seen, if they are recorded."""
         return self._recorder.spans() if self._recorder else ()
 
     def token_shares(self) -> Sequence[Mapping[str, float]]:

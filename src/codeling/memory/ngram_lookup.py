@@ -99,7 +99,7 @@ def propose(
     scratch: Any,
     probabilities: Any,
 ) -> Any:
-    """What follows ``history``, of at most N - 1 tokens.
+    """The proposals after ``history``, of at most N - 1 tokens.
 
     The K tokens are written to ``proposed``, and their probabilities to ``probabilities`` (V,).
     Returns K, the probability of all others, and the length and the node of the longest context.

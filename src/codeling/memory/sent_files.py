@@ -62,7 +62,7 @@ class SentProject:
         return self._predictor.score(ids, self._chains)
 
     def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
-        """Where ``token`` was seen; see :class:`~codeling.memory.source.LocatedSource`."""
+        """Places of ``token``; see :class:`~codeling.memory.source.LocatedSource`."""
         asked = self._predictor.hashed(history)
         found = self._predictor.places(asked.ids, asked.prefix, self._chains, token)
         return [self._locate(place) for place in found]
@@ -100,7 +100,7 @@ class LongestContext:
         return Scores(*np.where(is_longer, second, first))
 
     def places(self, history: Ids, token: int) -> list[tuple[str, int, int]]:
-        """Where the source that proposes saw ``token``."""
+        """Places of ``token`` in the source that proposes."""
         return self._choose(history)[0].places(history, token)
 
     def refresh(self) -> None:

@@ -19,7 +19,7 @@ Counts = NDArray[np.int32]
 
 
 class Proposal(NamedTuple):
-    """What one source expects after one history. The probabilities and ``rest`` sum to 1."""
+    """The proposal of one source after one history. The probabilities and ``rest`` sum to 1."""
 
     ids: Ids
     """(K,): the proposed tokens, each once; K may be 0."""
@@ -36,7 +36,7 @@ class Proposal(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What one source expected at each position of a document, for fitting and evaluation.
+    """The proposals of one source at each position of a document, for fitting and evaluation.
 
     Entry t is about ``ids[t + 1]`` after ``ids[: t + 1]``, for T + 1 ids.
     """

@@ -1,4 +1,4 @@
-"""Where the tokens of a completion were seen: runs of tokens copied from one place.
+"""Places of a completion's tokens: runs of tokens copied from one place.
 
 This module must not know how proposals are made.
 """
@@ -12,7 +12,7 @@ MIN_TOKENS = 4
 
 
 class Origin(NamedTuple):
-    """Where one token was seen."""
+    """The place where one token was seen."""
 
     source: str
     """``document`` or ``project``."""

@@ -83,7 +83,7 @@ def _size(num_bytes: int) -> str:
 
 
 def expected_size(num_bytes: int) -> IndexSize:
-    """What the index of ``num_bytes`` of Python takes; no corpus is too large for one."""
+    """Size of the index of ``num_bytes`` of Python; no corpus is too large for one."""
     part_bytes = int(MAX_LEXEMES * _BYTES_PER_LEXEME)
     return IndexSize(
         num_parts=max(1, -(-num_bytes // part_bytes)),
@@ -363,7 +363,7 @@ def _traced_lexemes(lexed: LexedTexts, lines: tuple[int, int] | None) -> tuple[i
 
 
 def _starts(sizes: Iterable[int]) -> list[int]:
-    """Where each of several consecutive spans starts, and where the last one ends."""
+    """Starts of several consecutive spans, and the end of the last one."""
     return [0, *accumulate(sizes)]
 
 

@@ -52,7 +52,7 @@ U64 = NDArray[np.uint64]
 
 
 class IndexedDocument(Protocol):
-    """What the index needs of a document; :class:`codeling.corpus.document.Document` has it."""
+    """The fields that the index needs; :class:`codeling.corpus.document.Document` has them."""
 
     @property
     def repository(self) -> str: ...  # noqa: D102
@@ -192,7 +192,7 @@ class Part:
         return int(self.lexeme_offsets[-1])
 
     def row(self, document: int) -> dict[str, Any]:
-        """Where a document is from."""
+        """Repository, path, licence, URL and first line of a document."""
         begin, end = self.row_offsets[document : document + 2].tolist()
         values: dict[str, Any] = json.loads(self.rows[begin:end].tobytes())
         return values

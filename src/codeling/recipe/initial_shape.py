@@ -21,7 +21,7 @@ SEQUENCES_PER_STEP = 8
 
 @dataclass(frozen=True)
 class InitialShape:
-    """What the recipe takes over from the initial model."""
+    """The values that the recipe takes over from the initial model."""
 
     address: str
     """As the recipe gives it."""

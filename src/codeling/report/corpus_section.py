@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
 
 def totals(report: Values) -> str:
-    """What was found and what was kept, in a sentence."""
+    """The documents found and kept, in a sentence."""
     values = report["totals"]
     sentence = (
         f"{quantity(values['files_found'], 'file')} and {short_bytes(values['bytes_found'])} "

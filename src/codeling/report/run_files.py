@@ -86,7 +86,7 @@ def num_parameters(run_folder: Path) -> int:
 
 
 def share_read(tokens_read: int, split_tokens: int) -> str:
-    """How much of the training split a run read, in words.
+    """The share of the training split that a run read, in words.
 
     Approximate: the tokens that separate and rearrange documents count as read.
     """

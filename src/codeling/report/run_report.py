@@ -47,7 +47,7 @@ Values = Mapping[str, Any]
 
 _TEMPLATE = Path(__file__).with_name("templates") / "run_report.html"
 _FAILURES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, UndefinedError)
-"""What a file of another shape than expected can raise; the page then shows the error."""
+"""Errors that a file of unexpected shape can raise; the page then shows the error."""
 _VALIDATION_AND_TEST = (
     "Validation and test scores cannot be compared. Validation scores excerpts of about one "
     "context from the validation split, each without the text before it. The test score reads "

@@ -79,7 +79,7 @@ def error_message(answer: object) -> str:
 
 
 def refusal(url: str, status: int, answer: object, variable: str = TOKEN_VARIABLE) -> InputError:
-    """What an answer that is an error means; ``variable`` is where its token was read from."""
+    """The meaning of an error response; its token was read from ``variable``."""
     if status == 401:
         reason = f"the token is missing or wrong; set {variable} to the one of that server"
     else:
@@ -102,7 +102,7 @@ class CompletionServer:
     def complete(
         self, prefix: str, suffix: str, stop: Sequence[str] = (), max_new_tokens: int = 64
     ) -> str:
-        """What the server writes between two texts, up to one of ``stop``.
+        """The server's completion between two texts, up to one of ``stop``.
 
         :raises InputError: the server cannot be reached, or refuses.
         """

@@ -35,7 +35,7 @@ class EditorCheck(NamedTuple):
 
     is_good: bool
     text: str
-    """What was found; if it is not good, also what to do."""
+    """The finding; if it is not good, also what to do."""
 
 
 def diagnose(editor: str, url: str, token: str | None) -> list[EditorCheck]:

@@ -111,7 +111,7 @@ def find_editor(name: str) -> EditorSetup:
 
 
 def greeting(model: str, url: str, token: str | None, engine_url: str | None = None) -> str:
-    """What a person reads when the server has started.
+    """The text printed when the server has started.
 
     ``engine_url`` is the server that makes the forward passes, if another one does.
     """

@@ -53,7 +53,7 @@ class WorkItem:
 
 
 class WorkUpdate(NamedTuple):
-    """What a step has changed for one item."""
+    """The changes of one item in a step."""
 
     item: WorkItem
     text: str

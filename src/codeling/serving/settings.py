@@ -12,7 +12,7 @@ MODEL_NAME = "codeling"
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """What one request and all of them may use."""
+    """Limits of one request and of all together."""
 
     max_body_bytes: int = 4 << 20
     max_new_tokens: int = 1024
@@ -38,13 +38,13 @@ class ServerLimits:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How the server may be reached, and what it logs."""
+    """The server's address, access and log."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     """0: any free port."""
     token: str | None = None
-    """What clients send as ``Authorization: Bearer``. None: nothing is needed."""
+    """The clients' ``Authorization: Bearer``. None: no token is needed."""
     threshold: float = THRESHOLDS["normal"]
     """Probability that the beginning of a suggestion must reach to be shown."""
     log_requests: bool = False

@@ -18,7 +18,7 @@ from codeling.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run is trained and validated on."""
+    """The tokens that a run is trained and validated on."""
 
     tokenizer: Tokenizer
     train: TokenFile

@@ -62,7 +62,7 @@ class InitialModel:
 
     @property
     def shape(self) -> InitialShape:
-        """What the recipe takes over."""
+        """The values that the recipe takes over."""
         config = self.config
         return InitialShape(
             self.address,
@@ -82,7 +82,7 @@ class InitialModel:
 
     @property
     def digests(self) -> dict[str, str]:
-        """What identifies it as an input of a run."""
+        """The digests that identify it as an input of a run."""
         digests = {"weights": self.sha256, "tokenizer": self.tokenizer.digest}
         return {f"the {name} of training.init": digest for name, digest in digests.items()}
 

@@ -33,7 +33,7 @@ class TrainingBatch:
     sequences: NDArray[np.int64]
     """(B, T + 1)."""
     position: Position
-    """Where the next batch comes from."""
+    """Position of the next batch."""
 
 
 class Prefetcher:

@@ -63,7 +63,7 @@ class Schedule:
         return number <= self._last_before_the_end(interval) and self.crosses(step, interval)
 
     def num_due(self, step: int, share: float) -> int:
-        """How often it will still be due after ``step``."""
+        """Number of times that it will still be due after ``step``."""
         if step == self.num_steps:
             return 0
         interval = self._interval(share)

@@ -281,7 +281,7 @@ class Trainer:
         return True
 
     def _logged(self) -> dict[str, float]:
-        """What the logs hold of this step; a run may be stopped before it is measured.
+        """The logged metrics of this step; a run may be stopped before it is measured.
 
         Kinds of metrics to bits per byte (NaN if they have none), and ``sample``.
         """

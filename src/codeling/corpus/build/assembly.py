@@ -21,12 +21,12 @@ from codeling.corpus.document import SCHEMAS, SPLITS, PartWriter, Table
 from codeling.corpus.sources.partitions import Partition
 
 SourceKey = str | int
-"""What the report counts by: name of a listed repository, or index of a table source."""
+"""Key of the report's counts: name of a listed repository, or index of a table source."""
 
 
 @dataclass
 class Counts:
-    """What is written and dropped; each value is [number, bytes of text]."""
+    """Counts of rows written and dropped; each value is [number, bytes of text]."""
 
     files_dropped: dict[str, list[int]] = field(default_factory=dict)
     functions_dropped: dict[str, list[int]] = field(default_factory=dict)

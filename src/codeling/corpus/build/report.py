@@ -28,7 +28,7 @@ _MAX_FILES_SHOWN = 5
 
 @dataclass
 class _Found:
-    """What was found in one source."""
+    """Counts of the files and functions found in one source."""
 
     files: int = 0
     num_bytes: int = 0
@@ -203,7 +203,7 @@ def _count_dropped(records: Records, counts: Counts) -> None:
 
 
 def _found(records: Records) -> dict[SourceKey, _Found]:
-    """What was found in each listed repository and table source."""
+    """Counts of the files and functions found in each listed repository and table source."""
     found: dict[SourceKey, _Found] = {}
     for partition in records.partitions:
         run = slice(records.offsets[partition.number], records.offsets[partition.number + 1])

@@ -263,7 +263,7 @@ def _drop_shared_with_train(
 
 
 class _SharedTokens:
-    """How many tokens of each held-out document are in passages that train has as well."""
+    """Number of tokens of each held-out document in passages that train has as well."""
 
     def __init__(self, records: Records, splits: npt.NDArray[np.int8], folder: Path) -> None:
         train = SPLITS.index("train")

@@ -28,7 +28,7 @@ _BATCH_ROWS, _BATCH_BYTES = 64, 1_000_000
 
 @dataclass
 class SurveyRow:
-    """What the survey finds about one document; see :data:`SURVEY_SCHEMA`."""
+    """The survey's findings about one document; see :data:`SURVEY_SCHEMA`."""
 
     reason: str | None = None
     detail: str | None = None

@@ -62,7 +62,7 @@ FUNCTIONS_SCHEMA = (
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What all tasks of one build share."""
+    """The settings and lists that all tasks of one build share."""
 
     recipe: CorpusRecipe
     folder: Path

@@ -134,7 +134,7 @@ class _Table:
         self._low[self._hashes & _LOW] = True
 
     def contains(self, hashes: U64) -> Bools:
-        """Which of ``hashes`` (H,) are in the set."""
+        """Mask of the ``hashes`` (H,) that are in the set."""
         found: Bools = self._low[hashes & _LOW]
         places = np.flatnonzero(found)
         if len(places):

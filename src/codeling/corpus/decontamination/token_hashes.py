@@ -158,7 +158,7 @@ def _last_uses(hashes: U64, is_name: Bools, text_ids: I64) -> I64:
 
 
 def _is_in(values: U64, table: U64) -> Bools:
-    """Which of ``values`` (H,) are in the small sorted ``table``, prefiltered by low bits."""
+    """Mask of the ``values`` (H,) in the small sorted ``table``, prefiltered by low bits."""
     low = np.zeros(1 << 16, np.bool_)
     low[table & _LOW] = True
     found: Bools = low[values & _LOW]

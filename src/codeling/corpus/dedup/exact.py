@@ -92,7 +92,7 @@ class _Run(NamedTuple):
         return cls(high[order], low[order])
 
     def contains(self, digests: Digests) -> npt.NDArray[np.bool_]:
-        """Which of ``digests`` (N, 2) are in this run."""
+        """Mask (N,) of the ``digests`` (N, 2) that are in this run."""
         found = np.zeros(len(digests), bool)
         high, low = digests[:, 0].copy(), digests[:, 1]
         place = np.searchsorted(self.high, high)

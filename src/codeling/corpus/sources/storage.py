@@ -16,7 +16,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error)
-"""What reading a damaged file raises."""
+"""Errors raised by reading a damaged file."""
 
 
 def is_remote(path: str) -> bool:

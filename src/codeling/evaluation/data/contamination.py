@@ -1,4 +1,4 @@
-"""Which problems occur in the training corpus, looked up in the run's provenance index.
+"""The problems that occur in the training corpus, looked up in the run's provenance index.
 
 A problem counts as found when it shares a passage of at least
 :data:`~codeling.provenance.winnowing.GUARANTEE` lexemes (about three lines) with a training

@@ -18,12 +18,12 @@ from codeling.recipe import read_recipe
 from codeling.run_folder import RunFolder
 
 Unit = Literal["documents", "functions"]
-"""What a suite reads: whole documents, or single functions."""
+"""The unit that a suite reads: whole documents, or single functions."""
 
 
 @dataclass(frozen=True)
 class DataSources:
-    """Where a suite may look for its data."""
+    """The places that a suite may read its data from."""
 
     by_suite: Mapping[str, str] = field(default_factory=dict)
     """Suite name → file, folder or ``hf://`` address for that suite alone."""
@@ -43,14 +43,14 @@ class DataSources:
 
 @dataclass(frozen=True)
 class PublishedFiles:
-    """How the published files of a problem set are named."""
+    """Names of the published files of a problem set."""
 
     patterns: tuple[str, ...]
     """Name patterns in lower case."""
     excluded: tuple[str, ...] = ()
     """Patterns of another suite's files that ``patterns`` match too."""
     example: str = ""
-    """Where to get them, for the message when nothing was given."""
+    """Their source, for the message when nothing was given."""
 
     def select(self, files: Sequence[DataFile]) -> list[DataFile]:
         """The files with a published name."""
@@ -60,7 +60,7 @@ class PublishedFiles:
 
 @dataclass(frozen=True)
 class SuiteData:
-    """What a suite is measured on."""
+    """The data of one measurement."""
 
     name: str
     files: Sequence[DataFile] = ()

@@ -32,7 +32,7 @@ from codeling.memory.project import ORDERS, FixedProject
 SERVER = "server"
 """The row of a server's suggestions."""
 SHOWN = "all, normal"
-"""What an editor shows by default."""
+"""The row of an editor's default."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def recorded(rows: Mapping[str, Proposers]) -> dict[str, Any]:
 
 
 class Proposed(NamedTuple):
-    """What network and memory propose at one cursor."""
+    """The candidates of network and memory at one cursor."""
 
     place: Place | None
     candidates: list[Candidate]
@@ -97,7 +97,7 @@ class TimedSuggestions:
         self._before = self._scheduler.num_prompt_tokens, self._scheduler.num_reused_tokens
 
     def suggest(self, prefix: str, suffix: str) -> str | None:
-        """What is suggested between two texts."""
+        """The suggestion between two texts."""
         return self.suggest_from(self._suggester.settings.threshold, prefix, suffix)
 
     def suggest_from(self, threshold: float, prefix: str, suffix: str) -> str | None:
@@ -164,7 +164,7 @@ class ProposerEngines:
         self._project: tuple[LocatedText, FixedProject | None] | None = None
         """The file that was typed last, and its project."""
         self._known: dict[tuple[str, bool], dict[tuple[str, str], Proposed]] = {}
-        """What was proposed in this file, by the memory and whether there is the network."""
+        """Candidates in this file, by the memory and whether there is the network."""
 
     @property
     def has_memory(self) -> bool:

@@ -17,7 +17,7 @@ from codeling.generation.suggestions.choice import MIN_CHARACTERS, typed_charact
 from codeling.generation.suggestions.place import MIN_LETTERS, asks_at, is_border
 
 ACCEPT = ("word", "line", "whole")
-"""How much of a suggestion one keystroke accepts."""
+"""Part of a suggestion that one keystroke accepts."""
 Suggest = Callable[[str, str], str | None]
 """From the text before and after the cursor to the text that is shown."""
 
@@ -37,7 +37,7 @@ class Event:
 
 @dataclass
 class Session:
-    """What happened while a text was typed."""
+    """Counts and events of typing one text."""
 
     num_characters: int = 0
     """Characters of the text without indentation and line ends."""
@@ -131,7 +131,7 @@ class _LinesAbove:
         self._above = {line.strip() for line in text[:begin].split("\n")}
 
     def starts(self, begin: int, end: int) -> list[int]:
-        """Where lines with text begin, after their indentation, from ``begin`` to ``end``."""
+        """Positions after the indentation of lines with text, from ``begin`` to ``end``."""
         found = []
         while (begin := self._text.find("\n", begin, end) + 1) > 0:
             rest = self._text[begin:end]

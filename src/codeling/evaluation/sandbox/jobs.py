@@ -19,7 +19,7 @@ wall clock. ``out_of_memory``. ``crashed``: the program's process ended, by a si
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use. CPU time decides, so that a busy machine changes no verdict.
+    """Limits of one program. CPU time decides, so that a busy machine changes no verdict.
 
     :raises ValueError: a limit is not positive.
     """

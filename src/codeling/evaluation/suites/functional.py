@@ -60,7 +60,7 @@ UNJUDGED = "unjudged"
 KS = (1, 10, 100)
 """The k of pass@k in Chen et al. 2021."""
 LIMIT_FACTOR = 4
-"""How much more a program may use where its problem's reference solution needs more. The default
+"""Factor on a program's limits where its problem's reference solution needs more. The default
 of 1 GiB becomes the 4 GB that EvalPlus allows (its docs/execution.md)."""
 _REFERENCES_PER_GROUP = 64
 _RAN_OUT = ("timeout", "out_of_memory")

@@ -24,7 +24,7 @@ from codeling.progress import SILENT, Progress
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """How many samples each problem gets, and how they are drawn."""
+    """Number of samples per problem, and parameters of drawing them."""
 
     n: int = 1
     """Samples per problem."""
@@ -74,10 +74,10 @@ def published_sampling(n: int) -> tuple[float, float | None]:
 
 @dataclass(frozen=True)
 class TypingSettings:
-    """How the simulated person of the suite ``typing`` works."""
+    """Behaviour of the simulated person of the suite ``typing``."""
 
     accept: str = "word"
-    """How much of a suggestion one keystroke accepts: ``word``, ``line`` or ``whole``."""
+    """Part of a suggestion that one keystroke accepts: ``word``, ``line`` or ``whole``."""
     mode: str = "append"
     """``append``: type a file from its beginning. ``insert``: type lines in its middle, with the
     rest of the file after the cursor."""
@@ -101,7 +101,7 @@ class TypingSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What the user chose; None means the suite's default."""
+    """The user's settings; None means the suite's default."""
 
     n: int = 1
     temperature: float | None = None
@@ -148,7 +148,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class ProgramRequirements:
-    """What the programs of a suite need to run."""
+    """Packages and limits of a suite's programs."""
 
     packages: tuple[str, ...] = ()
     """Imported beyond the standard library."""
@@ -204,7 +204,7 @@ class Suite(Protocol):
 
     @property
     def programs(self) -> ProgramRequirements | None:
-        """What generated programs need; None where the suite runs none."""
+        """Requirements of generated programs; None if the suite runs none."""
         ...
 
     @property

@@ -70,7 +70,7 @@ class SuggestionServer(NamedTuple):
 
     url: str
     complete: Callable[[str, str, Sequence[str]], str]
-    """What it writes between two texts, up to one of some strings."""
+    """Its completion between two texts, up to one of some strings."""
 
     def suggest(self, prefix: str, suffix: str) -> str | None:
         """The part of it that an editor shows, by our rules for the length."""
@@ -186,7 +186,7 @@ class Suggestions(Protocol):
     milliseconds: list[float]
 
     def suggest(self, prefix: str, suffix: str) -> str | None:
-        """What is suggested between two texts."""
+        """The suggestion between two texts."""
 
     def prompt_tokens(self) -> tuple[int, int]:
         """Number of tokens in all prompts, and of those that were read before."""
@@ -200,14 +200,14 @@ class _TimedServer:
         self.milliseconds: list[float] = []
 
     def suggest(self, prefix: str, suffix: str) -> str | None:
-        """What is suggested between two texts."""
+        """The suggestion between two texts."""
         begin = time.perf_counter()
         text = self._server.suggest(prefix, suffix)
         self.milliseconds.append(1000 * (time.perf_counter() - begin))
         return text
 
     def prompt_tokens(self) -> tuple[int, int]:
-        """Unknown."""
+        """Zeros: the counts of another server are not known."""
         return 0, 0
 
 

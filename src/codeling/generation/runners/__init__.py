@@ -29,7 +29,7 @@ class Runner(Protocol):
 
     @property
     def max_drafts(self) -> int:
-        """How many tokens are read in about the time of one, and give the same logits, bit for bit.
+        """Number of tokens that take about the time of one and give the same logits, bit for bit.
 
         0 if there are none.
         """

@@ -1,4 +1,4 @@
-"""What the processor offers to the kernels: its instruction sets, and tiles that fit its registers.
+"""The processor's instruction sets, and tiles of the kernels that fit its registers.
 
 This module must not know numba, so that compiled kernels run without it.
 """

@@ -1,4 +1,4 @@
-"""Which proposal is shown, and how much of it.
+"""Choose the proposal to show, and its length.
 
 A candidate is a text with the probability that it is right up to each of its tokens. It is shown if
 its beginning reaches a threshold, as far as the probability stays above a share of it, cut at the
@@ -42,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What is shown after the cursor."""
+    """The text shown after the cursor."""
 
     text: str
     probability: float

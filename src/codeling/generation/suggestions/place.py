@@ -34,7 +34,7 @@ _WORD_END = re.compile(r"\w*\Z")
 
 
 class Place(NamedTuple):
-    """What the text around a cursor allows."""
+    """The suggestions that the text around a cursor allows."""
 
     fragment: str
     """The letters of the unfinished word before the cursor."""

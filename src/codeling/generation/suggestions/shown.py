@@ -6,7 +6,7 @@ shown again, without another request to the model. This module must not know tor
 
 
 class ShownText:
-    """What one editor shows at one cursor."""
+    """The suggestion that one editor shows at one cursor."""
 
     def __init__(self) -> None:
         self._prefix = self._suffix = self._text = ""

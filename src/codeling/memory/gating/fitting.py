@@ -38,7 +38,7 @@ _EPOCHS, _BATCH_TOKENS, _RATE = 8, 2048, 0.05
 
 
 class ModelScores(NamedTuple):
-    """What the model expected at each of T positions, and about the sources' proposals."""
+    """The model's predictions at each of T positions, and for the sources' proposals."""
 
     log_probability: Floats
     """(T,): of the token that follows, in nats."""
@@ -53,7 +53,7 @@ class ModelScores(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the model and the sources expected at each of T positions."""
+    """The predictions of the model and of the sources at each of T positions."""
 
     positions: Ids
     """(T,): number of tokens before each, in its document."""
@@ -193,7 +193,7 @@ def _fill_all(
 
 
 def probabilities_of(evidence: Evidence) -> NDArray[np.float64]:
-    """What the model and each source gave to the token that follows, (T, S + 1).
+    """Probability of the token that follows, by the model and each source, (T, S + 1).
 
     -1 marks a source that proposed nothing.
     """

@@ -1,4 +1,4 @@
-"""Who may reach the server: the token, the Host header and the Origin header.
+"""Access to the server: the token, the Host header and the Origin header.
 
 A page of a foreign site may send requests to this machine through the browser of the person who
 works on it, and with a name of its own that resolves to 127.0.0.1 (DNS rebinding) it may read the

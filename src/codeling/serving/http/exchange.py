@@ -40,7 +40,7 @@ _Result = TypeVar("_Result")
 
 @dataclass
 class Record:
-    """What is known of a request, for the log."""
+    """The facts about a request, for the log."""
 
     query: Query | None = None
     answer: Answer | None = None

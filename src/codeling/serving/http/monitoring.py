@@ -1,4 +1,4 @@
-"""What a server counts, in the format of Prometheus: ``GET /metrics``."""
+"""The server's counters, in the format of Prometheus: ``GET /metrics``."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 

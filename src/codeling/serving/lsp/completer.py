@@ -1,4 +1,4 @@
-"""Where the language server gets suggestions: from a model in this process, or from a server."""
+"""Suggestions for the language server: from a model in this process, or from a server."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ _TIMEOUT_SECONDS = 30
 
 
 class Completed(NamedTuple):
-    """What may be shown at a cursor."""
+    """The text to show at a cursor."""
 
     text: str
     """Empty for nothing."""
     spans: Sequence[MemorySpan] = ()
-    """Where parts of it were seen."""
+    """Places where parts of it were seen."""
 
 
 class Completer(Protocol):
@@ -31,7 +31,7 @@ class Completer(Protocol):
     async def complete(
         self, prefix: str, suffix: str, session: str, files: Sequence[SentFile]
     ) -> Completed:
-        """What may be shown between ``prefix`` and ``suffix``.
+        """The text to show between ``prefix`` and ``suffix``.
 
         ``files`` are known as files of the project, the nearest last. The next call of the same
         ``session`` ends the one in progress.

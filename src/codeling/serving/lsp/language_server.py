@@ -55,7 +55,7 @@ class CodeServer:
         self._last: LastSuggestion | None = None
         self._seen = SeenSources()
         self._shown: dict[str, ShownText] = {}
-        """What the editor shows in each document."""
+        """The suggestion shown in each document."""
         self.server = server = LanguageServer("codeling", version)
         server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())(
             partial(self.inline_completion)
@@ -72,7 +72,7 @@ class CodeServer:
 
     @property
     def _encoding(self) -> Encoding:
-        """What the client's positions count."""
+        """The unit of the client's positions."""
         return cast("Encoding", str(self.server.workspace.position_encoding or "utf-16"))
 
     @property
@@ -181,7 +181,7 @@ class CodeServer:
         return result.applied
 
     async def hover(self, params: types.HoverParams) -> types.Hover | None:
-        """Where the line under the pointer may come from."""
+        """Places that the line under the pointer may come from."""
         line = params.position.line + 1
         text = await self._traced(params.text_document.uri, line, line)
         if not text:

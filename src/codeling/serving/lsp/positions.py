@@ -8,7 +8,7 @@ import re
 from typing import Literal
 
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
-"""What a position counts."""
+"""The unit of a position."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 

@@ -1,4 +1,4 @@
-"""Where suggestions of each document were seen by the memory: the open file, or files beside it.
+"""Places where the memory saw parts of each document's suggestions: in it, or in files beside it.
 
 Editors do not report what was accepted, and lines move. So the latest suggestions are searched for
 in the requested lines. This module must not know the protocol.

@@ -1,4 +1,4 @@
-"""What the playground looks up beside suggestions: the model, tokens, sources, typed files.
+"""Lookups of the playground beside suggestions: the model, tokens, sources, typed files.
 
 Every function takes the body of a request and returns the body of the answer. Paths in a request
 are never opened. This module must not know HTTP.
@@ -52,7 +52,7 @@ class Lookups:
         self._lock = threading.Lock()
 
     def about(self) -> Json:
-        """What the model is and what it has beside its weights."""
+        """The model's sizes, and its memory, index and pages."""
         memory = self._engine.memory
         names = memory.names if isinstance(memory, MemoryMixture) else ()
         run = self._run

@@ -45,13 +45,13 @@ class Dialect:
     end: Callable[[Query, Answer, ServedModel, str], Iterable[Json]] = nothing_more
     """Events at the end of a stream."""
     framing: Literal["sse", "sse with [DONE]", "ndjson"] = "sse"
-    """How the events of a stream are separated."""
+    """Separator of a stream's events."""
     error: Callable[[int, str], Json] = error_body
     """The body of an error with this HTTP status."""
 
 
 def sources_of(choice: Choice) -> list[Json]:
-    """Where the memory saw parts of a completion, in order; empty if it was not asked for."""
+    """Places where the memory saw parts of a completion, in order; empty if not requested."""
     return [
         {
             "text": span.text,

@@ -46,7 +46,7 @@ _MILLISECONDS = (
 
 
 class LlamaSettings(SamplingBody):
-    """What ``/infill`` and ``/completion`` share."""
+    """Fields of both ``/infill`` and ``/completion``."""
 
     n_predict: fields.Number | None = None
     n_cmpl: fields.Choices | None = None
@@ -127,7 +127,7 @@ def _query(asked: LlamaSettings, prompt: Prompt) -> Query:
 
 
 def timings(choice: Choice) -> Json:
-    """How many tokens were read and written, and how fast."""
+    """Numbers of tokens read and written, and their rates."""
     num_read = choice.num_prompt - choice.num_reused
     figures: Json = {"cache_n": choice.num_reused}
     for name, number, seconds in (

@@ -48,7 +48,7 @@ class LogTail:
 
 
 class RunFollower:
-    """What happened in a run folder since the last call, as events for a page."""
+    """The changes in a run folder since the last call, as events for a page."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -38,7 +38,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Intervals:
-    """How often a run measures and saves."""
+    """Intervals at which a run measures and saves."""
 
     validation: float
     """Share of the run."""

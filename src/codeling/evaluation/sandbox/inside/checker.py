@@ -87,7 +87,7 @@ class _CheckSide:
         streams.write_out(data)
 
     def _call(self, target: Any, arguments: Any, named: Any) -> Any:
-        """What the program may request: to call a function that the check has passed to it."""
+        """The program's one request: to call a function that the check has passed to it."""
         if isinstance(target, type) or not callable(target):
             raise TypeError("the program calls something that is not one of the check's functions")
         try:

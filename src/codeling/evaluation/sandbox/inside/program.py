@@ -24,7 +24,7 @@ NAME = "program"
 NO_MEMORY_LEFT = errno.ENOMEM
 """Exit code: there was no memory left to report the :class:`MemoryError`."""
 STEP_SECONDS = 0.005
-"""How long one step of an awaitable may wait, so that the check's own event loop advances too."""
+"""Maximum wait of one step of an awaitable, so that the check's own event loop advances too."""
 _MUTABLE = tuple(CONTAINERS.values())
 _OPERATORS = (
     "eq ne lt le gt ge add sub mul matmul truediv floordiv mod pow lshift rshift and_ xor or_ iadd "
@@ -115,7 +115,7 @@ class _ProgramSide:
 
 
 def operations(names: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    """What the check may request: the program's names, and Python's operations on objects."""
+    """Requests that the check may make: the program's names, and Python's operations on objects."""
 
     def run(source: str) -> None:
         exec(compile(source, "<program>", "exec", dont_inherit=True), names)  # noqa: S102

@@ -34,10 +34,10 @@ class Unjudged(BaseException):
 
 
 class Side(Protocol):
-    """What differs between the check's end of a :class:`Link` and the program's."""
+    """Differences between the check's end of a :class:`Link` and the program's."""
 
     operations: dict[str, Callable[..., Any]]
-    """What the other side may request."""
+    """Operations that the other side may request."""
 
     def stand_in(self, link: "Link", tag: str, number: int) -> Any:
         """An object that represents the other side's object ``number``."""

@@ -110,7 +110,7 @@ class Streams:
         return function
 
     def drain(self) -> dict[str, str]:
-        """What was printed since the last call, by stream, where the check captures it."""
+        """Text printed since the last call, by stream, where the check captures it."""
         printed = {}
         for name, raw in self._raw.items():
             try:

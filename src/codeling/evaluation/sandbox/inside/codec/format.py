@@ -1,4 +1,4 @@
-"""What the encoder and the decoder share: sizes, tags, and the table of objects."""
+"""Shared by the encoder and the decoder: sizes, tags, and the table of objects."""
 
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
