@@ -18,30 +18,29 @@ from typing import Any
 
 from codeling.adaptation.adapting import adapt
 from codeling.adaptation.replay import REPLAY
+from codeling.cli.adapt import gain
 from codeling.cli.screen import Screen
 from codeling.recipe import parse_recipe
 from codeling.recipe.initial_shape import InitialShape
 from codeling.training.initial_model import InitialModel
 
 COLUMNS = (
-    "project", "replay", "rates", "tokens", "next line before", "after", "points",
-    "95 % interval", "project, bits", "other, bits",
+    "project", "replay", "rates", "tokens", "kept", "next line", "with memory", "project, bits",
+    "other, bits",
 )  # fmt: skip
 
 
 def row(project: Path, replay: float, rate: float, values: dict[str, Any]) -> list[str]:
     """One line of the table."""
     before, after = values["before"], values["after"]
-    gain = 100 * (after["next_line"] - before["next_line"])
-    low, high = values["next_line_gain_interval_95"] or (float("nan"), float("nan"))
     bits = [
         f"{before[key]:.3f} → {after[key]:.3f} ({100 * (after[key] / before[key] - 1):+.1f} %)"
         for key in ("bits_per_byte", "other_bits_per_byte")
     ]
     return [
         project.name, f"{replay:g}", f"× {rate:g}", f"{values['training']['tokens']:,}",
-        f"{100 * before['next_line']:.1f} %", f"{100 * after['next_line']:.1f} %", f"{gain:+.1f}",
-        f"{100 * low:+.1f} to {100 * high:+.1f}", *bits,
+        f"{values['kept_share']:.2f}", gain(values, "next_line"),
+        gain(values, "next_line_with_memory"), *bits,
     ]  # fmt: skip
 
 

@@ -13,23 +13,17 @@ FILES = [
 ]
 
 
-def measured(lines: list[bool]) -> AdaptationScores:
-    return AdaptationScores(lines, 1.0, 1.0)
-
-
 def test_the_interval_is_over_files(tmp_path: Path) -> None:
     exam = Exam(FILES, tmp_path, 0)
     assert len(exam.places) == 12  # the first line of a file has nothing above it
-    none, all_ = measured([False] * 12), measured([True] * 12)
+    none, all_ = [False] * 12, [True] * 12
     assert exam.difference_interval(none, all_, 0) == (1.0, 1.0)
     assert exam.difference_interval(all_, all_, 0) == (0.0, 0.0)
-    better = measured([place.path == "0.py" for place in exam.places])
+    better = [place.path == "0.py" for place in exam.places]
     low, high = exam.difference_interval(none, better, 0) or (None, None)
     assert low == 0.0
     assert high == pytest.approx(0.5, abs=0.2)
-    assert Exam(FILES[:1], tmp_path, 0).difference_interval(
-        measured([True] * 2), measured([False] * 2), 0
-    ) is None  # fmt: skip
+    assert Exam(FILES[:1], tmp_path, 0).difference_interval([True] * 2, [False] * 2, 0) is None
 
 
 @pytest.mark.parametrize("length, share", [(0.05, 0.1), (1.0, 0.5), (5.0, 1.0), (None, 1.0)])
@@ -42,6 +36,7 @@ def test_a_short_training_is_measured_on_less(
 
 
 def test_scores_survive_a_round_trip() -> None:
-    score = AdaptationScores([True, False, True], 1.25, 1.5)
+    score = AdaptationScores([True, False, True], [True, True, True], 1.25, 1.5)
     assert AdaptationScores.from_json(score.to_json()) == score
     assert score.to_json()["next_line"] == pytest.approx(2 / 3)
+    assert score.to_json()["next_line_with_memory"] == 1.0

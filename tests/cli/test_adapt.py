@@ -12,9 +12,20 @@ from codeling.errors import CodelingError, UsageError
 VALUES: dict[str, Any] = {
     "project": {"held_out": {"files": 3, "bytes": 4567}, "newest_by": "git"},
     "num_lines": 400,
-    "before": {"next_line": 0.1, "bits_per_byte": 1.5, "other_bits_per_byte": 1.0},
-    "after": {"next_line": 0.14, "bits_per_byte": 1.2, "other_bits_per_byte": 1.005},
+    "before": {
+        "next_line": 0.1,
+        "next_line_with_memory": 0.2,
+        "bits_per_byte": 1.5,
+        "other_bits_per_byte": 1.0,
+    },
+    "after": {
+        "next_line": 0.14,
+        "next_line_with_memory": 0.25,
+        "bits_per_byte": 1.2,
+        "other_bits_per_byte": 1.005,
+    },
     "next_line_gain_interval_95": [0.01, 0.07],
+    "next_line_with_memory_gain_interval_95": None,
 }
 
 
@@ -27,9 +38,9 @@ def run(*arguments: str | Path) -> Result:
 
 def test_the_summary_shows_the_gain() -> None:
     assert summary(VALUES) == [
-        "held out      the newest 3 files, by git (4,567 bytes)",
-        "next line     10.0 % -> 14.0 % exactly right (+4.0 points, 95 % interval +1.0 to +7.0; "
-        "400 lines)",
+        "held out      the newest 3 files, by git (4,567 bytes, 400 lines predicted)",
+        "next line     10.0 % -> 14.0 % exactly right (+4.0 points, 95 % interval +1.0 to +7.0)",
+        "with memory   20.0 % -> 25.0 % exactly right (+5.0 points)",
         "this project  1.500 -> 1.200 bits per byte (-20.0 %)",
         "other code    1.000 -> 1.005 bits per byte (+0.5 %)",
     ]

@@ -30,6 +30,8 @@ from codeling.training.initial_model import InitialModel
 from codeling.training.run_training import last_network, model_config, train_run
 from codeling.training.tracking.trackers import check_installed
 
+FORMAT = 2
+"""Of ``adaptation.json`` and of the scores before."""
 _BEFORE = "before.json"
 _TOKEN_FILES = ("train.bin", "train.json", "validation.bin")
 
@@ -91,7 +93,7 @@ def adapt(
         _copy_memory(base, initial, folder)
         after = exam.measure(folder / MODEL_FOLDER, progress)
         values = {
-            "format": 1,
+            "format": FORMAT,
             "identity": identity,
             "settings": chosen,
             "model": settings.init,
@@ -103,7 +105,12 @@ def adapt(
             "num_lines": len(exam.places),
             "before": before.to_json(),
             "after": after.to_json(),
-            "next_line_gain_interval_95": exam.difference_interval(before, after, settings.seed),
+            "next_line_gain_interval_95": exam.difference_interval(
+                before.lines, after.lines, settings.seed
+            ),
+            "next_line_with_memory_gain_interval_95": exam.difference_interval(
+                before.lines_with_memory, after.lines_with_memory, settings.seed
+            ),
         }  # fmt: skip
         write_json(folder / ADAPTATION, values)
         return values
@@ -132,7 +139,7 @@ def _before(
         return AdaptationScores.from_json(found)
     progress.note("measuring the model as it is")
     before = exam.measure(initial.folder, progress)
-    write_json(folder / _BEFORE, {"identity": identity, **before.to_json()})
+    write_json(folder / _BEFORE, {"format": FORMAT, "identity": identity, **before.to_json()})
     return before
 
 
@@ -219,9 +226,10 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of this module's; empty if it is missing or damaged."""
+    """A file of this module's; empty if it is missing, damaged or of an older version."""
     try:
         values = json.loads(path.read_bytes())
-        return values if isinstance(values["identity"], dict) else {}
+        usable = values["format"] == FORMAT and isinstance(values["identity"], dict)
+        return values if usable else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -16,6 +16,7 @@ from codeling.evaluation.data.held_out import held_out_texts
 from codeling.evaluation.intrinsic import RESAMPLES, bits_per_byte
 from codeling.evaluation.next_line import LinePlace, exact_matches, line_places
 from codeling.generation.engine import Engine
+from codeling.memory.loading import load_memory
 from codeling.progress import SILENT, Progress
 from codeling.recipe import TrainingRecipe
 
@@ -38,7 +39,9 @@ class AdaptationScores:
     """Scores of the model before or after the adaptation."""
 
     lines: list[bool]
-    """Whether each line was predicted exactly."""
+    """Whether each line was predicted exactly by the model alone."""
+    lines_with_memory: list[bool]
+    """The same with the memory of the file and of the run's corpus, as completions are made."""
     bits_per_byte: float
     """On the held-out files."""
     other_bits_per_byte: float
@@ -46,17 +49,25 @@ class AdaptationScores:
     def to_json(self) -> dict[str, Any]:
         """Plain values by name."""
         return {
-            "next_line": sum(self.lines) / max(1, len(self.lines)),
+            "next_line": _share(self.lines),
+            "next_line_with_memory": _share(self.lines_with_memory),
             "bits_per_byte": self.bits_per_byte,
             "other_bits_per_byte": self.other_bits_per_byte,
             "lines": [int(each) for each in self.lines],
+            "lines_with_memory": [int(each) for each in self.lines_with_memory],
         }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "AdaptationScores":
         """Inverse of :meth:`to_json`. :raises KeyError: a value is missing."""
-        lines = [bool(each) for each in values["lines"]]
-        return cls(lines, values["bits_per_byte"], values["other_bits_per_byte"])
+        lines, with_memory = (
+            [bool(each) for each in values[key]] for key in ("lines", "lines_with_memory")
+        )
+        return cls(lines, with_memory, values["bits_per_byte"], values["other_bits_per_byte"])
+
+
+def _share(lines: Sequence[bool]) -> float:
+    return sum(lines) / max(1, len(lines))
 
 
 class Exam:
@@ -75,7 +86,10 @@ class Exam:
         self._other = held_out_texts(base, self._max_bytes)
 
     def measure(self, model: Path, progress: Progress = SILENT) -> AdaptationScores:
-        """Score the model in a folder, in fp32 and without a memory."""
+        """Score the model in a folder, in fp32.
+
+        :raises InputError: the memory of its run is damaged.
+        """
         engine = Engine.load(model, precision="fp32")
         network, tokenizer = engine.model, engine.tokenizer
         own, other = (
@@ -84,14 +98,20 @@ class Exam:
             ).value
             for texts in (self._texts, self._other)
         )
-        return AdaptationScores(exact_matches(engine, self.places, progress), own, other)
+        alone = exact_matches(engine, self.places, progress)
+        engine.memory = load_memory(model, tokenizer)
+        with_memory = exact_matches(engine, self.places, progress)
+        return AdaptationScores(alone, with_memory, own, other)
 
     def difference_interval(
-        self, before: AdaptationScores, after: AdaptationScores, seed: int
+        self, before: Sequence[bool], after: Sequence[bool], seed: int
     ) -> tuple[float, float] | None:
-        """95 % interval of the change in next-line exact match; None for a single file."""
+        """95 % interval of the change in next-line exact match; None for a single file.
+
+        ``before`` and ``after`` say of each place whether its line was predicted exactly.
+        """
         gains: dict[str, list[int]] = {}
-        for place, old, new in zip(self.places, before.lines, after.lines, strict=True):
+        for place, old, new in zip(self.places, before, after, strict=True):
             gains.setdefault(place.path, []).append(int(new) - int(old))
         if len(gains) < 2:
             return None

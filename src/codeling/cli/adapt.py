@@ -93,23 +93,26 @@ def summary(values: dict[str, Any]) -> list[str]:
     """The gains of the adaptation, for a person."""
     before, after = values["before"], values["after"]
     held_out = values["project"]["held_out"]
-    lines = 100 * before["next_line"], 100 * after["next_line"]
-    interval = values["next_line_gain_interval_95"]
-    shown = ""
-    if interval:
-        shown = f", 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+    measured = f"{quantity(held_out['bytes'], 'byte')}, {quantity(values['num_lines'], 'line')}"
     files = f"the newest {quantity(held_out['files'], 'file')}, by {values['project']['newest_by']}"
     rows = [
-        ("held out", f"{files} ({quantity(held_out['bytes'], 'byte')})"),
-        (
-            "next line",
-            f"{lines[0]:.1f} % -> {lines[1]:.1f} % exactly right "
-            f"({lines[1] - lines[0]:+.1f} points{shown}; {quantity(values['num_lines'], 'line')})",
-        ),
+        ("held out", f"{files} ({measured} predicted)"),
+        ("next line", gain(values, "next_line")),
+        ("with memory", gain(values, "next_line_with_memory")),
         ("this project", _change(before["bits_per_byte"], after["bits_per_byte"])),
         ("other code", _change(before["other_bits_per_byte"], after["other_bits_per_byte"])),
     ]
     return [f"{name:<13} {value}" for name, value in rows]
+
+
+def gain(values: dict[str, Any], key: str) -> str:
+    """The change of a share of lines, with its interval."""
+    before, after = (100 * values[when][key] for when in ("before", "after"))
+    interval = values[f"{key}_gain_interval_95"]
+    shown = ""
+    if interval:
+        shown = f", 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+    return f"{before:.1f} % -> {after:.1f} % exactly right ({after - before:+.1f} points{shown})"
 
 
 def _change(before: float, after: float) -> str:

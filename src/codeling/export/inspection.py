@@ -270,6 +270,10 @@ def _adaptation_rows(values: Values) -> list[tuple[str, str]]:
         ("adapted from", adaptation["model"]),
         ("to a project", f"{quantity(train['files'], 'file')}, {quantity(train['bytes'], 'byte')}"),
         ("next line", f"{before['next_line']:.1%} -> {after['next_line']:.1%} exactly right"),
+        (
+            "with memory",
+            f"{before['next_line_with_memory']:.1%} -> {after['next_line_with_memory']:.1%}",
+        ),
     ]
 
 
