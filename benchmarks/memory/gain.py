@@ -310,7 +310,7 @@ def main() -> None:
     found_lines = lines_right(measured, table, options.lines)
     found_bodies = bodies_parsed(measured, table, options.bodies)
     alone = gain["rows"][0]["bits_per_byte"]
-    print(f"\n{'who predicts':36}{'bits per byte':>22}{'less':>7}", end="")
+    print(f"\n{'model and sources':36}{'bits per byte':>22}{'less':>7}", end="")
     print(f"{'token right':>21}{'line right':>21}{'body parses':>21}{'ms/token':>10}")
     for row in gain["rows"]:
         low, high = row["interval_95"]

@@ -106,7 +106,7 @@ def test_files_of_one_age_are_split_by_their_paths() -> None:
 
 def test_too_small_a_project_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(body("a"))
-    with pytest.raises(UsageError, match="1 usable Python files; a project to adapt to has 4"):
+    with pytest.raises(UsageError, match="1 usable Python file; an adaptation needs 4"):
         read_project(tmp_path)
     with pytest.raises(UsageError, match="no folder that can be read"):
         read_project(tmp_path / "nowhere")

@@ -143,7 +143,7 @@ def test_a_failed_upload_is_repeated_from_the_folder(
     monkeypatch.setattr("codeling.export.hugging_face.push", lambda *_, **__: "https://hub/name")
     result = run(*command)
     assert "uploaded: https://hub/name" in result.stdout
-    assert "holds this model already; uploading it as it is" in result.stderr
+    assert "contains this model already; uploading it as it is" in result.stderr
     assert (tmp_path / "out" / "README.md").read_text() == "# Edited\n"
     other = write_model(tmp_path / "other", "python")
     with pytest.raises(UsageError, match="out: exists already; give a new folder"):

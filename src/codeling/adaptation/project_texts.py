@@ -17,6 +17,7 @@ from codeling.corpus.redaction.redact import redact
 from codeling.errors import UsageError
 from codeling.evaluation.syntax import parse
 from codeling.memory.project_files import list_files, read_text
+from codeling.quantity import quantity
 from codeling.recipe import CorpusRecipe
 
 HELD_OUT_SHARE = 0.1
@@ -85,8 +86,8 @@ def read_project(folder: Path) -> Project:
             files.append(ProjectText(path, text, ages.get(path, found.modified)))
     if len(files) < MIN_FILES:
         raise UsageError(
-            f"{folder}: {len(files)} usable Python files; a project to adapt to has {MIN_FILES} "
-            "or more"
+            f"{folder}: {quantity(len(files), 'usable Python file')}; an adaptation needs "
+            f"{MIN_FILES} or more"
         )
     train, held_out = split_newest(files)
     return Project(folder, train, held_out, bool(ages))

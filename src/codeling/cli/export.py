@@ -127,7 +127,7 @@ def _written_before(source: "ExportSource", out: Path) -> list[Path] | None:
 
     files = exported_files(source, out)
     if files is not None:
-        Screen().note(f"{out}: holds this model already; uploading it as it is")
+        Screen().note(f"{out}: contains this model already; uploading it as it is")
     return files
 
 

@@ -45,7 +45,7 @@ def gains(memory: Values) -> Table:
                 f"{100 * (value / alone - 1):+.1f} %" if value != alone else "",
             ]
         )
-    head = ["who predicts", "bits per byte", "interval", "against the model alone"]
+    head = ["model and sources", "bits per byte", "interval", "against the model alone"]
     return Table(head, rows, numbers=(1, 2, 3), optional=(2,))
 
 
