@@ -164,7 +164,7 @@ class Shell:
             return _check_extras(words[2])
         if words == [".", ".venv/bin/activate"]:
             return "activated"
-        assert words[0] == "codeling", f"{words[0]} is no command of this project"
+        assert words[0] == "codeling", f"{words[0]} is not a command of this project"
         try:
             result = CliRunner().invoke(app, words[1:], input=stdin, catch_exceptions=False)
         except SandboxError as error:

@@ -145,7 +145,7 @@ def test_the_run_folder_is_complete(finished: Path, sources: Path) -> None:
     files = files_of(finished)
     assert files.keys() >= WRITTEN
     others = {name for name in files.keys() - WRITTEN if not name.startswith("checkpoints/")}
-    assert others == {".lock", "last_step.json"}  # what a person looks at is no output
+    assert others == {".lock", "last_step.json"}  # files for a person are not outputs
     assert read_recipe(finished / "recipe.toml") == tiny(sources).resolved()
     for name, path in files.items():
         if path.suffix == ".json":

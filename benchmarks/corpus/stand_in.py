@@ -26,7 +26,7 @@ from codeling.source_text import UndecodableError, decode
 
 ROWS_PER_FILE = 10_000
 LEAST_BYTES = 200
-"""Smaller definitions are no rows of their own."""
+"""Smaller definitions do not get rows of their own."""
 
 
 def rows(files: list[SourceFile]) -> Iterator[dict[str, str]]:

@@ -203,7 +203,7 @@ def test_odd_documents(tmp_path: Path) -> None:
     assert index.num_documents == len(odd)
     assert [m.repository for m in index.trace(PASSAGE)] == ["r4"]
     assert [m.start_line for m in index.trace(PASSAGE)] == [2]
-    assert index.trace("-" * 5000) == [], "a ruler is no passage"
+    assert index.trace("-" * 5000) == [], "a ruler is not a passage"
     assert index.trace("0, " * 40)[0].repository == "r6"
 
 

@@ -1,4 +1,4 @@
-"""Losses and gradients that are no numbers, or far off: left out, and in the end an error."""
+"""Losses and gradients that are not finite, or far off: skipped, and in the end an error."""
 
 import json
 import math

@@ -50,8 +50,8 @@ class _StoredTensor:
 def write_gguf(source: ExportSource, path: Path, kind: GGUFType) -> list[Path]:
     """Write ``path`` and a Modelfile beside it; returns both.
 
-    Norms, biases and positions stay in fp32. In ``q8_0`` a matrix whose rows are no multiple of
-    32 is stored in f16, as llama.cpp's converter does.
+    Norms, biases and positions stay in fp32. In ``q8_0`` a matrix with rows that are not a multiple
+    of 32 is stored in f16, as llama.cpp's converter does.
 
     :raises UsageError: as :func:`check_new_gguf`.
     :raises ModelError: a weight does not fit into the type, or the file differs when read back.

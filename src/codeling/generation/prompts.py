@@ -72,7 +72,7 @@ def encode_texts(
         if not isinstance(text, str):
             raise UsageError(f"the {name} must be a string, not {type(text).__name__}")
         if not text.isascii() and _LONE_SURROGATE.search(text):
-            raise UsageError("the prompt or suffix contains a lone surrogate, which is no text")
+            raise UsageError("the prompt or suffix contains a lone surrogate, which is not text")
     before = tokenizer.encode_typed(last_part(prompt, tokenizer, context_length))
     if suffix is None:
         return before, None

@@ -157,7 +157,7 @@ class SentFiles:
         for path, text in reversed(files):
             if len(text) > num_left or not text.strip():
                 continue
-            data = text.encode(errors="replace")  # a lone surrogate is no text
+            data = text.encode(errors="replace")  # a lone surrogate is not text
             key = path, sha256(data).digest()
             num_used = len(data) + len(path)
             if num_used <= num_left and key not in chosen:

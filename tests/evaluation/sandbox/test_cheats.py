@@ -4,10 +4,10 @@ Covered: leaving early, swallowing or disguising exceptions, objects that are eq
 everything that a program can do to its own interpreter, forged verdicts and answers on every open
 file. Looking for the test is in ``test_secrets.py``.
 
-Not covered, because it is no cheat but a weak test: a program that gives the values the test asks
-for without computing them (a table of answers it was trained on; see contamination), and a test
-that accepts anything true. A test that itself evaluates text the program gives (``eval``) runs it
-in the check's process, and could be cheated: of the suites none does. Where a test calls another
+Not covered, because it is a weak test and not a cheat: a program that gives the values the test
+asks for without computing them (a table of answers it was trained on; see contamination), and a
+test that accepts anything true. A test that itself evaluates text the program gives (``eval``) runs
+it in the check's process, and could be cheated: of the suites none does. Where a test calls another
 function of the program's than the one that is judged, that one is the program's too.
 """
 

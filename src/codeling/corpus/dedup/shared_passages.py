@@ -1,7 +1,7 @@
 """Passages of many tokens that held-out documents share with train.
 
-A vendored copy under another name, or a part of a file, is no near-duplicate of a document, yet a
-model that trained on it knows the passage. A *passage* is :data:`PASSAGE_TOKENS` or more
+A vendored copy under another name, or a part of a file, is not a near-duplicate of a document, yet
+a model that trained on it knows the passage. A *passage* is :data:`PASSAGE_TOKENS` or more
 consecutive tokens that a document of train has as well; a token here is a lexeme
 (:func:`codeling.ngrams.hash_lexemes`), in code, comments and strings alike. The comment at the top
 of a file is left out, because every file under a licence begins with the same one.

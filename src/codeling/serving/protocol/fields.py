@@ -105,7 +105,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         value = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError as error:
         if _has_lone_surrogate(body):
-            raise RequestError(400, "the body has a lone surrogate, which is no text") from error
+            raise RequestError(400, "the body has a lone surrogate, which is not text") from error
         raise RequestError(400, f"the body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise RequestError(400, f"the body must be a JSON object, not {_kind(value)}")
@@ -154,7 +154,7 @@ def _place(location: Sequence[Any], body: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _has_lone_surrogate(body: bytes) -> bool:
-    """Whether ``body`` is JSON but for half a character, such as ``"\\ud800"``."""
+    """Whether ``body`` is JSON except for half a character, such as ``"\\ud800"``."""
     try:
         json.dumps(json.loads(body), ensure_ascii=False).encode()
     except UnicodeEncodeError:
