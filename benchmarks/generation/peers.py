@@ -4,7 +4,7 @@ Hugging Face ``generate`` in fp32, CTranslate2 in int8, and llama.cpp with weigh
 each on one CPU thread. ``clock`` gives the times of greedy steps. CTranslate2 needs
 the extra [bench]; llama.cpp is node-llama-cpp in a folder:
 
-    npm install node-llama-cpp@3.21.1 --ignore-scripts
+    npm install node-llama-cpp@3.22.1 --ignore-scripts
 """
 
 import json
