@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -139,13 +140,61 @@ class TextOnly(BaseHTTPRequestHandler):
         self.wfile.write(body.encode())
 
 
+class LlamaCpp(TextOnly):
+    """llama.cpp's server, as build 11434 answers: log-probabilities in the form of chats."""
+
+    tokenizer: ClassVar[Tokenizer]
+    bodies: ClassVar[list[Any]] = []
+    error: ClassVar[dict[str, Any] | None] = None
+
+    def do_GET(self) -> None:
+        served = {"id": "model.gguf", "object": "model", "owned_by": "llamacpp"}
+        self._send(200, json.dumps({"object": "list", "data": [served]}))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            self._send(200, json.dumps({"tokens": self.tokenizer.encode(body["content"])}))
+            return
+        if not body.get("stream"):
+            self._send(200, json.dumps(self._event("a", None)))
+            return
+        self.bodies.append(body)
+        events = [self._event("alpha", -0.5), self._event(")", -0.25), self._event("", None)]
+        if self.error:
+            events = [events[0], {"error": self.error}]
+        self._send(200, "".join(f"data: {json.dumps(each)}\n\n" for each in events))
+
+    def _event(self, text: str, logprob: float | None) -> dict[str, Any]:
+        token = {"id": 5, "token": text, "bytes": [*text.encode()], "logprob": logprob}
+        content = {"content": [{**token, "top_logprobs": [token]}]}
+        reason, logprobs = ("length", None) if logprob is None else (None, content)
+        choice = {"text": text, "index": 0, "logprobs": logprobs, "finish_reason": reason}
+        return {"choices": [choice], "object": "text_completion"}
+
+
+@contextmanager
+def listening_to(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.fixture
 def text_only() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), TextOnly)
-    threading.Thread(target=server.serve_forever).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with listening_to(TextOnly) as url:
+        yield url
+
+
+@pytest.fixture
+def llama_cpp(folder: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(LlamaCpp, "tokenizer", tokenizer, raising=False)
+    with listening_to(LlamaCpp) as url, client_of(RemoteServer(url), folder) as opened:
+        yield opened
 
 
 def test_a_server_without_ids_gets_the_names_of_special_tokens(
@@ -162,6 +211,55 @@ def test_a_server_without_ids_gets_the_names_of_special_tokens(
         refused = proxy.post("/completion", json={"prompt": "x"})
         assert refused.status_code == 502
         assert "no ids here" in refused.json()["error"]["message"]
+
+
+def test_llama_cpp_gets_ids_and_samples_from_all_tokens(
+    llama_cpp: Any, tokenizer: Tokenizer
+) -> None:
+    llama_cpp.post("/completion", json={"prompt": "x", "temperature": 0.8})
+    body = LlamaCpp.bodies[-1]
+    assert body["prompt"] == [tokenizer.end_of_text, *tokenizer.encode("x")]
+    assert (body["temperature"], body["top_k"], body["top_p"], body["min_p"]) == (0.8, 0, 1.0, 0.0)
+    llama_cpp.post("/completion", json={"prompt": "x", "temperature": 0.8, "top_k": 5})
+    assert LlamaCpp.bodies[-1]["top_k"] == 5
+
+
+@pytest.mark.parametrize("num_new", [1, 40, 10_000])
+@pytest.mark.parametrize("length", [0, 1, 50, 250, 4_000])
+def test_what_llama_cpp_gets_fits_the_context(
+    llama_cpp: Any, served_model: GPT2, tokenizer: Tokenizer, length: int, num_new: int
+) -> None:
+    context = served_model.config.context_length
+    text = "x = f(y)\n" * length
+    llama_cpp.post("/completion", json={"prompt": text, "n_predict": num_new})
+    sides = {"input_prefix": text + "y = ", "input_suffix": "\n" + text + "z = 1\n"}
+    llama_cpp.post("/infill", json=sides)
+    assert tokenizer.fim_middle in LlamaCpp.bodies[-1]["prompt"]
+    for body in LlamaCpp.bodies[-2:]:
+        assert 1 <= len(body["prompt"]) <= context - body["max_tokens"]
+    assert LlamaCpp.bodies[-2]["max_tokens"] == min(
+        num_new, context - len(LlamaCpp.bodies[-2]["prompt"])
+    )
+
+
+def test_log_probabilities_of_llama_cpp(llama_cpp: Any) -> None:
+    body = {"prompt": "x", "max_tokens": 8, "logprobs": 1}
+    choice = llama_cpp.post("/v1/completions", json=body).json()["choices"][0]
+    assert choice["text"] == "alpha)"
+    assert sum(choice["logprobs"]["token_logprobs"]) == pytest.approx(-0.75)
+
+
+def test_an_error_within_the_stream_of_an_engine_is_502(
+    llama_cpp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}
+    monkeypatch.setattr(LlamaCpp, "error", error)
+    answer = llama_cpp.post("/completion", json={"prompt": "x"})
+    assert answer.status_code == 502
+    message = answer.json()["error"]["message"]
+    assert message.startswith("the engine at http://127.0.0.1:")
+    assert message.endswith(": Context size has been exceeded.")
+    assert message.count("the engine at") == 1
 
 
 def test_an_engine_that_is_gone_is_one_line(folder: Path, tokenizer: Tokenizer) -> None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from codeling.errors import InputError, UsageError
 from codeling.generation.engine import Engine
 from codeling.generation.logprobs import TokenLogprobs
-from codeling.generation.sequence import Sequence
+from codeling.generation.sequence import Sequence, window_start
 from codeling.model.folder import fim_spm_rate, read_config, resolve
 from codeling.serving.client import (
     FAILURES,
@@ -44,6 +44,9 @@ _HEALTH_SECONDS = 2.0
 """Longest wait for a sign of life, and the time that it counts."""
 ENGINE_TOKEN_VARIABLE = "CODELING_ENGINE_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with the key of the other server."""
+_LLAMA_CPP_SAMPLING = {"top_k": 0, "min_p": 0.0}
+"""llama.cpp samples from the 40 most likely tokens with 5 % of the best one's probability unless
+it is told otherwise."""
 _PROBE = "def f(x):\n    return [x, '\u00e9']\n"
 
 
@@ -67,6 +70,9 @@ class RemoteServer:
         self.model = ""
         self._takes_ids = True
         """Whether a prompt may be token ids. Otherwise it is text, with special tokens by name."""
+        self._sampling: dict[str, Any] = {}
+        """What switches off the rules of sampling that this server has and a request did not ask
+        for."""
         self._health_lock = threading.Lock()
         self._now = time.monotonic
         self._health_until = -math.inf
@@ -93,7 +99,9 @@ class RemoteServer:
         status, answer = self._ask("GET", "/v1/models")
         if status != 200:
             raise refusal(f"{self.url}/v1/models", status, answer, ENGINE_TOKEN_VARIABLE)
-        self.model = str(answer["data"][0]["id"])
+        served = answer["data"][0]
+        self.model = str(served["id"])
+        self._sampling = _LLAMA_CPP_SAMPLING if served.get("owned_by") == "llamacpp" else {}
         body = {"content": _PROBE, "prompt": _PROBE, "model": self.model, "add_special": False}
         status, answer = self._ask("POST", "/tokenize", body | {"add_special_tokens": False})
         ids = answer.get("tokens") if status == 200 and isinstance(answer, dict) else None
@@ -128,14 +136,16 @@ class RemoteServer:
         :raises RequestError: the server refuses.
         """
         params = sequence.params
+        ids, max_tokens = _in_context(sequence)
         body: dict[str, Any] = {
             "model": self.model,
-            "prompt": sequence.ids if self._takes_ids else _as_text(sequence.ids, tokenizer),
-            "max_tokens": params.max_new_tokens,
+            "prompt": ids if self._takes_ids else _as_text(ids, tokenizer),
+            "max_tokens": max_tokens,
             "temperature": params.temperature,
             "top_p": 1.0 if params.top_p is None else params.top_p,
             "seed": params.seed + sequence.request.sample,
             "stream": True,
+            **self._sampling,
         }
         if params.top_k is not None:
             body["top_k"] = params.top_k
@@ -144,14 +154,33 @@ class RemoteServer:
         if params.min_probability is not None or sequence.request.num_logprobs is not None:
             body["logprobs"] = 1
         request(connection, "POST", "/v1/completions", body, self.token)
-        response = connection.getresponse()
-        if response.status != 200:
-            reason = error_message(json.loads(response.read())) or f"status {response.status}"
-            raise RequestError(502, f"the engine at {self.url}: {reason}")
-        for line in response:
-            data = line.strip().removeprefix(b"data:").strip()
-            if line.startswith(b"data:") and data != b"[DONE]":
-                yield from _pieces(json.loads(data))
+        with connection.getresponse() as response:
+            if response.status != 200:
+                reason = error_message(json.loads(response.read()))
+                raise self._failed(reason or f"status {response.status}")
+            for line in response:
+                data = line.strip().removeprefix(b"data:").strip()
+                if line.startswith(b"data:") and data != b"[DONE]":
+                    event = json.loads(data)
+                    if reason := error_message(event):
+                        raise self._failed(reason)
+                    yield from _pieces(event)
+
+    def _failed(self, reason: str) -> RequestError:
+        return RequestError(502, f"the engine at {self.url}: {reason}")
+
+
+def _in_context(sequence: Sequence) -> tuple[list[int], int]:
+    """The ids to send, and how many new tokens fit the context after them.
+
+    Other servers refuse what does not fit. The window moves in steps, for the sake of their cache;
+    an infilling is cut already and must keep its beginning.
+    """
+    ids, limit = sequence.ids, sequence.params.max_new_tokens
+    if sequence.request.suffix is None:
+        room = min(limit, sequence.context_length // 2)
+        ids = ids[window_start(len(ids) + room, sequence.context_length) :]
+    return ids, max(1, min(limit, sequence.context_length - len(ids)))
 
 
 def _as_text(ids: Ordered[int], tokenizer: Tokenizer) -> str:
@@ -248,7 +277,9 @@ class RemoteWorker:
         except FAILURES as failure:
             with self._lock:
                 is_cancelled = item not in self._sockets
-            if not is_cancelled and time.monotonic() < item.deadline:
+            if isinstance(failure, RequestError):
+                error = failure
+            elif not is_cancelled and time.monotonic() < item.deadline:
                 error = RequestError(502, f"the engine at {self._server.url}: {failure}")
         except Exception as failure:
             error = failure
