@@ -3,90 +3,146 @@
 ::
 
     python -m benchmarks.serving.latency runs/demo --files 3rd/party/package --requests 500
-    python -m benchmarks.serving.latency runs/demo --files . --against http://127.0.0.1:8080
+    python -m benchmarks.serving.latency runs/demo --files . --llama-server build/bin/llama-server
+    python -m benchmarks.serving.latency runs/demo --files . --random 12x768
 
-``--against`` sends the same requests to another server with llama.cpp's ``/infill``, such as
-llama.cpp with the same weights. Prints milliseconds, and the share of prompt tokens that were in
-the cache already. The last row is ``codeling lsp``, from the change of the text on.
+Every server gets the same requests by turns: one line, at most 24 tokens, greedy. The table shows
+milliseconds, the share of prompt tokens that were in the cache already, the share of answers with a
+text, and the new tokens of an answer. ``codeling lsp`` is measured from the change of the text on;
+it may answer with a block.
+
+``--llama-server`` adds llama.cpp's server with the same weights in q8_0, and ours without its
+memory and without the threshold of probability that ends most answers early. Ours runs on one
+thread. llama.cpp reads a prompt that is longer than its batch anew at each key;
+``--max-characters`` gives it files that fit. ``--random`` takes random weights of LAYERS x WIDTH
+with MODEL's tokenizer and a context of 1,024 tokens: nearly all answers have 24 tokens, so the time
+is an upper bound.
 """
 
 import argparse
 import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks.serving.llama_cpp import llama_server
 from benchmarks.serving.typists import (
+    Answer,
     Client,
     LanguageClient,
     keystrokes,
     python_files,
     quantile,
     served,
+    served_unsure,
 )
+from codeling.export.hugging_face import write_model_folder
+from codeling.model.config import GPT2Config
+from codeling.model.folder import resolve
+from codeling.model.gpt2 import GPT2
+from codeling.tokenizer.tokenizer import Tokenizer
 
 _WARM_UP = 20
+_HEAD_WIDTH = 64
+_CONTEXT = 1024
+
+Infill = Callable[[str, str], Answer]
 
 
-def measure(name: str, url: str, texts: list[str], requests: int, seed: int) -> None:
-    """Print one row for the server at ``url``."""
-    client = Client(url)
-    seconds, read, reused, shown = [], 0, 0, 0
+def measure(
+    sides: dict[str, Infill], texts: list[str], requests: int, seed: int
+) -> dict[str, list[Answer]]:
+    """The answers of each side to the same ``requests``, by turns."""
+    answers: dict[str, list[Answer]] = {name: [] for name in sides}
     asking = ((prefix, suffix) for prefix, suffix, asks in keystrokes(texts, seed) if asks)
     for number, (prefix, suffix) in enumerate(itertools.islice(asking, requests + _WARM_UP)):
-        taken, status, answer = client.infill(prefix, suffix, 0)
-        if status != 200:
-            raise SystemExit(f"{url}: status {status}: {answer}")
-        if number < _WARM_UP:
-            continue
-        seconds.append(taken)
-        read += answer["tokens_evaluated"]
-        reused += answer["tokens_evaluated"] - answer["timings"]["prompt_n"]
-        shown += bool(answer["content"].strip())
-    print(
-        f"{name:<24} {_times(seconds)}   "
-        f"reused {reused / max(read, 1):6.1%}   shown {shown / len(seconds):6.1%}   "
-        f"{len(seconds)} requests"
-    )
+        for name, infill in sides.items():
+            answer = infill(prefix, suffix)
+            if number >= _WARM_UP:
+                answers[name].append(answer)
+    return answers
 
 
-def measure_lsp(model: str, texts: list[str], requests: int, seed: int, memory: str) -> None:
-    """Print one row for the language server."""
+def row(name: str, answers: list[Answer]) -> str:
+    """One line of the table."""
+    seconds = [each.seconds for each in answers]
+    times = " | ".join(f"{1000 * quantile(seconds, share):.1f}" for share in (0.5, 0.95, 0.99))
+    num_prompt = sum(each.num_prompt for each in answers)
+    num_shown = sum(bool(each.text.strip()) for each in answers)
+    if num_prompt:
+        reused = f"{sum(each.num_reused for each in answers) / num_prompt:.1%}"
+        tokens = f"{sum(each.num_new for each in answers) / len(answers):.1f}"
+    else:
+        reused = tokens = ""
+    return f"| {name} | {times} | {reused} | {num_shown / len(answers):.1%} | {tokens} |"
+
+
+@contextmanager
+def random_model(model: str, shape: str) -> Iterator[str]:
+    """A folder with random weights of ``shape`` and the tokenizer of ``model``."""
+    num_layers, width = map(int, shape.split("x"))
+    tokenizer = Tokenizer.load(resolve(model))
+    config = GPT2Config(tokenizer.vocab_size, _CONTEXT, num_layers, width // _HEAD_WIDTH, width)
+    network = GPT2(config).eval()
+    network.initialize(0)
+    with tempfile.TemporaryDirectory() as folder:
+        write_model_folder(Path(folder), network, tokenizer, "# Random weights\n")
+        yield folder
+
+
+@contextmanager
+def language_client(model: str, memory: str) -> Iterator[LanguageClient]:
+    """A client of ``codeling lsp``."""
     client = LanguageClient(model, "--memory", memory)
     try:
-        asking = ((prefix, suffix) for prefix, suffix, asks in keystrokes(texts, seed) if asks)
-        shown, seconds = 0, list[float]()
-        for number, (prefix, suffix) in enumerate(itertools.islice(asking, requests + _WARM_UP)):
-            taken, text = client.infill(prefix[-8000:], suffix[:2000])
-            if number >= _WARM_UP:
-                seconds.append(taken)
-                shown += bool(text.strip())
+        yield client
     finally:
         client.close()
-    print(f"{'codeling lsp':<24} {_times(seconds)}   shown {shown / len(seconds):6.1%}")
-
-
-def _times(seconds: list[float]) -> str:
-    return "   ".join(
-        f"p{100 * share:.0f} {1000 * quantile(seconds, share):7.1f} ms"
-        for share in (0.5, 0.95, 0.99)
-    )
 
 
 def main() -> None:
-    """Measure the servers one after the other."""
+    """Measure all servers and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", metavar="MODEL", help="run folder or model folder")
     parser.add_argument("--files", type=Path, required=True, help="folder with Python files")
+    parser.add_argument("--max-characters", type=int, help="use only the beginning of each file")
     parser.add_argument("--requests", type=int, default=500, help="default: %(default)s")
-    parser.add_argument("--against", action="append", default=[], help="URL of another server")
-    parser.add_argument("--memory", default="auto", help="default: %(default)s")
+    parser.add_argument("--llama-server", type=Path, metavar="PATH", help="llama.cpp's binary")
+    parser.add_argument(
+        "--llama-threads", type=int, nargs="+", default=[1], help="one server each (default: 1)"
+    )
+    parser.add_argument("--random", metavar="LAYERSxWIDTH", help="random weights of this shape")
+    parser.add_argument(
+        "--memory", nargs="+", default=["auto"], help="one server each (default: auto)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     options = parser.parse_args()
-    texts = python_files(options.files, options.seed)
-    with served(options.model, "--memory", options.memory) as url:
-        measure("codeling", url, texts, options.requests, options.seed)
-    measure_lsp(options.model, texts, options.requests, options.seed, options.memory)
-    for url in options.against:
-        measure(url, url, texts, options.requests, options.seed)
+    texts = [text[: options.max_characters] for text in python_files(options.files, options.seed)]
+    sides: dict[str, Infill] = {}
+    with ExitStack() as stack:
+        if options.random:
+            model = stack.enter_context(random_model(options.model, options.random))
+        else:
+            model = options.model
+            for memory in options.memory:
+                url = stack.enter_context(served(model, "--memory", memory))
+                sides[f"codeling serve --memory {memory}"] = Client(url).infill
+            memory = options.memory[0]
+            client = stack.enter_context(language_client(model, memory))
+            sides[f"codeling lsp --memory {memory}"] = client.infill
+        if options.random or options.llama_server:
+            url = stack.enter_context(served_unsure(model))
+            sides["codeling serve, no memory, any probability"] = Client(url).infill
+        if options.llama_server:
+            for threads in options.llama_threads:
+                url = stack.enter_context(llama_server(options.llama_server, model, threads))
+                sides[f"llama.cpp, q8_0, threads: {threads}"] = Client(url).infill
+        answers = measure(sides, texts, options.requests, options.seed)
+    print("| side | p50, ms | p95, ms | p99, ms | reused | with text | new tokens |")
+    print("|---|" + "---:|" * 6)
+    for name, found in answers.items():
+        print(row(name, found))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -9,14 +10,32 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from codeling.generation.engine import Engine
 from codeling.generation.suggestions.place import asks_at
+from codeling.serving.http.server import serve
+from codeling.serving.settings import ServerSettings
 
 _MAX_TYPED = 400
 """Characters that are typed at one place of a file."""
+MAX_PREFIX, MAX_SUFFIX = 8000, 2000
+"""Characters of the file that are sent, before and behind the cursor."""
+
+
+class Answer(NamedTuple):
+    """What one request brought. The language server does not tell the numbers of tokens."""
+
+    seconds: float
+    text: str
+    num_prompt: int = 0
+    num_reused: int = 0
+    """Tokens of the prompt that were in the cache."""
+    num_new: int = 0
 
 
 @contextmanager
@@ -44,6 +63,28 @@ def served_process(model: str, *options: str, token: str = "") -> Iterator[tuple
             process.terminate()
 
 
+@contextmanager
+def served_unsure(model: str) -> Iterator[str]:
+    """URL of a server without a memory that shows and completes whatever is improbable, too."""
+    spawning = multiprocessing.get_context("spawn")
+    receiver, sender = spawning.Pipe(duplex=False)
+    process = spawning.Process(target=_serve_unsure, args=(model, sender))
+    process.start()
+    try:
+        yield receiver.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve_unsure(model: str, sender: Connection) -> None:
+    serve(
+        partial(Engine.load, model, "cpu", "int8"),
+        ServerSettings(port=0, threshold=0.0),
+        lambda port: sender.send(f"http://127.0.0.1:{port}"),
+    )
+
+
 def python_files(folder: Path, seed: int) -> list[str]:
     """Texts of the Python files in ``folder``, shuffled."""
     paths = sorted(folder.rglob("*.py"))
@@ -69,8 +110,14 @@ def keystrokes(texts: Sequence[str], seed: int) -> Iterator[tuple[str, str, bool
 
 def infill_body(prefix: str, suffix: str, slot: int) -> dict[str, Any]:
     """What llama.vim sends for one line of ghost text."""
-    texts = {"input_prefix": prefix[-8000:], "input_suffix": suffix[:2000], "prompt": ""}
-    return texts | {"n_predict": 24, "id_slot": slot, "cache_prompt": True, "temperature": 0.0}
+    texts = {"input_prefix": prefix[-MAX_PREFIX:], "input_suffix": suffix[:MAX_SUFFIX]}
+    return texts | {
+        "prompt": "",
+        "n_predict": 24,
+        "id_slot": slot,
+        "cache_prompt": True,
+        "temperature": 0.0,
+    }
 
 
 class Client:
@@ -80,14 +127,20 @@ class Client:
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
 
-    def infill(self, prefix: str, suffix: str, slot: int) -> tuple[float, int, dict[str, Any]]:
-        """Seconds until the whole answer, its status, and its body."""
-        data = json.dumps(infill_body(prefix, suffix, slot))
+    def infill(self, prefix: str, suffix: str) -> Answer:
+        """One line of ghost text. :raises SystemExit: the server refuses."""
+        data = json.dumps(infill_body(prefix, suffix, 0) | {"stop": ["\n"]})
         began = time.perf_counter()
         self._connection.request("POST", "/infill", data, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
-        answer = response.read()
-        return time.perf_counter() - began, response.status, json.loads(answer)
+        body = response.read()
+        seconds = time.perf_counter() - began
+        if response.status != 200:
+            raise SystemExit(f"status {response.status}: {body.decode()}")
+        found = json.loads(body)
+        num_prompt = found["tokens_evaluated"]
+        num_reused = num_prompt - found["timings"]["prompt_n"]
+        return Answer(seconds, found["content"], num_prompt, num_reused, found["tokens_predicted"])
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -111,8 +164,9 @@ class LanguageClient:
         opened = self._document | {"languageId": "python", "text": ""}
         self._send({"method": "textDocument/didOpen", "params": {"textDocument": opened}})
 
-    def infill(self, prefix: str, suffix: str) -> tuple[float, str]:
-        """Seconds from the change of the text to the ghost text, and that text."""
+    def infill(self, prefix: str, suffix: str) -> Answer:
+        """Ghost text, and the time to it from the change of the text on."""
+        prefix, suffix = prefix[-MAX_PREFIX:], suffix[:MAX_SUFFIX]
         began = time.perf_counter()
         self._document["version"] += 1  # type: ignore[operator]
         changes = [{"text": prefix + suffix}]
@@ -126,7 +180,7 @@ class LanguageClient:
             "textDocument/inlineCompletion", params | {"context": {"triggerKind": 2}}
         )
         items = found["items"]
-        return time.perf_counter() - began, items[0]["insertText"] if items else ""
+        return Answer(time.perf_counter() - began, items[0]["insertText"] if items else "")
 
     def request(self, method: str, params: dict[str, Any]) -> Any:
         """The result of a request."""
