@@ -76,10 +76,15 @@ def check_curve(shown: Any, step: int) -> None:
     assert shown["xs"] == sorted(shown["xs"])
 
 
-@pytest.mark.proof
-def test_a_killed_and_resumed_run_is_one_unbroken_curve(recipe_file: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def browser() -> None:
     if not all(map(shutil.which, ("chromium", "node"))) or not (WEB / "node_modules").is_dir():
         pytest.skip("needs chromium, node and make web")
+
+
+@pytest.mark.proof
+@pytest.mark.usefixtures("browser")
+def test_a_killed_and_resumed_run_is_one_unbroken_curve(recipe_file: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(recipe_file.read_text().replace("steps = 30", "steps = 700"))
     run = tmp_path / "run"
@@ -114,9 +119,58 @@ def test_a_killed_and_resumed_run_is_one_unbroken_curve(recipe_file: Path, tmp_p
             assert shown["state"] == "The training is finished."
             assert shown["left"] == "0 s"
             assert "def read_lines" in shown["sample"]
-            assert shown["rows"] == 4
+            assert len(shown["rows"]) == 4
         with watched(run, tmp_path) as look:
             until(lambda: bool(look("afterwards")["step"] == 700))
             check_curve(look("afterwards"), 700)
     finally:
         process.kill()
+
+
+MARKUP = """<script>alert(1)</script><img src=x onerror="alert(2)"><svg onload=alert(3)>
+</pre></code><iframe srcdoc="<script>alert(4)</script>"></iframe>{{7*7}} <fim_prefix><|endoftext|>
+data: {"kind": "history", "name": "another", "lines": []}
+
+javascript:alert(5) """
+BIDI = "\u202e\u2066\u200b\ufeff\x1b"
+HOSTILE = f"{MARKUP}{BIDI}"
+AS_SHOWN = f"{MARKUP}‹U+202E›‹U+2066›‹U+200B›‹U+FEFF›‹U+001B›"
+
+
+@pytest.mark.proof
+@pytest.mark.usefixtures("browser")
+def test_hostile_texts_of_a_run_are_shown_as_text(tmp_path: Path) -> None:
+    run = tmp_path / "<img src=x onerror=alert(6)>\u202e"
+    run.mkdir()
+    (run / "recipe.toml").touch()
+    step = {"num_steps": 2, "tokens": 8, "loss": 1.0, "tokens_per_second": 9.0, "seconds": 1.0}
+    (run / "metrics.jsonl").write_text(
+        "".join(json.dumps({"kind": "step", "step": n, **step}) + "\n" for n in (1, 2))
+    )
+    rows = [[{"text": HOSTILE}, {"special": "<fim_prefix>"}, {"text": HOSTILE}]]
+    (run / "last_step.json").write_text(json.dumps({"step": 2, "rows": rows}))
+
+    def write_sample(completion: str) -> None:
+        sample = {"step": 2, "prompt": HOSTILE, "completion": completion}
+        with (run / "samples.jsonl").open("a") as file:
+            file.write(json.dumps(sample) + "\n")
+
+    write_sample(HOSTILE)
+    with watched(run, tmp_path) as look:
+        until(lambda: bool(look("hostile")["step"] == 2 and look("hostile")["rows"]))
+        shown = look("hostile")
+        assert shown["complaints"] == []
+        assert shown["name"] == "<img src=x onerror=alert(6)>‹U+202E›"
+        assert shown["sample"] == f"at step 2{AS_SHOWN}{AS_SHOWN}"
+        assert shown["rows"] == [f"{AS_SHOWN}<fim_prefix>{AS_SHOWN}"]
+        assert shown["special"] == ["<fim_prefix>"]  # the names in the texts are not framed
+        assert set(shown["tags"]) == {"p", "pre", "code", "span", "mark"}
+        large = HOSTILE * (5_000_000 // len(HOSTILE))
+        write_sample(large)
+        began = time.monotonic()
+        until(lambda: len(look("large")["sample"]) > 4_000_000)
+        assert time.monotonic() - began < 20
+        shown = look("large")
+        assert shown["complaints"] == []
+        assert "</script>" in shown["sample"]
+        assert not set(BIDI) & set(shown["sample"])

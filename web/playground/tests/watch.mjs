@@ -16,6 +16,10 @@ page.on("request", (request) => {
   if (!request.url().startsWith(options.url) && !request.url().startsWith("data:")) complaints.push(`asks ${request.url()}`);
 });
 page.on("pageerror", (error) => complaints.push(error.message));
+page.on("dialog", (dialog) => {
+  complaints.push(`dialog ${dialog.message()}`);
+  dialog.dismiss();
+});
 page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
 await page.goto(`${options.url}/#token=${options.token}`);
 
@@ -29,7 +33,10 @@ const shown = () =>
       pieces: (path.match(/M/g) ?? []).length,
       xs: [...path.matchAll(/[ML]([\d.]+)/g)].map((found) => Number(found[1])),
       sample: document.querySelector("#sample").textContent,
-      rows: document.querySelectorAll("#rows pre").length,
+      rows: [...document.querySelectorAll("#rows pre")].map((row) => row.textContent),
+      name: document.querySelector("#name").textContent,
+      special: [...document.querySelectorAll("#rows .special")].map((each) => each.textContent),
+      tags: [...new Set([...document.querySelectorAll("h1 *, #sample *, #rows *")].map((each) => each.localName))].sort(),
       left: document.querySelectorAll("#tiles dd")[4]?.firstChild.textContent ?? "",
     };
   });

@@ -117,7 +117,7 @@ function plot(title, unit, curves, isWide) {
   for (const tick of niceTicks(low, high, 4)) {
     image.append(svg("line", { class: "axis", x1: left, x2: width - 6, y1: y(tick), y2: y(tick) }), svg("text", { class: "tick", x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, tick >= 1e4 ? short(tick) : String(tick)));
   }
-  for (const tick of niceTicks(0, xMax, 4)) {
+  for (const tick of niceTicks(0, xMax, 4).filter(Number.isInteger)) {
     image.append(svg("text", { class: "tick", x: x(tick), y: height - 4, "text-anchor": "middle" }, short(tick)));
   }
   for (const { points, kind } of curves) {
