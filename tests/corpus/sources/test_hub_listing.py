@@ -151,6 +151,17 @@ def test_each_data_set_is_found_by_its_name(stand_in: Path, tmp_path: Path) -> N
     }  # fmt: skip
 
 
+def test_a_commit_in_the_address_is_the_one_that_is_read(stand_in: Path, tmp_path: Path) -> None:
+    commit, paths = "0123456789abcdef" * 2 + "01234567", []
+    for number, name in ((1, "train"), (2, "valid")):
+        repository = f"huggingface-course/codeparrot-ds-{name}"
+        write(stand_in / repository / commit / "rows.json.gz", [file_row(number)])
+        paths.append(f"hf://datasets/{repository}@{commit}")
+    assert built({"kind": "codeparrot-ds", "paths": paths}, tmp_path / "ds") == {
+        "train": {"o/r1"}, "validation": {"o/r2"}, "test": set()
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["codesearchnet", "codeparrot", "codeparrot-ds"])
 def test_paths_override_the_hub(kind: str, tmp_path: Path) -> None:
     row = function_row(1, "valid") if kind == "codesearchnet" else file_row(1)
