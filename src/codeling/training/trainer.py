@@ -121,6 +121,8 @@ def train(
     if recipe.track and job.world.is_first:
         run = identify_run(folder, started.state.step, recipe.model_dump(mode="json"))
         tracking = Tracking(recipe.track, run, progress)
+        for line in metrics.read(folder / "metrics.jsonl"):  # of a resumed run
+            tracking.log(line)
     try:
         return Trainer(job, started, prefetcher, sample, tracking).run()
     finally:

@@ -45,21 +45,33 @@ def read_tensorboard(folder: Path) -> dict[str, dict[int, float]]:
     }
 
 
+def assert_equal(read: dict[str, dict[int, float]], said: dict[str, dict[int, float]]) -> None:
+    """One curve with every step of the log, in order; values to fp32."""
+    assert read.keys() == said.keys()
+    for name, values in said.items():
+        assert list(read[name]) == list(values)
+        assert (
+            np.float32([*read[name].values()]).tolist() == np.float32([*values.values()]).tolist()
+        )
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["written", "lost"])
 def test_tensorboard_reads_what_metrics_say_also_after_a_kill(
-    inputs: TrainingData, whole: Path, tmp_path: Path
+    inputs: TrainingData, whole: Path, tmp_path: Path, is_lost: bool
 ) -> None:
+    """``is_lost``: the killed process had not written its last values."""
     pytest.importorskip("tensorboard")
     recipe = changed(RECIPE, track=("tensorboard",), checkpoint_minutes=1e-9)
     stop_at(7, recipe, inputs, tmp_path)
     first_id = (tmp_path / "tracking" / "id").read_text()
     shutil.rmtree(state.checkpoints(tmp_path / "checkpoints")[-1])  # as if killed after step 6
+    if is_lost:
+        (events,) = (tmp_path / "tracking" / "tensorboard").iterdir()
+        events.write_bytes(events.read_bytes()[: events.stat().st_size // 2])
     train(recipe, CONFIG, inputs, tmp_path)
     read, said = read_tensorboard(tmp_path), expected(tmp_path)
     assert {"train/loss", "validation/bits_per_byte"} <= set(read)
-    assert read.keys() == said.keys()
-    for name, values in said.items():
-        assert list(read[name]) == list(values)
-        assert np.array([*values.values()], np.float32).tolist() == list(read[name].values())
+    assert_equal(read, said)
     assert (tmp_path / "tracking" / "id").read_text() == first_id
     ends = [state.checkpoints(folder / "checkpoints")[-1] for folder in (whole, tmp_path)]
     weights = [digests(end)["model.safetensors"] for end in ends]

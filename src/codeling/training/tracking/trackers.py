@@ -1,7 +1,8 @@
 """The trackers that a run can be logged to, each through its own library (extra ``[track]``).
 
-A tracker that already knows a step ignores it: a resumed run trains the steps since its last
-checkpoint again, with the same values. This module must not know when something is logged.
+A resumed run gives a tracker all its steps again, with the same values: a killed process may have
+lost the last ones. A tracker leaves out those that it has. This module must not know when something
+is logged.
 """
 
 import os
@@ -46,8 +47,8 @@ class TensorBoardTracker:
     def __init__(self, run: TrackedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # With this, TensorBoard forgets the steps that the run will train again.
-        purge_step = run.step + 1 if run.step else None
+        # With this, TensorBoard forgets all steps of the earlier files.
+        purge_step = 1 if run.step else None
         self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purge_step)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -111,8 +112,9 @@ class TrackioTracker:
             auto_log_gpu=False,
             auto_log_cpu=False,
         )
-        # What Trackio would count on from; it has no public name.
-        self._next_step = int(getattr(self._run, "_next_step", 0)) if run.step else 0
+        # What Trackio would count on from; it has no public name. The step before is logged again:
+        # a killed run may not have got to its validation.
+        self._next_step = int(getattr(self._run, "_next_step", 0)) - 1 if run.step else 0
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """See :class:`Tracker`."""
