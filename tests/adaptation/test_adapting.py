@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import codeling
-from codeling.adaptation import gains
+from codeling.adaptation import adapting, gains
 from codeling.adaptation.adapting import adapt
 from codeling.dataset import loader
 from codeling.errors import StoppedError, UsageError
@@ -22,7 +22,8 @@ from ..training.runs import Notes
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gains, "NUM_LINES", 8)
-    monkeypatch.setattr(gains, "MAX_BYTES", 1000)
+    for module in (adapting, gains):
+        monkeypatch.setattr(module, "MAX_BYTES", 1000)
     monkeypatch.setattr(loader, "WINDOW_SEQUENCES", 11)
 
 
@@ -106,6 +107,8 @@ def test_a_changed_project_or_setting_starts_again(
 def test_without_a_run_beside_it_the_model_is_adapted_alone(
     recipe: Recipe, base: RunFolder, project: Path, tmp_path: Path
 ) -> None:
+    adapt(recipe, project, tmp_path / "out")
+    assert (tmp_path / "out" / "memory").exists()
     alone = base.model.rename(tmp_path / "alone")
     notes = Notes()
     training = recipe.training.model_copy(update={"init": str(alone)})
@@ -127,3 +130,7 @@ def test_wrong_folders_are_one_line(
     with pytest.raises(UsageError, match="not an adaptation, and not empty"):
         adapt(recipe, project, tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+    (tmp_path / "killed").mkdir()
+    for name in (".lock", "before.json.partial"):  # as if killed at once
+        (tmp_path / "killed" / name).touch()
+    assert adapt(recipe, project, tmp_path / "killed")["format"] == adapting.FORMAT

@@ -9,7 +9,7 @@ import transformers
 
 from codeling.errors import StorageError, UsageError
 from codeling.export.export_source import ExportSource
-from codeling.export.hugging_face import push, write_hub_folder
+from codeling.export.hugging_face import push, write_hub_folder, write_model_folder
 from codeling.tokenizer.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 from .conftest import WriteModel
@@ -104,3 +104,15 @@ def test_a_refused_upload_is_one_line_and_keeps_the_folder(
     with pytest.raises(UsageError, match="log in with `hf auth login`"):
         push(folder, "owner/name")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_folder_never_has_the_weights_of_another_model(
+    folder: Path, source: ExportSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("codeling.export.hugging_face.weights.save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_model_folder(folder, source.network, source.tokenizer, "# Another card\n")
+    assert not (folder / "model.safetensors").exists()

@@ -17,10 +17,17 @@ from codeling.adaptation.gains import AdaptationScores, Exam, sample_share
 from codeling.adaptation.interpolation import MAX_BYTES, interpolate, old_validation_texts
 from codeling.adaptation.project_texts import Project, read_project
 from codeling.adaptation.replay import REPLAY, write_token_files
-from codeling.errors import UsageError
+from codeling.errors import UsageError, storage_errors
 from codeling.export.hugging_face import write_model_folder
 from codeling.export.model_card import Ancestor, adapted_card
-from codeling.manifest import locked, remove_partials, sha256_file, write_json
+from codeling.manifest import (
+    locked,
+    remove_partials,
+    sha256_file,
+    sync_file,
+    sync_folder,
+    write_json,
+)
 from codeling.model.folder import MODEL_FOLDER, fim_spm_rate
 from codeling.progress import SILENT, Progress
 from codeling.recipe import Recipe
@@ -33,6 +40,8 @@ from codeling.training.tracking.trackers import check_installed
 FORMAT = 2
 """Of ``adaptation.json`` and of the scores before."""
 _BEFORE = "before.json"
+_FIRST = {".lock", f"{_BEFORE}.partial"}
+"""What an adaptation that was killed at once may leave."""
 _TOKEN_FILES = ("train.bin", "train.json", "validation.bin")
 
 
@@ -124,7 +133,7 @@ def _check_folder(folder: Path, initial: InitialModel) -> None:
     if folder.resolve() in initial.folder.resolve().parents:
         raise UsageError(f"{folder}: the model would be overwritten; choose another --out")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if names - {".lock"} and not names & {_BEFORE, ADAPTATION}:
+    if names - _FIRST and not names & {_BEFORE, ADAPTATION}:
         raise UsageError(
             f"{folder}: not an adaptation, and not empty; choose a new folder with --out"
         )
@@ -198,10 +207,21 @@ def _write_model(
 
 
 def _copy_memory(base: RunFolder | None, initial: InitialModel, folder: Path) -> None:
-    """The base run's memory, which belongs to the tokenizer."""
+    """The base run's memory, which belongs to the tokenizer; an earlier adaptation's is removed.
+
+    :raises StorageError: the folder cannot be written.
+    """
+    target = RunFolder(folder).memory
     unchanged = initial.tokenizer.digest == initial.own_tokenizer.digest
-    if base is not None and base.memory.is_dir() and unchanged:
-        shutil.copytree(base.memory, folder / base.memory.name, dirs_exist_ok=True)
+    with storage_errors(target):
+        if target.exists():
+            shutil.rmtree(target)
+        if base is not None and base.memory.is_dir() and unchanged:
+            partial = shutil.copytree(base.memory, target.with_name(f"{target.name}.partial"))
+            for path in partial.rglob("*.*"):
+                sync_file(path)
+            partial.replace(target)
+            sync_folder(folder)
 
 
 def _project(project: Project) -> dict[str, Any]:

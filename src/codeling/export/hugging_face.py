@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from codeling.errors import InputError, StorageError, UsageError, first_line_of
+from codeling.errors import InputError, StorageError, UsageError, first_line_of, storage_errors
 from codeling.export.export_source import ExportSource, check, new_folder
 from codeling.export.model_card import hub_card
 from codeling.manifest import write_bytes
 from codeling.model import weights
-from codeling.model.folder import CONFIG, read_config, read_tensors
+from codeling.model.folder import CONFIG, WEIGHTS, read_config, read_tensors
 from codeling.model.gpt2 import GPT2
 from codeling.run_folder import find_run_folder
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -28,8 +28,13 @@ def write_model_folder(
 ) -> list[Path]:
     """Write a model folder and return its files. ``card`` becomes its README.md.
 
+    Weights that are there are removed first, and new ones written last: no folder ever has the
+    weights of one model and the tokenizer of another.
+
     :raises StorageError: a file cannot be written.
     """
+    with storage_errors(folder):
+        (folder / WEIGHTS).unlink(missing_ok=True)
     tokenizer.save_for_hugging_face(folder, network.config.context_length)
     write_bytes(folder / "README.md", card.encode())
     weights.save(
