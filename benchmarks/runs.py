@@ -29,6 +29,7 @@ from codeling.dataset.mixture import RepositoryRecorder, read_repository_numbers
 from codeling.dataset.tokens import TokenFile, open_tokens, write_tokens
 from codeling.evaluation.data.document_sample import sample_documents
 from codeling.evaluation.intrinsic import bits_per_byte
+from codeling.generation.scoring import TorchScorer
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import Recipe, parse_recipe
@@ -231,7 +232,10 @@ class Comparison:
         model.to(choose_device(settings.device))
         shutil.rmtree(folder)
         score = bits_per_byte(
-            model, tokenizer, self.validation_texts(), max_bytes=self._options.score_bytes
+            TorchScorer(model),
+            tokenizer,
+            self.validation_texts(),
+            max_bytes=self._options.score_bytes,
         )
         return model, {
             "num_tokens": result.num_tokens,

@@ -6,6 +6,7 @@ import torch
 from codeling.adaptation.interpolation import NUM_STEPS, interpolate, old_validation_texts
 from codeling.dataset.tokens import write_tokens
 from codeling.evaluation.intrinsic import bits_per_byte
+from codeling.generation.scoring import TorchScorer
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.run_folder import RunFolder
@@ -36,11 +37,11 @@ def test_old_text_costs_no_more(
         assert share == 1.0
         return
     network.load_state_dict(before)
-    most = bits_per_byte(network, tokenizer, texts).value
+    most = bits_per_byte(TorchScorer(network), tokenizer, texts).value
 
     def cost(share: float) -> float:
         network.load_state_dict({k: torch.lerp(before[k], after[k], share) for k in before})
-        return bits_per_byte(network, tokenizer, texts).value
+        return bits_per_byte(TorchScorer(network), tokenizer, texts).value
 
     assert cost(share) <= most or share == 1 / NUM_STEPS
     assert share == 1.0 or cost(share + 1 / NUM_STEPS) > most

@@ -17,7 +17,7 @@ from codeling.evaluation import intrinsic
 from codeling.evaluation.intrinsic import BitsPerByte, bits_per_byte, evaluate_test_split
 from codeling.evaluation.syntax import Outcome
 from codeling.generation.engine import Engine
-from codeling.generation.scoring import windows
+from codeling.generation.scoring import TorchScorer, windows
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import EvaluationRecipe, TokenizerRecipe
@@ -81,7 +81,7 @@ def brute_force(model: GPT2, tokenizer: Tokenizer, text: str) -> float:
 
 
 def test_the_sum_equals_brute_force(model: GPT2, tokenizer: Tokenizer) -> None:
-    result = bits_per_byte(model, tokenizer, TEXTS, batch_size=4)
+    result = bits_per_byte(TorchScorer(model), tokenizer, TEXTS)
     texts = [text for text in TEXTS if text]
     expected = [brute_force(model, tokenizer, text) for text in texts]
     assert result.document_nats == pytest.approx(expected, rel=1e-5)
@@ -92,13 +92,12 @@ def test_the_sum_equals_brute_force(model: GPT2, tokenizer: Tokenizer) -> None:
     assert result.value == pytest.approx(sum(expected) / math.log(2) / num_bytes, rel=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 64])
-def test_the_batch_size_does_not_matter(
-    model: GPT2, tokenizer: Tokenizer, batch_size: int, monkeypatch: pytest.MonkeyPatch
+def test_windows_that_are_scored_together_do_not_matter(
+    model: GPT2, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = bits_per_byte(model, tokenizer, TEXTS)
-    monkeypatch.setattr(intrinsic, "_GROUP", 1)
-    result = bits_per_byte(model, tokenizer, iter(TEXTS), batch_size=batch_size)
+    expected = bits_per_byte(TorchScorer(model), tokenizer, TEXTS)
+    monkeypatch.setattr(intrinsic, "_GROUP", 3)
+    result = bits_per_byte(TorchScorer(model), tokenizer, iter(TEXTS))
     assert result.document_nats == pytest.approx(expected.document_nats, rel=1e-6)
     assert result.document_bytes == expected.document_bytes
     assert result.num_tokens == expected.num_tokens
@@ -120,38 +119,24 @@ def test_windows_score_every_token_once_with_half_a_context(num_tokens: int, con
 
 
 def test_a_limit_cuts_between_characters(model: GPT2, tokenizer: Tokenizer) -> None:
-    result = bits_per_byte(model, tokenizer, ["ab", "éé", "never read"], max_bytes=5)
+    result = bits_per_byte(TorchScorer(model), tokenizer, ["ab", "éé", "never read"], max_bytes=5)
     assert result.document_bytes == (2, 2)
-    whole = bits_per_byte(model, tokenizer, ["ab", "é"])
+    whole = bits_per_byte(TorchScorer(model), tokenizer, ["ab", "é"])
     assert result.nats == pytest.approx(whole.nats, rel=1e-6)
-    exact = bits_per_byte(model, tokenizer, ["ab", "é", "never read"], max_bytes=4)
+    exact = bits_per_byte(TorchScorer(model), tokenizer, ["ab", "é", "never read"], max_bytes=4)
     assert exact.document_bytes == (2, 2)
 
 
 def test_special_tokens_in_a_text_are_text(model: GPT2, tokenizer: Tokenizer) -> None:
     text = "<|endoftext|>"
-    result = bits_per_byte(model, tokenizer, [text])
+    result = bits_per_byte(TorchScorer(model), tokenizer, [text])
     assert result.num_tokens == len(tokenizer.encode(text)) > 1
-
-
-def test_precision_is_set_and_restored(model: GPT2, tokenizer: Tokenizer) -> None:
-    exact = bits_per_byte(model, tokenizer, TEXTS)
-    model.compute_dtype = torch.bfloat16
-    try:
-        assert bits_per_byte(model, tokenizer, TEXTS).nats == exact.nats
-        assert model.compute_dtype == torch.bfloat16
-    finally:
-        model.compute_dtype = torch.float32
-    rounded = bits_per_byte(model, tokenizer, TEXTS, precision="bf16")
-    assert model.compute_dtype == torch.float32
-    assert rounded.nats != exact.nats
-    assert rounded.nats == pytest.approx(exact.nats, rel=0.02)
 
 
 def test_no_text_is_an_error(model: GPT2, tokenizer: Tokenizer) -> None:
     for texts in ([], [""]):
         with pytest.raises(InputError, match="no text"):
-            bits_per_byte(model, tokenizer, texts)
+            bits_per_byte(TorchScorer(model), tokenizer, texts)
 
 
 def test_the_interval_covers_the_true_value_as_often_as_it_claims() -> None:
@@ -205,6 +190,7 @@ def test_evaluation_is_json_and_reproducible(
         "num_documents": len(TEXTS),
         "num_repositories": 2,
     }
+    assert one_bits["precision"] == "fp32"
     assert one["settings"]["seed"] == 0
     assert one["model_sha256"] == sha256(b"weights").hexdigest()
 

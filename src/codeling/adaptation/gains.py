@@ -16,6 +16,7 @@ from codeling.evaluation.data.held_out import held_out_texts
 from codeling.evaluation.intrinsic import RESAMPLES, bits_per_byte
 from codeling.evaluation.next_line import LinePlace, exact_matches, line_places
 from codeling.generation.engine import Engine
+from codeling.generation.scoring import scorer_of
 from codeling.memory.loading import load_memory
 from codeling.progress import SILENT, Progress
 from codeling.recipe import TrainingRecipe
@@ -91,15 +92,15 @@ class Exam:
         :raises InputError: the memory of its run is damaged.
         """
         engine = Engine.load(model, precision="fp32")
-        network, tokenizer = engine.model, engine.tokenizer
+        scorer = scorer_of(engine)
         own, other = (
             bits_per_byte(
-                network, tokenizer, texts, max_bytes=self._max_bytes, progress=progress
+                scorer, engine.tokenizer, texts, max_bytes=self._max_bytes, progress=progress
             ).value
             for texts in (self._texts, self._other)
         )
         alone = exact_matches(engine, self.places, progress)
-        engine.memory = load_memory(model, tokenizer)
+        engine.memory = load_memory(model, engine.tokenizer)
         with_memory = exact_matches(engine, self.places, progress)
         return AdaptationScores(alone, with_memory, own, other)
 

@@ -15,6 +15,7 @@ from codeling.dataset.tokens import open_tokens
 from codeling.errors import InputError
 from codeling.evaluation.data.held_out import library_texts
 from codeling.evaluation.intrinsic import bits_per_byte
+from codeling.generation.scoring import TorchScorer
 from codeling.model.gpt2 import GPT2
 from codeling.progress import SILENT, Progress
 from codeling.run_folder import RunFolder
@@ -47,7 +48,7 @@ def interpolate(
 
     def cost(step: int) -> float:
         mix(step)
-        return bits_per_byte(network, tokenizer, texts, max_bytes=max_bytes).value
+        return bits_per_byte(TorchScorer(network), tokenizer, texts, max_bytes=max_bytes).value
 
     low, high = 0, NUM_STEPS
     total = 1 + NUM_STEPS.bit_length()

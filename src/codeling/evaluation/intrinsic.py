@@ -11,11 +11,10 @@ This module must not write files.
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,22 +22,17 @@ from codeling.errors import InputError
 from codeling.evaluation.data.document_sample import LocatedText, sample_documents
 from codeling.evaluation.parse_rate import parse_rate
 from codeling.generation.engine import Engine
-from codeling.generation.scoring import windows
+from codeling.generation.scoring import Scorer, Window, scorer_of, windows
 from codeling.manifest import sha256_file
 from codeling.model.folder import WEIGHTS
 from codeling.progress import SILENT, Progress
 from codeling.recipe import EvaluationRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from codeling.model.gpt2 import GPT2
-
-Precision = Literal["fp32", "bf16"]
-
 RESAMPLES = 2000
 """Bootstrap resamples; Efron and Tibshirani recommend at least 1000 for a 95 % interval."""
-_GROUP = 64
-"""Batches whose windows are sorted by length together, to reduce padding."""
+_GROUP = 256
+"""Windows that are scored together."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +88,11 @@ def evaluate_test_split(
     settings: EvaluationRecipe,
     progress: Progress = SILENT,
     *,
-    precision: Precision = "fp32",
-    batch_size: int = 16,
     split_name: str = "test",
 ) -> dict[str, Any]:
     """The contents of ``evaluation.json``, from held-out ``documents`` and ``functions``.
 
     ``engine`` was loaded from ``model_folder``; the SHA-256 of its weights is recorded.
-    ``precision`` applies to bits per byte; completions use the engine's own.
 
     :raises InputError: ``documents`` has no text.
     """
@@ -109,13 +100,12 @@ def evaluate_test_split(
     sample = sample_documents(
         split.counted(documents), seed=settings.seed, max_bytes=settings.max_bytes
     )
+    scorer = scorer_of(engine)
     bits = bits_per_byte(
-        engine.model,
+        scorer,
         engine.tokenizer,
         (document.text for document in sample),
         max_bytes=settings.max_bytes,
-        batch_size=batch_size,
-        precision=precision,
         progress=progress,
     )
     result: dict[str, Any] = {
@@ -131,7 +121,7 @@ def evaluate_test_split(
             "num_tokens": bits.num_tokens,
             "num_documents": bits.num_documents,
             "num_repositories": len({document.repository for document in sample}),
-            "precision": precision,
+            "precision": "fp32" if scorer.precision == "float32" else scorer.precision,
             "split": {
                 "name": split_name,
                 "num_bytes": split.num_bytes,
@@ -181,50 +171,32 @@ class _SplitSize:
             yield document
 
 
-@dataclass(frozen=True)
-class _Window:
-    document: int
-    inputs: Sequence[int]
-    targets: Sequence[int]
-    num_context: int
-    """Leading targets that are not scored."""
-
-
 def bits_per_byte(
-    model: "GPT2",
+    scorer: Scorer,
     tokenizer: Tokenizer,
     documents: Iterable[str],
     *,
     max_bytes: int | None = None,
-    batch_size: int = 16,
-    precision: Precision = "fp32",
     progress: Progress = SILENT,
 ) -> BitsPerByte:
     """Score ``documents`` in order, at most ``max_bytes`` of UTF-8.
 
-    The document that exceeds ``max_bytes`` is cut before the character that does. ``precision`` is
-    that of the forward passes; log probabilities are always fp32. The batch size affects only speed
-    and memory.
+    The document that exceeds ``max_bytes`` is cut before the character that does.
 
     :raises InputError: there is no text.
     """
     nats: list[float] = []
     sizes: list[int] = []
     num_tokens = 0
-    with (
-        _precision(model, precision),
-        progress.task("bits per byte", total=max_bytes, unit="bytes") as advance,
-    ):
-        reading = _windows_of(tokenizer, documents, max_bytes, model.config.context_length, sizes)
+    with progress.task("bits per byte", total=max_bytes, unit="bytes") as advance:
+        reading = _windows_of(tokenizer, documents, max_bytes, scorer.context_length, sizes)
         done = 0
-        while group := list(itertools.islice(reading, _GROUP * batch_size)):
+        while group := list(itertools.islice(reading, _GROUP)):
             nats.extend([0.0] * (len(sizes) - len(nats)))
-            group.sort(key=lambda window: len(window.inputs))
-            for start in range(0, len(group), batch_size):
-                batch = group[start : start + batch_size]
-                for window, of_window in zip(batch, _score(model, batch), strict=True):
-                    nats[window.document] += of_window
-                    num_tokens += len(window.targets) - window.num_context
+            scores = scorer.nats([window for _, window in group])
+            for (document, window), of_window in zip(group, scores, strict=True):
+                nats[document] += of_window
+                num_tokens += len(window.targets) - window.num_context
             advance(sum(sizes) - done)
             done = sum(sizes)
     if not sizes:
@@ -238,8 +210,11 @@ def _windows_of(
     max_bytes: int | None,
     context_length: int,
     sizes: list[int],
-) -> Iterator[_Window]:
-    """The windows of all documents; appends the bytes of each document to ``sizes``."""
+) -> Iterator[tuple[int, Window]]:
+    """The windows of all documents, each with the number of its document.
+
+    Appends the bytes of each document to ``sizes``.
+    """
     left = max_bytes
     for text in documents:
         data = _utf8(text)
@@ -252,41 +227,10 @@ def _windows_of(
             ids = tokenizer.encode(data.decode())
             sequence = [tokenizer.end_of_text, *ids]
             for begin, end, first in windows(len(ids), context_length):
-                yield _Window(number, sequence[begin:end], ids[begin:end], first - begin)
+                yield number, Window(sequence[begin:end], ids[begin:end], first - begin)
         if left is not None and len(_utf8(text)) > len(data):
             return
 
 
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
-
-
-def _score(model: "GPT2", batch: Sequence[_Window]) -> list[float]:
-    """Nats of the scored targets of each window; windows are padded on the right."""
-    import torch
-
-    device = model.wte.weight.device
-    longest = max(len(window.inputs) for window in batch)
-    ids = torch.zeros(2, len(batch), longest, dtype=torch.int64)
-    scored = torch.zeros(len(batch), longest, dtype=torch.bool)
-    for row, window in enumerate(batch):
-        length = len(window.inputs)
-        ids[0, row, :length] = torch.tensor(window.inputs)
-        ids[1, row, :length] = torch.tensor(window.targets)
-        scored[row, window.num_context : length] = True
-    inputs, targets = ids.to(device)
-    nats = model.token_nats(inputs, targets, wanted=scored.to(device))
-    return nats.cpu().double().sum(dim=1).tolist()
-
-
-@contextmanager
-def _precision(model: "GPT2", precision: Precision) -> Iterator[None]:
-    """Use ``precision`` inside the block."""
-    import torch
-
-    before = model.compute_dtype
-    model.compute_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    try:
-        yield
-    finally:
-        model.compute_dtype = before

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codeling.evaluation.intrinsic import bits_per_byte
+from codeling.generation.scoring import TorchScorer
 from codeling.progress import SILENT, Progress
 from codeling.quantity import quantity
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -49,8 +50,9 @@ def tokenizer_cost(
 
     :raises InputError: there is no text.
     """
+    scorer = TorchScorer(model)
     scores = [
-        bits_per_byte(model, each, texts, max_bytes=max_bytes, progress=progress)
+        bits_per_byte(scorer, each, texts, max_bytes=max_bytes, progress=progress)
         for each in (own, other)
     ]
     return TokenizerCost(

@@ -29,7 +29,10 @@ def most_likely(logits: NDArray[np.float32], picked: int, num_top: int) -> Token
     scores -= np.log(np.exp(scores).sum())
     top: list[int] = []
     if num_top > 0:
-        smallest = np.partition(scores, -num_top)[-num_top] if num_top < len(scores) else -np.inf
+        possible = scores[scores > -np.inf]  # partitioning equal numbers is slow
+        smallest = (
+            np.partition(possible, -num_top)[-num_top] if num_top < len(possible) else -np.inf
+        )
         ids = np.flatnonzero(scores >= smallest)
         top = ids[np.argsort(-scores[ids], kind="stable")][:num_top].tolist()
     return TokenLogprobs(

@@ -12,6 +12,7 @@ from codeling.evaluation.intrinsic import bits_per_byte
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.suites.bits_per_byte import measure
 from codeling.generation.engine import Engine
+from codeling.generation.scoring import scorer_of
 from codeling.memory.gating.parameters import load_parameters
 from codeling.memory.mixture import MemoryMixture
 from codeling.model.config import GPT2Config
@@ -37,7 +38,7 @@ def engine(tokenizer: Tokenizer) -> Engine:
 def test_the_sum_over_documents_is_the_total(engine: Engine, tmp_path: Path) -> None:
     texts = [Place(f"value_{n} = {n}\n" * (n % 7 + 1) + "é" * n, f"{n}.py") for n in range(80)]
     result = measure(engine, texts, Journal(tmp_path / "j", "1"), max_bytes=10**9)
-    whole = bits_per_byte(engine.model, engine.tokenizer, [place.text for place in texts])
+    whole = bits_per_byte(scorer_of(engine), engine.tokenizer, [place.text for place in texts])
     assert result["num_problems"] == 80
     assert result["num_bytes"] == whole.num_bytes
     assert math.isclose(result["scores"][0]["value"], whole.value, rel_tol=1e-5)

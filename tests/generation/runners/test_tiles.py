@@ -19,7 +19,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("rows", "blocks"), [(1, 4), (6, 1)])
+@pytest.mark.parametrize(("rows", "blocks"), [(1, 4), (6, 1), (8, 2)])
 def test_a_tile_of_int8_products_is_exact(kind: str, rows: int, blocks: int) -> None:
     # avx512vl has the 256-bit instruction of avxvnni
     runs = KINDS[kind] <= FEATURES or (kind == "avxvnni" and {"avx512vnni", "avx512vl"} <= FEATURES)

@@ -16,6 +16,11 @@ def _softmax(x: Any, factor: Any) -> Any:
 
 
 @njit  # type: ignore[untyped-decorator]
+def _largest(x: Any) -> Any:
+    return vectors.largest(x, 0, x.size)
+
+
+@njit  # type: ignore[untyped-decorator]
 def _gelu(x: Any) -> None:
     vectors.gelu(x, 0, x.size)
 
@@ -34,6 +39,13 @@ def test_softmax_is_that_of_numpy() -> None:
     np.testing.assert_allclose(x, wanted, rtol=1e-5, atol=1e-37)
     assert not x[-3:].any()
     np.testing.assert_allclose(total, wanted.sum(), rtol=1e-5)
+
+
+def test_the_largest_number_is_found_anywhere() -> None:
+    for place in (0, 17, 47):
+        x = np.full(48, -np.inf, np.float32)
+        x[place] = -3.5
+        assert _largest(x) == -3.5
 
 
 def test_gelu_is_that_of_gpt2() -> None:

@@ -137,6 +137,7 @@ def test_lm_eval_gets_the_likelihood_of_ids(
 ) -> None:
     """The request of lm-eval's ``local-completions``, and what it reads from the answer."""
     from codeling.evaluation.intrinsic import bits_per_byte
+    from codeling.generation.scoring import TorchScorer
 
     text = python_files[1][:900]
     ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
@@ -146,7 +147,7 @@ def test_lm_eval_gets_the_likelihood_of_ids(
     values = choice["logprobs"]["token_logprobs"]
     assert values[0] is None
     assert len(values) == len(ids) + 1
-    expected = bits_per_byte(engine.model, tokenizer, [text]).nats
+    expected = bits_per_byte(TorchScorer(engine.model), tokenizer, [text]).nats
     assert -sum(values[1:-1]) == pytest.approx(expected, rel=1e-5)
     greedy = [
         logprob == max(top.values())

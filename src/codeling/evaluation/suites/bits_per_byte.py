@@ -20,11 +20,12 @@ from codeling.evaluation.data.contamination import (
 )
 from codeling.evaluation.data.document_sample import LocatedText, location_label, sample_documents
 from codeling.evaluation.data.lookup import DataSources, SuiteData, find_texts
-from codeling.evaluation.intrinsic import Precision, bits_per_byte
+from codeling.evaluation.intrinsic import bits_per_byte
 from codeling.evaluation.journal import Journal
 from codeling.evaluation.results import Record, Value, scores
 from codeling.evaluation.suites.suite import EvaluationSettings, SuiteInputs, engine_settings
 from codeling.generation.engine import Engine
+from codeling.generation.scoring import scorer_of
 from codeling.memory.mixture import MemoryMixture
 from codeling.progress import SILENT, Progress
 
@@ -55,7 +56,7 @@ class BitsPerByteSuite:
         return {
             **engine_settings(settings, engine),
             "max_bytes": settings.max_bytes,
-            "precision": "float32",
+            "precision": "float32" if engine.memory else scorer_of(engine).precision,
         }
 
     def measure(self, inputs: SuiteInputs) -> dict[str, Any]:
@@ -79,12 +80,12 @@ def measure(
     *,
     max_bytes: int,
     seed: int = 0,
-    batch_size: int = 16,
-    precision: Precision = "fp32",
     corpus: TrainingCorpus | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Score the texts: bits per byte of all, and one record per document.
+
+    With a memory, the model is scored in fp32; otherwise in the engine's precision.
 
     :raises InputError: there is no text.
     """
@@ -93,25 +94,20 @@ def measure(
         raise InputError("bits per byte: there is no text to measure on")
 
     def score_group(group: Sequence[tuple[LocatedText, str]]) -> list[Record]:
-        bits = bits_per_byte(
-            engine.model,
-            engine.tokenizer,
-            [text for _, text in group],
-            batch_size=batch_size,
-            precision=precision,
-        )
-        with_memory = _memory_nats(engine, [text for _, text in group])
+        group_texts = [text for _, text in group]
+        if isinstance(engine.memory, MemoryMixture):
+            nats = _nats_with_memory(engine, engine.memory, group_texts)
+        else:
+            bits = bits_per_byte(scorer_of(engine), engine.tokenizer, group_texts)
+            nats = [{"nats": each} for each in bits.document_nats]
         return [
             {
                 "task_id": location_label(document),
                 "found": find_in_training(corpus, text, DOCUMENT_SHARE),
-                "nats": nats,
-                "num_bytes": num_bytes,
-                **of_memory,
+                "num_bytes": len(text.encode()),
+                **of_document,
             }
-            for (document, text), nats, num_bytes, of_memory in zip(
-                group, bits.document_nats, bits.document_bytes, with_memory, strict=True
-            )
+            for (document, text), of_document in zip(group, nats, strict=True)
         ]
 
     sizes = [len(text.encode()) for _, text in documents]
@@ -142,14 +138,13 @@ def _values(records: Sequence[Record]) -> list[tuple[str, Value]]:
     return [(name, value(key)) for name, key in _MEASURES.items() if key in records[0]]
 
 
-def _memory_nats(engine: Engine, texts: Sequence[str]) -> list[dict[str, float]]:
-    """Nats of each text with the engine's memory, and by the memory alone; empty without one.
+def _nats_with_memory(
+    engine: Engine, memory: MemoryMixture, texts: Sequence[str]
+) -> list[dict[str, float]]:
+    """Nats of each text by the model, with the engine's memory, and by the memory alone.
 
     Each text is a document of its own: no project is known.
     """
-    memory = engine.memory
-    if not isinstance(memory, MemoryMixture):
-        return [{} for _ in texts]
     from codeling.evaluation.memory_scores import ProjectFile, collect
     from codeling.memory.gating.fitting import mix_evidence
 
@@ -162,7 +157,7 @@ def _memory_nats(engine: Engine, texts: Sequence[str]) -> list[dict[str, float]]
     vocab_size = tokenizer.vocab_size
     found = []
     for evidence in collect(engine.model, files, memory.parameters, memory.corpus, vocab_size):
-        nats = {}
+        nats = {"nats": float(-evidence.model.log_probability.sum(dtype=np.float64))}
         for key, size in (("nats_with_memory", None), ("nats_of_memory", vocab_size)):
             mixed = mix_evidence(evidence, memory.parameters.gates, names, vocab_size=size)
             nats[key] = float(-np.log(mixed.probability).sum())

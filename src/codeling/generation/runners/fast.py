@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from codeling.arrays.native import kernel_of
 from codeling.generation.runners import processor
-from codeling.generation.runners.processor import DOT, GROUP, LANES, OUTPUTS, TILE_ROWS
+from codeling.generation.runners.processor import (
+    DOT,
+    GROUP,
+    LANES,
+    OUTPUTS,
+    TILE_BLOCKS,
+    TILE_ROWS,
+)
 from codeling.generation.scheduler import Batch, Row
 
 Floats = NDArray[np.float32]
@@ -26,7 +33,10 @@ _ZERO = 128
 
 _folder = Path(__file__).parent
 _sources = [str(_folder / f"{name}.py") for name in ("kernels", "tiles", "vectors")]
-_forward = kernel_of(f"{__package__}.kernels", "forward", *_sources, processor.__file__)
+_forward, _softmax_denominators = (
+    kernel_of(f"{__package__}.kernels", name, *_sources, processor.__file__)
+    for name in ("forward", "softmax_denominators")
+)
 
 
 class Matrix(NamedTuple):
@@ -98,7 +108,7 @@ class FastRunner:
         self.weights = weights
         self._keys, self._values = self._stores(0)
         self._scratch: tuple[Any, ...] = ()
-        self._scratch_size = 0, 0
+        self._scratch_tokens = 0
 
     @property
     def _num_layers(self) -> int:
@@ -163,13 +173,30 @@ class FastRunner:
 
     def run(self, batch: Batch) -> Floats:
         """Execute one step; see :class:`codeling.generation.runners.Runner`."""
+        return self._logits(batch)[:, : self.vocab_size]
+
+    def token_nats(self, row: Row, targets: Sequence[int]) -> NDArray[np.float64]:
+        """Execute a step of one row; return the cross entropy of ``targets`` (R,) in nats, (R,).
+
+        The targets follow the last R tokens of the row, whose ``num_logits`` is R.
+        """
+        logits = self._logits(Batch(rows=[row]))
+        logits[:, self.vocab_size :] = -np.inf
+        wanted = logits[np.arange(len(targets)), targets].astype(np.float64)
+        peaks, totals = np.empty((2, len(targets)), np.float32)
+        _softmax_denominators(logits, peaks, totals)
+        nats: NDArray[np.float64] = peaks + np.log(totals, dtype=np.float64) - wanted
+        return nats
+
+    def _logits(self, batch: Batch) -> Floats:
+        """Execute one step; the logits are padded to a multiple of 64."""
         for source, target, length in batch.forks:
             pages = -(-length // OUTPUTS)
             self._keys[:, target, :, :pages] = self._keys[:, source, :, :pages]
             self._values[:, target, :, :length] = self._values[:, source, :, :length]
         weights, rows = self.weights, batch.rows
         if not rows:
-            return np.empty((0, self.vocab_size), np.float32)
+            return np.empty((0, len(weights.embedding.bias)), np.float32)
         ids = np.array([i for row in rows for i in row.ids])
         slots = np.array([row.slot for row in rows for _ in row.ids])
         positions = np.array([row.start + i for row in rows for i in range(len(row.ids))])
@@ -191,29 +218,28 @@ class FastRunner:
             (DOT.size, np.float32(_ZERO)) if is_int8 else (1, np.float32(0)),
             self._keys,
             self._values,
-            self._scratch_of(len(ids), len(ends)),
+            self._scratch_of(len(ids)),
             logits,
         )
-        return logits[:, : self.vocab_size]
+        return logits
 
-    def _scratch_of(self, num_tokens: int, num_ends: int) -> tuple[Any, ...]:
+    def _scratch_of(self, num_tokens: int) -> tuple[Any, ...]:
         """Space for the kernel to work in; that of the last step if it had as many tokens."""
-        if self._scratch_size == (num_tokens, num_ends):
+        if self._scratch_tokens == num_tokens:
             return self._scratch
         width = self.weights.positions.shape[1]
         x, y = np.zeros((2, num_tokens, padded(width)), np.float32)
         fused, wide = (np.empty((num_tokens, padded(n * width)), np.float32) for n in (3, 4))
-        last = np.zeros((num_ends, padded(width)), np.float32)
         scores = np.empty((TILE_ROWS, self._values.shape[-2] + LANES), np.float32)
         result = np.empty(TILE_ROWS * self._values.shape[-1], np.float32)
         totals = np.empty(TILE_ROWS, np.float32)
         num_groups = num_tokens * padded(4 * width) // GROUP
         integers = np.empty(num_groups * GROUP, np.dtype(f"int{DOT.activation_bits}"))
         scales, offsets = np.empty(num_groups, np.float32), np.empty(num_groups, np.int32)
-        tile = np.empty(max(TILE_ROWS * LANES, OUTPUTS), np.float32)
+        tile = np.empty(max(TILE_ROWS * TILE_BLOCKS * LANES, OUTPUTS), np.float32)
         multiplying = (integers, scales, offsets), tile
-        self._scratch = x, y, fused, wide, last, (scores, result, totals), multiplying
-        self._scratch_size = num_tokens, num_ends
+        self._scratch = x, y, fused, wide, (scores, result, totals), multiplying
+        self._scratch_tokens = num_tokens
         return self._scratch
 
 

@@ -19,18 +19,27 @@ from numba.extending import overload
 
 from codeling.arrays.jit import jitted
 from codeling.generation.runners import tiles, vectors
-from codeling.generation.runners.processor import DOT, GROUP, LANES, OUTPUTS, TILE_ROWS
+from codeling.generation.runners.processor import (
+    DOT,
+    GROUP,
+    LANES,
+    OUTPUTS,
+    TILE_BLOCKS,
+    TILE_ROWS,
+)
 
-_TOKENS = 64
-"""Tokens whose activations stay in the CPU's cache."""
+_TOKENS, _ACTIVATIONS = 64, 1 << 17
+"""Tokens that share a pass over the weights: as many as have so many inputs, which stay in the
+CPU's second cache; at least 64."""
 _BLOCKS = OUTPUTS // LANES
+_WIDE = TILE_BLOCKS * LANES
 _DOT = tiles.Int8Dot(DOT)
 
-_floats_of_many = tiles.float_tile(TILE_ROWS, 1)
+_floats_of_many = tiles.float_tile(TILE_ROWS, TILE_BLOCKS)
 _floats_of_one = tiles.float_tile(1, _BLOCKS)
-_int8_of_many = tiles.int8_tile(TILE_ROWS, 1, _DOT)
+_int8_of_many = tiles.int8_tile(TILE_ROWS, TILE_BLOCKS, _DOT)
 _int8_of_one = tiles.int8_tile(1, _BLOCKS, _DOT)
-_finish_many = tiles.finish(TILE_ROWS, 1)
+_finish_many = tiles.finish(TILE_ROWS, TILE_BLOCKS)
 _finish_one = tiles.finish(1, _BLOCKS)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -64,7 +73,7 @@ def _overload_tile(
             num_k = size // LANES
             if many:
                 _floats_of_many(
-                    x, token * width, width, weight, block * size, LANES, size, num_k, y, 0, LANES
+                    x, token * width, width, weight, block * size, LANES, size, num_k, y, 0, _WIDE
                 )
             else:
                 _floats_of_one(
@@ -119,11 +128,12 @@ def linear(x: Any, layer: Any, scratch: Any, y: Any, adds: Any) -> None:
     weight, scale, bias = layer
     quantized, tile = scratch
     _prepare(x, weight, quantized)
-    for first in range(0, x.shape[0], _TOKENS):
-        last = min(first + _TOKENS, x.shape[0])
+    num_together = max(_TOKENS, _ACTIVATIONS // x.shape[1] // TILE_ROWS * TILE_ROWS)
+    for first in range(0, x.shape[0], num_together):
+        last = min(first + num_together, x.shape[0])
         rest = last - (last - first) % TILE_ROWS
         for block in range(0, weight.shape[0], _BLOCKS):
-            for part in range(block, block + _BLOCKS):
+            for part in range(block, block + _BLOCKS, TILE_BLOCKS):
                 for token in range(first, rest, TILE_ROWS):
                     _tile(x, quantized, token, True, weight, part, tile)
                     _finish_many(tile, scale, bias, part * LANES, y, token, adds)
@@ -189,10 +199,10 @@ def attend(
             query = token * stride + head * head_width
             start = (slots[token] * num_heads + head) * head_width * num_entries
             if many:
-                for first in range(0, num_seen, LANES):
+                for first in range(0, num_seen, _WIDE):
                     place = start + first // OUTPUTS * page + first % OUTPUTS
                     _floats_of_many(
-                        fused, query, stride, keys, place, OUTPUTS, 0, head_width,
+                        fused, query, stride, keys, place, OUTPUTS, LANES, head_width,
                         scores, first, scores_width,
                     )  # fmt: skip
             else:
@@ -210,10 +220,10 @@ def attend(
                 totals[row] = vectors.softmax(scores, row * scores_width, padded, factor)
                 scores[row, padded:num_seen] = 0
             if many:
-                for first in range(0, head_width, LANES):
+                for first in range(0, head_width, _WIDE):
                     _floats_of_many(
-                        scores, 0, scores_width, values, start + first, padded_width, 0, num_seen,
-                        result, first, padded_width,
+                        scores, 0, scores_width, values, start + first, padded_width, LANES,
+                        num_seen, result, first, padded_width,
                     )  # fmt: skip
             else:
                 for first in range(0, head_width, OUTPUTS):
@@ -261,28 +271,44 @@ def forward(
     ``weights`` is the embedding, positions (S, C), norms (L + 1, 4, C), epsilon and four matrices
     of each layer, stacked; ``packing`` how many inputs of a weight are neighbours, and what is
     stored for 0; ``keys`` and ``values`` (L, ...) as in :func:`attend`. ``scratch`` is x and y
-    (N, C), (N, 3 C), (N, 4 C), (R, C), and the scratch of :func:`attend` and :func:`linear`; x, y
-    and (R, C) are 0.
+    (N, C), (N, 3 C), (N, 4 C), and the scratch of :func:`attend` and :func:`linear`; x and y are 0.
+
+    After the attention of the last layer, only the tokens ``ends`` are computed.
     """
     table, position_table, norms, epsilon, matrices = weights
-    x, y, fused, wide, last, attending, multiplying = scratch
+    x, y, fused, wide, attending, multiplying = scratch
     width = norms.shape[2]
+    num_layers = norms.shape[0] - 1
     embed(ids, positions, table, position_table, packing[0], packing[1], x)
-    for number in range(norms.shape[0] - 1):
+    for number in range(num_layers):
         norm = norms[number]
         layer_norm(x, norm[0], norm[1], epsilon, y)
         linear(y, _layer(matrices[0], number), multiplying, fused, False)
         attend(fused, keys[number], values[number], slots, positions, attending, y, width)
+        if number == num_layers - 1:
+            for row in range(ends.shape[0]):  # in ascending order, so none is overwritten
+                for i in range(width):
+                    x[row, i], y[row, i] = x[ends[row], i], y[ends[row], i]
+            num_ends = ends.shape[0]
+            x, y, wide = x[:num_ends], y[:num_ends], wide[:num_ends]
         linear(y, _layer(matrices[1], number), multiplying, x, True)
         layer_norm(x, norm[2], norm[3], epsilon, y)
         linear(y, _layer(matrices[2], number), multiplying, wide, False)
         vectors.gelu(wide, 0, wide.size)
         linear(wide, _layer(matrices[3], number), multiplying, x, True)
-    norm = norms[norms.shape[0] - 1]
-    for row in range(ends.shape[0]):
-        end = ends[row]
-        layer_norm(x[end : end + 1], norm[0], norm[1], epsilon, last[row : row + 1])
-    linear(last, table, multiplying, logits, False)
+    norm = norms[num_layers]
+    layer_norm(x, norm[0], norm[1], epsilon, y)
+    linear(y, table, multiplying, logits, False)
+
+
+@jitted
+def softmax_denominators(logits: Any, peaks: Any, totals: Any) -> None:
+    """``peaks`` (R,) = the maximum of each row of ``logits`` (R, V), ``totals`` (R,) = the sum of
+    ``exp(logits - peak)``. V is a multiple of 16. Changes ``logits``."""
+    size = logits.shape[1]
+    for row in range(logits.shape[0]):
+        peaks[row] = vectors.largest(logits, row * size, size)
+        totals[row] = vectors.softmax(logits, row * size, size, np.float32(1))
 
 
 @jitted

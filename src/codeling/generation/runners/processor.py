@@ -24,7 +24,9 @@ def _features() -> set[str]:
 
 FEATURES = _features()
 TILE_ROWS = 8 if "avx512f" in FEATURES else 6
-"""Tokens computed together: as many as there are registers for."""
+"""Tokens computed together, with :data:`TILE_BLOCKS` as many as there are registers for."""
+TILE_BLOCKS = 2 if "avx512f" in FEATURES else 1
+"""Blocks of ``LANES`` outputs computed together. With one, 512-bit sums wait for loads."""
 
 
 class DotInstruction:

@@ -165,6 +165,26 @@ def _exp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return builder.select(tiny, constant(0.0), result)
 
 
+def _largest(builder: ir.IRBuilder, x: Array, start: ir.Value, count: ir.Value) -> ir.Value:
+    """The maximum of ``count`` numbers of x, a multiple of 16."""
+    largest = cgutils.alloca_once_value(builder, constant(float("-inf")))
+    with loop(builder, count, LANES) as (i, _):
+        value = x.load(builder.add(start, i), vector(F32))
+        new = call(builder, "llvm.maxnum.v16f32", value, builder.load(largest))
+        builder.store(new, largest)
+    return call(builder, "llvm.vector.reduce.fmax.v16f32", builder.load(largest), returns=F32)
+
+
+@vectorized
+def largest(_: Any, x: Any, start: Any, count: Any) -> Any:
+    """The maximum of ``count`` numbers of x, a multiple of 16."""
+
+    def body(builder: ir.IRBuilder, arguments: list[Any]) -> ir.Value:
+        return _largest(builder, *arguments)
+
+    return emit(types.float32(x, start, count), body)
+
+
 @vectorized
 def softmax(_: Any, x: Any, start: Any, count: Any, factor: Any) -> Any:
     """Replace ``count`` numbers of x, a multiple of 16, by ``exp(factor * (x - max(x)))``.
@@ -174,14 +194,8 @@ def softmax(_: Any, x: Any, start: Any, count: Any, factor: Any) -> Any:
 
     def body(builder: ir.IRBuilder, arguments: list[Any]) -> ir.Value:
         x, start, count, factor = arguments
-        largest = cgutils.alloca_once_value(builder, constant(float("-inf")))
         total = cgutils.alloca_once_value(builder, constant(0.0))
-        with loop(builder, count, LANES) as (i, _):
-            value = x.load(builder.add(start, i), vector(F32))
-            new = call(builder, "llvm.maxnum.v16f32", value, builder.load(largest))
-            builder.store(new, largest)
-        peak = call(builder, "llvm.vector.reduce.fmax.v16f32", builder.load(largest), returns=F32)
-        peak = splat(builder, peak)
+        peak = splat(builder, _largest(builder, x, start, count))
         factor = splat(builder, factor)
         with loop(builder, count, LANES) as (i, _):
             place = builder.add(start, i)
