@@ -5,11 +5,13 @@ import itertools
 import textwrap
 import tokenize
 import types
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codeling.generation.text import blocks
 from codeling.generation.text.blocks import BlockEnd, cut_at_block_end, cut_unfinished
 
 DEF = "def mean(xs):\n"
@@ -213,6 +215,21 @@ def test_text_after_the_end_does_not_matter(prompt: str, completion: str, more: 
     shown = block.feed(completion)
     if block.ended:
         assert cut_at_block_end(prompt, completion + more) == shown
+
+
+def _state(prompt: str) -> tuple[object, ...]:
+    block = BlockEnd(prompt)
+    line = block._line
+    line_state = line.column, line.head, line.last, line.is_blank, line.has_code, line.in_comment
+    return block._open_blocks, block._block, block._after_decorator, line_state
+
+
+@settings(max_examples=500)
+@given(PYTHONESQUE)
+def test_a_prompt_is_read_as_if_one_character_at_a_time(prompt: str) -> None:
+    state = _state(prompt)
+    with patch.object(blocks, "code_lines", lambda _: []):
+        assert _state(prompt) == state
 
 
 def _functions(module: types.ModuleType) -> list[tuple[str, int, int]]:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from codeling.generation.text.lines import LogicalLine
+from codeling.generation.text.lines import LogicalLine, code_lines
 
 _CLAUSES = ("elif", "else", "except", "finally")
 _DEFINITION = re.compile(r"(async\s+def|def|class)\b")
@@ -80,8 +80,15 @@ class BlockEnd:
 
     def _read_prompt(self, prompt: str) -> None:
         line = self._line
+        lines = list(code_lines(prompt))
+        for each in lines[:-1]:
+            line.column, line.head, line.last = each.column, each.head, each.last
+            self._start_line()
+            self._end_line()
+        line.restart()
+        start = lines[-1].start if lines else 0
         blank_lines, comment_column = 0, None
-        for character in line.significant(prompt):
+        for character in line.significant(prompt[start:]):
             had_code = line.has_code
             ended = line.feed(character)
             if line.has_code and not had_code:

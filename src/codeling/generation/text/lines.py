@@ -5,13 +5,64 @@ the start and end of lines ("Lexical analysis" in the language reference). It mu
 torch, ids or files.
 """
 
+import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from codeling.python_lexer import CODE, COMMENT, LINE_END, QUOTE, Lexer
+from codeling.python_lexer import CODE, COMMENT, LINE_END, QUOTE, Lexer, literals
 
 _HEAD_CHARACTERS = 64
 _TAB = 8
 """Columns per tab stop, as in Python."""
+_BLANKS = " \t\f\r"
+_STRUCTURE = re.compile(r"[()\[\]{}]|(?:\\\r*)?\n")
+"""A bracket, a line end, or a line end that a backslash hides."""
+
+
+class CodeLine(NamedTuple):
+    """A logical line with code that has ended; the fields are those of :class:`LogicalLine`."""
+
+    start: int
+    """Index of its first character."""
+    column: int
+    head: str
+    last: str
+
+
+def code_lines(text: str) -> Iterator[CodeLine]:
+    """The logical lines with code of ``text``, as :class:`LogicalLine` reads them, but faster."""
+    start = position = depth = 0
+    parts: list[str] = []
+    for begin, end, _ in (*literals(text), (len(text), len(text), False)):
+        for match in _STRUCTURE.finditer(text, position, begin):
+            if match[0] in "([{":
+                depth += 1
+            elif match[0] in ")]}":
+                depth -= depth > 0
+            elif match[0] == "\n" and not depth:
+                parts.append(text[position : match.start()])
+                code = "".join(parts).replace("\n", "")
+                if head := code.lstrip(_BLANKS):
+                    column = _indented(0, code[: len(code) - len(head)])
+                    yield CodeLine(start, column, head[:_HEAD_CHARACTERS], head.rstrip(_BLANKS)[-1])
+                parts = []
+                start = position = match.end()
+        parts.append(text[position:begin])
+        if text[begin : begin + 1] != "#":
+            parts.append(text[begin : begin + 1])  # the quote is code, the rest of a string is not
+        position = end
+
+
+def _indented(column: int, blanks: str) -> int:
+    """The column after ``blanks`` at ``column``."""
+    for blank in blanks:
+        if blank == " ":
+            column += 1
+        elif blank == "\t":
+            column += _TAB - column % _TAB
+        elif blank == "\f":
+            column = 0
+    return column
 
 
 class LogicalLine:
@@ -50,9 +101,9 @@ class LogicalLine:
         """Read one character; True if it ends a logical line, a blank line or a comment line."""
         kind = self._feed(character)
         if kind == CODE:
-            if character in " \t\f\r":
+            if character in _BLANKS:
                 if self.is_blank:
-                    self._indent(character)
+                    self.column = _indented(self.column, character)
                 elif len(self.head) < _HEAD_CHARACTERS:
                     self.head += character
                 return False
@@ -90,11 +141,3 @@ class LogicalLine:
         """Start the next line, after :meth:`feed` has returned True."""
         self.column, self.is_blank, self.has_code = 0, True, False
         self.head = self.last = ""
-
-    def _indent(self, character: str) -> None:
-        if character == " ":
-            self.column += 1
-        elif character == "\t":
-            self.column += _TAB - self.column % _TAB
-        elif character == "\f":
-            self.column = 0
