@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ import pytest
 
 from codeling.corpus import document
 from codeling.corpus.build.pipeline import build
-from codeling.corpus.sources.hub_listing import how_to_copy
+from codeling.corpus.sources.hub_listing import how_to_copy, list_hub
 from codeling.errors import CorpusError
 from codeling.progress import SILENT
 from codeling.recipe import CorpusRecipe
@@ -41,17 +42,25 @@ def function_row(number: int, split: str) -> dict[str, Any]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """``/api/datasets/OWNER/NAME/tree/REVISION`` and ``/datasets/OWNER/NAME/resolve/…``."""
+    """The API of data sets (``/api/datasets/OWNER/NAME/…``) and their files (``…/resolve/…``)."""
 
     top: Path
     asked: list[str]
     broken: set[str] = set()  # noqa: RUF012 - shared by design
     """Names of files that cannot be had."""
+    refusals: list[int] = []  # noqa: RUF012 - shared by design
+    """Status codes of the next answers of the API."""
 
     def do_GET(self) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
         self.asked.append("/".join(parts))
-        if parts[0] == "api":
+        if parts[0] == "api" and self.refusals:
+            self.send_response(self.refusals.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif parts[0] == "api" and "tree" not in parts:
+            self.answer(json.dumps({"id": "/".join(parts[2:4])}).encode(), "application/json")
+        elif parts[0] == "api":
             _, _, owner, name, _, revision, *rest = parts
             root = self.top / owner / name / revision
             entries = [
@@ -63,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             _, owner, name, _, revision, *rest = parts
             if rest[-1] in self.broken:
-                self.send_response(503)
+                self.send_response(403)  # which nobody repeats, unlike 503
                 self.end_headers()
                 return
             self.answer((self.top / owner / name / revision / "/".join(rest)).read_bytes(), "")
@@ -188,6 +197,35 @@ def test_an_unreachable_source_is_one_line_that_says_how_to_copy_it(
     assert "\n" not in line
     assert line.startswith(f"corpus source {', '.join(addresses)}: cannot be listed (")
     assert line.endswith(f"; {how_to_copy(addresses)}")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that this process would have waited; it does not."""
+    seconds: list[float] = []
+    monkeypatch.setattr("time.sleep", seconds.append)
+    return seconds
+
+
+def test_without_a_network_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(Exception, match="refused"):
+        list(list_hub("hf://datasets/a/b/x.parquet"))
+    assert waits == []
+
+
+def test_a_busy_hub_is_asked_again(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    write(stand_in / "a" / "b" / "main" / "x.parquet", [file_row(1)])
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", os.environ["HF_ENDPOINT"])
+    monkeypatch.setattr(Handler, "refusals", [503, 503])
+    assert [address for address, _, _ in list_hub("hf://datasets/a/b/x.parquet")] == [
+        "hf://datasets/a/b/x.parquet"
+    ]
+    assert waits == [1]
 
 
 def test_a_file_that_cannot_be_read_stops_the_build_with_one_line(

@@ -8,11 +8,14 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from codeling import hub
 from codeling.corpus.sources.patterns import compile_pattern
 
 HUB = "hf://datasets/"
+ANSWER_SECONDS = 10
+"""Time for the Hub to answer the first request."""
 
 
 def list_hub(pattern: str) -> Iterator[tuple[str, str, int]]:
@@ -21,16 +24,23 @@ def list_hub(pattern: str) -> Iterator[tuple[str, str, int]]:
     The address is ``hf://``; so is the location, unless ``HF_ENDPOINT`` names a mirror: daft reads
     files of the Hub itself with the user's token, and those of a mirror as any URL.
 
+    Without a network it fails at once: ``huggingface_hub`` repeats the requests for pages of a tree
+    for 24 seconds, but not the request that is sent first.
+
     :raises UsageError: ``pattern`` is not an address of the Hub.
     """
     import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import RepoFile
 
     repository, revision, path = hub.parse(pattern)
     prefix = f"{HUB}{repository}{f'@{revision}' if revision else ''}/"
     matching = compile_pattern(path or "**")
     fixed = re.split(r"[*?]", path or "*", maxsplit=1)[0].rpartition("/")[0]
-    tree = huggingface_hub.HfApi().list_repo_tree(
+    api = huggingface_hub.HfApi()
+    with suppress(HfHubHTTPError):  # an answer, and what it refuses the listing reports
+        api.dataset_info(repository, revision=revision, timeout=ANSWER_SECONDS)
+    tree = api.list_repo_tree(
         repository, fixed or None, recursive=True, revision=revision, repo_type="dataset"
     )
     for entry in tree:
