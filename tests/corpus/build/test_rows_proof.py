@@ -2,9 +2,7 @@
 and on a Ray cluster of two workers of which one is killed half-way."""
 
 import gzip
-import importlib.util
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from .ray_cluster import contents, environment, needs_ray
 
 BUILD = """
 import os, sys
@@ -37,26 +37,9 @@ if how != "ray":
     build(recipe, out, SILENT)
     sys.exit()
 
-import threading, time
-from ray.cluster_utils import Cluster
-head = {"num_cpus": 0, "object_store_memory": 10**8, "include_dashboard": False}
-cluster = Cluster(initialize_head=True, head_node_args=head)
-workers = [cluster.add_node(num_cpus=1, object_store_memory=10**8) for _ in range(2)]
-killed = threading.Event()
-
-def work():
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if len(list((out / "unfinished").glob("survey-*.arrow"))) >= 2:
-            cluster.remove_node(workers[0], allow_graceful=False)
-            killed.set()
-            return
-        time.sleep(0.02)
-
-threading.Thread(target=work, daemon=True).start()
-build(recipe, out, SILENT, ray=cluster.address)
-assert killed.is_set(), "a worker was killed before the end"
-cluster.shutdown()
+from ray_cluster import two_workers
+with two_workers(out) as address:
+    build(recipe, out, SILENT, ray=address)
 """
 
 
@@ -88,14 +71,8 @@ def whole(data: Path) -> dict[str, bytes]:
 
 
 def start(data: Path, out: Path, how: str) -> "subprocess.Popen[bytes]":
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
     command = [sys.executable, "-c", BUILD, str(data), str(out), how]
-    return subprocess.Popen(command, env=environment)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return subprocess.Popen(command, env=environment())
 
 
 @pytest.mark.proof
@@ -137,9 +114,7 @@ def test_a_killed_build_resumes_to_the_same_corpus(
 
 
 @pytest.mark.proof
-@pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: codeling[ray]"
-)
+@needs_ray
 def test_a_cluster_of_two_of_which_one_is_killed_builds_the_same(
     data: Path, whole: dict[str, bytes]
 ) -> None:
