@@ -18,6 +18,7 @@ from codeling.manifest import locked
 from codeling.memory.corpus import build as build_table
 from codeling.memory.corpus import open_table
 from codeling.memory.counting import CorpusTokens
+from codeling.model.folder import weights_sha256
 from codeling.progress import SILENT
 from codeling.recipe import Recipe, read_recipe
 from codeling.run import STAGES, StopRequest, run
@@ -337,9 +338,16 @@ def test_wrong_use_is_a_usage_error(tmp_path: Path, sources: Path) -> None:
 
 
 def test_a_run_starts_from_the_model_of_another(
-    finished: Path, sources: Path, tmp_path: Path
+    finished: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Shape, tokenizer and weights are taken over; its digest and its card say so."""
+    hashed: list[Path] = []
+
+    def sha256(folder: Path) -> str:
+        hashed.append(folder)
+        return weights_sha256(folder)
+
+    monkeypatch.setattr("codeling.training.initial_model.weights_sha256", sha256)
     base = Path(shutil.copytree(finished, tmp_path / "base"))
     recipe = Recipe.model_validate(
         {
@@ -358,6 +366,7 @@ def test_a_run_starts_from_the_model_of_another(
     )  # fmt: skip
     folder = tmp_path / "run"
     run(recipe, folder)
+    assert hashed == [base / "model"]  # once, although four stages need it
     stages = json.loads((folder / "manifest.json").read_bytes())["stages"]
     digest = hashlib.sha256((base / "model" / "model.safetensors").read_bytes()).hexdigest()
     assert stages["training"]["inputs"]["the weights of training.init"] == digest

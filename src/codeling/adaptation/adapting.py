@@ -95,7 +95,9 @@ def adapt(
         made_from = {name: sha256_file(folder / "tokens" / name) for name in _TOKEN_FILES}
         stop.graceful = True
         try:
-            trained = train_run(recipe, folder, made_from, progress, lambda: stop.requested)
+            trained = train_run(
+                recipe, initial, folder, made_from, progress, lambda: stop.requested
+            )
         finally:
             stop.graceful = False
         kept = _write_model(recipe, initial, project, base, folder, progress)

@@ -1,59 +1,23 @@
-"""A run from end to end: its stages, their order, their inputs and outputs.
+"""The stages of a run: their work, the settings they depend on, and the stages they read from.
 
-A stage is skipped if its settings, inputs and output files are unchanged. Otherwise it runs again,
-with every stage that depends on it, and the reason is reported. This is the only module below the
-command line that knows all packages; the work itself is done there.
+This package is the only one below the command line that knows all packages; the work itself is done
+there. This module must not decide which stages run.
 """
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codeling import torchrun
-from codeling.errors import CorpusError, RecipeError, StoppedError, UsageError
-from codeling.manifest import (
-    Manifest,
-    check_run_folder,
-    locked,
-    remove_partials,
-    write_bytes,
-    write_json,
-)
-from codeling.progress import SILENT, Progress
-from codeling.recipe import Recipe
-from codeling.recipe.renamed_keys import update_settings
+from codeling.errors import CorpusError
+from codeling.manifest import write_json
 from codeling.recipe.training import WEIGHT_INDEPENDENT_KEYS
+from codeling.run.context import RunContext
 
 if TYPE_CHECKING:
-    from codeling.training.initial_model import InitialModel
     from codeling.training.trainer import TrainingResult
-
-
-@dataclass
-class StopRequest:
-    """A request to stop the run, set by a signal handler."""
-
-    requested: bool = False
-    graceful: bool = False
-    """The current stage polls ``requested`` and saves its state before it stops."""
-    aborted: bool = False
-    """The current stage was interrupted, so its result must not be recorded."""
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """Arguments of every stage."""
-
-    recipe: Recipe
-    folder: Path
-    progress: Progress
-    manifest: Manifest
-    stop: StopRequest
-    ray: str | None = None
-    """Address of the Ray cluster that builds the corpus. The result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -70,112 +34,8 @@ class Stage:
     """Do the work and return the files written."""
     ignored_settings: tuple[str, ...] = ()
     """Keys of these tables that do not affect the result."""
-    fingerprint: Callable[[Recipe], dict[str, str]] = field(default=lambda recipe: {})
+    fingerprint: Callable[[RunContext], dict[str, str]] = field(default=lambda context: {})
     """SHA-256 of the inputs outside the run folder."""
-
-
-def run(
-    recipe: Recipe,
-    folder: Path,
-    *,
-    until: str = "report",
-    progress: Progress = SILENT,
-    stop: StopRequest | None = None,
-    ray: str | None = None,
-) -> dict[str, Any]:
-    """Run all stages of ``recipe`` up to ``until`` in ``folder``; skip those already done.
-
-    ``ray`` is the address of a Ray cluster that builds the corpus.
-    Returns a summary: the folder and, for each stage, whether it ran, why, and its seconds.
-
-    :raises UsageError: ``until`` is not a stage, the recipe contradicts itself, or ``folder``
-        holds files of something else.
-    :raises BusyError: another process uses ``folder``.
-    :raises StorageError: ``folder`` cannot be written.
-    :raises StoppedError: ``stop`` was set; finished stages are kept.
-    """
-    recipe = resolve(recipe, folder)
-    stop = stop or StopRequest()
-    if torchrun.is_follower():
-        torchrun.follow(
-            lambda: _train(
-                RunContext(recipe, folder, SILENT, Manifest(folder, update_settings), stop)
-            )
-        )
-        return {"folder": str(folder), "stages": {}}
-    names = [stage.name for stage in STAGES]
-    if until not in names:
-        raise UsageError(f"no stage {until!r}; the stages are {', '.join(names)}")
-    summary: dict[str, Any] = {"folder": str(folder), "stages": {}}
-    check_run_folder(folder)
-    with locked(folder):
-        context = RunContext(recipe, folder, progress, Manifest(folder, update_settings), stop, ray)
-        if not context.manifest.stages:
-            context.manifest.write()  # marks the folder as a run folder
-        remove_partials(folder)
-        write_bytes(folder / "recipe.toml", recipe.to_toml().encode())
-        for stage in STAGES[: names.index(until) + 1]:
-            if stop.requested:  # the last stage finished before it noticed
-                raise StoppedError("stopped between two stages; the same command continues here")
-            summary["stages"][stage.name] = _run_stage(stage, context)
-        torchrun.signal_followers("no training")
-    return summary
-
-
-def resolve(recipe: Recipe, folder: Path | None = None) -> Recipe:
-    """The recipe with all its values, also those of the model that it starts from.
-
-    :raises RecipeError: it contradicts itself or that model, or would overwrite it in ``folder``.
-    :raises UsageError: the library of a tracker is missing.
-    :raises CodelingError: that model is missing or damaged.
-    """
-    from codeling.training.tracking.trackers import check_installed
-
-    check_installed(recipe.training.track)
-    initial = _initial_model(recipe)
-    if initial is None:
-        return recipe.resolved()
-    if folder is not None and folder.resolve() in initial.folder.resolve().parents:
-        raise RecipeError(
-            f"[training] init: {recipe.training.init} is the model of this run folder and would be "
-            "overwritten; choose another folder with --out"
-        )
-    return recipe.resolved(initial.shape)
-
-
-def _run_stage(stage: Stage, context: RunContext) -> dict[str, Any]:
-    """Run one stage unless its result is still valid."""
-    manifest = context.manifest
-    settings = _settings(stage, context.recipe)
-    inputs = {f"the {name} stage": manifest.digest(name) for name in stage.depends_on}
-    inputs.update(stage.fingerprint(context.recipe))
-    reason = manifest.reason_to_run(stage.name, settings, inputs)
-    if reason is None:
-        seconds = manifest.stages[stage.name].seconds
-        context.progress.note(f"{stage.title}: unchanged, skipped")
-        return {"done": False, "reason": None, "seconds": seconds}
-    suffix = "" if reason == "not done yet" else f" (again: {reason})"
-    context.progress.note(f"{stage.title}{suffix}")
-    manifest.invalidate(stage.name)
-    start = time.perf_counter()
-    outputs = list(stage.execute(context))
-    if context.stop.aborted:
-        raise StoppedError("stopped; the finished stages are kept")
-    seconds = time.perf_counter() - start
-    manifest.record(stage.name, settings, inputs, outputs, seconds)
-    return {"done": True, "reason": reason, "seconds": round(seconds, 3)}
-
-
-def _settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """The settings of a stage as ``table.key`` → value."""
-    values = recipe.model_dump(mode="json")
-    chosen: dict[str, Any] = {}
-    for name in stage.settings:
-        table, _, key = name.partition(".")
-        for each in [key] if key else values[table]:
-            if f"{table}.{each}" not in stage.ignored_settings:
-                chosen[f"{table}.{each}"] = values[table][each]
-    return chosen
 
 
 def _documents(context: RunContext, split: str) -> Iterator[Any]:
@@ -224,18 +84,18 @@ def _corpus(context: RunContext) -> Iterable[Path]:
     return [*folder.glob("*/*.parquet"), folder / "report.json"]
 
 
-def _corpus_fingerprint(recipe: Recipe) -> dict[str, str]:
+def _corpus_fingerprint(context: RunContext) -> dict[str, str]:
     from codeling.corpus.sources.listing import fingerprint
 
-    return {"the source files": fingerprint(recipe.corpus)}
+    return {"the source files": fingerprint(context.recipe.corpus)}
 
 
 def _tokenizer(context: RunContext) -> Iterable[Path]:
     from codeling.tokenizer.train import train
 
     path = context.folder / "tokenizer" / "tokenizer.json"
-    if initial := _initial_model(context.recipe):
-        initial.tokenizer.save(path)
+    if context.initial:
+        context.initial.tokenizer.save(path)
         return [path]
     recipe = context.recipe.tokenizer
     texts = (document.text for document in _documents(context, "train"))
@@ -263,14 +123,14 @@ def _tokens(context: RunContext) -> Iterable[Path]:
 
 
 def _training(context: RunContext) -> Iterable[Path]:
-    checkpoint = _train(context).checkpoint
+    checkpoint = train(context).checkpoint
     folder = context.folder
     written = [path for path in checkpoint.rglob("*") if path.is_file()]
     return [folder / "metrics.jsonl", folder / "samples.jsonl", *written]
 
 
-def _train(context: RunContext) -> "TrainingResult":
-    """Train, under ``torchrun`` together with the other processes."""
+def train(context: RunContext) -> "TrainingResult":
+    """Train, under ``torchrun`` together with the other processes, which call only this."""
     from codeling.training.run_training import train_run
 
     made_from = {name: context.manifest.digest(name) for name in ("tokenizer", "tokens")}
@@ -279,6 +139,7 @@ def _train(context: RunContext) -> "TrainingResult":
     try:
         result = train_run(
             context.recipe,
+            context.initial,
             context.folder,
             made_from,
             context.progress,
@@ -290,18 +151,8 @@ def _train(context: RunContext) -> "TrainingResult":
     return result
 
 
-def _initial_model(recipe: Recipe) -> "InitialModel | None":
-    """The model that the training starts from."""
-    if recipe.training.init is None:
-        return None
-    from codeling.training.initial_model import InitialModel
-
-    return InitialModel.load(recipe.training.init, recipe.training.fim_rate)
-
-
-def _initial_fingerprint(recipe: Recipe) -> dict[str, str]:
-    initial = _initial_model(recipe)
-    return initial.digests if initial else {}
+def _initial_fingerprint(context: RunContext) -> dict[str, str]:
+    return context.initial.digests if context.initial else {}
 
 
 def _model(context: RunContext) -> Iterable[Path]:
@@ -310,7 +161,7 @@ def _model(context: RunContext) -> Iterable[Path]:
     from codeling.tokenizer.tokenizer import Tokenizer
     from codeling.training.run_training import last_network, model_config
 
-    recipe, initial = context.recipe, _initial_model(context.recipe)
+    recipe, initial = context.recipe, context.initial
     tokenizer = Tokenizer.load(context.folder / "tokenizer")
     config = model_config(recipe, tokenizer.vocab_size, initial)
     network = last_network(context.folder, config)

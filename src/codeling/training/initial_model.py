@@ -7,6 +7,7 @@ language models"; without its covariance). This module must not know torch.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +76,9 @@ class InitialModel:
             cut_name(self.own_tokenizer.to_json()),
         )
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the weights."""
+        """SHA-256 of the weights, computed once."""
         return weights_sha256(self.folder)
 
     @property

@@ -27,6 +27,7 @@ from codeling.training.trainer import (
 
 def train_run(
     recipe: Recipe,
+    initial: InitialModel | None,
     folder: Path,
     made_from: Mapping[str, str],
     progress: Progress,
@@ -34,7 +35,8 @@ def train_run(
 ) -> TrainingResult:
     """Train on ``tokens/`` and ``tokenizer/`` of ``folder``, or continue from its checkpoints.
 
-    ``recipe`` is resolved. ``made_from`` has the SHA-256 of the inputs in ``folder``.
+    ``recipe`` is resolved, ``initial`` is the model of its ``training.init``, and ``made_from`` has
+    the SHA-256 of the inputs in ``folder``.
 
     :raises CodelingError: as :func:`codeling.training.trainer.train`.
     """
@@ -44,9 +46,7 @@ def train_run(
         open_tokens(folder / "tokens" / "validation.bin"),
         read_repository_numbers(folder / "tokens" / "train.json"),
     )
-    settings, initial = recipe.training, None
-    if settings.init is not None:
-        initial = InitialModel.load(settings.init, settings.fim_rate)
+    settings = recipe.training
     config = model_config(recipe, data.tokenizer.vocab_size, initial)
     inputs = {**made_from, **(initial.digests if initial else {})}
 
