@@ -20,7 +20,7 @@ from codeling.provenance.winnowing import GUARANTEE
 
 PASSAGE = '''\
 def interpolate(points, count):
-    """Resample ``points`` so that ``count`` of them are at equal distances."""
+    """Resample ``points`` so that ``count`` of them stand at equal distances."""
     total = sum(abs(b - a) for a, b in zip(points, points[1:]))
     step, walked, result = total / (count - 1), 0.0, [points[0]]
     for left, right in zip(points, points[1:]):
