@@ -125,6 +125,7 @@ class Shell:
         self.monkeypatch.setattr("codeling.adaptation.adapting.train_run", self._train_briefly)
         self.monkeypatch.setattr("codeling.adaptation.gains.NUM_LINES", 4)
         self.monkeypatch.setattr("codeling.adaptation.gains.MAX_BYTES", 2000)
+        self.monkeypatch.setattr("codeling.adaptation.adapting.MAX_BYTES", 3000)
 
     def _build(self, recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
         self.built.append((recipe.resolved(), folder))

@@ -95,7 +95,7 @@ def recipe_file(make_once: MakeOnce) -> Path:
     def fill(root: Path) -> None:
         library = Path(sysconfig.get_paths()["stdlib"])
         without = shutil.ignore_patterns("__pycache__")
-        names = ("asyncio", "email", "json")
+        names = ("concurrent", "json", "logging")
         for name in names:
             shutil.copytree(library / name, root / name, ignore=without)
         write_recipe(root / "tiny.toml", *(root / name for name in names))

@@ -213,8 +213,8 @@ def test_a_folder_without_permission_is_one_line(
     [
         ("4k", set()),
         ("256k", set()),
-        ("3m", {"corpus", "tokenizer", "tokens"}),
-        pytest.param("4400k", {"corpus", "tokenizer", "tokens"}, marks=pytest.mark.proof),
+        ("2500k", {"corpus", "tokenizer", "tokens"}),
+        pytest.param("3200k", {"corpus", "tokenizer", "tokens"}, marks=pytest.mark.proof),
     ],
 )
 def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(
@@ -233,7 +233,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(
         manifest = out / "manifest.json"
         done = json.loads(manifest.read_bytes())["stages"].keys() if manifest.exists() else set()
         assert done == finished_stages
-        if size != "3m":
+        if size != "2500k":
             return
         remount(tmp_path / "disk", 0, "size=64m")
         answer = main("run", recipe_file, "--out", out)
@@ -279,7 +279,7 @@ def test_hostile_files_are_counted_and_skipped(main: Main, tmp_path: Path) -> No
         "wrong.py": b"s = '\xe9\xe8'  # no encoding is declared here at all\n",
         "codec.py": b"# coding: klingon\nx = 1  # long enough to be looked at\n",
         "nul.py": b"x = 1\0\ny = 2  # long enough to be looked at, nearly\n",
-        "line.py": b"x = '" + b"a" * 2_000_000 + b"'\n",
+        "line.py": b"x = '" + b"a" * 1_200_000 + b"'\n",
         "python2.py": b"def f(x):\n    print 'old', x\n    return x, `x`\n",
         "broken.py": b"def f(x:\n    return [x\n\n\nclass A(\n    def g(self)\n",
     }

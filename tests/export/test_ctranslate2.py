@@ -11,9 +11,10 @@ from codeling.export.export_source import ExportSource
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_the_converted_model_gives_the_same_distribution(
-    source: ExportSource, tmp_path: Path, kind: CTranslate2Type
+    source: ExportSource, tmp_path: Path, kind: CTranslate2Type, capfd: pytest.CaptureFixture[str]
 ) -> None:
     files = write_ctranslate2(source, tmp_path / "out", kind)
+    assert "Loading weights" not in capfd.readouterr().err, "the bars of transformers are hidden"
     assert {path.name for path in files} >= {"model.bin", "config.json", "tokenizer.json"}
     divergence = export._divergence(source, tmp_path / "out")
     assert abs(divergence) < (1e-6 if kind == "float32" else 0.05)

@@ -52,7 +52,7 @@ def test_a_module_within_a_package_is_a_keyword_too() -> None:
 
 
 def test_imported_modules_equal_those_found_by_ast_in_the_standard_library() -> None:
-    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-h]*.py")):
         text = path.read_text(encoding="utf-8")
         expected = set()
         for node in ast.walk(ast.parse(text)):

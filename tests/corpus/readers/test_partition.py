@@ -236,12 +236,12 @@ def test_bad_input_is_named_and_the_rest_kept(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_too_large_is_named_and_the_rest_kept(tmp_path: Path) -> None:
-    # With files of at most 100 kB, a line of JSON may have 2.6 MB.
-    rows = [file_row(0), file_row(1, content="x = 1\n" * 700_000), file_row(2)]
+    # With files of at most 10 kB, a line of JSON may have 1.2 MB.
+    rows = [file_row(0), file_row(1, content="x = 1\n" * 200_000), file_row(2)]
     write_json(tmp_path / "a.jsonl", rows)
     write_parquet(tmp_path / "b.parquet", [{**row, "path": f"b/{row['path']}"} for row in rows])
     source = {"kind": "codeparrot", "paths": str(tmp_path)}
-    report = build(recipe(source, max_bytes=100_000), tmp_path / "out", SILENT)
+    report = build(recipe(source, max_bytes=10_000), tmp_path / "out", SILENT)
     assert problems(report) == [("a.jsonl", 1, "too_large"), ("b.parquet", 1, "too_large")]
     assert {row["path"] for row in read(tmp_path / "out", "files")} == {"src/m0.py", "src/m2.py"}
 
