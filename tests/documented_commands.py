@@ -52,7 +52,7 @@ OUTPUTS = {
     "codeling evaluate runs/demo --suite humaneval": r"pass@1",
     "codeling demo": r"(?s)test bits per byte.*report .*runs/.*/report.html.*done: runs/",
     "codeling doctor": r"sandbox",
-    "codeling adapt": r"next line .* points.*\nthis project",
+    "codeling adapt": r"next line .* points.*\nwith memory .* points.*\nthis project",
     "codeling inspect": r"parameters|\"sizes\"",
     "codeling tokenizer compare": r"(?s)lossless.*gpt2.*cl100k",
     "codeling run": r"(parameters +[\d,]+ |done: runs/)",
