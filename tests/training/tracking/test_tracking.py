@@ -50,9 +50,8 @@ def assert_equal(read: dict[str, dict[int, float]], said: dict[str, dict[int, fl
     assert read.keys() == said.keys()
     for name, values in said.items():
         assert list(read[name]) == list(values)
-        assert (
-            np.float32([*read[name].values()]).tolist() == np.float32([*values.values()]).tolist()
-        )
+        rounded = [np.array([*each.values()], np.float32) for each in (read[name], values)]
+        assert rounded[0].tolist() == rounded[1].tolist()
 
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["written", "lost"])
