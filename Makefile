@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # One process per core. A test file stays in one process, because its tests share fixtures; files run in
-# the order given, the longest first.
+# the order of their names.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 demo: $(VENV)/base  ## train a small model on this machine's own Python

@@ -26,7 +26,7 @@ class Unreadable:
 
 def column_names(shard: Shard) -> list[str]:
     """Return the columns of a Parquet or Arrow shard."""
-    with open_binary(shard.location) as stream:
+    with _open_native(shard.location) as stream:
         if shard.format == "parquet":
             return list(pq.ParquetFile(stream).schema_arrow.names)
         try:

@@ -149,7 +149,7 @@ def _read_searched(
         range(first, first + batch.num_rows), selected, repositories, paths, sizes, strict=True
     ):
         if is_selected:
-            yield to_document(next(inside), source, recipe)
+            yield to_document(next(inside), source, recipe, has_keyword=True)
         else:
             yield outside.document(number, repository, path, size)
 

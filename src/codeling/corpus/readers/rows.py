@@ -38,14 +38,19 @@ class _BadValueError(ValueError):
     """A value has the wrong type or cannot be encoded."""
 
 
-def to_document(row: SourceRow, source: RowSource, recipe: CorpusRecipe) -> RawDocument:
-    """Turn ``row`` into a document; its ``path`` stays empty where the row has none."""
+def to_document(
+    row: SourceRow, source: RowSource, recipe: CorpusRecipe, has_keyword: bool = False
+) -> RawDocument:
+    """Turn ``row`` into a document; its ``path`` stays empty where the row has none.
+
+    ``has_keyword``: its text is known to contain one of the recipe's keywords, and is not searched.
+    """
     document = RawDocument(row.number, source.name or source.kind)
     text = row.values["text"]
     if isinstance(text, str) and not isinstance(source, CodeSearchNet):
         words = keywords.words(recipe)
         if words:
-            document.mentions_keyword = keywords.mentions(text, words)
+            document.mentions_keyword = has_keyword or keywords.mentions(text, words)
             if not document.mentions_keyword:
                 values, size = row.values, len(text.encode("utf-8", "replace"))
                 outside = OutsideSlice(row.columns, row.file_split, source, recipe)
