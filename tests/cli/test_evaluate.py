@@ -44,7 +44,8 @@ def test_the_memory_is_measured_beside_the_model_if_asked(
     alone, with_memory = json.loads(main(*arguments, *QUICK, "--json").out)["results"]
     assert "memory" not in alone["settings"]
     assert with_memory["settings"]["memory"]["sources"][0] == "document"
-    assert alone["scores"][0]["value"] == with_memory["scores"][0]["value"]
+    value = with_memory["scores"][0]["value"]  # from another runner
+    assert alone["scores"][0]["value"] == pytest.approx(value, rel=1e-7)
 
 
 def test_memorization_is_measured_on_a_run(main: Call, finished: Path, tmp_path: Path) -> None:
