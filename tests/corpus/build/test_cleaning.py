@@ -135,7 +135,7 @@ def test_held_out_files_with_passages_of_train_are_dropped_and_counted(tmp_path:
     copied = (one["train"] / "0.py").read_text().splitlines(keepends=True)
     for side in ("validation", "test"):
         own = (one[side] / "0.py").read_text()
-        (one[side] / "0.py").write_text(own + "".join(copied[10:30]))
+        (one[side] / "0.py").write_text(own + "".join(copied[10:40]))
         (one[side] / "1.py").write_text((one[side] / "1.py").read_text() + "".join(copied[10:14]))
     report = build(recipe(*folders, **settings), tmp_path / "out", SILENT)
     assert report["files_dropped"]["shared_with_train"]["files"] == 2

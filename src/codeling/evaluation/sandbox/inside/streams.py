@@ -1,4 +1,4 @@
-"""The program's standard streams, which are the check's where the check replaces its own.
+"""The standard streams of the program: those of the check, if the check replaces its own.
 
 A check that captures ``sys.stdout`` gets what the program prints; one that replaces ``sys.stdin``
 or ``builtins.input`` is asked for each line. Otherwise output is discarded, and input is empty.
