@@ -11,12 +11,12 @@ milliseconds, the share of prompt tokens that were in the cache already, the sha
 text, and the new tokens of an answer. ``codeling lsp`` is measured from the change of the text on;
 it may answer with a block.
 
-``--llama-server`` adds llama.cpp's server with the same weights in q8_0, and ours without its
-memory and without the threshold of probability that ends most answers early. Ours runs on one
-thread. llama.cpp reads a prompt that is longer than its batch anew at each key;
-``--max-characters`` gives it files that fit. ``--random`` takes random weights of LAYERS x WIDTH
-with MODEL's tokenizer and a context of 1,024 tokens: nearly all answers have 24 tokens, so the time
-is an upper bound.
+``--llama-server`` adds llama.cpp's server with the same weights in q8_0, and ours without memory
+and without the threshold of probability that ends most answers early: with up to three beginnings
+of a text, as always, and with one, which is the work that llama.cpp does. Ours runs on one thread.
+llama.cpp reads a prompt that is longer than its batch anew at each key; ``--max-characters`` gives
+it files that fit. ``--random`` takes random weights of LAYERS x WIDTH with MODEL's tokenizer and a
+context of 1,024 tokens: nearly all texts have 24 tokens, so the time is an upper bound.
 """
 
 import argparse
@@ -46,6 +46,8 @@ from codeling.tokenizer.tokenizer import Tokenizer
 _WARM_UP = 20
 _HEAD_WIDTH = 64
 _CONTEXT = 1024
+_NEARLY_GREEDY = 0.01
+"""A temperature at which the most likely token is picked, and one text is written."""
 
 Infill = Callable[[str, str], Answer]
 
@@ -121,19 +123,18 @@ def main() -> None:
     texts = [text[: options.max_characters] for text in python_files(options.files, options.seed)]
     sides: dict[str, Infill] = {}
     with ExitStack() as stack:
+        model, memories = options.model, options.memory
         if options.random:
-            model = stack.enter_context(random_model(options.model, options.random))
-        else:
-            model = options.model
-            for memory in options.memory:
-                url = stack.enter_context(served(model, "--memory", memory))
-                sides[f"codeling serve --memory {memory}"] = Client(url).infill
-            memory = options.memory[0]
-            client = stack.enter_context(language_client(model, memory))
-            sides[f"codeling lsp --memory {memory}"] = client.infill
+            model, memories = stack.enter_context(random_model(model, options.random)), ["off"]
+        for memory in memories:
+            url = stack.enter_context(served(model, "--memory", memory))
+            sides[f"codeling serve --memory {memory}"] = Client(url).infill
+        client = stack.enter_context(language_client(model, memories[0]))
+        sides[f"codeling lsp --memory {memories[0]}"] = client.infill
         if options.random or options.llama_server:
-            url = stack.enter_context(served_unsure(model))
-            sides["codeling serve, no memory, any probability"] = Client(url).infill
+            for name, temperature in (("up to 3 texts", 0.0), ("1 text", _NEARLY_GREEDY)):
+                url = stack.enter_context(served_unsure(model))
+                sides[f"codeling serve, any probability, {name}"] = Client(url, temperature).infill
         if options.llama_server:
             for threads in options.llama_threads:
                 url = stack.enter_context(llama_server(options.llama_server, model, threads))

@@ -23,6 +23,8 @@ from codeling.serving.settings import ServerSettings
 
 _MAX_TYPED = 400
 """Characters that are typed at one place of a file."""
+_KEEP_SECONDS = 2.0
+"""Time for which every server keeps an idle connection."""
 MAX_PREFIX, MAX_SUFFIX = 8000, 2000
 """Characters of the file that are sent, before and behind the cursor."""
 
@@ -123,18 +125,24 @@ def infill_body(prefix: str, suffix: str, slot: int) -> dict[str, Any]:
 class Client:
     """One editor, with a connection that is kept."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, temperature: float = 0.0) -> None:
+        """Ours follows further beginnings of a text only if ``temperature`` is 0."""
         parts = urlsplit(url)
+        self._asked = {"stop": ["\n"], "temperature": temperature}
+        self._last = 0.0
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
 
     def infill(self, prefix: str, suffix: str) -> Answer:
         """One line of ghost text. :raises SystemExit: the server refuses."""
-        data = json.dumps(infill_body(prefix, suffix, 0) | {"stop": ["\n"]})
+        data = json.dumps(infill_body(prefix, suffix, 0) | self._asked)
+        if time.perf_counter() - self._last > _KEEP_SECONDS:
+            self._connection.close()
         began = time.perf_counter()
         self._connection.request("POST", "/infill", data, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         body = response.read()
-        seconds = time.perf_counter() - began
+        self._last = time.perf_counter()
+        seconds = self._last - began
         if response.status != 200:
             raise SystemExit(f"status {response.status}: {body.decode()}")
         found = json.loads(body)
