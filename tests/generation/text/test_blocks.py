@@ -8,7 +8,7 @@ import types
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codeling.generation.text import blocks
@@ -225,6 +225,9 @@ def _state(prompt: str) -> tuple[object, ...]:
 
 
 @settings(max_examples=500)
+@example(
+    "def f():\n    if x:\n        y\nclass A:\n    def g(self):\n        if z:\n          (\n)\n"
+)
 @given(PYTHONESQUE)
 def test_a_prompt_is_read_as_if_one_character_at_a_time(prompt: str) -> None:
     state = _state(prompt)
