@@ -116,29 +116,39 @@ def steps() -> list[tuple[str, list[str]]]:
     return found
 
 
+def is_command(line: str) -> bool:
+    return line.startswith(("codeling ", "torchrun "))
+
+
+def is_python(line: str) -> bool:
+    return re.match(r"import |from |print|scores", line) is not None
+
+
+def table_of(line: str) -> str:
+    """The table of a recipe that the line belongs to."""
+    tables = {"keywords": "corpus", "sources": "corpus", "take": "corpus", "size": "model",
+              "context_length": "model"}  # fmt: skip
+    return tables.get(line.partition(" =")[0], "training")
+
+
 def test_each_step_takes_at_most_two_commands_or_five_lines() -> None:
     assert len(steps()) >= 20
     for step, lines in steps():
-        commands = [line for line in lines if line.startswith(("codeling ", "torchrun "))]
-        assert len(commands) <= 2, step
+        assert len([line for line in lines if is_command(line)]) <= 2, step
         assert len(lines) <= 5, step
 
 
 def test_each_line_of_the_table_is_a_command_a_recipes_key_or_python() -> None:
-    tables = {"keywords": "corpus", "sources": "corpus", "take": "corpus", "size": "model",
-              "context_length": "model"}  # fmt: skip
     for step, lines in steps():
-        python = [line for line in lines if re.match(r"import |print|scores", line)]
-        ast.parse("\n".join(python))
+        ast.parse("\n".join(filter(is_python, lines)))
         for line in lines:
-            if line in python:
+            if is_python(line):
                 continue
-            if line.startswith(("codeling ", "torchrun ")):
+            if is_command(line):
                 words = shlex.split(line[line.index("codeling") :])
                 assert words[1] in COMMANDS, step
                 continue
-            key = line.partition(" =")[0]
-            recipe = f"[{tables.get(key, 'training')}]\n{line}\n"
+            recipe = f"[{table_of(line)}]\n{line}\n"
             if "tokens_per_step" in line:
                 recipe = f"[model]\ncontext_length = 128\n{recipe}"
             parse_recipe(recipe)
