@@ -4,11 +4,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from codeling.export.hugging_face import write_model_folder
 from codeling.generation.engine import Engine
 from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
@@ -30,6 +32,13 @@ def served_model(tokenizer: Tokenizer) -> GPT2:
         for parameter in model.parameters():
             parameter.normal_(std=0.3, generator=generator)
     return model
+
+
+@pytest.fixture
+def small_model(served_model: GPT2, tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """The folder of :func:`served_model`."""
+    write_model_folder(tmp_path / "model", served_model, tokenizer, "# A card\n")
+    return tmp_path / "model"
 
 
 @pytest.fixture
