@@ -7,26 +7,20 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
-import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-import uvicorn
 
-from codeling.generation.engine import Engine
-from codeling.memory.gating.parameters import load_parameters
-from codeling.memory.mixture import MemoryMixture
-from codeling.serving.http.server import application, listen
-from codeling.serving.settings import ServerSettings
+from ..serve_process import SECRET, free_port, serve_command
 
 pytestmark = pytest.mark.proof
 WEB = Path(__file__).parents[3] / "web" / "playground"
-SECRET, TOKEN = "the-token-of-the-codeling-server", "jupyters-own-token"
+TOKEN = "jupyters-own-token"
 CELLS = [
     ("markdown", "# Load the data"),
     (
@@ -43,19 +37,6 @@ CELLS = [
 ]
 
 
-@pytest.fixture
-def codeling_url(engine: Engine) -> Iterator[str]:
-    engine.memory = MemoryMixture(load_parameters(), engine.tokenizer.token_bytes)
-    app = application(engine, ServerSettings(token=SECRET, threshold=0.0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-    bound = listen("127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-
-
 def write_notebook(path: Path) -> None:
     cells = []
     for number, (kind, source) in enumerate(CELLS):
@@ -66,27 +47,16 @@ def write_notebook(path: Path) -> None:
     path.write_text(json.dumps({**notebook, "nbformat_minor": 5}))
 
 
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def lab_url(codeling_url: str, tmp_path: Path) -> Iterator[str]:
-    """JupyterLab of the other environment, on the notebook."""
+@contextmanager
+def jupyterlab(folder: Path, port: int, **variables: str) -> Iterator[int]:
+    """JupyterLab of the other environment in ``folder``; gives its process."""
     python = os.environ.get("CODELING_JUPYTER")
     if python is None:
         pytest.skip("CODELING_JUPYTER names no Python with the wheel and JupyterLab")
-    write_notebook(tmp_path / "nb.ipynb")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    folders = {name: str(tmp_path / name) for name in ("settings", "workspaces", "config")}
+    folders = {name: str(folder / name) for name in ("settings", "workspaces", "config")}
     environment = {
         **os.environ,
-        "CODELING_URL": codeling_url,
-        "CODELING_TOKEN": SECRET,
+        **variables,
         "JUPYTERLAB_SETTINGS_DIR": folders["settings"],
         "JUPYTERLAB_WORKSPACES_DIR": folders["workspaces"],
         "JUPYTER_CONFIG_DIR": folders["config"],
@@ -94,31 +64,42 @@ def lab_url(codeling_url: str, tmp_path: Path) -> Iterator[str]:
     }
     command = [python, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port", str(port)]
     with subprocess.Popen(
-        [*command, f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={tmp_path}"],
-        env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL,
+        [*command, f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"],
+        env=environment, cwd=folder, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         end = monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(f"{url}/api").close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api").close()
                 break
             except OSError:
                 assert monotonic() < end
                 sleep(0.5)
-        yield url
+        yield process.pid
         process.terminate()
 
 
-def test_a_notebook_gets_ghost_text(lab_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("starts", ["a person", "jupyter"])
+def test_a_notebook_gets_ghost_text(small_model: Path, tmp_path: Path, starts: str) -> None:
+    """``starts``: who starts the codeling server, which is stopped and killed in between."""
     chromium, node = shutil.which("chromium"), shutil.which("node")
     if chromium is None or node is None or not (WEB / "node_modules").is_dir():
         pytest.skip("needs chromium, node and make web")
-    options = {"url": lab_url, "token": TOKEN, "secret": SECRET}
+    write_notebook(tmp_path / "nb.ipynb")
+    port = free_port()
+    options = {"url": f"http://127.0.0.1:{port}", "token": TOKEN, "secret": SECRET}
     options |= {"chromium": chromium, "pictures": str(tmp_path)}
-    result = subprocess.run(
-        [node, "tests/jupyter.mjs", json.dumps(options)],
-        cwd=WEB, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+    variables = {"CODELING_TOKEN": SECRET, "CODELING_MODEL": str(small_model)}
+    serve: dict[str, list[str]] = {}
+    if starts == "a person":
+        at = free_port()
+        variables["CODELING_URL"] = f"http://127.0.0.1:{at}"
+        serve["serve"] = serve_command(small_model, at)
+    with jupyterlab(tmp_path, port, **variables) as pid:
+        result = subprocess.run(
+            [node, "tests/jupyter.mjs", json.dumps({**options, **serve, "pid": str(pid)})],
+            cwd=WEB, capture_output=True, text=True, timeout=280, check=False,
+        )  # fmt: skip
     print(result.stderr)  # noqa: T201 - times, for the person who runs the proof
     assert result.returncode == 0, result.stderr
     assert result.stdout == "done\n"

@@ -1,7 +1,12 @@
 // Drives Chromium through a notebook in JupyterLab: node tests/jupyter.mjs OPTIONS, a JSON object with
-// `url`, `token` (Jupyter's), `chromium` and `pictures`. The notebook is nb.ipynb of the proof.
+// `url`, `token` (Jupyter's), `pid` (Jupyter's), `chromium`, `pictures` and `secret`, the codeling server's
+// token. `serve` is the command that starts that server; without it, Jupyter starts one itself. The
+// notebook is nb.ipynb of the proof.
 
 import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const options = JSON.parse(process.argv[2]);
@@ -12,6 +17,7 @@ const sent = [];
 const errors = [];
 page.on("request", (request) => request.url().includes("codeling/complete") && sent.push(request));
 page.on("pageerror", (error) => errors.push(error.message));
+const complaints = page.locator(".jp-Dialog, .Toastify__toast--error, .Toastify__toast--warning");
 const query = `token=${options.token}`;
 const cells = page.locator(".jp-CodeCell .cm-content");
 const ghost = page.locator(".jp-GhostText:not(.jp-GhostText-letterSpacer, .jp-GhostText-lineSpacer)");
@@ -51,8 +57,57 @@ async function type(text, expected) {
   return Date.now() - began;
 }
 
+/** The codeling server, once it answers; that of Jupyter starts with the first request. */
+async function serve() {
+  if (!options.serve) return;
+  const [command, ...args] = options.serve;
+  const env = { ...process.env, CODELING_TOKEN: options.secret };
+  server = spawn(command, args, { env, stdio: ["ignore", "pipe", "inherit"] });
+  await once(createInterface({ input: server.stdout }), "line");
+}
+
+function kill(signal) {
+  if (server) return server.kill(signal) && once(server, "exit");
+  const found = execFileSync("pgrep", ["-P", options.pid, "-f", "codeling serve"], { encoding: "utf8" });
+  process.kill(Number(found), signal);
+}
+
+/** End the server while a person types, and start it again: the notebook goes on, and says so. */
+async function stop(signal) {
+  await type("result = compute_to", /^tal/);
+  const typing = type("y = compute_to");
+  await page.waitForTimeout(200);
+  await kill(signal);
+  await typing;
+  assert.equal(await cells.nth(2).textContent().then((text) => text.slice(0, 14)), "y = compute_to");
+  if (server) {
+    await type("z = comp");
+    const status = page.getByText("codeling: no suggestions");
+    await status.waitFor();
+    assert.match(await status.getAttribute("title"), /^no answer from the codeling server/);
+    assert.equal(await ghost.count(), 0);
+    assert.equal(await cells.nth(2).textContent(), "z = comp");
+  }
+  assert.equal(await complaints.count(), 0);
+  await page.screenshot({ path: `${options.pictures}/stopped-by-${signal}.png` });
+  await serve();
+  const began = Date.now();
+  for (;;) {
+    await page.waitForTimeout(1000);
+    await type("result = compute_to");
+    if (await ghost.filter({ hasText: /^tal/ }).waitFor({ timeout: 4000 }).then(() => true, () => false)) break;
+    assert.ok(Date.now() - began < 60_000, "ghost text comes back");
+  }
+  console.error(`ghost text again ${((Date.now() - began) / 1000).toFixed(1)} s after ${signal}`);
+  assert.equal(await complaints.count(), 0);
+  await page.screenshot({ path: `${options.pictures}/again-after-${signal}.png` });
+}
+
 const kernelIds = async () => (await (await page.request.get(`${options.url}/api/kernels?${query}`)).json()).map((each) => each.id);
 
+let server = null;
+process.on("exit", () => server?.kill("SIGKILL"));
+await serve();
 await allowKernel(false);
 await open();
 await run(0);
@@ -88,12 +143,8 @@ await page.waitForTimeout(3000);
 await type("result = compute_to", /^tal/);
 assert.ok(!sent.at(-1).postData().includes("quarterly_revenue"), "a restarted kernel has no columns");
 
-await page.route("**/codeling/complete*", (route) => route.fulfill({ status: 503, json: { message: "no answer from the codeling server" } }));
-await type("y = comp");
-await page.getByText("codeling: no suggestions").waitFor();
-await page.unroute("**/codeling/complete*");
-await page.waitForTimeout(5200);
-await type("result = compute_to", /^tal/);
+for (const signal of ["SIGTERM", "SIGKILL"]) await stop(signal);
 assert.deepEqual(errors, []);
 await browser.close();
+server?.kill();
 console.log("done");
