@@ -1,5 +1,5 @@
-"""The tiny recipe and its finished run are those of the command line's tests."""
+"""The tiny recipe, its finished run and the command are those of the command line's tests."""
 
-from ..cli.conftest import finished, recipe_file
+from ..cli.conftest import command, finished, recipe_file
 
-__all__ = ["finished", "recipe_file"]
+__all__ = ["command", "finished", "recipe_file"]

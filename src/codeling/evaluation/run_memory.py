@@ -26,7 +26,7 @@ from codeling.run_folder import RunFolder
 
 FIT_TOKENS = 40_000
 """Tokens that the parameters are fitted on."""
-MEASURED_TOKENS = 40_000
+MEASURED_TOKENS = 20_000
 """Tokens that the memory is measured on."""
 
 

@@ -258,6 +258,18 @@ def last(folder: Path) -> state.TrainingState:
     return state.load(newest)
 
 
+def with_gradient(name: str, value: torch.Tensor) -> torch.Tensor:
+    """``value`` without the bias of the keys.
+
+    That bias adds the same to all scores of a query, which softmax ignores, so its gradient is
+    rounding noise, and AdamW scales noise up to whole updates.
+    """
+    if name.endswith("attn.c_attn.bias"):
+        queries, _, values = value.chunk(3)
+        return torch.cat([queries, values])
+    return value
+
+
 @pytest.mark.parametrize("name", IN_TWO)
 def test_two_processes_equal_one(runs: Path, name: str) -> None:
     # One process takes the rows in two passes, two processes in one each: the same sums.
@@ -273,7 +285,8 @@ def test_two_processes_equal_one(runs: Path, name: str) -> None:
     assert found.model.keys() == whole.model.keys()
     assert found.optimizer.keys() == whole.optimizer.keys()
     for key, value in whole.model.items():
-        torch.testing.assert_close(found.model[key], value, rtol=1e-3, atol=1e-4)
+        ours, theirs = (with_gradient(key, each) for each in (found.model[key], value))
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
     validated = [
         [
             line
