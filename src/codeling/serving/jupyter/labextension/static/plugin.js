@@ -3,6 +3,8 @@
 import { KERNEL_EXPRESSION, readKernel, requestBody } from "./notebook.js";
 
 const KERNEL_MS = 400;
+/** After this time the kernel is asked again: a page may miss a restart by somebody else. */
+const FRESH_MS = 2000;
 const QUIET_MS = 5000;
 
 /** Names and columns of the kernels that the person allows to ask. */
@@ -13,7 +15,7 @@ class Kernels {
     if (!kernel) return {};
     let state = this.known.get(kernel);
     if (!state) {
-      state = { isStale: true, values: {} };
+      state = { isStale: true, askedAt: 0, values: {} };
       this.known.set(kernel, state);
       // Silent executions, such as ours, have no execute_input.
       kernel.iopubMessage.connect((_, message) => (state.isStale ||= message.header.msg_type === "execute_input"));
@@ -21,7 +23,9 @@ class Kernels {
         if (/starting|dead|terminating/.test(status)) Object.assign(state, { isStale: true, values: {} });
       });
     }
-    if (!state.isStale || kernel.status !== "idle") return state.values;
+    const isFresh = !state.isStale && performance.now() - state.askedAt < FRESH_MS;
+    if (isFresh || kernel.status !== "idle") return state.values;
+    state.askedAt = performance.now();
     const asked = kernel.requestExecute({ code: "", silent: true, store_history: false, user_expressions: { codeling: KERNEL_EXPRESSION } });
     const late = new Promise((resolve) => setTimeout(resolve, KERNEL_MS, null));
     const reply = await Promise.race([asked.done, late]).catch(() => null);
