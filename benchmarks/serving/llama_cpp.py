@@ -25,9 +25,9 @@ _START_SECONDS = 60.0
 def llama_server(binary: Path, model: str, num_threads: int) -> Iterator[str]:
     """URL of llama.cpp's server for ``model`` in q8_0.
 
-    It writes the text before the cursor first, with three quarters of ``-b`` tokens, and a quarter
-    for the text behind it. Its other order (``--spm-infill``) is none that our models are trained
-    with: it begins with ``<fim_suffix>``.
+    Its prompt begins with the text before the cursor, up to three quarters of ``-b`` tokens; the
+    text after the cursor gets a quarter. Our models are not trained with its other order
+    (``--spm-infill``), which begins with ``<fim_suffix>``.
 
     :raises SystemExit: it does not start.
     """

@@ -26,11 +26,11 @@ _MAX_TYPED = 400
 _KEEP_SECONDS = 2.0
 """Time for which every server keeps an idle connection."""
 MAX_PREFIX, MAX_SUFFIX = 8000, 2000
-"""Characters of the file that are sent, before and behind the cursor."""
+"""Characters of the file that are sent, before and after the cursor."""
 
 
 class Answer(NamedTuple):
-    """What one request brought. The language server does not tell the numbers of tokens."""
+    """The result of one request. The language server does not report numbers of tokens."""
 
     seconds: float
     text: str
@@ -67,7 +67,7 @@ def served_process(model: str, *options: str, token: str = "") -> Iterator[tuple
 
 @contextmanager
 def served_unsure(model: str) -> Iterator[str]:
-    """URL of a server without a memory that shows and completes whatever is improbable, too."""
+    """URL of a server without a memory that also shows and completes improbable text."""
     spawning = multiprocessing.get_context("spawn")
     receiver, sender = spawning.Pipe(duplex=False)
     process = spawning.Process(target=_serve_unsure, args=(model, sender))
@@ -126,7 +126,7 @@ class Client:
     """One editor, with a connection that is kept."""
 
     def __init__(self, url: str, temperature: float = 0.0) -> None:
-        """Ours follows further beginnings of a text only if ``temperature`` is 0."""
+        """codeling generates several beginnings of a text only if ``temperature`` is 0."""
         parts = urlsplit(url)
         self._asked = {"stop": ["\n"], "temperature": temperature}
         self._last = 0.0

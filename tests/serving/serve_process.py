@@ -5,9 +5,11 @@ import os
 import socket
 import subprocess
 import sysconfig
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 SECRET = "the-token-of-the-codeling-server"
@@ -18,6 +20,18 @@ def free_port() -> int:
         bound.bind(("127.0.0.1", 0))
         port: int = bound.getsockname()[1]
         return port
+
+
+def wait_for_answer(url: str, seconds: float) -> None:
+    """Wait until a server that is starting answers at ``url``."""
+    end = monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url).close()
+            break
+        except OSError:
+            assert monotonic() < end
+            sleep(0.5)
 
 
 def serve_command(model: Path, port: int, *options: str) -> list[str]:

@@ -7,17 +7,15 @@ import json
 import os
 import shutil
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
 from codeling.serving.editors import EDITORS
 
-from .serve_process import SECRET, free_port, served
+from .serve_process import SECRET, free_port, served, wait_for_answer
 
 pytestmark = pytest.mark.proof
 WEB = Path(__file__).parents[2] / "web" / "playground"
@@ -61,14 +59,8 @@ def marimo(python: str, folder: Path, settings: str) -> Iterator[str]:
         [*command, "--skip-update-check", "--port", str(port)],
         env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        end, url = monotonic() + 90, f"http://127.0.0.1:{port}"
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/health").close()
-                break
-            except OSError:
-                assert monotonic() < end
-                sleep(0.5)
+        url = f"http://127.0.0.1:{port}"
+        wait_for_answer(f"{url}/health", 90)
         yield url
         process.terminate()
 

@@ -220,8 +220,9 @@ def _copy_memory(base: RunFolder | None, initial: InitialModel, folder: Path) ->
             shutil.rmtree(target)
         if base is not None and base.memory.is_dir() and unchanged:
             partial = shutil.copytree(base.memory, target.with_name(f"{target.name}.partial"))
-            for path in partial.rglob("*.*"):
-                sync_file(path)
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    sync_file(path)
             partial.replace(target)
             sync_folder(folder)
 

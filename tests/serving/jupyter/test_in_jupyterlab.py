@@ -8,15 +8,13 @@ import json
 import os
 import shutil
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
-from ..serve_process import SECRET, free_port, serve_command
+from ..serve_process import SECRET, free_port, serve_command, wait_for_answer
 
 pytestmark = pytest.mark.proof
 WEB = Path(__file__).parents[3] / "web" / "playground"
@@ -67,14 +65,7 @@ def jupyterlab(folder: Path, port: int, **variables: str) -> Iterator[int]:
         [*command, f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"],
         env=environment, cwd=folder, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        end = monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api").close()
-                break
-            except OSError:
-                assert monotonic() < end
-                sleep(0.5)
+        wait_for_answer(f"http://127.0.0.1:{port}/api", 60)
         yield process.pid
         process.terminate()
 

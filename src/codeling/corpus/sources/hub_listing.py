@@ -24,8 +24,8 @@ def list_hub(pattern: str) -> Iterator[tuple[str, str, int]]:
     The address is ``hf://``; so is the location, unless ``HF_ENDPOINT`` names a mirror: daft reads
     files of the Hub itself with the user's token, and those of a mirror as any URL.
 
-    Without a network it fails at once: ``huggingface_hub`` repeats the requests for pages of a tree
-    for 24 seconds, but not the request that is sent first.
+    Without a network it fails at once. ``huggingface_hub`` retries the requests for pages of a tree
+    for 24 seconds, so a request that it does not retry is sent first.
 
     :raises UsageError: ``pattern`` is not an address of the Hub.
     """
@@ -38,7 +38,7 @@ def list_hub(pattern: str) -> Iterator[tuple[str, str, int]]:
     matching = compile_pattern(path or "**")
     fixed = re.split(r"[*?]", path or "*", maxsplit=1)[0].rpartition("/")[0]
     api = huggingface_hub.HfApi()
-    with suppress(HfHubHTTPError):  # an answer, and what it refuses the listing reports
+    with suppress(HfHubHTTPError):  # the Hub answered; the listing reports errors
         api.dataset_info(repository, revision=revision, timeout=ANSWER_SECONDS)
     tree = api.list_repo_tree(
         repository, fixed or None, recursive=True, revision=revision, repo_type="dataset"

@@ -93,12 +93,16 @@ def measure(
     if not documents:
         raise InputError("bits per byte: there is no text to measure on")
 
+    memory = engine.memory if isinstance(engine.memory, MemoryMixture) else None
+    scorer = None if memory else scorer_of(engine)
+
     def score_group(group: Sequence[tuple[LocatedText, str]]) -> list[Record]:
         group_texts = [text for _, text in group]
-        if isinstance(engine.memory, MemoryMixture):
-            nats = _nats_with_memory(engine, engine.memory, group_texts)
+        if scorer is None:
+            assert memory is not None
+            nats = _nats_with_memory(engine, memory, group_texts)
         else:
-            bits = bits_per_byte(scorer_of(engine), engine.tokenizer, group_texts)
+            bits = bits_per_byte(scorer, engine.tokenizer, group_texts)
             nats = [{"nats": each} for each in bits.document_nats]
         return [
             {

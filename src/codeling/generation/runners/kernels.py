@@ -29,8 +29,8 @@ from codeling.generation.runners.processor import (
 )
 
 _TOKENS, _ACTIVATIONS = 64, 1 << 17
-"""Tokens that share a pass over the weights: as many as have so many inputs, which stay in the
-CPU's second cache; at least 64."""
+"""Minimum number of tokens that share a pass over the weights, and the number of their inputs up to
+which more tokens share it: these stay in the CPU's second-level cache."""
 _BLOCKS = OUTPUTS // LANES
 _WIDE = TILE_BLOCKS * LANES
 _DOT = tiles.Int8Dot(DOT)
