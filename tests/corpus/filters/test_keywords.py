@@ -1,6 +1,7 @@
 import ast
 import sysconfig
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -79,12 +80,19 @@ def test_an_import_is_always_a_mention_too(pieces: list[str]) -> None:
 TEXTS = st.lists(st.none() | st.text(st.sampled_from("panda sé\n\x00"), max_size=12), max_size=8)
 
 
-@given(TEXTS, st.lists(st.sampled_from(["a", "pan", "é", "s\n", "panda"]), max_size=3))
-def test_a_column_gives_the_result_of_each_text(texts: list[str | None], words: list[str]) -> None:
+@given(
+    TEXTS,
+    st.lists(st.sampled_from(["a", "pan", "é", "s\n", "panda"]), max_size=3),
+    st.integers(1, 9),
+)
+def test_a_column_gives_the_result_of_each_text(
+    texts: list[str | None], words: list[str], block_bytes: int
+) -> None:
     expected = [text is None or not words or keywords.mentions(text, words) for text in texts]
     for kind in (pa.string(), pa.large_string()):
         column = pa.array([None, *texts, None], kind).slice(1, len(texts))
-        mask = keywords.mask(column, words)
+        with patch.object(keywords, "_BLOCK_BYTES", block_bytes):
+            mask = keywords.mask(column, words)
         assert mask is not None
         assert mask.to_pylist() == expected
 

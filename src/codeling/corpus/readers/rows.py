@@ -87,10 +87,17 @@ class OutsideSlice:
 
     def document(self, number: int, repository: Any, path: Any, num_bytes: int) -> RawDocument:
         """The document of row ``number``, without its text."""
-        document = RawDocument(number, self._repository, num_bytes=num_bytes)
-        document.reason, document.mentions_keyword = self._reason, False
+        document = RawDocument(
+            number,
+            self._repository,
+            num_bytes=num_bytes,
+            mentions_keyword=False,
+            reason=self._reason,
+        )
         if type(repository) is type(path) is str and repository.isascii() and path.isascii():
-            document.repository, document.path = repository or self._repository, path
+            if repository:
+                document.repository = repository
+            document.path = path
             return document
         values = {"repository": repository, "path": path}
         row = SourceRow(number, values, self._columns, self._file_split)
