@@ -14,7 +14,7 @@ MODULES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*
 MAX_FILES, MAX_LINES = 15, 420
 
 SHARED_MODULE_NAMES = {
-    "corpus": "the command, the table of the recipe, and what the memory knows of the corpus",
+    "corpus": "the command, and the table of the recipe",
     "counting": "words for a tokenizer, and n-grams for the memory",
     "evaluation": "the command's package, and the table of the recipe",
     "document": "the record of a corpus, and the memory of one",
@@ -90,7 +90,9 @@ TESTED_ELSEWHERE = {
     "memory/gating/gate.py": "tests/memory/test_mixture.py",
     "memory/chain_kernels.py": "tests/memory/test_document.py",
     "memory/loading.py": "tests/cli/test_complete.py and tests/test_api.py",
-    "memory/ngram_lookup.py": "tests/memory/test_kneser_ney.py and tests/memory/test_corpus.py",
+    "memory/corpus_table/ngram_lookup.py": "test_kneser_ney.py and test_table_builder.py",
+    "memory/corpus_table/table.py": "tests/memory/corpus_table/test_table_builder.py",
+    "memory/corpus_table/trie.py": "tests/memory/corpus_table/test_kneser_ney.py",
     "memory/source.py": "the tests of the sources",
     "memory/spans.py": "tests/memory/test_mixture.py",
     "model/folder.py": "tests/model/test_weights.py",

@@ -31,8 +31,8 @@ BUILD = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from codeling.memory.corpus import build
-from codeling.memory.counting import CorpusTokens
+from codeling.memory.corpus_table.counting import CorpusTokens
+from codeling.memory.corpus_table.table_builder import build
 folder, vocab_size, boundary, entries, workers, keys = Path(sys.argv[1]), *map(int, sys.argv[2:])
 ids = np.memmap(folder / "ids.bin", "<u2", mode="r")
 offsets = np.memmap(folder / "offsets.bin", "<i8", mode="r")

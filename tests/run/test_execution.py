@@ -15,9 +15,9 @@ import codeling
 from codeling.dataset.tokens import open_tokens
 from codeling.errors import BusyError, CodelingError, UsageError
 from codeling.manifest import locked
-from codeling.memory.corpus import build as build_table
-from codeling.memory.corpus import open_table
-from codeling.memory.counting import CorpusTokens
+from codeling.memory.corpus_table.counting import CorpusTokens
+from codeling.memory.corpus_table.table import open_table
+from codeling.memory.corpus_table.table_builder import build as build_table
 from codeling.model.folder import weights_sha256
 from codeling.progress import SILENT
 from codeling.recipe import Recipe, read_recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from codeling.errors import InputError, UsageError
-from codeling.memory import corpus
+from codeling.memory.corpus_table import table as corpus_table
 from codeling.memory.gating.parameters import DEFAULT, FILE_NAME, load_parameters
 from codeling.memory.mixture import MemoryMixture
 from codeling.memory.project import ProjectMemory
@@ -78,10 +78,10 @@ def load_corpus(run: RunFolder | None, tokenizer: Tokenizer) -> ProposalSource |
 
     :raises InputError: the table is damaged, or belongs to another tokenizer.
     """
-    path = run.memory / corpus.FILE_NAME if run else None
+    path = run.memory / corpus_table.FILE_NAME if run else None
     if path is None or not path.is_file():
         return None
-    table = corpus.open_table(path)
+    table = corpus_table.open_table(path)
     if table.tokenizer_digest != tokenizer.digest:
         raise InputError(f"{path}: made with another tokenizer; run the recipe again")
     return table

@@ -183,22 +183,23 @@ def _provenance(context: RunContext) -> Iterable[Path]:
 def _memory(context: RunContext) -> Iterable[Path]:
     from codeling.cores import usable_cores
     from codeling.dataset.tokens import open_tokens
-    from codeling.memory import corpus
-    from codeling.memory.counting import CorpusTokens
+    from codeling.memory.corpus_table.counting import CorpusTokens
+    from codeling.memory.corpus_table.table import FILE_NAME
+    from codeling.memory.corpus_table.table_builder import BYTES_PER_ENTRY, build
     from codeling.tokenizer.tokenizer import Tokenizer
 
     folder = context.folder / "memory"
-    path = folder / corpus.FILE_NAME
+    path = folder / FILE_NAME
     max_entries = min(
         context.recipe.memory.corpus_entries,
-        _size(context, "train").num_bytes // corpus.BYTES_PER_ENTRY,
+        _size(context, "train").num_bytes // BYTES_PER_ENTRY,
     )
     if not max_entries:
         path.unlink(missing_ok=True)
         return []
     tokenizer = Tokenizer.load(context.folder / "tokenizer")
     tokens = open_tokens(context.folder / "tokens" / "train.bin")
-    corpus.build(
+    build(
         CorpusTokens(tokens.ids, tokens.offsets, tokenizer.vocab_size, tokenizer.end_of_text),
         path,
         max_entries,

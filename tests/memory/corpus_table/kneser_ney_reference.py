@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from codeling.memory.counting import CorpusTokens
-from codeling.memory.kneser_ney import discounts
+from codeling.memory.corpus_table.counting import CorpusTokens
+from codeling.memory.corpus_table.kneser_ney import discounts
 
 Gram = tuple[int, ...]
 

@@ -11,9 +11,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from codeling.errors import InputError
-from codeling.memory import kneser_ney
-from codeling.memory.corpus import CorpusTable, build, open_table
-from codeling.memory.counting import CorpusTokens
+from codeling.memory.corpus_table import kneser_ney
+from codeling.memory.corpus_table.counting import CorpusTokens
+from codeling.memory.corpus_table.table import CorpusTable, open_table
+from codeling.memory.corpus_table.table_builder import build
 
 from .kneser_ney_reference import documents
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codeling.memory import counting
-from codeling.memory.counting import CorpusTokens, NgramCounts, count, max_order
+from codeling.memory.corpus_table import counting
+from codeling.memory.corpus_table.counting import CorpusTokens, NgramCounts, count, max_order
 
 from .kneser_ney_reference import Gram, counted, documents
 

@@ -15,21 +15,15 @@ needs each n-gram's lower orders at the same time. This module must not know fil
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codeling.memory.counting import MAX_COUNT, NgramCounts
+from codeling.memory.corpus_table.counting import MAX_COUNT, NgramCounts
+from codeling.memory.corpus_table.trie import NgramTrie, seen_codes, weight_codes
 
-CODES_PER_OCTAVE = 2048
-"""A weight is stored as ``-CODES_PER_OCTAVE * log2(weight)``, in 16 bits, rounded up."""
-NO_WEIGHT = 65_535
-"""The code of weight 0."""
-SEEN_PER_OCTAVE = 8
-"""A number of times is stored as ``SEEN_PER_OCTAVE * log2(number)``, in 8 bits."""
 _FALLBACK = np.array([0.0, 0.5, 1.0, 1.5])
 """Discounts where a small corpus lacks n-grams of some count."""
 _GROWTH = 1.25
@@ -38,27 +32,8 @@ _GROWTH = 1.25
 Bools = NDArray[np.bool_]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
-U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class NgramTrie:
-    """The kept n-grams as a forward trie: the children of an n-gram are its continuations."""
-
-    unigrams: NDArray[np.float32]
-    """(V,): probability of each token without a context; sums to 1."""
-    ids: Sequence[NDArray[np.unsignedinteger]]
-    """For each order from 2 on, (E,): last token of each n-gram, in the order of all tokens."""
-    weights: Sequence[U16]
-    """For each order from 2 on, (E,): code of the weight."""
-    children: Sequence[U32]
-    """For each order but the last, (E + 1,): first child of each n-gram, in the next order. Order 1
-    has an entry per token of the vocabulary."""
-    seen: Sequence[U8]
-    """For each order but the last, (E,): code of the number of times that it was a context."""
 
 
 def discounts(counts_of_counts: I64) -> F64:
@@ -184,37 +159,13 @@ def _choose(
     weights = (counts[chosen] - discount) / totals[groups]
     starts = np.flatnonzero(np.diff(groups, prepend=-1))
     return (
-        _Kept(keys[chosen], last[chosen], _weight_codes(weights)),
+        _Kept(keys[chosen], last[chosen], weight_codes(weights)),
         _Contexts(
             owners[firsts[groups[starts]]],
             np.maximum.reduceat(last[chosen], starts),
             totals[groups[starts]],
         ),
     )
-
-
-def _weight_codes(weights: F64) -> U16:
-    """Rounded so that a stored weight is never above the given one."""
-    with np.errstate(divide="ignore"):
-        codes = np.ceil(-CODES_PER_OCTAVE * np.log2(weights))
-    return np.where(codes < NO_WEIGHT, codes, NO_WEIGHT).astype(np.uint16)
-
-
-def decoded_weights() -> NDArray[np.float64]:
-    """The weight of each code, (65536,)."""
-    weights = np.exp2(np.arange(1 << 16) / -CODES_PER_OCTAVE)
-    weights[NO_WEIGHT] = 0
-    return weights
-
-
-def _seen_codes(numbers: U64) -> U8:
-    codes: F64 = np.rint(SEEN_PER_OCTAVE * np.log2(np.maximum(numbers, 1).astype(np.float64)))
-    return np.minimum(codes, 255).astype(np.uint8)
-
-
-def decoded_seen() -> I64:
-    """The number of times of each code, (256,)."""
-    return np.rint(np.exp2(np.arange(256) / SEEN_PER_OCTAVE)).astype(np.int64)
 
 
 def _assemble(
@@ -242,7 +193,7 @@ def _assemble(
         codes = np.zeros(len(parents), np.uint8)
         if len(of_level.keys):
             found = np.flatnonzero(numbers)
-            codes[found] = _seen_codes(of_level.totals[places[found]])
+            codes[found] = seen_codes(of_level.totals[places[found]])
         seen.append(codes)
         parents = keys
     return NgramTrie(_unigrams(unigrams, vocab_size), ids, weights, children, seen)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codeling.memory.corpus import CorpusTable
-from codeling.memory.counting import CorpusTokens, count
-from codeling.memory.kneser_ney import NgramTrie, build, discounts, steps
+from codeling.memory.corpus_table.counting import CorpusTokens, count
+from codeling.memory.corpus_table.kneser_ney import build, discounts, steps
+from codeling.memory.corpus_table.table import CorpusTable
+from codeling.memory.corpus_table.trie import NgramTrie
 
 from .kneser_ney_reference import Gram, Reference, counted, documents
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from codeling.corpus.document import iterate
-from codeling.memory.corpus import CorpusTable, build
-from codeling.memory.counting import CorpusTokens
+from codeling.memory.corpus_table.counting import CorpusTokens
+from codeling.memory.corpus_table.table import CorpusTable
+from codeling.memory.corpus_table.table_builder import build
 from codeling.recipe import Recipe
 from codeling.run import run
 from codeling.tokenizer.tokenizer import Tokenizer
 
-from ..corpus.redaction.planted import key_lines
+from ...corpus.redaction.planted import key_lines
 
 pytestmark = pytest.mark.usefixtures("corpus_process")
 

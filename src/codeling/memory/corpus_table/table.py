@@ -5,34 +5,22 @@ split alone. So it has nothing that the corpus dropped or replaced: problems of 
 documents of an opt-out list, held-out documents. ``docs/formats.md`` describes the tensors.
 """
 
-import hashlib
 import json
-import shutil
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from codeling.arrays.mapped_tensors import map_tensors
-from codeling.errors import InputError, storage_errors
-from codeling.manifest import replacing, write_json
-from codeling.memory import kneser_ney, ngram_lookup
-from codeling.memory.counting import BUCKET_KEYS, CorpusTokens, count, max_order
-from codeling.memory.kneser_ney import NgramTrie
+from codeling.errors import InputError
+from codeling.memory.corpus_table import ngram_lookup
+from codeling.memory.corpus_table.trie import NgramTrie, decoded_seen, decoded_weights
 from codeling.memory.source import Ids, Proposal, Scores
-from codeling.progress import SILENT, Progress
 
 FILE_NAME = "corpus.safetensors"
-BYTES_PER_ENTRY = 18
-"""Minimum bytes of text per n-gram: about 7 bytes are stored for each, so the table takes at most
-0.4 bytes per byte of text."""
-
-_FORMAT = 1
-_SETTINGS_KEY = "codeling.memory"
-_WORK_FOLDER = "unfinished"
+FORMAT = 1
+SETTINGS_KEY = "codeling.memory"
+"""Key of the file's metadata."""
 
 
 class CorpusTable:
@@ -49,8 +37,8 @@ class CorpusTable:
         self._unigrams = trie.unigrams
         self._ids, self._weights = tuple(trie.ids), tuple(trie.weights)
         self._children, self._seen = tuple(trie.children), tuple(trie.seen)
-        self._decode = kneser_ney.decoded_weights()
-        self._decode_seen = kneser_ney.decoded_seen()
+        self._decode = decoded_weights()
+        self._decode_seen = decoded_seen()
         self._scratch = _Scratch(self.order, self.vocab_size)
 
     def propose(self, history: Ids) -> Proposal:
@@ -115,68 +103,6 @@ class _Scratch(threading.local):
         self.arrays = nodes, mass, self.proposed
 
 
-def build(
-    tokens: CorpusTokens,
-    path: Path,
-    max_entries: int,
-    tokenizer_digest: str,
-    workers: int = 1,
-    progress: Progress = SILENT,
-    bucket_keys: int = BUCKET_KEYS,
-) -> CorpusTable:
-    """Write the table of at most ``max_entries`` n-grams of order 2 or more to ``path``; open it.
-
-    The bytes do not depend on ``workers`` and ``bucket_keys``. A call that was killed leaves a
-    folder ``unfinished`` beside ``path``, from which the next one continues.
-
-    :raises StorageError: the files cannot be written.
-    """
-    order = max_order(tokens.vocab_size)
-    work = path.parent / _WORK_FOLDER
-    with storage_errors(work):
-        _prepare(work, tokens, order, bucket_keys)
-        levels = count(tokens, order, work, workers, progress, bucket_keys)
-        trie = kneser_ney.build(levels, tokens.vocab_size, max_entries, workers)
-    settings = {
-        "format": _FORMAT,
-        "order": order,
-        "vocab_size": tokens.vocab_size,
-        "boundary": tokens.boundary,
-        "tokenizer": tokenizer_digest,
-    }
-    with replacing(path) as partial:
-        save_file(_tensors(trie), partial, {_SETTINGS_KEY: json.dumps(settings)})
-    with storage_errors(work):
-        shutil.rmtree(work)
-    return open_table(path)
-
-
-def _prepare(work: Path, tokens: CorpusTokens, order: int, bucket_keys: int) -> None:
-    """Keep the work folder of the same count; empty it otherwise."""
-    digest = hashlib.sha256(np.ascontiguousarray(tokens.ids).data)
-    digest.update(np.asarray(tokens.offsets, "<u8").tobytes())
-    settings = [_FORMAT, tokens.vocab_size, tokens.boundary, order, bucket_keys]
-    key = {"settings": settings, "sha256": digest.hexdigest()}
-    try:
-        unchanged = json.loads((work / "key.json").read_bytes()) == key
-    except (OSError, ValueError):
-        unchanged = False
-    if not unchanged:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_json(work / "key.json", key)
-
-
-def _tensors(trie: NgramTrie) -> dict[str, NDArray[Any]]:
-    tensors: dict[str, NDArray[Any]] = {"unigrams": trie.unigrams}
-    for place, ids in enumerate(trie.ids):
-        tensors[f"ids.{place + 2}"] = ids
-        tensors[f"weights.{place + 2}"] = trie.weights[place]
-        tensors[f"children.{place + 1}"] = trie.children[place]
-        tensors[f"seen.{place + 1}"] = trie.seen[place]
-    return tensors
-
-
 def open_table(path: Path) -> CorpusTable:
     """Map the table of ``path``.
 
@@ -184,8 +110,8 @@ def open_table(path: Path) -> CorpusTable:
     """
     try:
         metadata, tensors = map_tensors(path)
-        settings = json.loads(metadata[_SETTINGS_KEY])
-        if settings["format"] != _FORMAT:
+        settings = json.loads(metadata[SETTINGS_KEY])
+        if settings["format"] != FORMAT:
             raise InputError(f"{path}: a corpus table of version {settings['format']}")
         upper = range(2, settings["order"] + 1)
         trie = NgramTrie(
