@@ -17,7 +17,6 @@ import ast
 import json
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 from tree_sitter import Node, Parser
 
+from benchmarks.timing import seconds
 from codeling import source_text
 from codeling.cores import usable_cores
 from codeling.corpus.build.executor import Executor
@@ -209,13 +209,6 @@ def show(result: dict[str, Any]) -> None:
         print(f"{name}: {rate:.1f} MB/s{note}")
     for name, ratio in result["times_as_fast_as"].items():
         print(f"codeling is {ratio:.2f} times as fast as {name}")
-
-
-def seconds(work: Callable[[], None]) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -29,7 +29,6 @@ import statistics
 import sys
 import sysconfig
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -41,6 +40,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.timing import seconds
 from codeling.cores import usable_cores
 from codeling.corpus.build.executor import ENVIRONMENT, Executor
 from codeling.corpus.decontamination import problem_sets
@@ -191,13 +191,6 @@ def decompress(task: str) -> int:
     assert partition.piece is not None
     batches = read_batches(partition.shard, partition.piece, ["content"], 1_000)
     return sum(batch.num_rows for batch in batches)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ with running the same text in this process, the lower bound. Needs the extra [be
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from benchmarks.timing import seconds
 from codeling.evaluation.sandbox import Job, Sandbox
 
 PROGRAM = "def add_one(x):\n    return x + 1\n"
@@ -36,13 +36,6 @@ def theirs(count: int, workers: int) -> None:
         results = pool.map(lambda i: check_correctness(problem, "", 3.0, i), range(count))
         if not all(result["passed"] for result in results):
             raise SystemExit("a trivial program did not pass")
-
-
-def seconds(work: Callable[[], None]) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

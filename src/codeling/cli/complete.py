@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codeling.cli.model_options import Memory, Precision, Project
+from codeling.cli.model_options import Memory, Precision, Project, TopK
 from codeling.cli.stages import AsJson
 from codeling.quantity import quantity
 
@@ -49,10 +49,7 @@ def complete(
             show_default="same as --temperature",
         ),
     ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(metavar="K", help="Top-k sampling: keep the K most probable tokens."),
-    ] = None,
+    top_k: TopK = None,
     top_p: Annotated[
         float | None,
         typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codeling.cli.model_options import Precision
+from codeling.cli.model_options import Device, Precision, TopK
 from codeling.cli.stages import AsJson, parse_path
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ def evaluate(
             show_default="0.95 if -n is above 1",
         ),
     ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(metavar="K", help="Top-k sampling: keep the K most probable tokens."),
-    ] = None,
+    top_k: TopK = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(
@@ -142,9 +139,7 @@ def evaluate(
             metavar="N", help="Number of programs run in parallel.", show_default="all cores"
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N.")
-    ] = "auto",
+    device: Device = "auto",
     precision: Precision = "fp32",
     out: Annotated[
         Path | None,

@@ -11,6 +11,13 @@ Precision = Annotated[
     str,
     typer.Option(metavar="NAME", help="Weights: fp32, int8 (CPU only), or auto: int8 on a CPU."),
 ]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="Device: cpu, cuda, cuda:N, or auto: CUDA if available.")
+]
+TopK = Annotated[
+    int | None,
+    typer.Option(metavar="K", help="Top-k sampling: keep the K most probable tokens."),
+]
 Memory = Annotated[
     str,
     typer.Option(

@@ -4,7 +4,14 @@ from typing import Annotated
 
 import typer
 
-from codeling.cli.model_options import Aggressiveness, Memory, Precision, Project, threshold_of
+from codeling.cli.model_options import (
+    Aggressiveness,
+    Device,
+    Memory,
+    Precision,
+    Project,
+    threshold_of,
+)
 from codeling.cli.stages import AsJson
 
 _WITHOUT_ENGINE = ("device", "precision", "memory", "project")
@@ -27,9 +34,7 @@ def serve(
         bool,
         typer.Option("--no-token", help="Accept requests without a token, on loopback only."),
     ] = False,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="cpu, cuda, or auto: CUDA if available.")
-    ] = "auto",
+    device: Device = "auto",
     precision: Precision = "auto",
     engine_url: Annotated[
         str | None,
