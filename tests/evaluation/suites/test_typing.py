@@ -17,6 +17,7 @@ from codeling.evaluation.suites.typing import SuggestionServer, TypingSuite, sel
 from codeling.generation.engine import Engine
 from codeling.generation.runners.conversion import convert
 from codeling.generation.runners.fast import FastRunner, Weights
+from codeling.generation.suggestions.place import find_place
 from codeling.generation.suggestions.suggester import THRESHOLDS, Suggester, SuggestionSettings
 from codeling.memory.gating.parameters import load_parameters
 from codeling.memory.mixture import MemoryMixture
@@ -190,8 +191,15 @@ def test_whole_lines_are_typed() -> None:
     for mode in ("append", "insert"):
         begin, end = typed_span(SOURCE, mode)
         assert SOURCE[:begin][-1:] in ("", "\n")
-        assert SOURCE[end - 1] == "\n"
+        assert "\n" in (SOURCE[end - 1] if mode == "append" else SOURCE[end])
         assert begin < end
+
+
+def test_an_inserted_line_is_suggested_from_its_beginning() -> None:
+    begin, end = typed_span(SOURCE, "insert")
+    place = find_place(SOURCE[:begin], SOURCE[end:])
+    assert place is not None
+    assert place.at_line_start
 
 
 def test_files_that_are_too_short_are_one_clear_error(engine: Engine, tmp_path: Path) -> None:

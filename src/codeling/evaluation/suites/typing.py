@@ -222,12 +222,16 @@ def select(texts: Iterable[LocatedText], seed: int, limit: int) -> list[LocatedT
 
 
 def typed_span(text: str, mode: str) -> tuple[int, int]:
-    """The part of a file that is typed: from the beginning, or whole lines from the middle."""
+    """The part of a file that is typed: from the beginning, or whole lines from the middle.
+
+    The last line end in the middle is not typed: it follows the cursor from the beginning, as in
+    an editor after a line was opened. Else the cursor would be before the text of another line.
+    """
     if mode == "append":
         end = text.rfind("\n", 0, _MAX_CHARACTERS) + 1
         return 0, end or min(len(text), _MAX_CHARACTERS)
     middle = text.find("\n", len(text) // 3) + 1
-    end = text.rfind("\n", middle, middle + min(_MAX_CHARACTERS, len(text) // 3)) + 1
+    end = text.rfind("\n", middle, middle + min(_MAX_CHARACTERS, len(text) // 3))
     return middle, max(middle, end)
 
 
