@@ -18,6 +18,8 @@ from codeling.generation.request import SamplingParams
         {"seed": -1},
         {"max_new_tokens": 0},
         {"max_repeats": -1},
+        {"start_length": -1},
+        {"start_probability": 1.5},
         {"max_new_tokens": 1.5},
         {"max_new_tokens": "8"},
         {"seed": None},

@@ -29,6 +29,8 @@ class SamplingKwargs(TypedDict, total=False):
     script_ends: Sequence[str]
     max_repeats: int
     min_probability: float | None
+    start_probability: float
+    start_length: int
     num_branches: int
     branch_probability: float
     seed: int
@@ -79,6 +81,11 @@ class SamplingParams:
     """End after the token with which the product of the picked tokens' probabilities falls below
     this. Each is a share among the tokens that were allowed in its place. None: no limit, and
     :attr:`Sequence.probabilities` stays empty."""
+    start_probability: float = 0.0
+    """The same limit for a text that has fewer than :attr:`start_length` bytes before the token,
+    white space at its end not counted. Has no effect without a ``min_probability``."""
+    start_length: int = 0
+    """Length of the beginning for which :attr:`start_probability` is the limit."""
     num_branches: int = 1
     """Number of most likely first tokens that are followed, each as a sequence of its own
     (:attr:`Sequence.branches`), if there is a ``min_probability``. The completion is the first."""
@@ -89,12 +96,13 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         """Check every value. :raises UsageError: a value is out of range or of the wrong type."""
-        for name in ("top_k", "seed", "max_new_tokens", "max_repeats", "num_branches"):
+        counts = ("max_new_tokens", "max_repeats", "num_branches", "start_length")
+        for name in ("top_k", "seed", *counts):
             value = getattr(self, name)
             optional = name == "top_k" and value is None
             if not optional and (not isinstance(value, int) or isinstance(value, bool)):
                 raise UsageError(f"{name} must be an integer, not {value!r}")
-        probabilities = ("min_probability", "branch_probability")
+        probabilities = ("min_probability", "start_probability", "branch_probability")
         for name in ("temperature", "prose_temperature", "top_p", *probabilities):
             value = getattr(self, name)
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -131,6 +139,8 @@ class SamplingParams:
             raise UsageError(f"num_branches must be 1 or more, not {self.num_branches}")
         if self.max_repeats < 0:
             raise UsageError(f"max_repeats must be 0 or more, not {self.max_repeats}")
+        if self.start_length < 0:
+            raise UsageError(f"start_length must be 0 or more, not {self.start_length}")
         if "" in self.stops:
             raise UsageError("a stop string must not be empty")
 

@@ -66,6 +66,8 @@ class Sequence:
         self.branches: list[Sequence] = []
         """Sequences that continue the same prompt with other first tokens."""
         self._new_text: list[str] = []
+        self._start = b""
+        """The first bytes that were generated, until :attr:`SamplingParams.start_length`."""
 
     def branch(self) -> "Sequence":
         """A sequence for another first token, before the first token of this one is appended."""
@@ -140,8 +142,12 @@ class Sequence:
         if not self.has_ended and (is_full or is_long):
             self._end("length")
         limit = self.params.min_probability
-        if not self.has_ended and limit and self.probabilities[-1] < limit:
-            self._end("unlikely")
+        if limit is not None and not self.has_ended:
+            if len(self._start.rstrip()) < self.params.start_length:
+                limit = max(limit, self.params.start_probability)
+                self._start += new
+            if self.probabilities[-1] < limit:
+                self._end("unlikely")
 
     def draft(self, most: int) -> list[int]:
         """Guess the next tokens: ``most`` or fewer, all within the window and the request."""

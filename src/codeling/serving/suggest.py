@@ -42,6 +42,8 @@ def suggest(suggester: Suggester, prefix: str, suffix: str, asked: Request) -> S
         stop=(*rules.stops, *asked.params.stops),
         stop_at_block_end=rules.stop_at_block_end,
         min_probability=rules.min_probability,
+        start_probability=rules.start_probability,
+        start_length=rules.start_length,
         num_branches=1 if asked.params.temperature else rules.num_branches,
         branch_probability=rules.branch_probability,
     )

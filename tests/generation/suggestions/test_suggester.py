@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
+import torch
 from hypothesis import given, settings
 
 from codeling.generation.engine import Engine
@@ -18,6 +20,8 @@ from codeling.model.config import GPT2Config
 from codeling.model.gpt2 import GPT2
 from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.train import train
+
+from ..engines import random_model, tensors_of
 
 SOURCE = Path(__file__).read_text()
 
@@ -74,6 +78,36 @@ def test_suggestions_do_not_depend_on_other_requests(engine: Engine) -> None:
         for place, cursor, sequence in started
     ]
     assert together == alone
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.25, 0.7])
+def test_a_sequence_that_ends_when_nothing_can_be_shown_gives_the_same_suggestion(
+    engine: Engine, threshold: float
+) -> None:
+    model = random_model(GPT2Config(400, 128, 1, 2, 32), 7)
+    with torch.no_grad():  # some tokens become likely
+        model.ln_f.weight.mul_(8)
+    sure = Engine(FastRunner(convert(model.config, tensors_of(model))), engine.tokenizer)
+    suggester = Suggester(sure, SuggestionSettings(threshold, use_words=False))
+    num_shown, sizes = 0, [0, 0]
+    for cursor in range(100, len(SOURCE) - 500, 11):
+        prefix, suffix = SOURCE[:cursor], SOURCE[cursor + 20 :]
+        place = find_place(prefix, suffix)
+        if place is None:
+            continue
+        request = suggester.request(place, prefix, suffix)
+        found = []
+        for index, start_length in enumerate((request.params.start_length, 0)):
+            params = replace(request.params, start_length=start_length)
+            sequence = sure.add(replace(request, params=params))
+            while sequence.finish_reason is None:
+                sure.step()
+            found.append(suggester.suggestion(place, prefix, suffix, sequence))
+            sizes[index] += sum(each.num_new for each in (sequence, *sequence.branches))
+        assert found[0] == found[1]
+        num_shown += found[0] is not None
+    assert num_shown > 2
+    assert sizes[0] < 0.95 * sizes[1]
 
 
 def test_words_of_the_file_are_suggested_without_the_model(engine: Engine) -> None:

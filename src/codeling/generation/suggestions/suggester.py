@@ -14,7 +14,13 @@ from typing import Literal
 from codeling.generation.engine import Engine
 from codeling.generation.request import Request, SamplingParams
 from codeling.generation.sequence import Sequence
-from codeling.generation.suggestions.choice import TAIL, Candidate, Suggestion, choose
+from codeling.generation.suggestions.choice import (
+    MIN_CHARACTERS,
+    TAIL,
+    Candidate,
+    Suggestion,
+    choose,
+)
 from codeling.generation.suggestions.place import Place, find_place
 from codeling.generation.suggestions.words import matching_words
 
@@ -85,6 +91,8 @@ class Suggester:
             stop=() if is_block else "\n",
             stop_at_block_end=is_block,
             min_probability=TAIL * self.settings.threshold,
+            start_probability=self.settings.threshold,
+            start_length=MIN_CHARACTERS,
             num_branches=_NUM_BRANCHES,
             branch_probability=max(_MIN_BRANCH, self.settings.threshold),
         )
