@@ -2,10 +2,12 @@
 
 For each token: the memory changes the distribution, constraints mask it, and an id is picked and
 appended. A drafted token that was picked gives the logits for the one after it, so its sequence
-gets several tokens in a step, the same as without a draft. This module must not know runners.
+gets several tokens in a step, the same as without a draft. This module must not know how logits are
+computed.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from codeling.generation.constraints import Constraints
 from codeling.generation.logprobs import most_likely
+from codeling.generation.runners.denominators import log_denominators, padded_copy
 from codeling.generation.sampling import sample
 from codeling.generation.scheduler import Batch
 from codeling.generation.sequence import Sequence
@@ -78,14 +81,28 @@ class Picker:
         for row, scores in zip(recording, unconstrained, strict=True):
             num_top = sequences[row].request.num_logprobs or 0
             sequences[row].logprobs.append(most_likely(scores, ids[row], num_top))
-        for scores, sequence, picked in zip(logits, sequences, ids, strict=True):
-            if sequence.params.min_probability is not None:
-                params = sequence.params
-                num_top = 0 if sequence.num_new else params.num_branches
-                found = most_likely(scores, picked, num_top if num_top > 1 else 0)
-                for token, logprob in found.top:
-                    probability = math.exp(logprob)
-                    if token != picked and 0 < probability >= params.branch_probability:
-                        self._branch(sequence, token, probability)
-                sequence.add_probability(math.exp(found.logprob))
+        measured = [
+            row for row, each in enumerate(sequences) if each.params.min_probability is not None
+        ]
+        totals = log_denominators(padded_copy(logits, measured)).tolist() if measured else []
+        for row, total in zip(measured, totals, strict=True):
+            scores, sequence, picked = logits[row], sequences[row], ids[row]
+            if not sequence.num_new and sequence.params.num_branches > 1:
+                for token, probability in _other_beginnings(scores - total, picked, sequence):
+                    self._branch(sequence, token, probability)
+            sequence.add_probability(math.exp(scores[picked] - total))
+        for sequence, picked in zip(sequences, ids, strict=True):
             sequence.append(picked, self._vocabulary, self._end_of_text)
+
+
+def _other_beginnings(
+    logprobs: NDArray[np.float32], picked: int, sequence: Sequence
+) -> list[tuple[int, float]]:
+    """First tokens of ``sequence`` that are followed beside ``picked``, with their probabilities.
+
+    ``logprobs`` is (V,). Of equally likely tokens the lowest is preferred.
+    """
+    least = math.log(sequence.params.branch_probability or sys.float_info.min)
+    (ids,) = np.nonzero(logprobs >= least)
+    likely = ids[np.argsort(-logprobs[ids], kind="stable")][: sequence.params.num_branches]
+    return [(each, math.exp(logprobs[each])) for each in likely.tolist() if each != picked]

@@ -8,14 +8,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codeling.arrays.native import kernel_of
-from codeling.generation.runners import processor
+from codeling.generation.runners.denominators import SOURCES, log_denominators
 from codeling.generation.runners.processor import (
     DOT,
     GROUP,
@@ -31,12 +30,7 @@ Floats = NDArray[np.float32]
 _ZERO = 128
 """The stored form of an int8 weight of 0."""
 
-_folder = Path(__file__).parent
-_sources = [str(_folder / f"{name}.py") for name in ("kernels", "tiles", "vectors")]
-_forward, _softmax_denominators = (
-    kernel_of(f"{__package__}.kernels", name, *_sources, processor.__file__)
-    for name in ("forward", "softmax_denominators")
-)
+_forward = kernel_of(f"{__package__}.kernels", "forward", *SOURCES)
 
 
 class Matrix(NamedTuple):
@@ -183,9 +177,7 @@ class FastRunner:
         logits = self._logits(Batch(rows=[row]))
         logits[:, self.vocab_size :] = -np.inf
         wanted = logits[np.arange(len(targets)), targets].astype(np.float64)
-        peaks, totals = np.empty((2, len(targets)), np.float32)
-        _softmax_denominators(logits, peaks, totals)
-        nats: NDArray[np.float64] = peaks + np.log(totals, dtype=np.float64) - wanted
+        nats: NDArray[np.float64] = log_denominators(logits) - wanted
         return nats
 
     def _logits(self, batch: Batch) -> Floats:
@@ -224,9 +216,13 @@ class FastRunner:
         return logits
 
     def _scratch_of(self, num_tokens: int) -> tuple[Any, ...]:
-        """Space for the kernel to work in; that of the last step if it had as many tokens."""
-        if self._scratch_tokens == num_tokens:
-            return self._scratch
+        """Space for the kernel to work in; a part of that of an earlier step if it suffices."""
+        if self._scratch_tokens < num_tokens:
+            self._scratch, self._scratch_tokens = self._new_scratch(num_tokens), num_tokens
+        *rows, attending, multiplying = self._scratch
+        return *(each[:num_tokens] for each in rows), attending, multiplying
+
+    def _new_scratch(self, num_tokens: int) -> tuple[Any, ...]:
         width = self.weights.positions.shape[1]
         x, y = np.zeros((2, num_tokens, padded(width)), np.float32)
         fused, wide = (np.empty((num_tokens, padded(n * width)), np.float32) for n in (3, 4))
@@ -238,9 +234,7 @@ class FastRunner:
         scales, offsets = np.empty(num_groups, np.float32), np.empty(num_groups, np.int32)
         tile = np.empty(max(TILE_ROWS * TILE_BLOCKS * LANES, OUTPUTS), np.float32)
         multiplying = (integers, scales, offsets), tile
-        self._scratch = x, y, fused, wide, (scores, result, totals), multiplying
-        self._scratch_tokens = num_tokens
-        return self._scratch
+        return x, y, fused, wide, (scores, result, totals), multiplying
 
 
 def _ends(rows: Sequence[Row]) -> NDArray[np.int64]:
