@@ -21,9 +21,11 @@ from codeling.arrays.native import kernel
 from codeling.memory.source import Floats, Proposal
 
 _kernel = kernel(__file__)
+_reordering_kernel = kernel(__file__, fastmath={"reassoc", "contract", "nsz"})
+"""Sums may be reordered for vector instructions, the same at each call."""
 
-_NEGLIGIBLE = -50.0
-"""Logits that are further below the highest add nothing to a sum in double precision."""
+_NEGLIGIBLE = np.float32(-80)
+"""Logits that are further below the highest count as this far below."""
 _FLOOR = -12.0
 """Log-probabilities in the features are at least this, in nats."""
 
@@ -99,6 +101,31 @@ def shares_of(x: Any, rests: Any, weight: Any, bias: Any, shares: Any) -> None:
         shares[row] /= total
 
 
+@_reordering_kernel
+def exponentials(logits: Any, highest: Any) -> Any:
+    """The sum of ``e = exp(logits - highest)`` and of ``e * (logits - highest)``, logits (V,).
+
+    In fp32. The compiler makes vector instructions of this polynomial (Cephes, ``expf``), but not
+    of ``math.exp``.
+    """
+    total, weighted = np.float32(0), np.float32(0)
+    for token in range(len(logits)):
+        below = max(logits[token] - highest, _NEGLIGIBLE)
+        power = np.floor(below * np.float32(1.44269504) + np.float32(0.5))
+        x = below - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
+        value = np.float32(1.9875691500e-4)
+        value = value * x + np.float32(1.3981999507e-3)
+        value = value * x + np.float32(8.3334519073e-3)
+        value = value * x + np.float32(4.1665795894e-2)
+        value = value * x + np.float32(1.6666665459e-1)
+        value = value * x + np.float32(0.5)
+        value = value * x * x + x + np.float32(1)
+        value *= np.int32((np.int32(power) + np.int32(127)) << np.int32(23)).view(np.float32)
+        total += value
+        weighted += value * below
+    return total, weighted
+
+
 @_kernel
 def mix_row(
     logits: Any,
@@ -122,14 +149,8 @@ def mix_row(
     for token in range(len(logits)):
         if logits[token] > highest:
             highest, model_top = logits[token], token
-    total, weighted = 0.0, 0.0
-    for token in range(len(logits)):
-        below = np.float64(logits[token] - highest)
-        if below > _NEGLIGIBLE:
-            exponential = math.exp(below)
-            total += exponential
-            weighted += exponential * below
-    log_total = math.log(total)
+    total, weighted = exponentials(logits, highest)
+    log_total = math.log(np.float64(total))
     norm = np.float64(highest) + log_total
     num_sources = len(rests)
     tops, floats, x = scratch
