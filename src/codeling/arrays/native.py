@@ -82,12 +82,13 @@ class Kernel:
 
         :raises TypeError: an argument has no supported type, or an array is not contiguous.
         """
-        leaves = _flat(arguments)
+        letters: list[str] = []
+        values: list[Any] = []
         try:
-            kinds = "".join([_KINDS[type(leaf)] for leaf in leaves])
+            _scan(arguments, letters, values)
         except KeyError as error:
             raise TypeError(f"{self.name}: an argument of {error.args[0]}") from None
-        values = [id(leaf) if type(leaf) is np.ndarray else leaf for leaf in leaves]
+        kinds = "".join(letters)
         codes = (self._loaded() if self._codes is None else self._codes).get(kinds, [])
         for code in codes:
             buffer = code.buffer()
@@ -99,7 +100,7 @@ class Kernel:
             if not int.from_bytes(buffer[-16:-8], sys.byteorder):
                 found = code.results.unpack_from(buffer)
                 return found if len(found) > 1 else found[0] if found else None
-        self._compile(arguments, leaves, kinds, len(codes))
+        self._compile(arguments, _flat(arguments), kinds, len(codes))
         return self(*arguments)
 
     @property
@@ -184,6 +185,23 @@ def kernel_of(module: str, name: str, *sources: str) -> Kernel:
     return Kernel(
         f"{module.rpartition('.')[2]}.{name}", lambda: getattr(import_module(module), name), sources
     )
+
+
+def _scan(arguments: tuple[Any, ...], letters: list[str], values: list[Any]) -> None:
+    """Append the kind and the content of the slot of each argument, tuples flattened.
+
+    :raises KeyError: an argument has another type.
+    """
+    for argument in arguments:
+        kind = type(argument)
+        if kind is np.ndarray:
+            letters.append("P")
+            values.append(id(argument))
+        elif isinstance(argument, tuple):
+            _scan(argument, letters, values)
+        else:
+            letters.append(_KINDS[kind])
+            values.append(argument)
 
 
 def _flat(arguments: tuple[Any, ...]) -> list[Any]:
