@@ -35,6 +35,7 @@ RECORD = "codeling.record"
 """Key of the :class:`Record` in a request's scope."""
 
 _MEDIA_TYPES = {"ndjson": "application/x-ndjson"}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _Result = TypeVar("_Result")
 
 
@@ -82,7 +83,7 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 
 def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 async def body_of(request: Request, service: Service) -> bytes:
