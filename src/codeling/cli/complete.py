@@ -86,10 +86,10 @@ def complete(
 
     Example:  codeling complete runs/demo --prompt "def mean(xs):" --block
     """
-    import os
     import sys
 
     from codeling.cli.source_file import read_source
+    from codeling.cores import start_no_blas_threads
     from codeling.errors import UsageError
     from codeling.run_folder import find_run_folder
 
@@ -99,8 +99,7 @@ def complete(
         raise UsageError("--sources needs a memory; leave out --memory off")
     text = read_source(file)[1] if file is not None else prompt or ""
 
-    # The start of numpy's threads costs 0.1 s of processor time; nothing here multiplies with them.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    start_no_blas_threads()
     from codeling.generation.engine import Engine
     from codeling.generation.request import (
         Request,

@@ -39,6 +39,9 @@ def lsp(
 
     require("lsp", "pygls", "lsprotocol")
 
+    from codeling.cores import start_no_blas_threads
+
+    start_no_blas_threads()
     from codeling.errors import UsageError
     from codeling.provenance.index import Index, Match
     from codeling.run_folder import find_run_folder
