@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from codeling.generation.engine import Engine
+from codeling.generation.request import Request
 from codeling.memory.gating.parameters import load_parameters
 from codeling.memory.mixture import MemoryMixture
 
@@ -58,6 +59,23 @@ def test_interleaved_streams_share_no_text(engine_with_memory: Engine) -> None:
     assert texts == [
         engine.complete(PROMPTS[3], max_new_tokens=20, temperature=t).text for t in (0, 1.0, 2.0)
     ]
+
+
+@pytest.mark.parametrize("suffix", [None, "\n    return x\n"])
+def test_a_healed_document_and_the_text_that_is_rewritten_are_the_prompt(
+    engine_with_memory: Engine, suffix: str | None
+) -> None:
+    engine, text = engine_with_memory, PROMPTS[3] * 3
+    num_healed = 0
+    for end in range(len(text)):
+        sequence = engine.sequence(Request(text[:end], suffix))
+        before, after = sequence.document
+        assert before[0] == engine.tokenizer.end_of_text
+        healed = engine.tokenizer.decode_bytes(before) + sequence.healed
+        assert healed == text[:end].encode()
+        assert engine.tokenizer.decode(after) == (suffix or "")
+        num_healed += bool(sequence.healed)
+    assert num_healed > 10
 
 
 def test_text_above_is_completed_and_its_place_is_named(engine_with_memory: Engine) -> None:

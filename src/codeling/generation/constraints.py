@@ -39,5 +39,5 @@ class Constraints:
             must_close = sequence.params.stop_at_block_end and not sequence.is_infilling
             if must_close and sequence.output.is_open:
                 scores[self._end_of_text] = -np.inf
-            if sequence.cycles and not sequence.pending:
-                scores[sequence.cycles.banned()] = -np.inf
+            if sequence.cycles and not sequence.pending and (ids := sequence.cycles.banned()):
+                scores[ids] = -np.inf

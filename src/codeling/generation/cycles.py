@@ -35,16 +35,27 @@ class Cycles:
         A sequence of ids may occur ``max_repeats`` times back to back, or be repeated for
         :data:`SHORT` ids.
         """
-        self._ids = np.full(2 * LONGEST, -1, dtype=np.int64)
-        """The latest ids from index ``_newest`` on, newest first, with free space before them."""
-        self._newest = LONGEST
-        last = prompt[-LONGEST:]
-        self._ids[LONGEST : LONGEST + len(last)] = last[::-1]
-        self._repeated = np.zeros(LONGEST, dtype=np.int64)
+        self._prompt = prompt[-LONGEST:]
+        self._first: list[int] = []
+        """The first ids that were added. No repetition of fewer than :data:`SHORT` is too long."""
         self._allowed = _allowed(max_repeats)
 
     def add(self, picked: int) -> None:
         """Append the next id."""
+        if len(self._first) == SHORT:
+            self._add(picked)
+            return
+        self._first.append(picked)
+        if len(self._first) == SHORT:
+            self._ids = np.full(2 * LONGEST, -1, dtype=np.int64)
+            """The latest ids from index ``_newest`` on, newest first, after free space."""
+            self._newest = LONGEST
+            self._ids[LONGEST : LONGEST + len(self._prompt)] = self._prompt[::-1]
+            self._repeated = np.zeros(LONGEST, dtype=np.int64)
+            for each in self._first:
+                self._add(each)
+
+    def _add(self, picked: int) -> None:
         before = self._ids[self._newest : self._newest + LONGEST]
         self._repeated = (self._repeated + 1) * (before == picked)
         if self._newest == 0:
@@ -55,6 +66,8 @@ class Cycles:
 
     def banned(self) -> list[int]:
         """The ids that would exceed the allowed repetition."""
+        if len(self._first) < SHORT:
+            return []
         (places,) = np.nonzero(self._repeated >= self._allowed)
         return self._ids[self._newest + places].tolist()  # type: ignore[no-any-return]
 

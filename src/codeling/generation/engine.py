@@ -354,11 +354,15 @@ class Engine:
         before, after = encode_texts(tokenizer, request.prompt, request.suffix, context_length)
         healed = self._arrange(before, after, request.params.max_new_tokens)
         prompt = last_part(request.prompt, tokenizer, context_length)
-        request = replace(request, prompt=prompt)
+        if prompt is not request.prompt:
+            request = replace(request, prompt=prompt)
         sequence = Sequence(request, healed, context_length)
         if self.memory is not None:
-            document = [tokenizer.end_of_text, *before]
-            document = self._vocabulary.heal(document).ids if healed.pending else document
+            num_rewritten, num_bytes = 0, len(healed.pending)
+            while num_bytes > 0:
+                num_rewritten += 1
+                num_bytes -= len(tokenizer.token_bytes[before[-num_rewritten]])
+            document = [tokenizer.end_of_text, *before[: len(before) - num_rewritten]]
             sequence.document = document, after or []
             sequence.files = self.memory.read(request.files)
         return sequence

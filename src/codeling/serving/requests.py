@@ -39,7 +39,8 @@ def plans(
 
     :raises RequestError: an id is not one of the tokenizer's.
     """
-    query = replace(query, max_new_tokens=min(query.max_new_tokens, max_new_tokens))
+    if query.max_new_tokens > max_new_tokens:
+        query = replace(query, max_new_tokens=max_new_tokens)
     tokenizer = suggester.engine.tokenizer
     return [
         _plan(query, _as_text(prompt, tokenizer), suggester, first_sample + sample)
