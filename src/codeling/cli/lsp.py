@@ -58,8 +58,10 @@ def lsp(
         from codeling.memory.loading import load_memory
         from codeling.serving.service import Service
         from codeling.serving.settings import ServerLimits
+        from codeling.tokenizer.encoders import speed_up_typing
 
         engine = Engine.load(model)
+        speed_up_typing(engine.tokenizer)
         engine.memory = load_memory(model, engine.tokenizer, memory, project, wait=False)
         service = Service(engine, ServerLimits(), threshold)
         completer: Completer = LocalCompleter(service)

@@ -9,7 +9,7 @@ file is a standard ``tokenizer.json``. This module must not know how a vocabular
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,11 @@ class Tokenizer:
     def encode_typed(self, text: str) -> list[int]:
         """Like :meth:`encode`; lines of earlier texts are looked up (:class:`LineCache`)."""
         return self.encode(text) if self._lines is None else self._lines.encode(text)
+
+    def encode_typed_with(self, encode: Callable[[str], list[int]]) -> None:
+        """Let :meth:`encode_typed` use ``encode``, which must give the ids of :meth:`encode`."""
+        if self._lines is not None:
+            self._lines = LineCache(encode)
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """Ids of any byte string; for valid UTF-8 those of its text.

@@ -28,6 +28,7 @@ from codeling.serving.protocol.query import ServedModel
 from codeling.serving.remote_worker import RemoteRunner
 from codeling.serving.service import Service
 from codeling.serving.settings import MODEL_NAME, ServerSettings
+from codeling.tokenizer.encoders import speed_up_typing
 
 _MAX_ENGINES = 4
 """Threads that complete on a CPU, if there are as many cores. More would wait for Python's lock."""
@@ -101,6 +102,7 @@ def serve(
     AccessRules(settings.host, settings.token)
     with closing(listen(settings.host, settings.port)) as bound:
         engine = load()
+        speed_up_typing(engine.tokenizer)
         _warm_up(engine)
         limits = settings.limits
         num_engines = _MAX_ENGINES if isinstance(engine.runner, FastRunner) else 1
