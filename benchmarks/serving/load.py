@@ -7,8 +7,8 @@
 Each person types about five keys per second, sixty words per minute, and waits for the answer where
 an editor asks. What they type is prepared before the clock starts. Prints one row per number of
 people: answers, refused requests, milliseconds until the full ghost text, the fewest answers that
-one person got, the share of prompt tokens that were in the cache, and the server's processor time
-per answer (Linux), which other programs change little. ``--plot FILE`` draws the rows.
+one person got, the share of the context's prompt tokens that were in the cache, and the server's
+processor time per answer (Linux). ``--plot FILE`` draws the rows.
 """
 
 import argparse
@@ -80,7 +80,8 @@ async def type_on(url: str, keys: list[bytes | None], number: int, seconds: floa
             answer = json.loads(await reader.readexactly(length))
             if head.startswith(b"HTTP/1.1 200"):
                 latencies.append(time.monotonic() - began)
-                num_prompt += answer["tokens_evaluated"]
+                context_length = answer["generation_settings"]["n_ctx"]
+                num_prompt += min(answer["tokens_evaluated"], context_length)
                 num_reused += answer["timings"]["cache_n"]
             else:
                 num_refused += 1
