@@ -239,6 +239,23 @@ def json_bytes(value: Any) -> bytes:
     return (text + "\n").encode()
 
 
+def prepare_work_folder(folder: Path, key: Any, fill: Callable[[], None] = lambda: None) -> None:
+    """Keep ``folder`` if its ``key.json`` equals ``key``; otherwise empty it and call ``fill``.
+
+    The key is written last, so the work of a call that was killed before is not reused.
+    """
+    path = folder / "key.json"
+    try:
+        unchanged = json.loads(path.read_bytes()) == key
+    except (OSError, ValueError):
+        unchanged = False
+    if not unchanged:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        fill()
+        write_json(path, key)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold an exclusive lock on ``folder``; the system releases it when the process ends.

@@ -100,7 +100,7 @@ class Kernel:
             if not int.from_bytes(buffer[-16:-8], sys.byteorder):
                 found = code.results.unpack_from(buffer)
                 return found if len(found) > 1 else found[0] if found else None
-        self._compile(arguments, _flat(arguments), kinds, len(codes))
+        self._compile(arguments, kinds, len(codes))
         return self(*arguments)
 
     @property
@@ -145,10 +145,9 @@ class Kernel:
         """Folders that keep code: beside the source, or in the user's cache folder."""
         return [Path(self._sources[0]).parent / "__pycache__", user_cache_folder("kernels")]
 
-    def _compile(
-        self, arguments: tuple[Any, ...], leaves: Sequence[Any], kinds: str, num_known: int
-    ) -> None:
+    def _compile(self, arguments: tuple[Any, ...], kinds: str, num_known: int) -> None:
         """Compile for the types of ``arguments`` and save, unless another thread has done it."""
+        leaves = _flat(arguments)
         for leaf in leaves:
             is_array = isinstance(leaf, np.ndarray)
             if is_array and not (leaf.flags.c_contiguous and leaf.flags.aligned):

@@ -89,7 +89,7 @@ def complete(
     import sys
 
     from codeling.cli.source_file import read_source
-    from codeling.cores import start_no_blas_threads
+    from codeling.cores import use_one_blas_thread
     from codeling.errors import UsageError
     from codeling.run_folder import find_run_folder
 
@@ -99,7 +99,7 @@ def complete(
         raise UsageError("--sources needs a memory; leave out --memory off")
     text = read_source(file)[1] if file is not None else prompt or ""
 
-    start_no_blas_threads()
+    use_one_blas_thread()
     from codeling.generation.engine import Engine
     from codeling.generation.request import (
         Request,

@@ -39,9 +39,9 @@ def lsp(
 
     require("lsp", "pygls", "lsprotocol")
 
-    from codeling.cores import start_no_blas_threads
+    from codeling.cores import use_one_blas_thread
 
-    start_no_blas_threads()
+    use_one_blas_thread()
     from codeling.errors import UsageError
     from codeling.provenance.index import Index, Match
     from codeling.run_folder import find_run_folder

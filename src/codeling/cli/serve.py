@@ -76,9 +76,9 @@ def serve(
 
     require("serve", "starlette", "uvicorn", "prometheus_client")
 
-    from codeling.cores import start_no_blas_threads
+    from codeling.cores import use_one_blas_thread
 
-    start_no_blas_threads()
+    use_one_blas_thread()
     from codeling.cli.signals import HANDLER
     from codeling.errors import UsageError
     from codeling.generation.engine import Engine

@@ -26,7 +26,7 @@ class Cycles:
     """Tracks repetition in one sequence of ids.
 
     For each period p up to :data:`LONGEST` it counts how many of the latest ids in a row equal the
-    id p positions before. Adding an id takes a few operations on arrays of that length.
+    id p positions before.
     """
 
     def __init__(self, prompt: Sequence[int], max_repeats: int) -> None:
@@ -36,26 +36,40 @@ class Cycles:
         :data:`SHORT` ids.
         """
         self._prompt = prompt[-LONGEST:]
+        self._max_repeats = max_repeats
         self._first: list[int] = []
-        """The first ids that were added. No repetition of fewer than :data:`SHORT` is too long."""
-        self._allowed = _allowed(max_repeats)
+        """The ids added so far, until there are :data:`SHORT`. Fewer repeated ids are allowed, and
+        most suggestions are shorter, so nothing is counted before."""
+        self._counts: _Counts | None = None
 
     def add(self, picked: int) -> None:
         """Append the next id."""
-        if len(self._first) == SHORT:
-            self._add(picked)
+        if self._counts is not None:
+            self._counts.add(picked)
             return
         self._first.append(picked)
         if len(self._first) == SHORT:
-            self._ids = np.full(2 * LONGEST, -1, dtype=np.int64)
-            """The latest ids from index ``_newest`` on, newest first, after free space."""
-            self._newest = LONGEST
-            self._ids[LONGEST : LONGEST + len(self._prompt)] = self._prompt[::-1]
-            self._repeated = np.zeros(LONGEST, dtype=np.int64)
+            self._counts = _Counts(self._prompt)
             for each in self._first:
-                self._add(each)
+                self._counts.add(each)
 
-    def _add(self, picked: int) -> None:
+    def banned(self) -> list[int]:
+        """The ids that would exceed the allowed repetition."""
+        return [] if self._counts is None else self._counts.exceeding(_allowed(self._max_repeats))
+
+
+class _Counts:
+    """The counts of :class:`Cycles`; each id takes a few operations on arrays of that length."""
+
+    def __init__(self, prompt: Sequence[int]) -> None:
+        self._ids = np.full(2 * LONGEST, -1, dtype=np.int64)
+        """The latest ids from index ``_newest`` on, newest first, with free space before them."""
+        self._newest = LONGEST
+        self._ids[LONGEST : LONGEST + len(prompt)] = prompt[::-1]
+        self._repeated = np.zeros(LONGEST, dtype=np.int64)
+
+    def add(self, picked: int) -> None:
+        """Append the next id."""
         before = self._ids[self._newest : self._newest + LONGEST]
         self._repeated = (self._repeated + 1) * (before == picked)
         if self._newest == 0:
@@ -64,11 +78,9 @@ class Cycles:
         self._newest -= 1
         self._ids[self._newest] = picked
 
-    def banned(self) -> list[int]:
-        """The ids that would exceed the allowed repetition."""
-        if len(self._first) < SHORT:
-            return []
-        (places,) = np.nonzero(self._repeated >= self._allowed)
+    def exceeding(self, allowed: NDArray[np.int64]) -> list[int]:
+        """The ids that would repeat more than ``allowed`` (LONGEST,) ids."""
+        (places,) = np.nonzero(self._repeated >= allowed)
         return self._ids[self._newest + places].tolist()  # type: ignore[no-any-return]
 
 

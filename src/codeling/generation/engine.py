@@ -358,12 +358,8 @@ class Engine:
             request = replace(request, prompt=prompt)
         sequence = Sequence(request, healed, context_length)
         if self.memory is not None:
-            num_rewritten, num_bytes = 0, len(healed.pending)
-            while num_bytes > 0:
-                num_rewritten += 1
-                num_bytes -= len(tokenizer.token_bytes[before[-num_rewritten]])
-            document = [tokenizer.end_of_text, *before[: len(before) - num_rewritten]]
-            sequence.document = document, after or []
+            document = self._vocabulary.without_end(before, len(healed.pending))
+            sequence.document = [tokenizer.end_of_text, *document], after or []
             sequence.files = self.memory.read(request.files)
         return sequence
 

@@ -164,7 +164,8 @@ class Service:
         for other in self.flights:
             if other is flight or other.client != flight.client:
                 continue
-            if other.query.prompts == query.prompts and other.query == query:  # fast for most
+            # Comparing the prompts first is faster: they differ in most cases.
+            if other.query.prompts == query.prompts and other.query == query:
                 num_equal += query.n if is_repeatable else 0
             elif query.session and query.session == other.query.session and query.max_new_tokens:
                 self._cancel(other)

@@ -23,7 +23,7 @@ SAMPLE_BYTES = 200_000
 _RUN_LENGTHS = (1, 2, 3, 4, 7, 1_100)
 _LONG_RUNS = (" ", "\n", "=", "a", "é")
 _MAX_TYPED = 2_500
-"""Characters of a line that is encoded while it is typed."""
+"""Maximum characters of a line that is encoded with fastokens while it is typed."""
 _LONG = 20_000
 """Above 16 KiB, where an encoder may divide a text among threads."""
 _RUNS = (" ", "\t", "\n", "\r", "\r\n", "\f", "\x00", "_", "=", "a", " a", "1", "é", "中", "\u3000")
@@ -99,29 +99,30 @@ def choose_encoder(tokenizer: Tokenizer, sample: Sequence[str]) -> tuple[Encoder
             tokenizer
         ), "fastokens is not installed or does not support this tokenizer"
     for texts in (hard_texts(), [sample[number] for number in spread_sample(sample, SAMPLE_BYTES)]):
-        try:
-            encoded = encoder.encode(texts)
-        except Exception as error:  # an error of the library must not end the run
-            return reference_encoder(tokenizer), f"{encoder.name} failed: {error}"
-        if (wrong := find_difference(encoded, texts, range(len(texts)), tokenizer)) is not None:
-            return reference_encoder(tokenizer), f"{encoder.name} {wrong}"
+        if (reason := _reason_against(encoder, texts, tokenizer)) is not None:
+            return reference_encoder(tokenizer), reason
     return encoder, None
+
+
+def _reason_against(encoder: Encoder, texts: Sequence[str], tokenizer: Tokenizer) -> str | None:
+    """Why ``encoder`` cannot replace the tokenizers library for ``texts``; None if it can."""
+    try:
+        wrong = find_difference(encoder.encode(texts), texts, range(len(texts)), tokenizer)
+    except Exception as error:  # an error of the library must not end the command
+        return f"{encoder.name} failed: {error}"
+    return None if wrong is None else f"{encoder.name} {wrong}"
 
 
 def speed_up_typing(tokenizer: Tokenizer) -> bool:
     """Let :meth:`Tokenizer.encode_typed` encode new lines with fastokens; return whether it does.
 
-    That takes 0.1 s. It does not if fastokens is not installed, does not support the tokenizer, or
-    gives other ids for a hard text. Lines longer than these texts are encoded with tokenizers.
+    Nothing changes if fastokens is not installed, does not support the tokenizer, or gives other
+    ids for one of :func:`hard_texts`. Comparing them takes 0.1 s. Lines that are longer than the
+    compared texts are encoded with the tokenizers library.
     """
     encoder = fastokens_encoder(tokenizer)
-    if encoder is None:
-        return False
     texts = [text for text in hard_texts() if len(text) <= _MAX_TYPED]
-    try:
-        if find_difference(encoder.encode(texts), texts, range(len(texts)), tokenizer) is not None:
-            return False
-    except Exception:  # an error of the library must not end the server
+    if encoder is None or _reason_against(encoder, texts, tokenizer) is not None:
         return False
 
     def encode(text: str) -> list[int]:

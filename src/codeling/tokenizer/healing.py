@@ -66,6 +66,14 @@ class Vocabulary:
                 keep, pending = number, taken
         return Healed(list(ids[:keep]), pending)
 
+    def without_end(self, ids: Sequence[int], num_bytes: int) -> list[int]:
+        """``ids`` without the last tokens, which have ``num_bytes`` together."""
+        keep = len(ids)
+        while num_bytes > 0:
+            keep -= 1
+            num_bytes -= len(self.token_bytes[ids[keep]])
+        return list(ids[:keep])
+
     def allowed(self, pending: bytes) -> NDArray[np.int64]:
         """Ids of the entries that may come next.
 

@@ -2,8 +2,8 @@
 
 The pre-tokenizers of this package never join a printable ASCII character with the line end after
 it. So a text is cut there, the pieces are looked up, and only new ones are encoded. All lines but
-the first and the last are looked up as one text: they stay while a person types within a line. This
-module must not know models or files.
+the first and the last are looked up as one text, which does not change while a person types within
+a line. This module must not know models or files.
 """
 
 import json
@@ -18,9 +18,10 @@ from codeling.tokenizer.pretokenizer import PYTHON_EXPRESSION, pre_tokenizer_of
 _NUM_PIECES = 1 << 15
 """Pieces that are kept: those of about thirty thousand lines."""
 _NUM_TEXTS, _MAX_TEXT = 256, 1 << 15
-"""Texts of whole lines that are kept, two for each of 128 people, and their most characters."""
+"""Number of texts of whole lines that are kept (two for each of 128 people), and their maximum
+length in characters."""
 _LINE_END = re.compile(r"[\r\n](?<=[!-~].)", re.DOTALL)
-"""A line end after a printable ASCII character. The search for its first part is fast."""
+"""A line end after a printable ASCII character. The line end comes first: it is found faster."""
 
 
 class LineCache:

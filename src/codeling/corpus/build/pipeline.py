@@ -34,7 +34,7 @@ from codeling.corpus.sources.hub_listing import HUB, how_to_copy
 from codeling.corpus.sources.listing import Listing, list_input
 from codeling.corpus.sources.partitions import Partition
 from codeling.errors import CorpusError, storage_errors
-from codeling.manifest import write_json
+from codeling.manifest import prepare_work_folder, write_json
 from codeling.progress import Progress
 from codeling.quantity import quantity
 from codeling.recipe import CorpusRecipe, Folder, Installed, RowSource
@@ -90,17 +90,13 @@ def _prepare(recipe: CorpusRecipe, listing: Listing, folder: Path) -> Path:
     for partition in listing.partitions:
         digest.update(partition.to_json().encode())
     key = {"format": _FORMAT, "sha256": digest.hexdigest()}
+
+    def fill() -> None:
+        opt_out.save(work / "opt-out.json")
+        problem_sets.save(problems, work / "problems.json")
+
     with storage_errors(work):
-        try:
-            unchanged = json.loads((work / "key.json").read_bytes()) == key
-        except (OSError, ValueError):
-            unchanged = False
-        if not unchanged:
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
-            opt_out.save(work / "opt-out.json")
-            problem_sets.save(problems, work / "problems.json")
-            write_json(work / "key.json", key)
+        prepare_work_folder(work, key, fill)
     return work
 
 

@@ -19,7 +19,7 @@ from codeling.corpus.extract import LANGUAGE
 from codeling.recipe import CorpusRecipe
 
 _BLOCK_BYTES = 1 << 20
-
+"""Bytes that are searched at a time."""
 _IMPORTS = Query(LANGUAGE, "[(import_statement) (import_from_statement)] @import")
 
 
@@ -66,7 +66,7 @@ def mask(texts: pa.Array, keywords: Sequence[str]) -> pa.BooleanArray | None:
         first, last = (int(row) - 1 for row in np.searchsorted(offsets, (start, end - 1), "right"))
         if first == last:
             found[first] = True
-        else:  # the match spans texts, and may hide an overlapping match in one of them
+        else:  # the match spans texts, and may hide a match within one of them
             for row in range(first, last + 1):
                 text = bytes(text_bytes[offsets[row] : offsets[row + 1]])
                 found[row] |= any(word in text for word in words)
@@ -78,17 +78,17 @@ def _matches(
 ) -> Iterator[tuple[int, int]]:
     """Start and end of occurrences of ``words`` in a part of ``data``.
 
-    Every occurrence is yielded or overlaps one that is. Blocks bound the memory for the places of a
-    frequent word.
+    Every occurrence is yielded or overlaps one that is. The search is by blocks, which limits the
+    memory for the matches of a frequent word.
     """
     from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
-    search = BytesAhoCorasick(words, MatchKind.LeftmostFirst)  # this kind searches with SIMD
+    search = BytesAhoCorasick(words, MatchKind.LeftmostFirst)  # the match kind that uses SIMD
     overlap = max(map(len, words)) - 1
     for block in range(start, end, _BLOCK_BYTES):
         part = data[block : min(block + _BLOCK_BYTES + overlap, end)]
-        for _, first, last in search.find_matches_as_indexes(part):
-            yield block + first, block + last
+        for _, match_start, match_end in search.find_matches_as_indexes(part):
+            yield block + match_start, block + match_end
 
 
 def imports(text: str, keywords: Sequence[str]) -> bool:

@@ -224,8 +224,8 @@ def select(texts: Iterable[LocatedText], seed: int, limit: int) -> list[LocatedT
 def typed_span(text: str, mode: str) -> tuple[int, int]:
     """The part of a file that is typed: from the beginning, or whole lines from the middle.
 
-    The last line end in the middle is not typed: it follows the cursor from the beginning, as in
-    an editor after a line was opened. Else the cursor would be before the text of another line.
+    In the middle, the last line end is not typed: it follows the cursor, as in an editor after a
+    new line is opened. Otherwise the cursor would stand before the text of the next line.
     """
     if mode == "append":
         end = text.rfind("\n", 0, _MAX_CHARACTERS) + 1

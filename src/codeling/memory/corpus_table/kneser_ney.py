@@ -29,7 +29,6 @@ _FALLBACK = np.array([0.0, 0.5, 1.0, 1.5])
 _GROWTH = 1.25
 """Factor between two thresholds of an order, where one more is less than that."""
 
-Bools = NDArray[np.bool_]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U16 = NDArray[np.uint16]

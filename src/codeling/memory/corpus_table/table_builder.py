@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from codeling.errors import storage_errors
-from codeling.manifest import replacing, write_json
+from codeling.manifest import prepare_work_folder, replacing
 from codeling.memory.corpus_table import kneser_ney
 from codeling.memory.corpus_table.counting import BUCKET_KEYS, CorpusTokens, count, max_order
 from codeling.memory.corpus_table.table import FORMAT, SETTINGS_KEY, CorpusTable, open_table
@@ -71,14 +71,7 @@ def _prepare(work: Path, tokens: CorpusTokens, order: int, bucket_keys: int) -> 
     digest.update(np.asarray(tokens.offsets, "<u8").tobytes())
     settings = [FORMAT, tokens.vocab_size, tokens.boundary, order, bucket_keys]
     key = {"settings": settings, "sha256": digest.hexdigest()}
-    try:
-        unchanged = json.loads((work / "key.json").read_bytes()) == key
-    except (OSError, ValueError):
-        unchanged = False
-    if not unchanged:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_json(work / "key.json", key)
+    prepare_work_folder(work, key)
 
 
 def _tensors(trie: NgramTrie) -> dict[str, NDArray[Any]]:

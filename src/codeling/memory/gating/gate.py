@@ -22,10 +22,10 @@ from codeling.memory.source import Floats, Proposal
 
 _kernel = kernel(__file__)
 _reordering_kernel = kernel(__file__, fastmath={"reassoc", "contract", "nsz"})
-"""Sums may be reordered for vector instructions, the same at each call."""
+"""The compiler may reorder sums for vector instructions; the order is the same at each call."""
 
 _NEGLIGIBLE = np.float32(-80)
-"""Logits that are further below the highest count as this far below."""
+"""Logits further below the highest are raised to this; their exponentials stay negligible."""
 _FLOOR = -12.0
 """Log-probabilities in the features are at least this, in nats."""
 
