@@ -6,7 +6,10 @@ The lists below are exceptions, which only shrink.
 import ast
 from collections import defaultdict
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "codeling"
@@ -161,6 +164,13 @@ def test_module_names_are_unique_or_explained() -> None:
             names[path.stem].append(module)
     unexplained = {name: w for name, w in twice(names).items() if name not in SHARED_MODULE_NAMES}
     assert unexplained == {}
+
+
+def test_pytest_enters_every_folder_of_tests(pytestconfig: pytest.Config) -> None:
+    skipped = pytestconfig.getini("norecursedirs")
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        folders = path.relative_to(ROOT).parts[:-1]
+        assert not any(fnmatch(folder, pattern) for folder in folders for pattern in skipped), path
 
 
 def test_no_folder_is_flat() -> None:
