@@ -98,7 +98,7 @@ def test_a_changed_project_or_setting_starts_again(
     recipe: Recipe, project: Path, tmp_path: Path
 ) -> None:
     first = adapt(recipe, project, tmp_path / "out")
-    assert adapt(recipe, project, tmp_path / "out", 0.5)["settings"]["replay"] == 0.5
+    assert adapt(recipe, project, tmp_path / "out", 0.75)["settings"]["replay"] == 0.75
     (project / "more.py").write_text("def more(value):\n" + "    value = value + 1\n" * 9)
     again = adapt(recipe, project, tmp_path / "out")
     assert again["identity"] != first["identity"]

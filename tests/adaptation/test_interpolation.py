@@ -47,14 +47,20 @@ def test_old_text_costs_no_more(
     assert share == 1.0 or cost(share + 1 / NUM_STEPS) > most
 
 
-def test_the_old_text_is_that_of_the_validation_split(
+def test_the_old_text_is_passages_of_the_validation_split(
     tokenizer: Tokenizer, python_files: list[str], tmp_path: Path
 ) -> None:
     tokenizer.save(tmp_path / "tokenizer" / "tokenizer.json")
-    texts = python_files[:4]
+    short, long = "x = 1\n", "".join(f"value_{number} = {number}\n" for number in range(4000))
+    texts = [*python_files[:4], short, long]
     write_tokens(texts, tokenizer, tmp_path / "tokens" / "validation.bin")
     found = old_validation_texts(RunFolder(tmp_path))
-    assert found == [text.encode()[:6000].decode(errors="ignore") for text in texts]
+    assert len(found) == len(texts)
+    for passage, text in zip(found, texts, strict=True):
+        assert f"\n{passage}" in f"\n{text}", "a passage begins with a line"
+        assert 0 < len(passage.encode()) <= 6000
+    assert found[-2] == short
+    assert not long.startswith(found[-1]), "passages lie anywhere in their documents"
     library = old_validation_texts(None)
     assert library
     assert old_validation_texts(RunFolder(tmp_path / "nowhere")) == library

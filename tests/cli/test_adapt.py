@@ -56,11 +56,11 @@ def test_the_command_passes_its_options(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr("codeling.adaptation.adapting.adapt", adapt)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my project").mkdir()
-    result = run("runs/demo", "my project", "--minutes", "2", "--replay", "0.5", "--json")
+    result = run("runs/demo", "my project", "--minutes", "2", "--replay", "0.75", "--json")
     recipe, project, out, replay, *_ = given
     assert (recipe.training.init, recipe.training.minutes) == ("runs/demo", 2.0)
     assert recipe.training.mixture_exponent == 0
-    assert (project, out, replay) == (Path("my project"), Path("runs/my project"), 0.5)
+    assert (project, out, replay) == (Path("my project"), Path("runs/my project"), 0.75)
     assert json.loads(result.stdout)["num_lines"] == 400
     text = run("runs/demo", tmp_path / "my project", "--set", "training.steps=9").stdout
     assert f"codeling serve 'runs/my project' --project '{tmp_path / 'my project'}'" in text

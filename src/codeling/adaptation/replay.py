@@ -23,7 +23,7 @@ from codeling.progress import SILENT, Progress
 from codeling.run_folder import RunFolder
 from codeling.tokenizer.tokenizer import Tokenizer
 
-REPLAY = 0.25
+REPLAY = 0.5
 """Default share of the run that is old text; other values are in ``docs/log.md``."""
 _MAX_SHARES = 20
 """Maximum number of equal shares that the run is divided into."""

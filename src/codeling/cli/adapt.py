@@ -25,7 +25,7 @@ def adapt(
         typer.Option(
             min=0.0, max=0.9, metavar="SHARE", help="Share of the training that is old text."
         ),
-    ] = 0.25,
+    ] = 0.5,
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
