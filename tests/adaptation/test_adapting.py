@@ -1,4 +1,5 @@
 import json
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from codeling.manifest import sha256_file
 from codeling.progress import Advance
 from codeling.recipe import Recipe
 from codeling.run import StopRequest
-from codeling.run_folder import RunFolder, find_run_folder
+from codeling.run_folder import ADAPTATION, RunFolder, find_run_folder
 
 from ..training.runs import Notes
 
@@ -100,8 +101,16 @@ def test_a_changed_project_or_setting_starts_again(
     first = adapt(recipe, project, tmp_path / "out")
     assert adapt(recipe, project, tmp_path / "out", 0.75)["settings"]["replay"] == 0.75
     (project / "more.py").write_text("def more(value):\n" + "    value = value + 1\n" * 9)
-    again = adapt(recipe, project, tmp_path / "out")
+    notes = Notes()
+    again = adapt(recipe, project, tmp_path / "out", progress=notes)
     assert again["identity"] != first["identity"]
+    assert any("had other settings or files" in line for line in notes.lines)
+    other = shutil.copytree(project, tmp_path / "other")
+    (other / "more.py").unlink()
+    with pytest.raises(UsageError, match=r"an adaptation to .*project; choose a new folder"):
+        adapt(recipe, other, tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / ADAPTATION).read_text())
+    assert kept["identity"] == again["identity"]
 
 
 def test_without_a_run_beside_it_the_model_is_adapted_alone(

@@ -104,6 +104,19 @@ def test_files_of_one_age_are_split_by_their_paths() -> None:
     assert [file.path for file in first] != [file.path for file in files[:4]]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes")
+def test_a_file_name_that_is_not_utf8_is_escaped(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.py").write_text(body(name))
+    try:
+        (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text(body("cafe"))
+    except OSError:
+        pytest.skip("the file system has only UTF-8 names")
+    project = read_project(tmp_path)
+    assert "caf\ufffd.py" in {file.path for file in project.train + project.held_out}
+    assert project.sha256
+
+
 def test_too_small_a_project_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(body("a"))
     with pytest.raises(UsageError, match="1 usable Python file; an adaptation needs 4"):

@@ -87,6 +87,7 @@ def test_json_lists_the_files(
         (("m.gguf", "--type", "q4_0"), "--type q4_0: gguf has f16, f32, q8_0"),
         (("out", "--to", "ctranslate2", "--type", "f16"), "ctranslate2 has float32, int8"),
         (("m.gguf", "--push", "owner/name"), "--push goes with --to hf"),
+        (("m", "--to", "hf", "--public"), "--public goes with --push"),
         (("model.bin",), "the name of a GGUF file ends in .gguf"),
         (("a\nb.gguf",), "a Modelfile cannot name such a file"),
         (("m.gguf", "--to", "hf"), "a folder is written, and .gguf is the ending of GGUF files"),

@@ -167,6 +167,9 @@ def test_a_run_without_an_index_is_one_line(app: typer.Typer, tmp_path: Path) ->
         assert isinstance(result.exception, InputError | UsageError)
         assert message in str(result.exception)
         (folder / "recipe.toml").touch()
+    (folder / "adaptation.json").touch()
+    result = CliRunner().invoke(app, [str(folder), "-"], input="")
+    assert "give the run that it started from" in str(result.exception)
 
 
 def test_the_module_imports_nothing_heavy() -> None:

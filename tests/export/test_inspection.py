@@ -47,6 +47,14 @@ def test_a_tokenizer_of_another_model_is_reported(
     assert any(line.startswith("warning") for line in as_text(values))
 
 
+def test_a_config_that_does_not_belong_to_the_weights_is_refused(write_model: WriteModel) -> None:
+    folder = write_model()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "n_layer": 10**12}))
+    with pytest.raises(ModelError, match=r"config.json says n_layer 1,000,000,000,000"):
+        inspect_model(str(folder))
+
+
 def test_damaged_weights_are_one_line(write_model: WriteModel) -> None:
     folder = write_model()
     (folder / "model.safetensors").write_bytes(b"broken")

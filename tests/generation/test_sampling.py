@@ -6,6 +6,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from codeling.errors import ModelError
 from codeling.generation.sampling import Draw, sample, uniform
 
 Logits = NDArray[np.float32]
@@ -92,6 +93,14 @@ def test_a_row_gets_the_same_id_in_a_batch_as_alone() -> None:
     draws = [kinds[row % 4]._replace(sample=row) for row in range(8)]
     alone = [sample(logits[i : i + 1], [draws[i]])[0] for i in range(8)]
     assert sample(logits, draws) == alone
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_an_error(value: float) -> None:
+    logits = np.zeros((2, 8), np.float32)
+    logits[1, 3] = value
+    with pytest.raises(ModelError, match="not finite"):
+        sample(logits, [Draw(), Draw()])
 
 
 def test_masked_ids_are_never_drawn() -> None:

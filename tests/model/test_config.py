@@ -85,8 +85,9 @@ def test_missing_keys_of_a_hugging_face_config_have_the_defaults_of_gpt2() -> No
         ({"n_layer": 2.5}, "n_layer must be a positive integer, not 2.5"),
         ({"vocab_size": "50257"}, "vocab_size must be a positive integer, not '50257'"),
         ({"n_embd": None, "n_inner": 5}, "n_embd must be a positive integer, not None"),
-        ({"layer_norm_epsilon": "tiny"}, "layer_norm_epsilon must be a positive number"),
-        ({"layer_norm_epsilon": math.nan}, "layer_norm_epsilon must be a positive number"),
+        ({"layer_norm_epsilon": "tiny"}, "layer_norm_epsilon must be from 1e-30 to 1"),
+        ({"layer_norm_epsilon": 1e300}, "layer_norm_epsilon must be from 1e-30 to 1"),
+        ({"layer_norm_epsilon": math.nan}, "layer_norm_epsilon must be from 1e-30 to 1"),
     ],
     ids=str,
 )

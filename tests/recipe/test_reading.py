@@ -150,6 +150,14 @@ def test_a_length_given_by_set_replaces_that_of_the_recipe() -> None:
         ("[model]\nqwertyuiop = 5", '[model] unknown key "qwertyuiop"'),
         ("[training]\nsteps = 0", "[training] steps: input should be greater than 0 (got 0)"),
         ("[training]\nwarmup_fraction = 1.5", "less than 1 (got 1.5)"),
+        (
+            "[training]\nminutes = inf",
+            "[training] minutes: input should be a finite number (got inf)",
+        ),
+        (
+            "[training]\nmuon_lr = nan",
+            "[training] muon_lr: input should be a finite number (got nan)",
+        ),
         ("[training]\nsteps = 'many'", "[training] steps: input should be a valid integer"),
         ('[model]\nsize = "huge"', "'nano', 'mini', 'small' or 'medium' (got 'huge')"),
         ("[tokenizer]\nvocab_size = 260", "greater than or equal to 261"),

@@ -79,6 +79,9 @@ def adapt(
         if finished and finished["identity"] == identity and finished["settings"] == chosen:
             progress.note("the adaptation is finished and unchanged")
             return finished
+        if finished:
+            _check_project(folder, finished, project)
+            progress.note("the finished adaptation had other settings or files; it is replaced")
         (folder / ADAPTATION).unlink(missing_ok=True)
         base = find_run_folder(initial.folder)
         share = sample_share(settings)
@@ -138,6 +141,15 @@ def _check_folder(folder: Path, initial: InitialModel) -> None:
     if names - _FIRST and not names & {_BEFORE, ADAPTATION}:
         raise UsageError(
             f"{folder}: not an adaptation, and not empty; choose a new folder with --out"
+        )
+
+
+def _check_project(folder: Path, finished: Mapping[str, Any], project: Project) -> None:
+    """:raises UsageError: ``finished`` is the adaptation to a project in another folder."""
+    known = Path(finished["project"]["folder"])
+    if known.is_absolute() and known != project.folder.resolve():
+        raise UsageError(
+            f"{folder}: holds an adaptation to {known}; choose a new folder with --out"
         )
 
 
@@ -229,7 +241,7 @@ def _copy_memory(base: RunFolder | None, initial: InitialModel, folder: Path) ->
 
 def _project(project: Project) -> dict[str, Any]:
     return {
-        "folder": str(project.folder),
+        "folder": str(project.folder.resolve()),
         "newest_by": "git" if project.by_git else "time of the last change",
         "train": {
             "files": len(project.train),

@@ -7,6 +7,7 @@ must not know tokens.
 """
 
 import hashlib
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,11 +84,13 @@ def read_project(folder: Path) -> Project:
         if text not in seen:
             seen.add(text)
             path = found.path.as_posix()
-            files.append(ProjectText(path, text, ages.get(path, found.modified)))
+            name = os.fsencode(path).decode(errors="replace")
+            files.append(ProjectText(name, text, ages.get(path, found.modified)))
     if len(files) < MIN_FILES:
         raise UsageError(
             f"{folder}: {quantity(len(files), 'usable Python file')}; an adaptation needs "
-            f"{MIN_FILES} or more"
+            f"{MIN_FILES} or more (copies of a file, generated files and files that do not parse "
+            "are not usable)"
         )
     train, held_out = split_newest(files)
     return Project(folder, train, held_out, bool(ages))

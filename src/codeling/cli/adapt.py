@@ -54,7 +54,8 @@ def adapt(
     _check_overrides(overrides or [])
     name = folder.resolve().name
     if not folder.is_dir():
-        raise UsageError(f"{folder}: there is no such folder; give a project's folder")
+        reason = "this is a file" if folder.exists() else "there is no such folder"
+        raise UsageError(f"{folder}: {reason}; give a project's folder")
     target = out or Path("runs") / (name or "project")
     screen = Screen()
     changes = [f"training.minutes={minutes}", "training.mixture_exponent=0", *(overrides or [])]
@@ -116,4 +117,5 @@ def gain(values: dict[str, Any], key: str) -> str:
 
 
 def _change(before: float, after: float) -> str:
-    return f"{before:.3f} -> {after:.3f} bits per byte ({100 * (after / before - 1):+.1f} %)"
+    change = round(100 * (after / before - 1), 1) or 0.0  # never -0.0
+    return f"{before:.3f} -> {after:.3f} bits per byte ({change:+.1f} %)"

@@ -48,7 +48,9 @@ def open_notebook(folder: Path, name: str) -> None:
     scripts = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
     os.chdir(folder)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", name])  # noqa: S606
+    # Jupyter refuses to run as root, which is the usual user of a container.
+    as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *as_root, name])  # noqa: S606
 
 
 def _copy_notebooks(folder: Path) -> list[str]:

@@ -76,6 +76,8 @@ def export(
         raise UsageError(f"--type {kind}: {to.value} has {', '.join(types)}")
     if push and to is not Format.hf:
         raise UsageError("--push goes with --to hf")
+    if public and not push:
+        raise UsageError("--public goes with --push")
     if push:
         from codeling.export.hugging_face import check_repository
 

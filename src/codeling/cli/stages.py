@@ -17,7 +17,7 @@ def parse_path(text: str) -> Path:
     from codeling.errors import UsageError
 
     if not text:
-        raise UsageError("an empty path was given; for the current folder write .")
+        raise UsageError("an empty path was given; the current folder is ./")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

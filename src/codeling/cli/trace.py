@@ -90,14 +90,18 @@ def _parse_lines(value: str) -> tuple[int, int]:
 def _load_index(model: Path) -> "Index":
     """The provenance index of a run folder, or of the run that a path belongs to.
 
-    :raises UsageError: the path belongs to no run folder.
+    :raises UsageError: the path belongs to no run folder, or to an adaptation.
     :raises InputError: the run has no index.
     """
     from codeling.errors import UsageError
     from codeling.provenance.index import Index
-    from codeling.run_folder import find_run_folder
+    from codeling.run_folder import ADAPTATION, find_run_folder
 
     if run := find_run_folder(model):
+        if (run.path / ADAPTATION).is_file():
+            raise UsageError(
+                f"{model}: an adaptation has no provenance index; give the run that it started from"
+            )
         return Index.load(run.provenance)
     reason = (
         "not a run folder, so it has no provenance index" if model.exists() else "no such folder"

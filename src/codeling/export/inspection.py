@@ -22,6 +22,7 @@ from codeling.model.folder import (
     fim_spm_rate,
     named_license,
     read_config,
+    read_tensors,
     resolve,
     tokenizer_digest,
     weight_files,
@@ -41,7 +42,8 @@ def inspect_model(model: str) -> Values:
     """Everything known of a run folder, a Hugging Face folder or ``hf://owner/name``.
 
     :raises UsageError: it is not a model.
-    :raises InputError: ``config.json``, the tokenizer or the weights' header is damaged.
+    :raises InputError: ``config.json``, the tokenizer or the weights are damaged, or the weights
+        are of another size than ``config.json`` says.
     """
     folder = resolve(model)
     config = read_config(folder)
@@ -77,6 +79,7 @@ def inspect_model(model: str) -> Values:
 
 
 def _sizes(folder: Path, config: GPT2Config) -> Values:
+    read_tensors(folder, config)  # checks names, shapes and values
     files = weight_files(folder)
     kinds: dict[str, int] = {}
     for kind, count in chain.from_iterable(map(_tensors, files)):
@@ -272,7 +275,8 @@ def _adaptation_rows(values: Values) -> list[tuple[str, str]]:
         ("next line", f"{before['next_line']:.1%} -> {after['next_line']:.1%} exactly right"),
         (
             "with memory",
-            f"{before['next_line_with_memory']:.1%} -> {after['next_line_with_memory']:.1%}",
+            f"{before['next_line_with_memory']:.1%} -> {after['next_line_with_memory']:.1%} "
+            "exactly right",
         ),
     ]
 

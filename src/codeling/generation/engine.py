@@ -212,7 +212,8 @@ class Engine:
             if not isinstance(number, int) or isinstance(number, bool):
                 raise UsageError(f"{name} must be an integer, not {number!r}")
         if n < 1 or batch_size < 1:
-            raise UsageError(f"n and batch_size must be 1 or more, not {n} and {batch_size}")
+            name, number = ("n", n) if n < 1 else ("batch_size", batch_size)
+            raise UsageError(f"{name} must be 1 or more, not {number}")
         if n > MAX_SAMPLES:
             raise UsageError(f"n must be at most {MAX_SAMPLES:,}, not {n:,}")
         for name, texts in (("prompts", prompts), ("suffixes", suffixes)):

@@ -122,7 +122,7 @@ class SamplingParams:
         for name in ("temperature", "prose_temperature"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= sys.float_info.max:
-                raise UsageError(f"{name} must be 0 or more, not {value}")
+                raise UsageError(f"{name} must be a finite number of 0 or more, not {value}")
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k must be 1 or more, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from codeling.errors import ModelError
+
 _FRACTION_BITS = 53
 
 
@@ -33,8 +35,14 @@ class Draw(NamedTuple):
 
 
 def sample(logits: NDArray[np.float32], draws: Sequence[Draw]) -> list[int]:
-    """Logits (B, V) to B ids. Of equally likely ids the lowest counts as more likely."""
-    ids: list[int] = logits.argmax(axis=-1).tolist()
+    """Logits (B, V) to B ids. Of equally likely ids the lowest counts as more likely.
+
+    :raises ModelError: the highest logit of a row is NaN or infinite.
+    """
+    highest = logits.argmax(axis=-1)
+    if not np.isfinite(logits[np.arange(len(logits)), highest]).all():
+        raise ModelError("the model's logits are not finite numbers; its weights are too large")
+    ids: list[int] = highest.tolist()
     for row, draw in enumerate(draws):
         if draw.temperature > 0:
             ids[row] = _sample(logits[row], draw)

@@ -5,7 +5,6 @@ Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; of t
 Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +30,9 @@ class GPT2Config:
             if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
                 raise ModelError(f"model config: {name} must be a positive integer, not {value!r}")
         epsilon = self.layer_norm_epsilon
-        if not isinstance(epsilon, int | float) or not 0 < epsilon < math.inf:
+        if not isinstance(epsilon, int | float) or not 1e-30 <= epsilon <= 1:
             raise ModelError(
-                f"model config: layer_norm_epsilon must be a positive number, not {epsilon!r}"
+                f"model config: layer_norm_epsilon must be from 1e-30 to 1, not {epsilon!r}"
             )
         if self.n_embd % self.n_head:
             raise ModelError(

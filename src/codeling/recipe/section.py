@@ -9,6 +9,6 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """Base of all tables of a recipe: frozen, without unknown keys."""
+    """Base of all tables of a recipe: frozen, without unknown keys, all numbers finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -92,10 +92,12 @@ def few_steps_warning(recipe: TrainingRecipe, num_steps: int) -> str | None:
         return None
     by_time = recipe.tokens is None
     longer = "training.minutes (demo, adapt: --minutes)" if by_time else "training.tokens"
+    remedies = [f"raise {longer}", f"lower training.tokens_per_step ({recipe.tokens_per_step:,})"]
+    if recipe.init is None:
+        remedies.append("choose a smaller model.size")
     return (
         f"warning: this run has only {quantity(num_steps, 'step')}, and a model learns little in "
-        f"fewer than {MIN_USEFUL_STEPS}; raise {longer}, lower training.tokens_per_step "
-        f"({recipe.tokens_per_step:,}) or choose a smaller model.size"
+        f"fewer than {MIN_USEFUL_STEPS}; {', '.join(remedies[:-1])} or {remedies[-1]}"
     )
 
 
@@ -145,6 +147,8 @@ def _seconds_per_step(
     enough = _CALIBRATION_SHARE * 60 * module.recipe.minutes
     num_steps, elapsed, start = 0, 0.0, clock.now()
     while num_steps < _CALIBRATION_STEPS or elapsed < enough:
+        if num_steps and module.world.broadcast(should_stop):
+            break
         step()
         num_steps += 1
         elapsed = module.world.broadcast(lambda: clock.now() - start)
