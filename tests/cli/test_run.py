@@ -124,6 +124,7 @@ def test_a_folder_with_other_content_is_refused(
         answer = main(command, recipe_file, "--out", out and folder)
         assert (answer.code, answer.out) == (2, "")
         assert ("empty path" if out == "" else "not a run folder, and not empty") in answer.err
+        assert "Value error" not in answer.err
     assert main("demo", "--out", out and folder).code == 2
     assert sorted(path.name for path in folder.iterdir()) == [
         "a.txt", "notes.partial", "report.html"
