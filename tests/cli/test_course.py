@@ -21,9 +21,11 @@ def test_the_notebooks_are_copied_and_changes_are_kept(main: Main, tmp_path: Pat
     assert (tmp_path / "mine" / names[1]).exists()
 
 
+@pytest.mark.parametrize(("user", "more"), [(1000, []), (0, ["--allow-root"])])
 def test_jupyterlab_opens_in_the_folder(
-    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, more: list[str]
 ) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user, raising=False)
     started: list[Any] = []
     monkeypatch.setattr("codeling.cli.extras.find_spec", lambda name: name)
     monkeypatch.setattr("os.execv", lambda *arguments: started.append((Path.cwd(), arguments)))
@@ -31,7 +33,7 @@ def test_jupyterlab_opens_in_the_folder(
     assert "begin with 1_objectives.ipynb" in main("course").out
     ((folder, (_, words)),) = started
     assert folder == tmp_path / "course"
-    assert words[1:] == ["-m", "jupyterlab", "1_objectives.ipynb"]
+    assert words[1:] == ["-m", "jupyterlab", *more, "1_objectives.ipynb"]
 
 
 def test_without_the_extra_one_line_says_what_to_install(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from codeling.errors import UsageError
 from codeling.generation import prompts
@@ -22,8 +21,9 @@ CONTEXT = 32
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     tokenizer = train([Path(__file__).read_text()], TokenizerRecipe(vocab_size=320, seed=0))
-    torch.manual_seed(0)
-    return Engine.from_model(GPT2(GPT2Config(320, CONTEXT, 1, 2, 16)), tokenizer)
+    network = GPT2(GPT2Config(320, CONTEXT, 1, 2, 16))
+    network.initialize(0)
+    return Engine.from_model(network, tokenizer)
 
 
 LINES = "".join(f"x{number} = [{number}, 'é']\n" for number in range(200))
