@@ -316,11 +316,10 @@ class Engine:
         if not batch.rows:
             return []
         try:
-            logits = self.runner.run(batch)
+            self._picker.pick_all(self.runner.run(batch), batch)
         except BaseException:
             self.scheduler.reset()  # it is unknown which slots were written
             raise
-        self._picker.pick_all(logits, batch)
         self.scheduler.postprocess(batch)
         return list(dict.fromkeys(sequence.root for sequence in batch.picking))
 
