@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from codeling.adaptation.replay import REPLAY
 from codeling.cli.adapt import summary
 from codeling.cli.app import app
 from codeling.errors import CodelingError, UsageError
@@ -62,7 +63,9 @@ def test_the_command_passes_its_options(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert recipe.training.mixture_exponent == 0
     assert (project, out, replay) == (Path("my project"), Path("runs/my project"), 0.75)
     assert json.loads(result.stdout)["num_lines"] == 400
+    given.clear()
     text = run("runs/demo", tmp_path / "my project", "--set", "training.steps=9").stdout
+    assert given[3] == REPLAY, "the command and the function have the same default"
     assert f"codeling serve 'runs/my project' --project '{tmp_path / 'my project'}'" in text
 
 

@@ -76,10 +76,10 @@ def adapt(
         identity = {"project_sha256": project.sha256, **initial.digests}
         chosen = {**_plain(recipe), "replay": replay}
         finished = _read(folder / ADAPTATION)
-        if finished and finished["identity"] == identity and finished["settings"] == chosen:
-            progress.note("the adaptation is finished and unchanged")
-            return finished
         if finished:
+            if finished["identity"] == identity and finished["settings"] == chosen:
+                progress.note("the adaptation is finished and unchanged")
+                return finished
             _check_project(folder, finished, project)
             progress.note("the finished adaptation had other settings or files; it is replaced")
         (folder / ADAPTATION).unlink(missing_ok=True)

@@ -7,7 +7,6 @@ must not know tokens.
 """
 
 import hashlib
-import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from codeling.corpus.filters.rules import drop_reason
 from codeling.corpus.redaction.redact import redact
+from codeling.corpus.sources.storage import printable
 from codeling.errors import UsageError
 from codeling.evaluation.syntax import parse
 from codeling.memory.project_files import list_files, read_text
@@ -84,8 +84,7 @@ def read_project(folder: Path) -> Project:
         if text not in seen:
             seen.add(text)
             path = found.path.as_posix()
-            name = os.fsencode(path).decode(errors="replace")
-            files.append(ProjectText(name, text, ages.get(path, found.modified)))
+            files.append(ProjectText(printable(path), text, ages.get(path, found.modified)))
     if len(files) < MIN_FILES:
         raise UsageError(
             f"{folder}: {quantity(len(files), 'usable Python file')}; an adaptation needs "

@@ -50,7 +50,7 @@ def _run() -> tuple[str, int]:
             raise
         context: Any = getattr(error, "ctx", None)  # an error of typer
         command = context.command_path if context else "codeling"
-        text = message().rstrip(".").replace(": Value error, ", ": ")  # of a ValueError
+        text = message().rstrip(".").replace(": Value error, ", ": ")  # pydantic's prefix
         mark = "" if text.endswith("?") else ";"
         return f"{text}{mark} see {command} --help", 2
     finally:

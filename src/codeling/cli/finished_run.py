@@ -67,13 +67,11 @@ def show(results: dict[str, Any]) -> None:
     typer.echo(
         f"test bits per byte  {results['bits_per_byte']:.3f}  (on text that was not trained on)"
     )
-    alone, *_, (name, everything) = (
-        (name, value) for name, value in results["memory"].items() if "model" in name
-    )
-    sources = name.removeprefix("model + ")
+    rows = [(name, value) for name, value in results["memory"].items() if "model" in name]
+    (_, alone), (most, everything) = rows[0], rows[-1]
     typer.echo(
-        f"with the memory     {everything:.3f}  ({sources}; "
-        f"the model alone on the same files: {alone[1]:.3f})"
+        f"with the memory     {everything:.3f}  ({most.removeprefix('model + ')}; "
+        f"the model alone on the same files: {alone:.3f})"
     )
     if results["parse_rate"] is not None:
         typer.echo(f"parse rate          {results['parse_rate']:.0%}  of completed function bodies")
