@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first example of a property may compile or import; on a busy machine any example may be slow.
-settings.register_profile("codeling", deadline=None)
+settings.register_profile("codeling", deadline=None, max_examples=50)
 settings.load_profile("codeling")
 
 

@@ -123,7 +123,7 @@ PIECES = st.lists(
 ).map("".join)  # fmt: skip
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(PIECES)
 def test_whole_texts_and_single_characters_give_the_same_literals(text: str) -> None:
     spans = [(start, end) for start, end, _ in literals(text)]
@@ -135,7 +135,7 @@ def test_whole_texts_and_single_characters_give_the_same_literals(text: str) -> 
     assert all(any(s <= start and end <= e for s, e in spans) for start, end in inside)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(PIECES)
 def test_skipping_changes_nothing(text: str) -> None:
     reader, skipper, position = Lexer(), Lexer(), 0

@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from codeling.arrays import native
+from codeling.arrays import jit, native
 from codeling.arrays.native import kernel, kernel_of
 
 SOURCE = '''
@@ -172,7 +172,7 @@ def test_code_beside_a_source_in_a_read_only_folder_is_in_the_users_cache(
     for _ in range(2):
         call(module(folder))
     assert compiled == ["sums.add"]
-    assert len(list((tmp_path / "cache/kernels").iterdir())) == 1
+    assert len(list((tmp_path / "cache/kernels").glob("*.code"))) == 1
 
 
 def test_an_argument_that_a_kernel_cannot_take_is_an_error(tmp_path: Path) -> None:
@@ -197,6 +197,26 @@ def test_threads_that_need_the_same_code_compile_it_once(
     for thread in threads:
         thread.join()
     assert len(code_files(tmp_path)) == 1
+
+
+def test_what_another_process_compiled_in_the_meantime_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels, second = module(tmp_path), module(tmp_path)
+    assert second.add._loaded() == {}
+    call(kernels)
+    monkeypatch.setattr(jit, "compile_kernel", lambda *_: pytest.fail("compiled twice"))
+    call(second)
+    assert len(code_files(tmp_path)) == 1
+
+
+def test_without_a_lock_the_code_is_compiled(
+    tmp_path: Path, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").touch()
+    monkeypatch.setenv("CODELING_CACHE", str(tmp_path / "cache"))
+    call(module(tmp_path / "sources"))
+    assert compiled == ["sums.add"]
 
 
 def test_a_kernel_runs_without_pythons_lock(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def play(
             assert each.ids[each.num_prompt :] == alone(prompt, max_new_tokens)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(ACTIONS, st.integers(1, 5), st.sampled_from([1, 3, 64]), st.sampled_from([0, 3, 7]))
 def test_sequences_equal_those_alone_in_any_schedule_and_no_slot_leaks(
     actions: list[tuple[str, object, object]],

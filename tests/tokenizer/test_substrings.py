@@ -56,7 +56,7 @@ def test_only_the_ends_are_encoded_again(
     assert sum(map(len, encoded)) < 200
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(pieces=st.lists(st.sampled_from(ODD), max_size=30), data=st.data())
 def test_parts_of_odd_texts_encode_as_alone(
     cut: Tokenizer, pieces: list[str], data: st.DataObject

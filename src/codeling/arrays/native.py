@@ -19,8 +19,8 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +45,9 @@ _KINDS: dict[type, str] = {
 """Formats of an argument's slot, as in :mod:`struct`; P is the address of an array."""
 _FORMATS = {"P": "q", "q": "q", "d": "d", "f": "f4x"}
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+
+_WAIT_SECONDS = 60
+"""Compiling a kernel takes a few seconds."""
 
 _lock = threading.RLock()
 _engines: list[Any] = []
@@ -124,17 +127,21 @@ class Kernel:
         return types.Dispatcher(self.jitted)
 
     def _loaded(self) -> dict[str, list[_Code]]:
-        """The code found on disk."""
+        """The code that this process has; first that found on disk."""
         with _lock:
             if self._codes is None:
-                codes: dict[str, list[_Code]] = {}
-                for folder in self._folders():
-                    for path in sorted(folder.glob(f"{self._stem}-*.code")):
-                        with suppress(OSError, ValueError, KeyError, TypeError):  # damaged
-                            kinds, code = _read(path.read_bytes())
-                            codes.setdefault(kinds, []).append(code)
-                self._codes = codes
+                self._codes = self._found()
             return self._codes
+
+    def _found(self) -> dict[str, list[_Code]]:
+        """The code on disk."""
+        codes: dict[str, list[_Code]] = {}
+        for folder in self._folders():
+            for path in sorted(folder.glob(f"{self._stem}-*.code")):
+                with suppress(OSError, ValueError, KeyError, TypeError):  # damaged
+                    known, code = _read(path.read_bytes())
+                    codes.setdefault(known, []).append(code)
+        return codes
 
     @property
     def _stem(self) -> str:
@@ -152,20 +159,21 @@ class Kernel:
             is_array = isinstance(leaf, np.ndarray)
             if is_array and not (leaf.flags.c_contiguous and leaf.flags.aligned):
                 raise TypeError(f"{self.name}: an array that is not contiguous and aligned")
-        with _lock:
+        with _lock, _one_process(self.name):
             codes = self._loaded().setdefault(kinds, [])
+            codes[:] = max(codes, self._found().get(kinds, []), key=len)  # of another process
             if len(codes) > num_known:
                 return
             from codeling.arrays.jit import compile_kernel
 
             content = _written(kinds, *compile_kernel(self.jitted, arguments))
             codes.append(_read(content)[1])
-        name = f"{self._stem}-{hashlib.sha256(content).hexdigest()[:8]}.code"
-        for folder in self._folders():
-            with suppress(OSError):
-                _save(folder / name, content)
-                _remove_old(folder, self.name, self._stem)
-                return
+            name = f"{self._stem}-{hashlib.sha256(content).hexdigest()[:8]}.code"
+            for folder in self._folders():
+                with suppress(OSError):
+                    _save(folder / name, content)
+                    _remove_old(folder, self.name, self._stem)
+                    return
 
 
 def kernel(*sources: str, fastmath: Any = False) -> Callable[[Callable[..., Any]], Kernel]:
@@ -212,6 +220,19 @@ def _flat(arguments: tuple[Any, ...]) -> list[Any]:
         else:
             leaves.append(argument)
     return leaves
+
+
+@contextmanager
+def _one_process(name: str) -> Iterator[None]:
+    """Wait while another process compiles the kernel ``name``, at most :data:`_WAIT_SECONDS`."""
+    from filelock import FileLock
+
+    folder = user_cache_folder("kernels")
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):  # without a lock, both compile
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(folder / f"{name}.lock", timeout=_WAIT_SECONDS))
+        yield
 
 
 @cache

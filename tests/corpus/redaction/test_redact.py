@@ -179,7 +179,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=12), st.sampled_from(["", " ", "\n"]))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_redacting_keeps_python_and_its_lines(pieces: list[str], joint: str) -> None:
     text = joint.join(pieces)
     redacted, counts = redact(text)

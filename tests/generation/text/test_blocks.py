@@ -194,7 +194,7 @@ PYTHONESQUE = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(PYTHONESQUE, PYTHONESQUE, st.data())
 def test_the_result_does_not_depend_on_pieces_and_only_grows(
     prompt: str, completion: str, data: st.DataObject
@@ -208,7 +208,7 @@ def test_the_result_does_not_depend_on_pieces_and_only_grows(
     assert "".join(pieces) == whole
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(PYTHONESQUE, PYTHONESQUE, PYTHONESQUE)
 def test_text_after_the_end_does_not_matter(prompt: str, completion: str, more: str) -> None:
     block = BlockEnd(prompt)
@@ -224,7 +224,7 @@ def _state(prompt: str) -> tuple[object, ...]:
     return block._open_blocks, block._block, block._after_decorator, line_state
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @example(
     "def f():\n    if x:\n        y\nclass A:\n    def g(self):\n        if z:\n          (\n)\n"
 )

@@ -42,7 +42,7 @@ def cut_at_stop(text: str, stops: list[str]) -> tuple[str, bool]:
     return text, False
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(
     st.text("ab\n", max_size=24),
     st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3),

@@ -55,7 +55,7 @@ def test_state_at_the_end_of_a_text(text: str, in_prose: bool, is_open: bool) ->
     assert (line.in_prose, line.is_open) == (in_prose, is_open)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=500)
 @given(PIECES)
 def test_code_lines_are_those_read_one_character_at_a_time(text: str) -> None:
     line, start, expected = LogicalLine(), 0, []
