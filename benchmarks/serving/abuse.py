@@ -23,9 +23,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.serving.load import Waited, prepare, type_on
-from benchmarks.serving.typists import python_files, quantile, served_process
+from benchmarks.serving.typists import descendants, python_files, quantile, served_process
 
-_PEOPLE = 4
+_PEOPLE, _MANY = 4, 64
 _ROUTES = ("/v1/completions", "/infill", "/completion", "/api/generate", "/v1/chat/completions")
 _NUM_IDLE = 500
 
@@ -110,16 +110,17 @@ async def attack(url: str, token: str, requests: int, seconds: float) -> Counter
 
 
 def _memory(pid: int) -> int:
-    """Resident bytes of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    """Resident bytes of a server's processes."""
+    paths = (Path(f"/proc/{each}/statm") for each in descendants(pid))
+    return sum(int(path.read_text().split()[1]) * 4096 for path in paths)
 
 
 async def _typing(
-    url: str, texts: list[str], first: int, seconds: float, token: str
+    url: str, texts: list[str], people: int, seconds: float, token: str
 ) -> list[Waited]:
-    prepared = [prepare(texts, first + number, seconds, token) for number in range(_PEOPLE)]
-    people = (type_on(url, keys, number, seconds) for number, keys in enumerate(prepared))
-    return await asyncio.gather(*people)
+    prepared = [prepare(texts, number, seconds, token) for number in range(people)]
+    typing = (type_on(url, keys, number, seconds) for number, keys in enumerate(prepared))
+    return await asyncio.gather(*typing)
 
 
 def _p99(waited: list[Waited]) -> float:
@@ -137,13 +138,14 @@ def main() -> None:
     texts = python_files(options.files, 0)
     token = "a token of the benchmark"  # noqa: S105
     with served_process(options.model, token=token) as (url, pid):
-        asyncio.run(_typing(url, texts, 0, options.seconds / 2, token))  # warm
-        quiet = asyncio.run(_typing(url, texts, 0, options.seconds, token))
+        # Warm, with all of the server's processes.
+        asyncio.run(_typing(url, texts, _MANY, options.seconds / 2, token))
+        quiet = asyncio.run(_typing(url, texts, _PEOPLE, options.seconds, token))
         before = _memory(pid)
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             other.submit(int).result()  # started
             bad = other.submit(attack_alone, url, token, options.requests, options.seconds)
-            attacked = asyncio.run(_typing(url, texts, 0, options.seconds, token))
+            attacked = asyncio.run(_typing(url, texts, _PEOPLE, options.seconds, token))
             statuses = bad.result()
         after = _memory(pid)
     for (kind, status), number in sorted(statuses.items()):

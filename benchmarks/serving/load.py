@@ -23,6 +23,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from benchmarks.serving.typists import (
+    descendants,
     infill_body,
     keystrokes,
     python_files,
@@ -132,12 +133,14 @@ def main() -> None:
 
 
 def _processor_seconds(pid: int) -> float:
-    """Processor time of a process so far; 0 where there is no ``/proc``."""
-    path = Path(f"/proc/{pid}/stat")
-    if not path.exists():
-        return 0.0
-    fields = path.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Processor time of a server's processes so far; 0 where there is no ``/proc``."""
+    ticks = 0
+    for each in descendants(pid):
+        path = Path(f"/proc/{each}/stat")
+        if path.exists():
+            fields = path.read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _draw(rows: list[tuple[int, float, float]], path: Path) -> None:

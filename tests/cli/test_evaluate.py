@@ -124,8 +124,7 @@ def test_a_killed_evaluation_resumes_to_the_same_numbers(
     stopped = tmp_path / "stopped"
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         process = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED, str(int(number)), *arguments]
-            + ["--out", str(stopped)],
+            [sys.executable, "-c", INTERRUPTED, str(int(number)), *arguments, "--out", stopped],
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             timeout=120,

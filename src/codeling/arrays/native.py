@@ -161,7 +161,9 @@ class Kernel:
                 raise TypeError(f"{self.name}: an array that is not contiguous and aligned")
         with _lock, _one_process(self.name):
             codes = self._loaded().setdefault(kinds, [])
-            codes[:] = max(codes, self._found().get(kinds, []), key=len)  # of another process
+            found = self._found().get(kinds, [])
+            if len(found) > len(codes):  # another process has compiled it in the meantime
+                codes[:] = found
             if len(codes) > num_known:
                 return
             from codeling.arrays.jit import compile_kernel

@@ -54,15 +54,13 @@ def lsp(
     threshold = threshold_of(aggressiveness)
     tracer: Tracer | None = None
     if model is not None:
-        from codeling.generation.engine import Engine
-        from codeling.memory.loading import load_memory
+        from codeling.serving.engine_loading import load_engine
         from codeling.serving.service import Service
         from codeling.serving.settings import ServerLimits
         from codeling.tokenizer.encoders import speed_up_typing
 
-        engine = Engine.load(model)
+        engine = load_engine(model, memory=memory, project=project)
         speed_up_typing(engine.tokenizer)
-        engine.memory = load_memory(model, engine.tokenizer, memory, project, wait=False)
         service = Service(engine, ServerLimits(), threshold)
         completer: Completer = LocalCompleter(service)
         run = find_run_folder(model)

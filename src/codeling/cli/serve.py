@@ -71,6 +71,7 @@ def serve(
     """
     import json
     import os
+    from functools import partial
 
     from codeling.cli.extras import require
 
@@ -81,11 +82,10 @@ def serve(
     use_one_blas_thread()
     from codeling.cli.signals import HANDLER
     from codeling.errors import UsageError
-    from codeling.generation.engine import Engine
-    from codeling.memory.loading import load_memory
     from codeling.model.folder import resolve
     from codeling.run_folder import find_run_folder
     from codeling.serving.editors import greeting
+    from codeling.serving.engine_loading import load_engine
     from codeling.serving.http import access
     from codeling.serving.http.server import serve as run
     from codeling.serving.remote_worker import (
@@ -128,13 +128,10 @@ def serve(
         else:
             typer.echo(greeting(model, url, token, remote.url if remote else None))
 
-    def load() -> Engine:
-        if remote is not None:
-            return remote_engine(model, remote)
-        engine = Engine.load(model, device, precision)
-        engine.memory = load_memory(model, engine.tokenizer, memory, project, wait=False)
-        return engine
-
+    if remote is not None:
+        load = partial(remote_engine, model, remote)
+    else:
+        load = partial(load_engine, model, device, precision, memory, project)
     with HANDLER.draining(settings.limits.drain_seconds + 2):
         run(load, settings, started, find_run_folder(model))
 

@@ -30,10 +30,6 @@ class WorkItem:
     """Report nothing before its end."""
     prefill_only: bool = False
     """End with the first token, which is discarded: the prompt is in the cache then."""
-    affinity: str = ""
-    """Editor or file. Items with the same one share a cache where there are several."""
-    worker: "EngineWorker | None" = None
-    """The worker that has it, if there are several."""
     submitted: float = field(default_factory=time.monotonic)
     admitted: float | None = None
     """When it got a place in the batch."""
@@ -105,9 +101,13 @@ class EngineWorker:
         self._stopping = False
 
     @property
-    def num_items(self) -> int:
-        """Number of items that are queued or under way."""
-        return len(self._items) + self._inbox.qsize()
+    def num_waiting(self) -> int:
+        """Number of sequences that have no slot yet."""
+        return len(self.engine.scheduler.waiting)
+
+    def reserve(self, num_running: int, num_recent: int) -> None:
+        """Slots of the engine."""
+        self.engine.reserve(num_running, num_recent)
 
     def start(self) -> None:
         """Start the thread."""

@@ -19,8 +19,7 @@ from codeling.generation.scoring import score
 from codeling.generation.sequence import Sequence
 from codeling.generation.suggestions.suggester import Suggester, SuggestionSettings
 from codeling.quantity import quantity
-from codeling.serving.engine_pool import EnginePool
-from codeling.serving.engine_worker import SequenceWorker, WorkItem, WorkUpdate
+from codeling.serving.engine_worker import EngineWorker, SequenceWorker, WorkItem, WorkUpdate
 from codeling.serving.protocol.query import (
     Answer,
     Choice,
@@ -40,7 +39,7 @@ from codeling.serving.requests import (
 from codeling.serving.settings import ServerLimits
 from codeling.serving.suggest import SuggestionPlan
 
-_RETRY_SECONDS = 1
+RETRY_SECONDS = 1
 _FILE_START = 256
 """Characters at the beginning of a prompt that tell files apart, for clients without sessions."""
 _SHORT = 50_000
@@ -64,6 +63,12 @@ class Flight:
     is_cancelled: bool = False
     """The client has left, or its session has sent another query."""
 
+    @property
+    def affinity(self) -> str:
+        """Editor or file. Queries with the same one share a cache where there are several."""
+        query = self.query
+        return f"{self.client} {query.session or query.prompts[0].text[:_FILE_START]}"
+
 
 class Service:
     """Answers queries with one engine. Belongs to one event loop."""
@@ -81,7 +86,7 @@ class Service:
             server = engine.runner.server
             self._worker = RemoteWorker(engine, self._deliver, server, limits.max_running)
         else:
-            self._worker = EnginePool(engine, self._deliver, limits.num_engines)
+            self._worker = EngineWorker(engine, self._deliver)
         self._encoders = ThreadPoolExecutor(1, "encoder")
         self._scorers = ThreadPoolExecutor(1, "scorer")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,7 +152,7 @@ class Service:
                 429,
                 f"{quantity(self.num_in_flight, 'completion')} in progress, and the server takes "
                 f"{self.limits.max_in_flight}; send the request again later",
-                _RETRY_SECONDS,
+                RETRY_SECONDS,
             )
         flight = Flight(query, client, time.monotonic() + self.limits.request_seconds)
         self.flights[flight] = None
@@ -241,7 +246,6 @@ class Service:
             query.max_predict_seconds,
             only_end=not query.stream or flight.plans[index].shown is not None,
             prefill_only=query.max_new_tokens == 0,
-            affinity=f"{flight.client} {query.session or query.prompts[0].text[:_FILE_START]}",
         )
         flight.items[item] = index
         self._owners[item] = flight
@@ -309,7 +313,7 @@ class Service:
             raise RequestError(
                 503,
                 f"the server did not get to this request in {self.limits.request_seconds:.0f} s",
-                _RETRY_SECONDS,
+                RETRY_SECONDS,
             )
         ended = item.ended or item.submitted
         first = item.first_token or ended

@@ -21,8 +21,6 @@ class ServerLimits:
     """Number of completions running or waiting. More are refused with status 429."""
     max_running: int = 32
     """Number of completions in the batch of an engine; smaller where keys and values are large."""
-    num_engines: int = 1
-    """Threads that complete, each with a cache of its own."""
     max_recent: int = 128
     """Number of ended completions with keys and values kept for the next keystroke, so that this
     many people can type at once without a new prefill of their files. Fewer if keys and values are

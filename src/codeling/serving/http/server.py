@@ -16,6 +16,7 @@ from codeling.errors import UsageError
 from codeling.generation.engine import Engine
 from codeling.generation.runners.fast import FastRunner
 from codeling.run_folder import RunFolder
+from codeling.serving.engine_loading import prepared
 from codeling.serving.http.access import AccessRules
 from codeling.serving.http.middleware import ServerMiddleware
 from codeling.serving.http.monitoring import Monitoring
@@ -25,15 +26,15 @@ from codeling.serving.playground.api import api_routes
 from codeling.serving.playground.lookups import Lookups
 from codeling.serving.playground.pages import page_routes
 from codeling.serving.protocol.query import ServedModel
-from codeling.serving.remote_worker import RemoteRunner
+from codeling.serving.scaled_service import ScaledService
 from codeling.serving.service import Service
 from codeling.serving.settings import MODEL_NAME, ServerSettings
-from codeling.tokenizer.encoders import speed_up_typing
 
-_MAX_ENGINES = 4
-"""Threads that complete on a CPU, if there are as many cores. More would wait for Python's lock."""
+_MAX_PROCESSES = 4
+"""Processes that complete on a CPU, if there are as many cores. The main process keeps about eight
+busy."""
 _CACHE_BYTES = 1 << 30
-"""Memory for the keys and values of running and recent completions."""
+"""Memory for the keys and values of running and recent completions, of all processes."""
 
 
 def application(
@@ -41,15 +42,17 @@ def application(
     settings: ServerSettings,
     started: Callable[[], None] = lambda: None,
     run: RunFolder | None = None,
+    service: Service | None = None,
 ) -> ASGIApp:
     """The ASGI application that serves ``engine``, the model of ``run``.
 
-    ``started`` is called at the end of its startup.
+    ``started`` is called at the end of its startup. ``service`` answers the queries; without it,
+    one in this process.
 
     :raises UsageError: other machines could reach it without a token.
     """
     rules = AccessRules(settings.host, settings.token)
-    service = Service(engine, settings.limits, settings.threshold)
+    service = service or Service(engine, settings.limits, settings.threshold)
     model = ServedModel(
         MODEL_NAME,
         engine.runner.context_length,
@@ -94,27 +97,27 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then answer what is in progress and return.
 
-    ``load`` gives the engine, the model of ``run``; ``started`` is called with the port when
-    requests can be sent.
+    ``load`` gives the engine, the model of ``run``; if it can be pickled, several processes answer
+    once several people type. ``started`` is called with the port when requests can be sent.
 
     :raises UsageError: the address cannot be used, or is open to others without a token.
     """
     AccessRules(settings.host, settings.token)
     with closing(listen(settings.host, settings.port)) as bound:
-        engine = load()
-        speed_up_typing(engine.tokenizer)
-        _warm_up(engine)
+        engine = prepared(load)
         limits = settings.limits
-        num_engines = _MAX_ENGINES if isinstance(engine.runner, FastRunner) else 1
-        num_engines = min(num_engines, usable_cores())
-        num_slots = _CACHE_BYTES // engine.runner.slot_bytes
-        running = max(2, min(limits.max_running, num_slots // (2 * num_engines)))
-        recent = max(2, min(limits.max_recent, num_slots - running * num_engines))
-        limits = replace(limits, num_engines=num_engines, max_running=running, max_recent=recent)
+        num_processes = min(_MAX_PROCESSES, usable_cores())
+        if num_processes == 1 or not isinstance(engine.runner, FastRunner):
+            num_processes = 0
+        num_slots = _CACHE_BYTES // (engine.runner.slot_bytes * (num_processes + 1))
+        running = max(2, min(limits.max_running, num_slots // 2))
+        recent = max(2, min(limits.max_recent, num_slots - running))
+        limits = replace(limits, max_running=running, max_recent=recent)
         settings = replace(settings, limits=limits)
+        service = ScaledService(engine, limits, settings.threshold, load, num_processes)
         serve_on(
             bound,
-            application(engine, settings, lambda: started(bound.getsockname()[1]), run),
+            application(engine, settings, lambda: started(bound.getsockname()[1]), run, service),
             lifespan="on",
             limit_concurrency=limits.max_connections,
             timeout_keep_alive=30,
@@ -134,9 +137,3 @@ def serve_on(bound: socket.socket, app: ASGIApp, **options: Any) -> None:
         **options,
     )
     uvicorn.Server(config).run([bound])
-
-
-def _warm_up(engine: Engine) -> None:
-    """Compile or load what the first request would wait for: a long prompt, then a few tokens."""
-    if not isinstance(engine.runner, RemoteRunner):
-        engine.complete("import os\n" * 16, max_new_tokens=2)
