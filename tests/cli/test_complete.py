@@ -187,6 +187,7 @@ def test_the_memory_continues_text_of_the_project_and_names_the_place(
     arguments = folder, str(project / "new.py"), "--max-new-tokens", "40"
     alone = run(*arguments, "--memory", "off").stdout
     with_project = run(*arguments, "--project", str(project), "--sources")
+    assert "no other Python files" not in with_project.stderr
     assert "combine(first" in with_project.stdout
     assert "combine(first" not in alone
     assert "known.py:" in with_project.stderr
@@ -194,6 +195,8 @@ def test_the_memory_continues_text_of_the_project_and_names_the_place(
     places = answer["completions"][0]["sources"]
     assert {place["source"] for place in places} <= {"document", "project"}
     assert all(place["path"] in (None, "known.py") for place in places)
+    (project / "known.py").unlink()
+    assert "no other Python files" in run(*arguments, "--project", str(project)).stderr
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def complete(
     )
     from codeling.generation.response import CompletionResponse
     from codeling.memory.loading import load_memory
+    from codeling.memory.project import ProjectMemory
 
     given_temperature = temperature
     if temperature is None:
@@ -126,9 +127,12 @@ def complete(
         record_sources=sources,
     )
     engine = Engine.load(model, precision=precision)
-    engine.memory = load_memory(
+    mixture = load_memory(
         model, engine.tokenizer, memory, project, None if file == "-" else file, text
     )
+    engine.memory = mixture
+    if mixture and isinstance(mixture.project, ProjectMemory) and not mixture.project.num_files:
+        typer.echo(f"{project}: no other Python files for the memory", err=True)
     if as_json:
         completions = engine.complete_batch([text], [suffix], n=n, **options)[0]
         response = CompletionResponse(model, text, suffix, completions)
