@@ -1,13 +1,14 @@
 """One process for the tasks of many corpus builds: starting it takes longer than a small build.
 
-A build that fails gets a new process, as does one in another folder or with other environment
-variables. ``tests/corpus/build/test_executor.py`` tests how the process is started and ended.
+A build after one that failed within a task gets a new process, as does one in another folder or
+with other environment variables. ``tests/corpus/build/test_executor.py`` tests how the process is started and ended.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ class SharedExecutor(Executor):
     """Keeps its process between builds."""
 
     _state: object = None
+    _is_working = False
 
     def __enter__(self) -> "SharedExecutor":
         ignored = "PYTEST_CURRENT_TEST"
@@ -29,8 +31,17 @@ class SharedExecutor(Executor):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if exception[0] is not None:
+        if self._is_working:
             self.restart()
+
+    def restart(self) -> None:
+        super().restart()
+        self._is_working = False
+
+    def map(self, *arguments: Any, **options: Any) -> Iterator[str]:
+        self._is_working = True
+        yield from super().map(*arguments, **options)
+        self._is_working = False
 
 
 @contextmanager
