@@ -177,7 +177,7 @@ def open_tokens(path: Path) -> TokenFile:
     if offsets[0] != 0 or offsets[-1] != num_ids or (offsets[1:] < offsets[:-1]).any():
         raise InputError(f"{index_path}: damaged, its document offsets are not ascending")
     ids = (
-        np.memmap(path, f"<u{id_bytes}", mode="r")
+        np.asarray(np.memmap(path, f"<u{id_bytes}", mode="r"))  # slices of a memmap are slow
         if num_ids
         else np.empty(0, np.dtype(f"<u{id_bytes}"))
     )

@@ -224,7 +224,7 @@ def read_part(path: Path) -> Part:
     known = {name: settings.pop(name, None) for name in ("format", "k", "window")}
     if known != {"format": _FORMAT, "k": K, "window": WINDOW}:
         raise ValueError(f"made with other settings: {known}")
-    data: U8 = np.memmap(path, np.uint8, mode="r")
+    data: U8 = np.asarray(np.memmap(path, np.uint8, mode="r"))
     tables: dict[str, NDArray[Any]] = {}
     offset = 8 + int.from_bytes(data[:8].tobytes(), "little")
     for name, dtype in _LAYOUT.items():

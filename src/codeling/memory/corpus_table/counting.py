@@ -203,7 +203,7 @@ class _Work:
         number = self.num_buckets(order)
         pieces = [np.empty(0, np.uint64)]
         for path in self._folder.glob(f"divided-{order}-*.bin"):
-            data = np.memmap(path, "<u8", mode="r")
+            data = np.asarray(np.memmap(path, "<u8", mode="r"))
             ends = np.cumsum([number, *data[:number].tolist()])
             pieces.append(data[ends[bucket] : ends[bucket + 1]])
         return np.concatenate(pieces)
@@ -243,7 +243,7 @@ class _Work:
 
 
 def _read(path: Path) -> tuple[U64, U32]:
-    data = np.memmap(path, np.uint8, mode="r")
+    data = np.asarray(np.memmap(path, np.uint8, mode="r"))
     end = 8 + 8 * int(data[:8].view("<i8")[0])
     return data[8:end].view("<u8"), data[end:].view("<u4")
 
