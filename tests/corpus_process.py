@@ -1,7 +1,8 @@
 """One process for the tasks of many corpus builds: starting it takes longer than a small build.
 
 A build after one that failed within a task gets a new process, as does one in another folder or
-with other environment variables. ``tests/corpus/build/test_executor.py`` tests how the process is started and ended.
+with other environment variables. ``tests/corpus/build/test_executor.py`` tests how the process is
+started and ended.
 """
 
 import os

@@ -15,9 +15,10 @@ import pytest
 
 from codeling.export.hugging_face import write_model_folder
 from codeling.model.gpt2 import GPT2
+from codeling.serving import scaled_service
 from codeling.serving.engine_loading import load_engine, prepared
 from codeling.serving.protocol.query import Answer, Choice, Prompt, Query, RequestError, SentFile
-from codeling.serving.scaled_service import SEVERAL, ScaledService
+from codeling.serving.scaled_service import START_AT, ScaledService
 from codeling.serving.service import Service
 from codeling.serving.settings import ServerLimits
 from codeling.tokenizer.tokenizer import Tokenizer
@@ -83,7 +84,7 @@ def make(folder: Path, run: Run[Any], load: Any = None) -> ScaledService:
 
 
 async def ask_several(service: Service) -> list[Answer]:
-    several = (service.complete(QUERIES[0], str(number)) for number in range(SEVERAL))
+    several = (service.complete(QUERIES[0], str(number)) for number in range(START_AT))
     return await asyncio.gather(*several)
 
 
@@ -137,7 +138,7 @@ def test_people_share_the_processes_and_stay(scaled: ScaledService, run: Run[Any
         ]
         tasks = [asyncio.create_task(scaled.complete(query, "host")) for query in queries]
         await asyncio.sleep(0.2)
-        found = [len(process.numbers) for process in scaled.processes]
+        found = [len(process.sizes) for process in scaled.processes]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -167,7 +168,7 @@ def test_a_client_that_leaves_ends_its_work(scaled: ScaledService, run: Run[Any]
 
     run(leave())
     assert scaled.num_in_flight == 0
-    assert not any(process.numbers for process in scaled.processes)
+    assert not any(process.sizes for process in scaled.processes)
     began = time.monotonic()
     run(scaled.complete(QUERIES[0], "gone"))
     assert time.monotonic() - began < 5
@@ -188,7 +189,7 @@ def test_a_killed_process_loses_no_answer_and_is_replaced(
 
     async def ask_and_kill() -> Answer:
         task = asyncio.create_task(scaled.complete(query, "host"))
-        while not (busy := [each for each in scaled.processes if each.numbers]):
+        while not (busy := [each for each in scaled.processes if each.sizes]):
             await asyncio.sleep(0)
         os.kill(busy[0].pid, signal.SIGKILL)
         return await task
@@ -196,7 +197,31 @@ def test_a_killed_process_loses_no_answer_and_is_replaced(
     assert timeless(run(ask_and_kill())) == expected
     wait_until(lambda: len(ready(scaled)) == 2)
     assert len({*before, *ready(scaled)}) == 3
-    assert "a process ended (exit code -9) and is started again" in capfd.readouterr().err
+    assert "ended (exit code -9); another one is started in 0 s" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="there is no SIGSTOP")
+def test_a_process_that_hangs_is_replaced_after_the_deadline(
+    scaled: ScaledService, run: Run[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaled_service, "_GRACE_SECONDS", 0.2 - LIMITS.request_seconds)
+    query = replace(ENDLESS, max_new_tokens=8, session="eve")
+    expected = timeless(run(scaled.complete(query, "host")))
+    wait_until(lambda: len(ready(scaled)) == 2)
+    pids = ready(scaled)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(scaled_service, "_MAX_ATTEMPTS", 3)
+    assert timeless(run(scaled.complete(query, "host"))) == expected
+    wait_until(lambda: len(ready(scaled)) == 2)
+    assert not {*pids} & {*ready(scaled)}
+
+
+def test_people_who_type_in_turn_share_the_processes(scaled: ScaledService, run: Run[Any]) -> None:
+    for name in range(6):
+        run(scaled.complete(replace(QUERIES[0], session=f"person {name}"), "host"))
+    homes = [scaled._homes[f"host person {name}"] for name in range(6)]
+    assert {homes.count(process) for process in scaled.processes} == {3}
 
 
 def test_a_query_under_which_processes_end_is_given_up(
@@ -214,7 +239,10 @@ def test_a_query_under_which_processes_end_is_given_up(
 @pytest.mark.parametrize(
     "load, message",
     [
-        (partial(load_engine, "nowhere"), "a process could not be started (exit code 1)"),
+        (
+            partial(load_engine, "nowhere"),
+            "ended (exit code 1); another one is started in 1 s",
+        ),
         (lambda: None, "no more processes can be started"),
     ],
 )

@@ -62,6 +62,7 @@ def test_a_process_that_does_not_end_is_killed(
     process = WorkerProcess(load, ServerLimits(), 0.0, lambda _, message: messages.put(message))
     assert messages.get(timeout=30) == "ready"
     os.kill(process.pid, signal.SIGSTOP)
-    process.stop()
+    process.end()
+    process.join()
     assert messages.get(timeout=10) == "ended"
     assert process.exit_code == -signal.SIGKILL

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from codeling.generation.engine import Engine
 from codeling.memory.loading import load_memory
+from codeling.memory.mixture import MemoryMixture
+from codeling.memory.project import ProjectMemory
 from codeling.serving.remote_worker import RemoteRunner
 from codeling.tokenizer.encoders import speed_up_typing
 
@@ -23,6 +25,13 @@ def load_engine(
     engine = Engine.load(model, device, precision)
     engine.memory = load_memory(model, engine.tokenizer, memory, project, wait=False)
     return engine
+
+
+def wait_for_project(engine: Engine) -> None:
+    """Wait until the memory of ``engine`` has read its project, if it has one."""
+    memory = engine.memory
+    if isinstance(memory, MemoryMixture) and isinstance(memory.project, ProjectMemory):
+        memory.project.wait()
 
 
 def prepared(load: Callable[[], Engine]) -> Engine:

@@ -1,17 +1,19 @@
-"""A service that answers in several processes once several people type.
+"""A service that answers in several processes once several queries are in progress.
 
 A person stays with one process, which has the file in its cache, unless it is much busier than
-another. Until the processes are ready, and if they cannot be started, the main process answers. A
-process that ends is started again, and its queries are answered by another.
+another. Until the processes are ready, and if they cannot be started, the main process answers. If
+a process ends, another is started, and its queries are answered again, but for streams that have
+begun.
 """
 
 import asyncio
 import itertools
-import signal
 import sys
 import threading
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 
 from codeling.generation.engine import Engine
 from codeling.serving.protocol.query import Answer, Choice, RequestError, TextPiece
@@ -19,14 +21,18 @@ from codeling.serving.service import RETRY_SECONDS, Flight, Service
 from codeling.serving.settings import ServerLimits
 from codeling.serving.worker_process import Failure, Message, Told, WorkerProcess
 
-SEVERAL = 4
-"""Number of queries in progress at which processes are started."""
+START_AT = 4
+"""Number of queries in progress at which the processes are started."""
 _BUSIER = 8
-"""Difference in the number of queries from which on a person moves to another process."""
+"""Difference in the number of completions from which on a person moves to another process."""
 _MAX_HOMES = 4096
 """People and files whose process is remembered."""
-_MAX_LOST = 2
+_MAX_ATTEMPTS = 2
 """Number of processes that may end under a query before it is given up."""
+_MAX_FAILED = 5
+"""Number of processes in a row that may end without an answer before no more are started."""
+_GRACE_SECONDS = 5.0
+"""Time after the deadline of a query at which a process that has not answered is killed."""
 
 _Event = TextPiece | Choice | Answer | Failure
 
@@ -50,57 +56,73 @@ class ScaledService(Service):
         self._num_processes = num_processes
         self._is_scaled = False
         self._is_stopped = False
+        self._num_failed = 0
         self._lock = threading.Lock()
         """For starting and stopping."""
         self._homes: OrderedDict[str, WorkerProcess] = OrderedDict()
         self._numbers = itertools.count()
         self._told: dict[int, asyncio.Queue[_Event | None]] = {}
+        """Events of each forwarded query; None when its process has ended."""
 
     @property
     def num_waiting(self) -> int:
         """Number of completions that are not in a batch yet."""
         most = self.limits.max_running
-        waiting = sum(max(0, len(process.numbers) - most) for process in self.processes)
-        return super().num_waiting + waiting
+        waiting = (max(0, process.num_completions - most) for process in self.processes)
+        return super().num_waiting + sum(waiting)
 
     def stop(self) -> None:
-        """End the processes. Queries in progress end with what they have, or with an error."""
+        """End the processes and the engine's thread."""
+        self.stop_processes()
+        super().stop()
+
+    def stop_processes(self) -> None:
+        """End the processes. Their queries get an error."""
         with self._lock:
             self._is_stopped = True
-            for process in self.processes:
-                process.stop()
-        super().stop()
+            processes = [*self.processes]
+        for process in processes:
+            process.end()
+        for process in processes:
+            process.join()
 
     async def _events(
         self, flight: Flight, first_sample: int
-    ) -> AsyncIterator[TextPiece | Choice | Answer]:
-        if not self._is_scaled and self._num_processes and len(self.flights) >= SEVERAL:
+    ) -> AsyncGenerator[TextPiece | Choice | Answer, None]:
+        """See :meth:`stream`. Another process counts equal queries itself: ``first_sample``."""
+        if not self._is_scaled and self._num_processes and len(self.flights) >= START_AT:
             self._is_scaled = True
-            threading.Thread(target=self._start, args=(self._num_processes,), daemon=True).start()
-        for _ in range(_MAX_LOST):
+            self._start_soon(self._num_processes)
+        for attempt in range(_MAX_ATTEMPTS):
             process = self._home(flight)
+            if attempt and flight.is_cancelled:
+                process = None  # it must not end the query that has ended it
             if process is None:
-                async for event in super()._events(flight, first_sample):
+                events = super()._events(flight, first_sample)
+            else:
+                events = self._forwarded(flight, process)
+            num_events = 0
+            async with aclosing(events):
+                async for event in events:
                     yield event
-                return
-            num_sent = 0
-            async for event in self._forwarded(flight, process):
-                yield event
-                num_sent += 1
-                if isinstance(event, Answer):
-                    return
-            if num_sent:
+                    num_events += 1
+                    if isinstance(event, Answer):
+                        return
+            if num_events or self._is_stopped:
                 break
         raise RequestError(503, "the process that answered this request ended", RETRY_SECONDS)
 
     async def _forwarded(
         self, flight: Flight, process: WorkerProcess
-    ) -> AsyncIterator[TextPiece | Choice | Answer]:
+    ) -> AsyncGenerator[TextPiece | Choice | Answer, None]:
         """The events of a query in another process; they end early if the process ends."""
+        assert self._loop is not None
         number, told = next(self._numbers), asyncio.Queue[_Event | None]()
+        rest = flight.deadline - time.monotonic() + _GRACE_SECONDS
+        hung = self._loop.call_later(rest, process.kill)
         self._told[number] = told
-        process.ask(number, flight.query, flight.client)
         try:
+            process.ask(number, flight.query, flight.client)
             while (event := await told.get()) is not None:
                 if isinstance(event, Failure):
                     if event.status == 500:
@@ -108,6 +130,7 @@ class ScaledService(Service):
                     raise RequestError(*event)
                 yield event
         finally:
+            hung.cancel()
             del self._told[number]
             process.leave(number)
 
@@ -117,69 +140,89 @@ class ScaledService(Service):
         if not ready:
             return None
         affinity = flight.affinity
-        least = min(ready, key=lambda process: len(process.numbers))
-        home = self._homes.pop(affinity, least)
-        is_much_busier = len(home.numbers) >= len(least.numbers) + _BUSIER
-        if home not in ready or (is_much_busier and not self._is_answering(flight)):
-            home = least
+        home = self._homes.pop(affinity, None)
+        if home is None:
+            people = Counter(self._homes.values())
+            home = min(ready, key=lambda process: (process.num_completions, people[process]))
+        elif not self._must_stay(flight):
+            least = min(ready, key=lambda process: process.num_completions)
+            if home.num_completions >= least.num_completions + _BUSIER:
+                home = least
         self._homes[affinity] = home
         if len(self._homes) > _MAX_HOMES:
             self._homes.popitem(last=False)
         return home
 
-    def _is_answering(self, flight: Flight) -> bool:
-        """Whether another query of the same person is in progress, which this one may end."""
-        others = (other for other in self.flights if other is not flight)
-        return any(other.affinity == flight.affinity for other in others)
+    def _keep_homes(self, is_kept: Callable[[str, WorkerProcess], bool]) -> None:
+        self._homes = OrderedDict(item for item in self._homes.items() if is_kept(*item))
+
+    def _must_stay(self, flight: Flight) -> bool:
+        """Whether a query in progress is ended by this one, or an equal one is counted with it."""
+        query, client = flight.query, flight.client
+        return any(
+            other.query == query or (query.session and query.session == other.query.session)
+            for other in self.flights
+            if other is not flight and other.client == client
+        )
+
+    def _start_soon(self, number: int) -> None:
+        threading.Thread(target=self._start, args=(number,), daemon=True).start()
 
     def _start(self, number: int) -> None:
-        """Start processes; called in a thread."""
+        """Start processes; takes some time."""
+        threshold = self.suggester.settings.threshold
         try:
             for _ in range(number):
                 with self._lock:
-                    if not self._is_stopped:
-                        self.processes.append(
-                            WorkerProcess(
-                                self._load,
-                                self.limits,
-                                self.suggester.settings.threshold,
-                                self._note,
-                            )
-                        )
+                    if self._is_stopped:
+                        return
+                    process = WorkerProcess(self._load, self.limits, threshold, self._note)
+                    self.processes.append(process)
         except Exception as error:
-            _say(f"no more processes can be started ({error}); this one goes on alone")
+            _say(f"no more processes can be started ({error})")
 
     def _note(self, process: WorkerProcess, message: Message) -> None:
         """Called in the thread of a process."""
         assert self._loop is not None
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._take, process, message)
 
     def _take(self, process: WorkerProcess, message: Message) -> None:
         if isinstance(message, Told):
+            process.has_answered = True
             if isinstance(message.event, Answer | Failure):
-                process.numbers.discard(message.number)
+                process.sizes.pop(message.number, None)
             if told := self._told.get(message.number):
                 told.put_nowait(message.event)
         elif message == "ready":
             process.is_ready = True
-        elif not self._is_stopped:
+            busy = {flight.affinity for flight in self.flights}
+            self._keep_homes(lambda name, _: name in busy)  # all others are shared anew
+        else:
             self._replace(process)
 
     def _replace(self, process: WorkerProcess) -> None:
         """Start another process for one that has ended."""
-        self.processes.remove(process)
-        for number in process.numbers:
+        with self._lock:
+            self.processes.remove(process)
+        self._keep_homes(lambda _, home: home is not process)
+        numbers, process.sizes = sorted(process.sizes), {}
+        for number in numbers:
             if told := self._told.get(number):
                 told.put_nowait(None)
-        process.numbers.clear()
-        if process.exit_code == -signal.SIGTERM:
-            return  # as when a service manager stops all processes of the server
-        if process.is_ready:
-            _say(f"a process ended (exit code {process.exit_code}) and is started again")
-            threading.Thread(target=self._start, args=(1,), daemon=True).start()
+        if self._is_stopped:
+            return
+        assert self._loop is not None
+        self._num_failed = 0 if process.has_answered else self._num_failed + 1
+        if self._num_failed < _MAX_FAILED:
+            seconds = 2**self._num_failed - 1
+            _say(
+                f"a process that completes ended (exit code {process.exit_code}); another one is "
+                f"started in {seconds} s"
+            )
+            self._loop.call_later(seconds, self._start_soon, 1)
         else:
-            _say(f"a process could not be started (exit code {process.exit_code})")
+            _say(f"{_MAX_FAILED} processes in a row ended without an answer; no more are started")
 
 
 def _say(line: str) -> None:

@@ -7,9 +7,10 @@ a session ends the one in progress. This module must not know HTTP or dialects.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from collections.abc import Sequence as Ordered
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -66,8 +67,9 @@ class Flight:
     @property
     def affinity(self) -> str:
         """Editor or file. Queries with the same one share a cache where there are several."""
-        query = self.query
-        return f"{self.client} {query.session or query.prompts[0].text[:_FILE_START]}"
+        query, first = self.query, self.query.prompts[0]
+        start = first.text[:_FILE_START] or (first.ids or ())[:_FILE_START]
+        return f"{self.client} {query.session or start}"
 
 
 class Service:
@@ -99,7 +101,7 @@ class Service:
     @property
     def num_in_flight(self) -> int:
         """Number of completions that are running or waiting."""
-        return sum(_size(flight.query) for flight in self.flights)
+        return sum(size(flight.query) for flight in self.flights)
 
     def problem(self) -> str:
         """Why completions will fail; empty if nothing is known to be wrong. May take seconds."""
@@ -138,8 +140,9 @@ class Service:
         flight = self._admit(query, client)
         try:
             first_sample = self._supersede(flight)
-            async for event in self._events(flight, first_sample):
-                yield event
+            async with aclosing(self._events(flight, first_sample)) as events:
+                async for event in events:
+                    yield event
         finally:
             del self.flights[flight]
             self._cancel(flight)
@@ -147,7 +150,7 @@ class Service:
                 self._owners.pop(item, None)
 
     def _admit(self, query: Query, client: str) -> Flight:
-        if self.num_in_flight + _size(query) > self.limits.max_in_flight:
+        if self.num_in_flight + size(query) > self.limits.max_in_flight:
             raise RequestError(
                 429,
                 f"{quantity(self.num_in_flight, 'completion')} in progress, and the server takes "
@@ -184,17 +187,17 @@ class Service:
 
     async def _events(
         self, flight: Flight, first_sample: int
-    ) -> AsyncIterator[TextPiece | Choice | Answer]:
+    ) -> AsyncGenerator[TextPiece | Choice | Answer, None]:
         query = flight.query
         assert self._loop is not None, "call start() first"
         echoes = [Echo()] * len(query.prompts)
         if query.echo:
             echoes = await self._loop.run_in_executor(self._scorers, self._echo, flight)
-            for index in range(_size(query)):
+            for index in range(size(query)):
                 echo = echoes[index // query.n]
                 yield TextPiece(index, echo.text, echo.scores)
         if query.echo and not query.max_new_tokens:
-            choices = [_echoed(index, echoes[index // query.n]) for index in range(_size(query))]
+            choices = [_echoed(index, echoes[index // query.n]) for index in range(size(query))]
             for choice in choices:
                 yield choice
             yield Answer(tuple(choices))
@@ -367,7 +370,8 @@ def _echoed(index: int, echo: Echo) -> Choice:
     return Choice(index, echo.text, (), "length", "", echo.scores, echo.num_ids)
 
 
-def _size(query: Query) -> int:
+def size(query: Query) -> int:
+    """Number of completions of a query."""
     return query.n * len(query.prompts)
 
 

@@ -7,23 +7,26 @@ closed, also because the main process was killed. This module must not know HTTP
 
 import asyncio
 import multiprocessing
+import queue
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Literal, NamedTuple
 
 from codeling.errors import CodelingError
 from codeling.generation.engine import Engine
-from codeling.serving.engine_loading import prepared
+from codeling.serving.engine_loading import prepared, wait_for_project
 from codeling.serving.protocol.query import Answer, Choice, Query, RequestError, TextPiece
-from codeling.serving.service import Service
+from codeling.serving.service import Service, size
 from codeling.serving.settings import ServerLimits
 
 _STOP_SECONDS = 2.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Asked(NamedTuple):
@@ -67,7 +70,8 @@ Message = Told | Literal["ready", "ended"]
 
 
 class WorkerProcess:
-    """The handle of a process."""
+    """The handle of a process. Its methods belong to one thread, but :meth:`end`, :meth:`join` and
+    :meth:`kill`."""
 
     def __init__(
         self,
@@ -83,22 +87,27 @@ class WorkerProcess:
         :raises Exception: ``load`` cannot be pickled.
         """
         self.is_ready = False
-        self.numbers: set[int] = set()
-        """The queries in progress."""
+        self.has_answered = False
+        self.sizes: dict[int, int] = {}
+        """The number of completions of each query in progress."""
         self._deliver = deliver
+        self._outbox: queue.SimpleQueue[Asked | Cancelled | None] = queue.SimpleQueue()
         spawning = multiprocessing.get_context("spawn")
         self._connection, other = spawning.Pipe()
         self._process = spawning.Process(
             target=answer_queries, args=(load, limits, threshold, other), daemon=True
         )
         try:
-            self._process.start()
+            with _signals_blocked():
+                self._process.start()
         except BaseException:
             self._connection.close()
             raise
         finally:
             other.close()
-        self._reader = threading.Thread(target=self._receive, name="answers", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="queries", daemon=True)
+        self._reader = threading.Thread(target=self._read, name="answers", daemon=True)
+        self._writer.start()
         self._reader.start()
 
     @property
@@ -107,49 +116,88 @@ class WorkerProcess:
         assert self._process.pid is not None
         return self._process.pid
 
-    def ask(self, number: int, query: Query, client: str) -> None:
-        """Send a query."""
-        self.numbers.add(number)
-        self._send(Asked(number, query, client))
-
-    def leave(self, number: int) -> None:
-        """Stop waiting for a query; what is unfinished is cancelled."""
-        if number in self.numbers:
-            self.numbers.remove(number)
-            self._send(Cancelled(number))
-
-    def stop(self) -> None:
-        """End the process. Unfinished queries get no answer."""
-        self._send(None)
-        self._reader.join(_STOP_SECONDS)
-        if self._reader.is_alive():
-            self._process.kill()
-            self._reader.join()
+    @property
+    def num_completions(self) -> int:
+        """Number of completions that are running or waiting."""
+        return sum(self.sizes.values())
 
     @property
     def exit_code(self) -> int | None:
         """Exit code of the process once it has ended; negative for a signal."""
         return self._process.exitcode
 
-    def _send(self, message: Asked | Cancelled | None) -> None:
-        with suppress(OSError):  # it has ended, which the reader says
-            self._connection.send(message)
+    def ask(self, number: int, query: Query, client: str) -> None:
+        """Send a query. Returns at once."""
+        self.sizes[number] = size(query)
+        self._outbox.put(Asked(number, query, client))
 
-    def _receive(self) -> None:
+    def leave(self, number: int) -> None:
+        """Stop waiting for a query; what is unfinished is cancelled."""
+        if self.sizes.pop(number, None) is not None:
+            self._outbox.put(Cancelled(number))
+
+    def end(self) -> None:
+        """Ask the process to end. Unfinished queries get no answer."""
+        self._outbox.put(None)
+
+    def join(self) -> None:
+        """Wait until the process has ended; kill it if that takes too long."""
+        self._reader.join(_STOP_SECONDS)
+        if self._reader.is_alive():
+            self.kill()
+            self._reader.join()
+
+    def kill(self) -> None:
+        """Kill the process."""
+        self._process.kill()
+
+    def _write(self) -> None:
+        with suppress(OSError):  # it has ended, which the reader says
+            while True:
+                message = self._outbox.get()
+                self._connection.send(message)
+                if message is None:
+                    return
+
+    def _read(self) -> None:
         with suppress(EOFError, OSError):
             while True:
                 self._deliver(self, self._connection.recv())
         self._process.join()
+        self._outbox.put(None)
+        self._writer.join()
         self._connection.close()
         self._deliver(self, "ended")
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Ctrl-C and SIGTERM reach a process that is started in this context when it ignores them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its start would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def answer_queries(
     load: Callable[[], Engine], limits: ServerLimits, threshold: float, connection: Connection
 ) -> None:
     """Answer the queries from ``connection`` until it is closed, or None comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process gets it too, and ends this one
-    asyncio.run(_answer_queries(Service(prepared(load), limits, threshold), connection))
+    for number in _SIGNALS:  # the main process gets them too, and ends this one
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    try:
+        engine = prepared(load)
+        wait_for_project(engine)
+    except CodelingError as error:
+        sys.exit(f"codeling: {error}")
+    asyncio.run(_answer_queries(Service(engine, limits, threshold), connection))
 
 
 async def _answer_queries(service: Service, connection: Connection) -> None:
@@ -172,7 +220,8 @@ async def _answer_queries(service: Service, connection: Connection) -> None:
 
     service.start()
     threading.Thread(target=receive, name="queries", daemon=True).start()
-    connection.send("ready")
+    with suppress(BrokenPipeError):  # the main process has ended
+        connection.send("ready")
     await ended.wait()
     service.stop()
 
@@ -186,6 +235,8 @@ async def _answer(service: Service, asked: Asked, connection: Connection) -> Non
                     connection.send(Told(number, event))
         except CodelingError as error:
             connection.send(Told(number, Failure.of(error)))
+        except BrokenPipeError:
+            raise
         except Exception:
             traceback.print_exc(file=sys.stderr)
             connection.send(Told(number, Failure(500, "a bug in a process of the server")))

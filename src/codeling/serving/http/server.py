@@ -98,7 +98,8 @@ def serve(
     """Serve until SIGINT or SIGTERM, then answer what is in progress and return.
 
     ``load`` gives the engine, the model of ``run``; if it can be pickled, several processes answer
-    once several people type. ``started`` is called with the port when requests can be sent.
+    once several queries are in progress. ``started`` is called with the port when requests can be
+    sent.
 
     :raises UsageError: the address cannot be used, or is open to others without a token.
     """
@@ -115,14 +116,19 @@ def serve(
         limits = replace(limits, max_running=running, max_recent=recent)
         settings = replace(settings, limits=limits)
         service = ScaledService(engine, limits, settings.threshold, load, num_processes)
-        serve_on(
-            bound,
-            application(engine, settings, lambda: started(bound.getsockname()[1]), run, service),
-            lifespan="on",
-            limit_concurrency=limits.max_connections,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=int(limits.drain_seconds),
-        )
+        try:
+            serve_on(
+                bound,
+                application(
+                    engine, settings, lambda: started(bound.getsockname()[1]), run, service
+                ),
+                lifespan="on",
+                limit_concurrency=limits.max_connections,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=int(limits.drain_seconds),
+            )
+        finally:  # also where uvicorn leaves out the end of the application's lifespan
+            service.stop_processes()
 
 
 def serve_on(bound: socket.socket, app: ASGIApp, **options: Any) -> None:
