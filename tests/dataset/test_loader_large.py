@@ -69,8 +69,8 @@ def anonymous_memory() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_a_large_corpus_takes_little_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    # 4 GB of tokens in a sparse file: the holes read as zeros.
-    num_documents, num_ids = 2_000_000, 2_000_000_000
+    # 1 GB of tokens in a sparse file: the holes read as zeros.
+    num_documents, num_ids = 500_000, 500_000_000
     offsets = np.linspace(0, num_ids, num_documents + 1).astype("<u8")
     header = struct.pack("<8sIIQQ", b"CODELING", 1, 2, num_documents, num_ids)
     (tmp_path / "train.idx").write_bytes(header + offsets.tobytes() + bytes(8 * num_documents))
@@ -82,4 +82,4 @@ def test_a_large_corpus_takes_little_memory(tokenizer: Tokenizer, tmp_path: Path
     (row, position), *_ = islice(loader.shuffled_sequences(loader.start()), 20)
     assert row[0] in (0, tokenizer.end_of_text)
     assert position.num_taken == 1
-    assert anonymous_memory() - before < 200_000_000
+    assert anonymous_memory() - before < 50_000_000
