@@ -1,6 +1,8 @@
 """A language server for the tests, whose suggestions repeat what it was asked."""
 
 import asyncio
+import os
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -59,5 +61,18 @@ def trace(text: str, lines: tuple[int, int]) -> list[Match]:
 
 
 if __name__ == "__main__":
-    CodeServer(Repeating(), trace, "1").server.start_io()
-    sys.exit(0)
+    # Importing takes longer than a test, so each connection gets a fork of this process.
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sys.stdout.write(f"{listening.getsockname()[1]}\n")
+        sys.stdout.flush()
+        while True:
+            connection = listening.accept()[0]
+            if child := os.fork():
+                connection.close()
+                os.waitpid(child, 0)
+                continue
+            try:
+                server = CodeServer(Repeating(), trace, "1").server
+                server.start_io(connection.makefile("rb"), connection.makefile("wb"))
+            finally:
+                os._exit(0)

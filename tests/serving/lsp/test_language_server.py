@@ -1,8 +1,9 @@
 """The language server, as a process that a client of pygls talks to."""
 
 import asyncio
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -69,16 +70,28 @@ class Editor:
         )
 
 
-def edited(
+Edited = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def edited() -> Iterator[Edited]:
+    """A function that runs a scenario with a server that is initialized, and shuts it down."""
+    command = [sys.executable, str(SERVER)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield partial(_edited, int(process.stdout.readline()))
+        process.kill()
+
+
+def _edited(
+    port: int,
     scenario: Callable[[Editor, types.InitializeResult], Awaitable[None]],
     encodings: list[str] | None = None,
 ) -> None:
-    """Run ``scenario`` with a server that is initialized, and shut it down."""
-
     async def main() -> None:
         client: Any = LanguageClient("tests", "1")
         editor = Editor(client)
-        await client.start_io(sys.executable, str(SERVER))
+        await client.start_tcp("127.0.0.1", port)
         general = types.GeneralClientCapabilities(position_encodings=encodings)
         result = await client.initialize_async(
             types.InitializeParams(capabilities=types.ClientCapabilities(general=general))
@@ -95,7 +108,7 @@ def edited(
     asyncio.run(main())
 
 
-def test_ghost_text_is_announced_and_has_a_range() -> None:
+def test_ghost_text_is_announced_and_has_a_range(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         assert result.capabilities.inline_completion_provider == types.InlineCompletionOptions()
         assert result.capabilities.completion_provider is not None
@@ -109,7 +122,7 @@ def test_ghost_text_is_announced_and_has_a_range() -> None:
     edited(scenario)
 
 
-def test_a_suggestion_stays_while_typed_and_another_letter_asks_again() -> None:
+def test_a_suggestion_stays_while_typed_and_another_letter_asks_again(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("x = 1\ny = 2\n")
         (item,) = await editor.inline(1, 3)
@@ -128,7 +141,7 @@ def test_a_suggestion_stays_while_typed_and_another_letter_asks_again() -> None:
 
 @pytest.mark.parametrize("encodings, character", [(["utf-8"], 8), (None, 5)])
 def test_columns_count_the_agreed_units_and_changes_come_in_pieces(
-    encodings: list[str] | None, character: int
+    edited: Edited, encodings: list[str] | None, character: int
 ) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         assert result.capabilities.position_encoding == (encodings or ["utf-16"])[0]
@@ -140,7 +153,7 @@ def test_columns_count_the_agreed_units_and_changes_come_in_pieces(
     edited(scenario, encodings)
 
 
-def test_clients_without_ghost_text_get_a_completion_item() -> None:
+def test_clients_without_ghost_text_get_a_completion_item(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("é = two\n")
         answer = await editor.client.text_document_completion_async(
@@ -156,7 +169,7 @@ def test_clients_without_ghost_text_get_a_completion_item() -> None:
     edited(scenario)
 
 
-def test_a_cancelled_request_ends_its_work() -> None:
+def test_a_cancelled_request_ends_its_work(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("slow\ncount\n")
         params = types.InlineCompletionParams(
@@ -177,7 +190,7 @@ def test_a_cancelled_request_ends_its_work() -> None:
     edited(scenario)
 
 
-def test_a_word_and_then_a_line_are_accepted() -> None:
+def test_a_word_and_then_a_line_are_accepted(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("two\n")
         assert not await editor.execute(ACCEPT_WORD)
@@ -194,7 +207,7 @@ def test_a_word_and_then_a_line_are_accepted() -> None:
     edited(scenario)
 
 
-def test_sources_are_shown_on_hover_and_by_a_code_action() -> None:
+def test_sources_are_shown_on_hover_and_by_a_code_action(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("known = 1\nother = 2\n")
         document = types.TextDocumentIdentifier(URI)
@@ -217,7 +230,7 @@ def test_sources_are_shown_on_hover_and_by_a_code_action() -> None:
     edited(scenario)
 
 
-def test_the_other_open_python_buffers_are_sent_as_they_are() -> None:
+def test_the_other_open_python_buffers_are_sent_as_they_are(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("new = 1\n", "file:///tmp/project/new.py")
         editor.open("# notes", "file:///tmp/project/notes.md", "markdown")
@@ -234,7 +247,7 @@ def test_the_other_open_python_buffers_are_sent_as_they_are() -> None:
     edited(scenario)
 
 
-def test_text_that_the_memory_copied_is_named_with_path_and_lines() -> None:
+def test_text_that_the_memory_copied_is_named_with_path_and_lines(edited: Edited) -> None:
     async def scenario(editor: Editor, result: types.InitializeResult) -> None:
         editor.open("copied\n")
         assert await editor.inline(0, 6)
