@@ -92,7 +92,7 @@ class ScaledService(Service):
         """See :meth:`stream`. Another process counts equal queries itself: ``first_sample``."""
         if not self._is_scaled and self._num_processes and len(self.flights) >= START_AT:
             self._is_scaled = True
-            self._start_soon(self._num_processes)
+            self._start_another()
         for attempt in range(_MAX_ATTEMPTS):
             process = self._home(flight)
             if attempt and flight.is_cancelled:
@@ -165,17 +165,18 @@ class ScaledService(Service):
             if other is not flight and other.client == client
         )
 
-    def _start_soon(self, number: int) -> None:
-        threading.Thread(target=self._start, args=(number,), daemon=True).start()
+    def _start_another(self) -> None:
+        """Start a process in a thread, if there are too few; the next one when it is ready.
 
-    def _start(self, number: int) -> None:
-        """Start processes; takes some time."""
+        If all started at once, the main process would have no core left meanwhile.
+        """
+        threading.Thread(target=self._start, daemon=True).start()
+
+    def _start(self) -> None:
         threshold = self.suggester.settings.threshold
         try:
-            for _ in range(number):
-                with self._lock:
-                    if self._is_stopped:
-                        return
+            with self._lock:
+                if not self._is_stopped and len(self.processes) < self._num_processes:
                     process = WorkerProcess(self._load, self.limits, threshold, self._note)
                     self.processes.append(process)
         except Exception as error:
@@ -198,6 +199,7 @@ class ScaledService(Service):
             process.is_ready = True
             busy = {flight.affinity for flight in self.flights}
             self._keep_homes(lambda name, _: name in busy)  # all others are shared anew
+            self._start_another()
         else:
             self._replace(process)
 
@@ -220,7 +222,7 @@ class ScaledService(Service):
                 f"a process that completes ended (exit code {process.exit_code}); another one is "
                 f"started in {seconds} s"
             )
-            self._loop.call_later(seconds, self._start_soon, 1)
+            self._loop.call_later(seconds, self._start_another)
         else:
             _say(f"{_MAX_FAILED} processes in a row ended without an answer; no more are started")
 
