@@ -19,7 +19,13 @@ from codeling.generation.engine import Engine
 from codeling.serving.protocol.query import Answer, Choice, RequestError, TextPiece
 from codeling.serving.service import RETRY_SECONDS, Flight, Service
 from codeling.serving.settings import ServerLimits
-from codeling.serving.worker_process import Failure, Message, Told, WorkerProcess
+from codeling.serving.worker_process import (
+    BEAT_SECONDS,
+    Failure,
+    Message,
+    Told,
+    WorkerProcess,
+)
 
 START_AT = 4
 """Number of queries in progress at which the processes are started."""
@@ -30,9 +36,12 @@ _MAX_HOMES = 4096
 _MAX_ATTEMPTS = 2
 """Number of processes that may end under a query before it is given up."""
 _MAX_FAILED = 5
-"""Number of processes in a row that may end without an answer before no more are started."""
-_GRACE_SECONDS = 5.0
-"""Time after the deadline of a query at which a process that has not answered is killed."""
+"""Number of processes in a row that may end before they are ready, until no more are started."""
+_MAX_SILENT, _MAX_STARTING = 10, 120
+"""Seconds without a sign of life, when ready and before, after which a process is killed. A process
+is silent for a moment while it encodes a long text."""
+_STOP_SECONDS = 2.0
+"""Time that the processes get to end."""
 
 _Event = TextPiece | Choice | Answer | Failure
 
@@ -61,7 +70,7 @@ class ScaledService(Service):
         """For starting and stopping."""
         self._homes: OrderedDict[str, WorkerProcess] = OrderedDict()
         self._numbers = itertools.count()
-        self._told: dict[int, asyncio.Queue[_Event | None]] = {}
+        self._queues: dict[int, asyncio.Queue[_Event | None]] = {}
         """Events of each forwarded query; None when its process has ended."""
 
     @property
@@ -83,8 +92,9 @@ class ScaledService(Service):
             processes = [*self.processes]
         for process in processes:
             process.end()
+        end = time.monotonic() + _STOP_SECONDS
         for process in processes:
-            process.join()
+            process.join(max(0.0, end - time.monotonic()))
 
     async def _events(
         self, flight: Flight, first_sample: int
@@ -93,6 +103,7 @@ class ScaledService(Service):
         if not self._is_scaled and self._num_processes and len(self.flights) >= START_AT:
             self._is_scaled = True
             self._start_another()
+            self._watch()
         for attempt in range(_MAX_ATTEMPTS):
             process = self._home(flight)
             if attempt and flight.is_cancelled:
@@ -108,7 +119,7 @@ class ScaledService(Service):
                     num_events += 1
                     if isinstance(event, Answer):
                         return
-            if num_events or self._is_stopped:
+            if num_events or self._is_stopped or time.monotonic() > flight.deadline:
                 break
         raise RequestError(503, "the process that answered this request ended", RETRY_SECONDS)
 
@@ -116,11 +127,8 @@ class ScaledService(Service):
         self, flight: Flight, process: WorkerProcess
     ) -> AsyncGenerator[TextPiece | Choice | Answer, None]:
         """The events of a query in another process; they end early if the process ends."""
-        assert self._loop is not None
         number, told = next(self._numbers), asyncio.Queue[_Event | None]()
-        rest = flight.deadline - time.monotonic() + _GRACE_SECONDS
-        hung = self._loop.call_later(rest, process.kill)
-        self._told[number] = told
+        self._queues[number] = told
         try:
             process.ask(number, flight.query, flight.client)
             while (event := await told.get()) is not None:
@@ -130,8 +138,7 @@ class ScaledService(Service):
                     raise RequestError(*event)
                 yield event
         finally:
-            hung.cancel()
-            del self._told[number]
+            del self._queues[number]
             process.leave(number)
 
     def _home(self, flight: Flight) -> WorkerProcess | None:
@@ -176,11 +183,27 @@ class ScaledService(Service):
         threshold = self.suggester.settings.threshold
         try:
             with self._lock:
-                if not self._is_stopped and len(self.processes) < self._num_processes:
+                all_ready = all(process.is_ready for process in self.processes)
+                is_wanted = len(self.processes) < self._num_processes and not self._is_stopped
+                if all_ready and is_wanted:
                     process = WorkerProcess(self._load, self.limits, threshold, self._note)
                     self.processes.append(process)
         except Exception as error:
             _say(f"no more processes can be started ({error})")
+
+    def _watch(self) -> None:
+        """Kill processes that give no sign of life, every second.
+
+        Ticks are counted, not time: none is killed because the main process was stopped.
+        """
+        if self._is_stopped:
+            return
+        for process in self.processes:
+            process.num_silent += 1
+            if process.num_silent > (_MAX_SILENT if process.is_ready else _MAX_STARTING):
+                process.kill()
+        assert self._loop is not None
+        self._loop.call_later(BEAT_SECONDS, self._watch)
 
     def _note(self, process: WorkerProcess, message: Message) -> None:
         """Called in the thread of a process."""
@@ -189,18 +212,18 @@ class ScaledService(Service):
             self._loop.call_soon_threadsafe(self._take, process, message)
 
     def _take(self, process: WorkerProcess, message: Message) -> None:
+        process.num_silent = 0
         if isinstance(message, Told):
-            process.has_answered = True
             if isinstance(message.event, Answer | Failure):
                 process.sizes.pop(message.number, None)
-            if told := self._told.get(message.number):
+            if told := self._queues.get(message.number):
                 told.put_nowait(message.event)
         elif message == "ready":
             process.is_ready = True
             busy = {flight.affinity for flight in self.flights}
             self._keep_homes(lambda name, _: name in busy)  # all others are shared anew
             self._start_another()
-        else:
+        elif message == "ended":
             self._replace(process)
 
     def _replace(self, process: WorkerProcess) -> None:
@@ -210,12 +233,12 @@ class ScaledService(Service):
         self._keep_homes(lambda _, home: home is not process)
         numbers, process.sizes = sorted(process.sizes), {}
         for number in numbers:
-            if told := self._told.get(number):
+            if told := self._queues.get(number):
                 told.put_nowait(None)
         if self._is_stopped:
             return
         assert self._loop is not None
-        self._num_failed = 0 if process.has_answered else self._num_failed + 1
+        self._num_failed = 0 if process.is_ready else self._num_failed + 1
         if self._num_failed < _MAX_FAILED:
             seconds = 2**self._num_failed - 1
             _say(
@@ -224,7 +247,7 @@ class ScaledService(Service):
             )
             self._loop.call_later(seconds, self._start_another)
         else:
-            _say(f"{_MAX_FAILED} processes in a row ended without an answer; no more are started")
+            _say(f"{_MAX_FAILED} processes in a row ended at once; no more are started")
 
 
 def _say(line: str) -> None:

@@ -274,10 +274,10 @@ class Service:
                 found.append(Echo(text, None, len(ids)))
                 continue
             scores: list[int | TokenLogprobs] = [] if num_before else list(ids[:1])
+            _check_time(flight)
             for each in score(self.engine.model, ids, query.num_logprobs):
                 scores.append(each)
-                if flight.is_cancelled or time.monotonic() > flight.deadline:
-                    raise RequestError(503, "the log-probabilities of the prompt took too long")
+                _check_time(flight)
             found.append(Echo(text, token_scores(scores, tokenizer, 0), len(ids)))
         return found
 
@@ -345,6 +345,12 @@ class Service:
             flight = self._owners.get(update.item)
             if flight is not None:
                 flight.updates.put_nowait(update)
+
+
+def _check_time(flight: Flight) -> None:
+    """:raises RequestError: nobody waits for the log-probabilities of the prompts any more."""
+    if flight.is_cancelled or time.monotonic() > flight.deadline:
+        raise RequestError(503, "the log-probabilities of the prompt took too long")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from codeling.serving.protocol.query import Answer, Choice, Query, RequestError,
 from codeling.serving.service import Service, size
 from codeling.serving.settings import ServerLimits
 
-_STOP_SECONDS = 2.0
+BEAT_SECONDS = 1.0
+"""Time between two signs of life of a process."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -66,7 +67,8 @@ class Told(NamedTuple):
     """An answer or a failure is the last one. If the query is no stream, there is only that."""
 
 
-Message = Told | Literal["ready", "ended"]
+Message = Told | Literal["ready", "alive", "ended"]
+"""A process that is ready says every second that it is alive."""
 
 
 class WorkerProcess:
@@ -87,7 +89,8 @@ class WorkerProcess:
         :raises Exception: ``load`` cannot be pickled.
         """
         self.is_ready = False
-        self.has_answered = False
+        self.num_silent = 0
+        """Seconds since the last message, as the service counts them."""
         self.sizes: dict[int, int] = {}
         """The number of completions of each query in progress."""
         self._deliver = deliver
@@ -140,9 +143,9 @@ class WorkerProcess:
         """Ask the process to end. Unfinished queries get no answer."""
         self._outbox.put(None)
 
-    def join(self) -> None:
-        """Wait until the process has ended; kill it if that takes too long."""
-        self._reader.join(_STOP_SECONDS)
+    def join(self, seconds: float) -> None:
+        """Wait until the process has ended; kill it after ``seconds``."""
+        self._reader.join(seconds)
         if self._reader.is_alive():
             self.kill()
             self._reader.join()
@@ -222,7 +225,10 @@ async def _answer_queries(service: Service, connection: Connection) -> None:
     threading.Thread(target=receive, name="queries", daemon=True).start()
     with suppress(BrokenPipeError):  # the main process has ended
         connection.send("ready")
-    await ended.wait()
+        while not ended.is_set():
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ended.wait(), BEAT_SECONDS)
+            connection.send("alive")
     service.stop()
 
 
