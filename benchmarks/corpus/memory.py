@@ -26,6 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.process_tree import memory
 from codeling.corpus.sources.files import list_files
 from codeling.recipe import CorpusRecipe, read_recipe
 
@@ -99,29 +100,6 @@ def write_input(folder: Path, num_bytes: int) -> int:
     if writer is not None:
         writer.close()
     return total
-
-
-def process_tree(root: int) -> list[int]:
-    """A process and all its descendants."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [root]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found
-
-
-def memory(root: int) -> tuple[int, int]:
-    """RSS and PSS of a process tree in bytes."""
-    rss = pss = 0
-    for process in process_tree(root):
-        with suppress(OSError):
-            text = Path(f"/proc/{process}/smaps_rollup").read_text()
-            rss += 1024 * sum(map(int, re.findall(r"^Rss:\s+(\d+)", text, re.MULTILINE)))
-            pss += 1024 * sum(map(int, re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)))
-    return rss, pss
 
 
 def main() -> None:

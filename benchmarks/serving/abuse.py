@@ -22,8 +22,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmarks.process_tree import memory
 from benchmarks.serving.load import Waited, prepare, type_on
-from benchmarks.serving.typists import descendants, python_files, quantile, served_process
+from benchmarks.serving.typists import python_files, quantile, served_process
 
 _PEOPLE, _MANY = 4, 64
 _ROUTES = ("/v1/completions", "/infill", "/completion", "/api/generate", "/v1/chat/completions")
@@ -109,12 +110,6 @@ async def attack(url: str, token: str, requests: int, seconds: float) -> Counter
     return found
 
 
-def _memory(pid: int) -> int:
-    """Resident bytes of a server's processes."""
-    paths = (Path(f"/proc/{each}/statm") for each in descendants(pid))
-    return sum(int(path.read_text().split()[1]) * 4096 for path in paths)
-
-
 async def _typing(
     url: str, texts: list[str], people: int, seconds: float, token: str
 ) -> list[Waited]:
@@ -141,13 +136,13 @@ def main() -> None:
         # Warm, with all of the server's processes.
         asyncio.run(_typing(url, texts, _MANY, options.seconds / 2, token))
         quiet = asyncio.run(_typing(url, texts, _PEOPLE, options.seconds, token))
-        before = _memory(pid)
+        before, _ = memory(pid)
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             other.submit(int).result()  # started
             bad = other.submit(attack_alone, url, token, options.requests, options.seconds)
             attacked = asyncio.run(_typing(url, texts, _PEOPLE, options.seconds, token))
             statuses = bad.result()
-        after = _memory(pid)
+        after, _ = memory(pid)
     for (kind, status), number in sorted(statuses.items()):
         print(f"{kind:16} {status:7} {number:5}")
     print(f"memory {before / 1e6:.0f} -> {after / 1e6:.0f} MB ({after / before - 1:+.1%})")

@@ -15,15 +15,14 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
 import random
 import time
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from benchmarks.process_tree import processor_seconds
 from benchmarks.serving.typists import (
-    descendants,
     infill_body,
     keystrokes,
     python_files,
@@ -113,9 +112,9 @@ def main() -> None:
     rows = []
     with served_process(options.model, "--memory", options.memory) as (url, pid):
         for people in options.people:
-            before = _processor_seconds(pid)
+            before = processor_seconds(pid)
             waited = asyncio.run(crowd(url, texts, people, options.seconds))
-            used = _processor_seconds(pid) - before
+            used = processor_seconds(pid) - before
             latencies = [each for one in waited for each in one.seconds]
             p50, p95, p99 = (1000 * quantile(latencies, share) for share in (0.5, 0.95, 0.99))
             rows.append((people, p50, p95))
@@ -130,17 +129,6 @@ def main() -> None:
             )
     if options.plot:
         _draw(rows, options.plot)
-
-
-def _processor_seconds(pid: int) -> float:
-    """Processor time of a server's processes so far; 0 where there is no ``/proc``."""
-    ticks = 0
-    for each in descendants(pid):
-        path = Path(f"/proc/{each}/stat")
-        if path.exists():
-            fields = path.read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _draw(rows: list[tuple[int, float, float]], path: Path) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -63,18 +63,6 @@ def served_process(model: str, *options: str, token: str = "") -> Iterator[tuple
             yield json.loads(process.stdout.readline())["url"], process.pid
         finally:
             process.terminate()
-
-
-def descendants(pid: int) -> list[int]:
-    """A process and those that it started (Linux)."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:
-        found += [child for child, its_parent in parents.items() if its_parent == parent]
-    return found
 
 
 @contextmanager

@@ -201,10 +201,10 @@ def test_a_killed_process_loses_no_answer_and_is_replaced(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="there is no SIGSTOP")
-def test_a_process_without_a_sign_of_life_is_replaced_and_no_other(
+def test_a_process_without_a_heartbeat_is_replaced_and_no_other(
     scaled: ScaledService, run: Run[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scaled_service, "_MAX_SILENT", 5)
+    monkeypatch.setattr(scaled_service, "_MAX_MISSED", 5)
     query = replace(ENDLESS, max_new_tokens=8, session="eve")
     wait_until(lambda: len(ready(scaled)) == 2)
     expected = timeless(run(scaled.complete(query, "host")))

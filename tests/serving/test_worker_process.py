@@ -65,5 +65,5 @@ def test_a_process_that_does_not_end_is_killed(
     said = ["ready"]
     while said[-1] != "ended":
         said.append(str(messages.get(timeout=10)))
-    assert {*said} <= {"ready", "alive", "ended"}
+    assert {*said} <= {"ready", "heartbeat", "ended"}
     assert process.exit_code == -signal.SIGKILL

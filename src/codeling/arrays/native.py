@@ -47,7 +47,7 @@ _FORMATS = {"P": "q", "q": "q", "d": "d", "f": "f4x"}
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 _WAIT_SECONDS = 60
-"""Compiling a kernel takes a few seconds."""
+"""Longest wait for another process that compiles the same kernel, which takes a few seconds."""
 
 _lock = threading.RLock()
 _engines: list[Any] = []

@@ -106,7 +106,7 @@ class EngineWorker:
         return len(self.engine.scheduler.waiting)
 
     def reserve(self, num_running: int, num_recent: int) -> None:
-        """Slots of the engine."""
+        """Make space in the engine for running sequences, and for the caches of recent ones."""
         self.engine.reserve(num_running, num_recent)
 
     def start(self) -> None:

@@ -2,7 +2,7 @@
 
 A person stays with one process, which has the file in its cache, unless it is much busier than
 another. Until the processes are ready, and if they cannot be started, the main process answers. If
-a process ends, another is started, and its queries are answered again, but for streams that have
+a process ends, another is started, and its queries are answered again, except streams that have
 begun.
 """
 
@@ -20,10 +20,10 @@ from codeling.serving.protocol.query import Answer, Choice, RequestError, TextPi
 from codeling.serving.service import RETRY_SECONDS, Flight, Service
 from codeling.serving.settings import ServerLimits
 from codeling.serving.worker_process import (
-    BEAT_SECONDS,
+    HEARTBEAT_SECONDS,
     Failure,
     Message,
-    Told,
+    QueryEvent,
     WorkerProcess,
 )
 
@@ -36,10 +36,10 @@ _MAX_HOMES = 4096
 _MAX_ATTEMPTS = 2
 """Number of processes that may end under a query before it is given up."""
 _MAX_FAILED = 5
-"""Number of processes in a row that may end before they are ready, until no more are started."""
-_MAX_SILENT, _MAX_STARTING = 10, 120
-"""Seconds without a sign of life, when ready and before, after which a process is killed. A process
-is silent for a moment while it encodes a long text."""
+"""Number of processes in a row that may end before they are ready, before no more are started."""
+_MAX_MISSED, _MAX_STARTING = 10, 120
+"""Missed heartbeats after which a process is killed, when it is ready and before. A process misses
+some while it encodes a long text."""
 _STOP_SECONDS = 2.0
 """Time that the processes get to end."""
 
@@ -99,7 +99,7 @@ class ScaledService(Service):
     async def _events(
         self, flight: Flight, first_sample: int
     ) -> AsyncGenerator[TextPiece | Choice | Answer, None]:
-        """See :meth:`stream`. Another process counts equal queries itself: ``first_sample``."""
+        """See :meth:`stream`. ``first_sample`` is for this process; others count too."""
         if not self._is_scaled and self._num_processes and len(self.flights) >= START_AT:
             self._is_scaled = True
             self._start_another()
@@ -107,7 +107,7 @@ class ScaledService(Service):
         for attempt in range(_MAX_ATTEMPTS):
             process = self._home(flight)
             if attempt and flight.is_cancelled:
-                process = None  # it must not end the query that has ended it
+                process = None  # in another process it would end the query that superseded it
             if process is None:
                 events = super()._events(flight, first_sample)
             else:
@@ -127,11 +127,11 @@ class ScaledService(Service):
         self, flight: Flight, process: WorkerProcess
     ) -> AsyncGenerator[TextPiece | Choice | Answer, None]:
         """The events of a query in another process; they end early if the process ends."""
-        number, told = next(self._numbers), asyncio.Queue[_Event | None]()
-        self._queues[number] = told
+        number, events = next(self._numbers), asyncio.Queue[_Event | None]()
+        self._queues[number] = events
         try:
-            process.ask(number, flight.query, flight.client)
-            while (event := await told.get()) is not None:
+            process.submit(number, flight.query, flight.client)
+            while (event := await events.get()) is not None:
                 if isinstance(event, Failure):
                     if event.status == 500:
                         raise RuntimeError(f"{event.message}; its traceback is above")
@@ -139,7 +139,7 @@ class ScaledService(Service):
                 yield event
         finally:
             del self._queues[number]
-            process.leave(number)
+            process.cancel(number)
 
     def _home(self, flight: Flight) -> WorkerProcess | None:
         """The process for a query; None if no process is ready."""
@@ -164,13 +164,10 @@ class ScaledService(Service):
         self._homes = OrderedDict(item for item in self._homes.items() if is_kept(*item))
 
     def _must_stay(self, flight: Flight) -> bool:
-        """Whether a query in progress is ended by this one, or an equal one is counted with it."""
-        query, client = flight.query, flight.client
-        return any(
-            other.query == query or (query.session and query.session == other.query.session)
-            for other in self.flights
-            if other is not flight and other.client == client
-        )
+        """Whether a query in progress has to be in the same process: an equal one, which is counted
+        there, or one of the same session, which this one ends."""
+        others = (other for other in self.flights if other is not flight)
+        return any(flight.is_equal(other) or flight.shares_session(other) for other in others)
 
     def _start_another(self) -> None:
         """Start a process in a thread, if there are too few; the next one when it is ready.
@@ -186,38 +183,39 @@ class ScaledService(Service):
                 all_ready = all(process.is_ready for process in self.processes)
                 is_wanted = len(self.processes) < self._num_processes and not self._is_stopped
                 if all_ready and is_wanted:
-                    process = WorkerProcess(self._load, self.limits, threshold, self._note)
+                    process = WorkerProcess(self._load, self.limits, threshold, self._on_message)
                     self.processes.append(process)
         except Exception as error:
-            _say(f"no more processes can be started ({error})")
+            _log(f"no more processes can be started ({error})")
 
     def _watch(self) -> None:
-        """Kill processes that give no sign of life, every second.
+        """Kill the processes without a heartbeat; called every :data:`HEARTBEAT_SECONDS`.
 
-        Ticks are counted, not time: none is killed because the main process was stopped.
+        Calls are counted instead of time, so that no process is killed after the main process was
+        suspended.
         """
         if self._is_stopped:
             return
         for process in self.processes:
-            process.num_silent += 1
-            if process.num_silent > (_MAX_SILENT if process.is_ready else _MAX_STARTING):
+            process.num_missed += 1
+            if process.num_missed > (_MAX_MISSED if process.is_ready else _MAX_STARTING):
                 process.kill()
         assert self._loop is not None
-        self._loop.call_later(BEAT_SECONDS, self._watch)
+        self._loop.call_later(HEARTBEAT_SECONDS, self._watch)
 
-    def _note(self, process: WorkerProcess, message: Message) -> None:
+    def _on_message(self, process: WorkerProcess, message: Message) -> None:
         """Called in the thread of a process."""
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._take, process, message)
+            self._loop.call_soon_threadsafe(self._handle, process, message)
 
-    def _take(self, process: WorkerProcess, message: Message) -> None:
-        process.num_silent = 0
-        if isinstance(message, Told):
+    def _handle(self, process: WorkerProcess, message: Message) -> None:
+        process.num_missed = 0
+        if isinstance(message, QueryEvent):
             if isinstance(message.event, Answer | Failure):
                 process.sizes.pop(message.number, None)
-            if told := self._queues.get(message.number):
-                told.put_nowait(message.event)
+            if events := self._queues.get(message.number):
+                events.put_nowait(message.event)
         elif message == "ready":
             process.is_ready = True
             busy = {flight.affinity for flight in self.flights}
@@ -233,22 +231,22 @@ class ScaledService(Service):
         self._keep_homes(lambda _, home: home is not process)
         numbers, process.sizes = sorted(process.sizes), {}
         for number in numbers:
-            if told := self._queues.get(number):
-                told.put_nowait(None)
+            if events := self._queues.get(number):
+                events.put_nowait(None)
         if self._is_stopped:
             return
         assert self._loop is not None
         self._num_failed = 0 if process.is_ready else self._num_failed + 1
         if self._num_failed < _MAX_FAILED:
             seconds = 2**self._num_failed - 1
-            _say(
-                f"a process that completes ended (exit code {process.exit_code}); another one is "
+            _log(
+                f"a worker process ended (exit code {process.exit_code}); another one is "
                 f"started in {seconds} s"
             )
             self._loop.call_later(seconds, self._start_another)
         else:
-            _say(f"{_MAX_FAILED} processes in a row ended at once; no more are started")
+            _log(f"{_MAX_FAILED} processes in a row ended at once; no more are started")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     sys.stderr.write(f"codeling: {line}\n")

@@ -71,6 +71,19 @@ class Flight:
         start = first.text[:_FILE_START] or (first.ids or ())[:_FILE_START]
         return f"{self.client} {query.session or start}"
 
+    def is_equal(self, other: "Flight") -> bool:
+        """Whether the same client asks for the same."""
+        if self.client != other.client:
+            return False
+        # Comparing the prompts first is faster: they differ in most cases.
+        return self.query.prompts == other.query.prompts and self.query == other.query
+
+    def shares_session(self, other: "Flight") -> bool:
+        """Whether the query is of the same session of the same client."""
+        session = self.query.session
+        is_equal = session == other.query.session and self.client == other.client
+        return bool(session) and is_equal
+
 
 class Service:
     """Answers queries with one engine. Belongs to one event loop."""
@@ -101,7 +114,7 @@ class Service:
     @property
     def num_in_flight(self) -> int:
         """Number of completions that are running or waiting."""
-        return sum(size(flight.query) for flight in self.flights)
+        return sum(flight.query.num_completions for flight in self.flights)
 
     def problem(self) -> str:
         """Why completions will fail; empty if nothing is known to be wrong. May take seconds."""
@@ -150,7 +163,7 @@ class Service:
                 self._owners.pop(item, None)
 
     def _admit(self, query: Query, client: str) -> Flight:
-        if self.num_in_flight + size(query) > self.limits.max_in_flight:
+        if self.num_in_flight + query.num_completions > self.limits.max_in_flight:
             raise RequestError(
                 429,
                 f"{quantity(self.num_in_flight, 'completion')} in progress, and the server takes "
@@ -170,12 +183,11 @@ class Service:
         query = flight.query
         is_repeatable = query.stream and query.seed is None and query.prompts[0].suffix is not None
         for other in self.flights:
-            if other is flight or other.client != flight.client:
+            if other is flight:
                 continue
-            # Comparing the prompts first is faster: they differ in most cases.
-            if other.query.prompts == query.prompts and other.query == query:
+            if flight.is_equal(other):
                 num_equal += query.n if is_repeatable else 0
-            elif query.session and query.session == other.query.session and query.max_new_tokens:
+            elif flight.shares_session(other) and query.max_new_tokens:
                 self._cancel(other)
         return num_equal
 
@@ -193,11 +205,13 @@ class Service:
         echoes = [Echo()] * len(query.prompts)
         if query.echo:
             echoes = await self._loop.run_in_executor(self._scorers, self._echo, flight)
-            for index in range(size(query)):
+            for index in range(query.num_completions):
                 echo = echoes[index // query.n]
                 yield TextPiece(index, echo.text, echo.scores)
         if query.echo and not query.max_new_tokens:
-            choices = [_echoed(index, echoes[index // query.n]) for index in range(size(query))]
+            choices = [
+                _echoed(index, echoes[index // query.n]) for index in range(query.num_completions)
+            ]
             for choice in choices:
                 yield choice
             yield Answer(tuple(choices))
@@ -374,11 +388,6 @@ def _new_text(update: WorkUpdate, plan: SuggestionPlan) -> str:
 def _echoed(index: int, echo: Echo) -> Choice:
     """A choice for which nothing was generated: the prompt, if it is echoed."""
     return Choice(index, echo.text, (), "length", "", echo.scores, echo.num_ids)
-
-
-def size(query: Query) -> int:
-    """Number of completions of a query."""
-    return query.n * len(query.prompts)
 
 
 def _num_characters(query: Query) -> int:

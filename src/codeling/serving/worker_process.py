@@ -22,15 +22,15 @@ from codeling.errors import CodelingError
 from codeling.generation.engine import Engine
 from codeling.serving.engine_loading import prepared, wait_for_project
 from codeling.serving.protocol.query import Answer, Choice, Query, RequestError, TextPiece
-from codeling.serving.service import Service, size
+from codeling.serving.service import Service
 from codeling.serving.settings import ServerLimits
 
-BEAT_SECONDS = 1.0
-"""Time between two signs of life of a process."""
+HEARTBEAT_SECONDS = 1.0
+"""Time between two heartbeats of a process."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Asked(NamedTuple):
+class Submission(NamedTuple):
     """A query for the process."""
 
     number: int
@@ -38,7 +38,7 @@ class Asked(NamedTuple):
     client: str
 
 
-class Cancelled(NamedTuple):
+class Cancellation(NamedTuple):
     """A query whose answer nobody waits for."""
 
     number: int
@@ -59,21 +59,21 @@ class Failure(NamedTuple):
         return cls(400, str(error))
 
 
-class Told(NamedTuple):
-    """What the process has to say of a query, in the order of :meth:`Service.stream`."""
+class QueryEvent(NamedTuple):
+    """An event of a query, in the order of :meth:`Service.stream`."""
 
     number: int
     event: TextPiece | Choice | Answer | Failure
     """An answer or a failure is the last one. If the query is no stream, there is only that."""
 
 
-Message = Told | Literal["ready", "alive", "ended"]
-"""A process that is ready says every second that it is alive."""
+Message = QueryEvent | Literal["ready", "heartbeat", "ended"]
+"""A heartbeat comes every :data:`HEARTBEAT_SECONDS` from a process that is ready."""
 
 
 class WorkerProcess:
-    """The handle of a process. Its methods belong to one thread, but :meth:`end`, :meth:`join` and
-    :meth:`kill`."""
+    """The handle of a process. Only :meth:`end`, :meth:`join` and :meth:`kill` may be called from
+    any thread."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class WorkerProcess:
         :raises Exception: ``load`` cannot be pickled.
         """
         self.is_ready = False
-        self.num_silent = 0
-        """Seconds since the last message, as the service counts them."""
+        self.num_missed = 0
+        """Number of heartbeats that are due since the last message, as the service counts them."""
         self.sizes: dict[int, int] = {}
         """The number of completions of each query in progress."""
         self._deliver = deliver
-        self._outbox: queue.SimpleQueue[Asked | Cancelled | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Submission | Cancellation | None] = queue.SimpleQueue()
         spawning = multiprocessing.get_context("spawn")
         self._connection, other = spawning.Pipe()
         self._process = spawning.Process(
@@ -129,15 +129,15 @@ class WorkerProcess:
         """Exit code of the process once it has ended; negative for a signal."""
         return self._process.exitcode
 
-    def ask(self, number: int, query: Query, client: str) -> None:
+    def submit(self, number: int, query: Query, client: str) -> None:
         """Send a query. Returns at once."""
-        self.sizes[number] = size(query)
-        self._outbox.put(Asked(number, query, client))
+        self.sizes[number] = query.num_completions
+        self._outbox.put(Submission(number, query, client))
 
-    def leave(self, number: int) -> None:
-        """Stop waiting for a query; what is unfinished is cancelled."""
+    def cancel(self, number: int) -> None:
+        """Cancel a query if it is in progress."""
         if self.sizes.pop(number, None) is not None:
-            self._outbox.put(Cancelled(number))
+            self._outbox.put(Cancellation(number))
 
     def end(self) -> None:
         """Ask the process to end. Unfinished queries get no answer."""
@@ -175,7 +175,10 @@ class WorkerProcess:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Ctrl-C and SIGTERM reach a process that is started in this context when it ignores them."""
+    """Block Ctrl-C and SIGTERM in a process that is started in this context.
+
+    It unblocks them once it ignores them.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -207,8 +210,8 @@ async def _answer_queries(service: Service, connection: Connection) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     tasks: dict[int, asyncio.Task[None]] = {}
 
-    def take(message: Asked | Cancelled) -> None:
-        if isinstance(message, Asked):
+    def take(message: Submission | Cancellation) -> None:
+        if isinstance(message, Submission):
             task = loop.create_task(_answer(service, message, connection))
             tasks[message.number] = task
             task.add_done_callback(lambda _: tasks.pop(message.number))
@@ -227,22 +230,22 @@ async def _answer_queries(service: Service, connection: Connection) -> None:
         connection.send("ready")
         while not ended.is_set():
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(ended.wait(), BEAT_SECONDS)
-            connection.send("alive")
+                await asyncio.wait_for(ended.wait(), HEARTBEAT_SECONDS)
+            connection.send("heartbeat")
     service.stop()
 
 
-async def _answer(service: Service, asked: Asked, connection: Connection) -> None:
-    number, query, client = asked
+async def _answer(service: Service, submission: Submission, connection: Connection) -> None:
+    number, query, client = submission
     with suppress(BrokenPipeError):  # the main process has ended
         try:
             async for event in service.stream(query, client):
                 if query.stream or isinstance(event, Answer):
-                    connection.send(Told(number, event))
+                    connection.send(QueryEvent(number, event))
         except CodelingError as error:
-            connection.send(Told(number, Failure.of(error)))
+            connection.send(QueryEvent(number, Failure.of(error)))
         except BrokenPipeError:
             raise
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            connection.send(Told(number, Failure(500, "a bug in a process of the server")))
+            connection.send(QueryEvent(number, Failure(500, "a bug in a process of the server")))

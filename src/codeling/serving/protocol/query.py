@@ -78,6 +78,11 @@ class Query:
     response_fields: tuple[str, ...] = ()
     """llama.cpp: the only keys to answer with, such as ``timings/predicted_n``."""
 
+    @property
+    def num_completions(self) -> int:
+        """Number of completions of all prompts."""
+        return self.n * len(self.prompts)
+
 
 class TokenScore(NamedTuple):
     """One token of an answer with its log-probability, as text."""
