@@ -10,6 +10,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # the order of their names.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Tests start many processes; each would compile the package's source again.
+unexport PYTHONDONTWRITEBYTECODE
+
 demo: $(VENV)/base  ## train a small model on this machine's own Python
 	$(BIN)/codeling demo $(ARGS)
 

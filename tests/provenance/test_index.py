@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +44,13 @@ class Document:
     start_line: int = 1
 
 
+@cache
+def words_of(vocabulary: int) -> list[str]:
+    return [f"name{i}" for i in range(vocabulary)] + list("()[]:,.=+")
+
+
 def random_words(random: random.Random, count: int, vocabulary: int = 40) -> list[str]:
-    words = [f"name{i}" for i in range(vocabulary)] + list("()[]:,.=+")
-    return random.choices(words, k=count)
+    return random.choices(words_of(vocabulary), k=count)
 
 
 def random_layout(random: random.Random, words: list[str]) -> str:
@@ -57,7 +62,7 @@ def index_of(folder: Path, *documents: Document) -> Index:
     return Index.load(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def corpus() -> list[Document]:
     """Forty files of noise; file 17 contains the passage, from line 6."""
     randomness = random.Random(0)

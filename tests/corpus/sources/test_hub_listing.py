@@ -100,16 +100,21 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[ThreadingHTTPServer]:
+    """One for all tests, because a build with another address needs a new process."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: ThreadingHTTPServer) -> Path:
     """The folder of a stand-in of the Hub: ``OWNER/NAME/REVISION/FILE``."""
-    handler = type("OneHub", (Handler,), {"top": tmp_path / "hub", "asked": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.RequestHandlerClass = type("OneHub", (Handler,), {"top": tmp_path / "hub", "asked": []})
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield tmp_path / "hub"
-    server.shutdown()
-    server.server_close()
+    return tmp_path / "hub"
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
