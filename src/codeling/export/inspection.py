@@ -14,6 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from codeling.errors import InputError, ModelError
+from codeling.export.card_metadata import stated_origin
 from codeling.export.model_card import by_license
 from codeling.export.scores import MeasuredScore, measured_scores
 from codeling.manifest import MANIFEST_NAME
@@ -58,6 +59,7 @@ def inspect_model(model: str) -> Values:
         "training": None,
         "data": None,
         "scores": [],
+        "card": asdict(stated_origin(folder)) if run is None else None,
         "made": None,
         "adaptation": None,
     }
@@ -213,8 +215,9 @@ def as_text(values: Values) -> list[str]:
     if not tokenizer["belongs_to_the_weights"]:
         rows.append(("warning", "tokenizer.json is not the tokenizer of the training"))
     rows += [*_training_rows(values), *_data_rows(values), *_score_rows(values)]
-    rows += [*_made_rows(values), *_adaptation_rows(values)]
-    return [f"{name:<13} {value}" for name, value in rows]
+    rows += [*_made_rows(values), *_adaptation_rows(values), *_card_rows(values)]
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}} {value}" for name, value in rows]
 
 
 def _training_rows(values: Values) -> list[tuple[str, str]]:
@@ -288,3 +291,16 @@ def _made_rows(values: Values) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     commit = f", commit {made['git_commit']}" if made["git_commit"] else ""
     return [("made", f"{made['finished']} by {versions}{commit}")]
+
+
+def _card_rows(values: Values) -> list[tuple[str, str]]:
+    """What the card of a folder from elsewhere states, which nobody here measured."""
+    card = values["card"]
+    if card is None:
+        return []
+    stated = [
+        *(f"trained from {name}" for name in card["base_models"]),
+        *(f"trained on {name}" for name in card["datasets"]),
+        *(f"{each['data']}: {each['metric']} {each['value']}" for each in card["scores"]),
+    ]
+    return [("" if number else "its card says", each) for number, each in enumerate(stated)]

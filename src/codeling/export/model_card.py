@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from codeling import hub
-from codeling.export.scores import measured_scores
+from codeling.export.card_metadata import with_scores
+from codeling.export.scores import MeasuredScore, measured_scores
 from codeling.model.config import GPT2Config
 from codeling.model.folder import MODEL_CARD, weights_sha256
 from codeling.quantity import quantity
@@ -102,6 +103,8 @@ def adapted_card(config: GPT2Config, origin: Ancestor, num_files: int, num_bytes
 def hub_card(model_folder: Path, run_folder: Path | None) -> str:
     """The card of a model folder for the Hub: with scores and limits where it belongs to a run.
 
+    The scores are in its metadata too, where the Hub reads them.
+
     A folder without a card gets one that says how to use it.
     """
     path = model_folder / MODEL_CARD
@@ -109,7 +112,10 @@ def hub_card(model_folder: Path, run_folder: Path | None) -> str:
     card = card or f"{_front_matter(None)}\n# A Python code model\n\n{_usage()}"
     if run_folder is None:
         return card
-    return f"{card.rstrip()}\n\n{_evaluation(model_folder, run_folder)}\n{_LIMITS}"
+    scores = measured_scores(run_folder, weights_sha256(model_folder))
+    if scores:
+        card = with_scores(card, run_folder.name, scores)
+    return f"{card.rstrip()}\n\n{_evaluation(scores)}\n{_LIMITS}"
 
 
 _LIMITS = """## Limits
@@ -123,12 +129,11 @@ _LIMITS = """## Limits
 """
 
 
-def _evaluation(model_folder: Path, run_folder: Path) -> str:
-    found = measured_scores(run_folder, weights_sha256(model_folder))
-    if not found:
+def _evaluation(scores: list[MeasuredScore]) -> str:
+    if not scores:
         return "## Evaluation\n\nIt has not been measured.\n"
     rows = []
-    for score in found:
+    for score in scores:
         value, interval = score.as_text()
         cells = (score.suite, score.name, value, interval, score.data)
         rows.append(f"| {' | '.join(map(_cell, cells))} |")

@@ -24,6 +24,8 @@ class MeasuredScore:
     """95 %; None for a single problem."""
     data: str
     """The data that it was measured on."""
+    with_memory: bool = False
+    """Whether the memory beside the model took part; otherwise it is a score of the weights."""
 
     def as_text(self) -> tuple[str, str]:
         """Value and interval: bits with three digits, shares in percent."""
@@ -43,12 +45,15 @@ def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore
         if result.get("model", {}).get("weights_sha256") != weights_sha256:
             continue
         data = f"{result['data']['name']}, {quantity(result['num_problems'], 'problem')}"
+        with_memory = "memory" in result["settings"]
+        suite = f"{result['suite']}, memory" if with_memory else result["suite"]
         found += [
             MeasuredScore(
-                result["suite"], score["name"], score["value"], _pair(score["interval_95"]), data
+                suite, score["name"], score["value"], _pair(score["interval_95"]), data,
+                with_memory,
             )
             for score in result["scores"]
-        ]
+        ]  # fmt: skip
     return found
 
 
@@ -67,7 +72,12 @@ def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
             data = f"{quantity(values['memory']['num_bytes'], 'byte')} of held-out repositories"
             found.append(
                 MeasuredScore(
-                    "test split", name, row["bits_per_byte"], _pair(row["interval_95"]), data
+                    "test split",
+                    name,
+                    row["bits_per_byte"],
+                    _pair(row["interval_95"]),
+                    data,
+                    with_memory=True,
                 )
             )
     if rate:

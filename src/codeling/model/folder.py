@@ -132,15 +132,21 @@ def fim_spm_rate(folder: Path) -> float | None:
     return _read_json(folder / CONFIG).get(FIM_SPM_RATE)
 
 
-def named_license(folder: Path) -> str | None:
-    """The licence in the metadata of a folder's model card; None if there is none."""
+def card_metadata(folder: Path) -> dict[str, Any]:
+    """The metadata of a folder's model card; empty if there is none, or it cannot be read."""
     from huggingface_hub.repocard import metadata_load
 
     card = folder / MODEL_CARD
     try:
-        found = (metadata_load(card) or {}).get("license") if card.is_file() else None
+        found = metadata_load(card) if card.is_file() else None
     except Exception:  # a card from elsewhere may contain anything
-        return None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def named_license(folder: Path) -> str | None:
+    """The licence in the metadata of a folder's model card; None if there is none."""
+    found = card_metadata(folder).get("license")
     return str(found) if found else None
 
 
