@@ -284,6 +284,22 @@ def test_a_fast_encoder_that_becomes_wrong_is_replaced(
     assert note.startswith("encoding with tokenizers from here on: fast gives other ids")
 
 
+def test_equal_texts_are_encoded_once(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["x = 1\n", "", "y = 2\n", "x = 1\n", ""]
+    calls = []
+
+    def encode(texts: Sequence[str]) -> Encoded:
+        calls.append(texts)
+        return reference_encoder(tokenizer).encode(texts)
+
+    monkeypatch.setattr(tokens, "reference_encoder", lambda _: Encoder("reference", encode))
+    file = write_tokens(texts, tokenizer, tmp_path / "train.bin")
+    assert texts_of(file, tokenizer) == texts
+    assert calls == [["x = 1\n", "", "y = 2\n"]]
+
+
 def test_the_fast_encoder_writes_the_same_file(
     tokenizer: Tokenizer, python_files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

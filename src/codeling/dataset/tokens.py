@@ -105,7 +105,7 @@ def write_tokens(
                 digest.update(len(data).to_bytes(8, "little") + data)
                 sizes.append(len(data))
             if not journal.skip_encoded(digest.hexdigest()):
-                encoded = encoder.encode(batch, sum(sizes))
+                encoded = encoder.encode_all(batch)
                 lengths = np.diff(encoded.offsets).tolist()
                 journal.append(digest.hexdigest(), encoded.ids, lengths, sizes)
             advance(sum(sizes))
@@ -126,11 +126,19 @@ class _CheckedEncoder:
         self._encoder: Encoder | None = None
         self._is_trusted = True
 
-    def encode(self, texts: Sequence[str], num_bytes: int) -> Encoded:
-        """Encode ``texts`` of ``num_bytes``."""
+    def encode_all(self, texts: Sequence[str]) -> Encoded:
+        """Encode ``texts``, and equal ones once: an adaptation reads a project many times."""
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        encoded = self._encode(list(numbers))
+        if len(numbers) == len(texts):
+            return encoded
+        parts = [encoded.text_ids(numbers[text]) for text in texts]
+        return Encoded(np.concatenate(parts), np.cumsum([0, *map(len, parts)], dtype=np.int64))
+
+    def _encode(self, texts: Sequence[str]) -> Encoded:
         if self._encoder is None:
             self._encoder, refused = reference_encoder(self._tokenizer), None
-            if num_bytes >= _FAST_FROM_BYTES:
+            if sum(len(text.encode()) for text in texts) >= _FAST_FROM_BYTES:
                 self._encoder, refused = choose_encoder(self._tokenizer, texts)
                 self._is_trusted = refused is not None
             if refused:

@@ -20,6 +20,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
+from importlib.abc import MetaPathFinder
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import IO, Any
@@ -58,6 +60,7 @@ def main() -> None:
     exit of the interpreter may abort in daft's threads. Every error is therefore handled here,
     while the exception still refers to the stream.
     """
+    _do_without_pandas()
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
     requests = io.BufferedReader(io.FileIO(0, closefd=False))
     output = os.fdopen(os.dup(1), "wb")
@@ -74,6 +77,26 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(1)
     os._exit(0)
+
+
+class _NoPandas(MetaPathFinder):
+    """Finds that pandas is not installed."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """:raises ModuleNotFoundError: the module is pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+@cache
+def _do_without_pandas() -> None:
+    """Let pyarrow know no pandas. It would import it at its first list, which takes 0.4 s."""
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([])
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def _watch_parent(parent: int) -> None:
@@ -141,6 +164,7 @@ def _run_plan(request: pa.Table, name: str, settings: str, folder: str, ray: str
 
 def _run_batch(payloads: Any, name: str, settings: str, folder: str) -> pa.Array:
     """Run a batch of tasks in a worker process of daft."""
+    _do_without_pandas()
     answers = [run_task(name, payload, settings, folder) for payload in payloads.to_pylist()]
     return pa.array(answers, pa.large_string())
 
