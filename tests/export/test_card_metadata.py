@@ -32,9 +32,19 @@ def test_scores_are_written_and_read_and_the_rest_of_the_card_stays(tmp_path: Pa
     ]
 
 
-@pytest.mark.parametrize("card", ["---\na: [\n---\n# A\n", "---\n- a\n---\n# A\n"])
-def test_a_card_that_cannot_be_read_stays_as_it_is(card: str) -> None:
+def test_scores_that_a_card_states_are_kept(tmp_path: Path) -> None:
+    once = with_scores(CARD, "demo", SCORES[:1])
+    (tmp_path / "README.md").write_text(with_scores(once, "other", SCORES[1:2]))
+    assert [each.metric for each in stated_origin(tmp_path).scores] == ["pass@1", "bits per byte"]
+    assert "name: demo\n" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("card", ["# A\n", "---\na: [\n---\n# A\n", "---\n- a\n---\n# A\n"])
+def test_a_card_without_readable_metadata_stays_as_it_is(
+    card: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert with_scores(card, "demo", SCORES) == card
+    assert capfd.readouterr().err == ""
 
 
 def test_a_folder_from_elsewhere_shows_what_its_card_states(write_model: WriteModel) -> None:

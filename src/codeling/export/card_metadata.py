@@ -40,17 +40,20 @@ def stated_origin(folder: Path) -> StatedOrigin:
 
 
 def with_scores(card: str, model_name: str, scores: Sequence[MeasuredScore]) -> str:
-    """``card`` with ``scores`` in its metadata; the same if its metadata cannot be read.
+    """``card`` with ``scores`` in its metadata; the same if it has none or they cannot be read.
 
-    Scores with the memory are left out: a model folder contains the weights alone.
+    Scores with the memory are left out: a model folder contains the weights alone. Scores that
+    the card states already are kept.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+    if not card.startswith("---"):
+        return card
     try:
         found = ModelCard(card)
         assert isinstance(found.data, ModelCardData)
-        found.data.model_name = model_name
-        found.data.eval_results = [
+        found.data.model_name = found.data.model_name or model_name
+        found.data.eval_results = (found.data.eval_results or []) + [
             EvalResult(
                 task_type="text-generation",
                 dataset_type=score.suite.replace(" ", "-"),
