@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # the order of their names.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# Tests start many processes; each would compile the package's source again.
+# With this variable set, each process that a test starts would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/base  ## train a small model on this machine's own Python

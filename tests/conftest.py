@@ -30,7 +30,7 @@ settings.load_profile("codeling")
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage less often, and never what the imports made, a million objects."""
+    """Collect garbage less often, and exclude the million objects that the imports made."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

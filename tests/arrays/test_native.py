@@ -70,7 +70,7 @@ def code_files(folder: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the module and its code: compiling takes longer than a test."""
+    """The module with its compiled code, made once because compiling is slow."""
     folder = tmp_path_factory.mktemp("template")
     call(module(folder))
     return folder

@@ -42,6 +42,8 @@ def run(tmp_path: Path) -> Path:
     write(tmp_path / "evaluation" / "humaneval-1" / "evaluation.json", suite)
     suite["settings"] = {"seed": 0, "memory": {"order": 5}}
     write(tmp_path / "evaluation" / "humaneval-2" / "evaluation.json", suite)
+    suite |= {"suite": "typing", "scores": [{"name": "saved", "value": 0.4, "interval_95": None}]}
+    write(tmp_path / "evaluation" / "typing-1" / "evaluation.json", suite)
     return tmp_path
 
 
@@ -53,8 +55,9 @@ def test_every_score_has_its_interval(run: Path) -> None:
     assert memory.as_text() == ("0.900", "0.800 to 1.000")
     assert found["function bodies that parse and hold code"].as_text()[0] == "50.0 %"
     assert found["pass@1"].data == "HumanEval, 164 problems"
-    assert len(found) == 4
-    assert [score.with_memory for score in scores] == [False, True, False, False, True]
+    assert len(found) == 5
+    assert [score.suite for score in scores[4:]] == ["humaneval, memory", "typing"]
+    assert [score.of_weights for score in scores] == [True, False, True, True, False, False]
 
 
 def test_scores_of_other_weights_do_not_count(run: Path) -> None:
@@ -63,4 +66,4 @@ def test_scores_of_other_weights_do_not_count(run: Path) -> None:
 
 def test_a_damaged_file_has_no_scores(run: Path) -> None:
     (run / "evaluation.json").write_text("{")
-    assert [score.name for score in measured_scores(run, SHA)] == ["pass@1", "pass@1"]
+    assert [score.name for score in measured_scores(run, SHA)] == ["pass@1", "pass@1", "saved"]

@@ -45,8 +45,8 @@ class Document:
 
 
 @cache
-def words_of(vocabulary: int) -> list[str]:
-    return [f"name{i}" for i in range(vocabulary)] + list("()[]:,.=+")
+def words_of(vocabulary: int) -> tuple[str, ...]:
+    return (*(f"name{i}" for i in range(vocabulary)), *"()[]:,.=+")
 
 
 def random_words(random: random.Random, count: int, vocabulary: int = 40) -> list[str]:

@@ -261,6 +261,7 @@ def _show(done: "Sequence[SuiteResult]") -> None:
     from rich.table import Table
 
     from codeling.evaluation.results import table_by_row, table_row
+    from codeling.export.scores import suite_label
 
     tables = []
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -270,7 +271,7 @@ def _show(done: "Sequence[SuiteResult]") -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for each in done:
         values = each.values
-        name = f"{each.suite}, memory" if "memory" in values["settings"] else each.suite
+        name = suite_label(values)
         if "columns" in values:  # many scores per row
             tables.append(Table(box=None, pad_edge=False, header_style="bold"))
             tables[-1].add_column(name, no_wrap=True)

@@ -127,18 +127,19 @@ class _CheckedEncoder:
         self._is_trusted = True
 
     def encode_all(self, texts: Sequence[str]) -> Encoded:
-        """Encode ``texts``, and equal ones once: an adaptation reads a project many times."""
-        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        encoded = self._encode(list(numbers))
-        if len(numbers) == len(texts):
+        """Encode ``texts``, each distinct one once: an adaptation repeats the project's files."""
+        unique = list(dict.fromkeys(texts))
+        encoded = self._encode(unique)
+        if len(unique) == len(texts):
             return encoded
+        numbers = {text: number for number, text in enumerate(unique)}
         parts = [encoded.text_ids(numbers[text]) for text in texts]
         return Encoded(np.concatenate(parts), np.cumsum([0, *map(len, parts)], dtype=np.int64))
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
         if self._encoder is None:
             self._encoder, refused = reference_encoder(self._tokenizer), None
-            if sum(len(text.encode()) for text in texts) >= _FAST_FROM_BYTES:
+            if sum(map(len, texts)) >= _FAST_FROM_BYTES:
                 self._encoder, refused = choose_encoder(self._tokenizer, texts)
                 self._is_trusted = refused is not None
             if refused:

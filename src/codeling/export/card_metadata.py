@@ -1,7 +1,7 @@
-"""The metadata of model cards: what the card of a folder says, and the scores that ours state.
+"""Model card metadata: read from any folder, and written with the scores of a run.
 
 Source of the form: the Hugging Face Hub's model card metadata, whose ``model-index`` holds scores.
-A card from elsewhere may contain anything; what cannot be understood is left out.
+A card from elsewhere may contain anything; what is not text is left out.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from codeling.export.scores import MeasuredScore
-from codeling.model.folder import card_metadata
+from codeling.model.folder import read_card_metadata
+
+_MAX_LENGTH = 200
+"""Characters of a text from a card that are kept."""
+_MODEL_NAME = "GPT-2 trained with codeling"
+"""The name in ``model-index``. That of the run folder may be the name of a private project."""
 
 
 @dataclass(frozen=True)
-class StatedScore:
-    """A score that a card states."""
+class CardScore:
+    """A score in a card."""
 
     data: str
     metric: str
@@ -23,71 +28,79 @@ class StatedScore:
 
 
 @dataclass(frozen=True)
-class StatedOrigin:
-    """What a card states about how its model came about. Names are those of the Hub."""
+class CardMetadata:
+    """Base models, data sets and scores in a card. Names are those of the Hub."""
 
     base_models: list[str]
     datasets: list[str]
-    scores: list[StatedScore]
+    scores: list[CardScore]
 
 
-def stated_origin(folder: Path) -> StatedOrigin:
-    """What the card in ``folder`` states; nothing without a card."""
-    values = card_metadata(folder)
-    return StatedOrigin(
+def read_card(folder: Path) -> CardMetadata:
+    """The values in the card of ``folder``; empty lists without a card."""
+    values = read_card_metadata(folder)
+    return CardMetadata(
         _names(values.get("base_model")), _names(values.get("datasets")), _scores(values)
     )
 
 
-def with_scores(card: str, model_name: str, scores: Sequence[MeasuredScore]) -> str:
-    """``card`` with ``scores`` in its metadata; the same if it has none or they cannot be read.
+def with_scores(card: str, scores: Sequence[MeasuredScore]) -> str:
+    """``card`` with the scores of the weights in its metadata.
 
-    Scores with the memory are left out: a model folder contains the weights alone. Scores that
-    the card states already are kept.
+    A card that has scores in its metadata, or no readable metadata, is returned unchanged.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-    if not card.startswith("---"):
+    own = [score for score in scores if score.of_weights]
+    block = REGEX_YAML_BLOCK.search(card)
+    if not own or block is None or "model-index" in block.group(2):
         return card
     try:
-        found = ModelCard(card)
-        assert isinstance(found.data, ModelCardData)
-        found.data.model_name = found.data.model_name or model_name
-        found.data.eval_results = (found.data.eval_results or []) + [
-            EvalResult(
-                task_type="text-generation",
-                dataset_type=score.suite.replace(" ", "-"),
-                dataset_name=score.data,
-                dataset_config=score.data,  # the Hub joins scores on the same data
-                metric_type=score.name.replace(" ", "_"),
-                metric_name=score.name,
-                metric_value=round(score.value, 4),
-            )
-            for score in scores
-            if not score.with_memory
-        ]
-        return str(found)
+        ModelCard(card)
     except Exception:  # a card that was edited may contain anything
         return card
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=score.suite.replace(" ", "-"),
+            dataset_name=score.data,
+            dataset_config=score.data,  # the Hub groups scores by type and config
+            metric_type=score.name.replace(" ", "_"),
+            metric_name=score.name,
+            metric_value=round(score.value, 4),
+        )
+        for score in own
+    ]
+    index = ModelCardData(model_name=_MODEL_NAME, eval_results=results).to_yaml()
+    end = block.end(2)
+    return f"{card[:end]}\n{index.rstrip()}{card[end:]}"
 
 
 def _names(value: Any) -> list[str]:
     """One name or several, as YAML gives them."""
-    return [str(each) for each in (value if isinstance(value, list) else [value]) if each]
+    names = value if isinstance(value, list) else [value]
+    return [shown for each in names if isinstance(each, str) and (shown := _one_line(each))]
 
 
-def _scores(values: dict[str, Any]) -> list[StatedScore]:
+def _scores(values: dict[str, Any]) -> list[CardScore]:
     from huggingface_hub.repocard_data import model_index_to_eval_results
 
     try:
         _, results = model_index_to_eval_results(values["model-index"])
-    except Exception:
+    except (KeyError, TypeError, AttributeError, ValueError):
         return []
     return [
-        StatedScore(
-            str(each.dataset_name),
-            str(each.metric_name or each.metric_type),
-            str(each.metric_value),
+        CardScore(
+            _one_line(each.dataset_name),
+            _one_line(each.metric_name or each.metric_type),
+            _one_line(each.metric_value),
         )
         for each in results
     ]
+
+
+def _one_line(value: Any) -> str:
+    """``value`` as text without control characters."""
+    text = " ".join(str(value)[: 10 * _MAX_LENGTH].split())
+    return "".join(each for each in text if each.isprintable())[:_MAX_LENGTH]

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from codeling.errors import InputError, ModelError
-from codeling.export.card_metadata import stated_origin
+from codeling.export.card_metadata import read_card
 from codeling.export.model_card import by_license
 from codeling.export.scores import MeasuredScore, measured_scores
 from codeling.manifest import MANIFEST_NAME
@@ -59,7 +59,7 @@ def inspect_model(model: str) -> Values:
         "training": None,
         "data": None,
         "scores": [],
-        "card": asdict(stated_origin(folder)) if run is None else None,
+        "card": asdict(read_card(folder)) if run is None else None,
         "made": None,
         "adaptation": None,
     }
@@ -294,13 +294,13 @@ def _made_rows(values: Values) -> list[tuple[str, str]]:
 
 
 def _card_rows(values: Values) -> list[tuple[str, str]]:
-    """What the card of a folder from elsewhere states, which nobody here measured."""
+    """Values in the card of a model outside a run folder, not measured by codeling."""
     card = values["card"]
     if card is None:
         return []
     stated = [
-        *(f"trained from {name}" for name in card["base_models"]),
-        *(f"trained on {name}" for name in card["datasets"]),
+        *(f"base model {name}" for name in card["base_models"]),
+        *(f"data set {name}" for name in card["datasets"]),
         *(f"{each['data']}: {each['metric']} {each['value']}" for each in card["scores"]),
     ]
     return [("" if number else "its card says", each) for number, each in enumerate(stated)]

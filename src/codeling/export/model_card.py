@@ -103,7 +103,7 @@ def adapted_card(config: GPT2Config, origin: Ancestor, num_files: int, num_bytes
 def hub_card(model_folder: Path, run_folder: Path | None) -> str:
     """The card of a model folder for the Hub: with scores and limits where it belongs to a run.
 
-    The scores are in its metadata too, where the Hub reads them.
+    The scores of the weights are in its metadata too, which the Hub reads.
 
     A folder without a card gets one that says how to use it.
     """
@@ -113,8 +113,7 @@ def hub_card(model_folder: Path, run_folder: Path | None) -> str:
     if run_folder is None:
         return card
     scores = measured_scores(run_folder, weights_sha256(model_folder))
-    if scores:
-        card = with_scores(card, run_folder.name, scores)
+    card = with_scores(card, scores)
     return f"{card.rstrip()}\n\n{_evaluation(scores)}\n{_LIMITS}"
 
 

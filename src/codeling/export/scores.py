@@ -4,6 +4,7 @@ A score of other weights does not count.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from codeling.quantity import quantity
 
 RESULTS = "evaluation/*/evaluation.json"
+TYPING = "typing"
+"""The suite that replays typing: its scores are those of suggestions, not of the weights."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class MeasuredScore:
     """95 %; None for a single problem."""
     data: str
     """The data that it was measured on."""
-    with_memory: bool = False
-    """Whether the memory beside the model took part; otherwise it is a score of the weights."""
+    of_weights: bool = True
+    """Whether the weights alone were measured, without a memory or the rules of suggestions."""
 
     def as_text(self) -> tuple[str, str]:
         """Value and interval: bits with three digits, shares in percent."""
@@ -45,16 +48,27 @@ def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore
         if result.get("model", {}).get("weights_sha256") != weights_sha256:
             continue
         data = f"{result['data']['name']}, {quantity(result['num_problems'], 'problem')}"
-        with_memory = "memory" in result["settings"]
-        suite = f"{result['suite']}, memory" if with_memory else result["suite"]
         found += [
             MeasuredScore(
-                suite, score["name"], score["value"], _pair(score["interval_95"]), data,
-                with_memory,
+                suite=suite_label(result),
+                name=score["name"],
+                value=score["value"],
+                interval=_pair(score["interval_95"]),
+                data=data,
+                of_weights=result["suite"] != TYPING and "memory" not in result["settings"],
             )
             for score in result["scores"]
-        ]  # fmt: skip
+        ]
     return found
+
+
+def suite_label(result: Mapping[str, Any]) -> str:
+    """The suite of an ``evaluation.json``, and whether the memory was measured beside the model.
+
+    The suite typing has rows with the memory and without it.
+    """
+    suite: str = result["suite"]
+    return f"{suite}, memory" if "memory" in result["settings"] and suite != TYPING else suite
 
 
 def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
@@ -77,7 +91,7 @@ def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
                     row["bits_per_byte"],
                     _pair(row["interval_95"]),
                     data,
-                    with_memory=True,
+                    of_weights=False,
                 )
             )
     if rate:

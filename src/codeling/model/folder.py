@@ -132,7 +132,7 @@ def fim_spm_rate(folder: Path) -> float | None:
     return _read_json(folder / CONFIG).get(FIM_SPM_RATE)
 
 
-def card_metadata(folder: Path) -> dict[str, Any]:
+def read_card_metadata(folder: Path) -> dict[str, Any]:
     """The metadata of a folder's model card; empty if there is none, or it cannot be read."""
     from huggingface_hub.repocard import metadata_load
 
@@ -146,7 +146,7 @@ def card_metadata(folder: Path) -> dict[str, Any]:
 
 def named_license(folder: Path) -> str | None:
     """The licence in the metadata of a folder's model card; None if there is none."""
-    found = card_metadata(folder).get("license")
+    found = read_card_metadata(folder).get("license")
     return str(found) if found else None
 
 

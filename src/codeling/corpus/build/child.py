@@ -60,7 +60,7 @@ def main() -> None:
     exit of the interpreter may abort in daft's threads. Every error is therefore handled here,
     while the exception still refers to the stream.
     """
-    _do_without_pandas()
+    _hide_pandas()
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
     requests = io.BufferedReader(io.FileIO(0, closefd=False))
     output = os.fdopen(os.dup(1), "wb")
@@ -79,8 +79,8 @@ def main() -> None:
     os._exit(0)
 
 
-class _NoPandas(MetaPathFinder):
-    """Finds that pandas is not installed."""
+class _PandasHider(MetaPathFinder):
+    """Import finder that reports pandas as not installed."""
 
     def find_spec(self, name: str, *_: Any) -> None:
         """:raises ModuleNotFoundError: the module is pandas."""
@@ -89,9 +89,9 @@ class _NoPandas(MetaPathFinder):
 
 
 @cache
-def _do_without_pandas() -> None:
-    """Let pyarrow know no pandas. It would import it at its first list, which takes 0.4 s."""
-    finder = _NoPandas()
+def _hide_pandas() -> None:
+    """Keep pyarrow from importing pandas, which takes 0.4 s at its first conversion of a list."""
+    finder = _PandasHider()
     sys.meta_path.insert(0, finder)
     try:
         pa.array([])
@@ -164,7 +164,7 @@ def _run_plan(request: pa.Table, name: str, settings: str, folder: str, ray: str
 
 def _run_batch(payloads: Any, name: str, settings: str, folder: str) -> pa.Array:
     """Run a batch of tasks in a worker process of daft."""
-    _do_without_pandas()
+    _hide_pandas()
     answers = [run_task(name, payload, settings, folder) for payload in payloads.to_pylist()]
     return pa.array(answers, pa.large_string())
 
