@@ -36,6 +36,10 @@ def test_scores_of_the_weights_are_added_and_all_other_text_is_kept(tmp_path: Pa
 @pytest.mark.parametrize(
     "card",
     [
+        "---\n{license: mit, tags: [a]}\n---\n# A\n",
+        "---\n  license: mit\n  tags: [a]\n---\n# A\n",
+        "---\nlicense: mit\n...\n---\n# A\n",
+        "---\nmodel-index: 3\n---\n# A\n",
         "# A\n",
         "---\n\nA rule, no metadata\n",
         "----\ntext\n",
@@ -51,6 +55,11 @@ def test_a_card_with_scores_or_without_metadata_is_unchanged(
     assert capfd.readouterr().err == ""
 
 
+def test_a_text_that_names_the_key_is_no_score() -> None:
+    card = "---\ntags: [no-model-index]\n# model-index: later\n---\n# A\n"
+    assert "\nmodel-index:\n" in with_scores(card, SCORES)
+
+
 def test_without_scores_of_the_weights_a_card_is_unchanged() -> None:
     assert with_scores(CARD, [OF_MEMORY]) == CARD
 
@@ -62,9 +71,14 @@ def test_a_model_outside_a_run_shows_the_values_in_its_card(write_model: WriteMo
         "model-index:\n- name: x\n"
         "  results:\n  - task: {type: text-generation}\n"
         "    dataset: {type: openai_humaneval, name: HumanEval}\n"
-        "    metrics:\n    - {type: code_eval, name: pass@1, value: 3.8 %}\n---\n# A model\n"
+        "    metrics:\n    - {type: code_eval, name: pass@1, value: 3.8 %}\n"
+        f"    - {{type: code_eval, name: pass@9, value: 0x{'f' * 6000}}}\n"
+        "    - {type: code_eval, name: [1], value: .nan}\n"
+        "  - task: {type: text-generation}\n"
+        "license: [mit]\n---\n# A model\n"
     )
     values = inspect_model(str(folder))
+    assert values["license"] is None
     assert values["card"] == {
         "base_models": ["a/small"],
         "datasets": ["a/one", "a b[31m"],

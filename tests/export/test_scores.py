@@ -67,3 +67,32 @@ def test_scores_of_other_weights_do_not_count(run: Path) -> None:
 def test_a_damaged_file_has_no_scores(run: Path) -> None:
     (run / "evaluation.json").write_text("{")
     assert [score.name for score in measured_scores(run, SHA)] == ["pass@1", "pass@1", "saved"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bits_per_byte": None}, {"bits_per_byte": {}}, {"parse_rate": "a"}, {"memory": [1]},
+        {"memory": {"rows": 5}}, {"bits_per_byte": {"value": 10**400}},
+        {"bits_per_byte": {"value": float("nan")}}, {"bits_per_byte": {"interval_95": [1]}},
+    ],
+)  # fmt: skip
+def test_a_result_with_other_values_has_no_scores(run: Path, change: dict[str, Any]) -> None:
+    values = json.loads((run / "evaluation.json").read_text())
+    for key, value in change.items():
+        values[key] = {**values[key], **value} if isinstance(value, dict) and value else value
+    write(run / "evaluation.json", values)
+    assert len(measured_scores(run, SHA)) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model": None}, {"data": 3}, {"num_problems": "x"}, {"scores": 1}, {"suite": 5},
+     {"settings": 5}, {"scores": [{"name": "a", "value": "x", "interval_95": None}]}],
+)  # fmt: skip
+def test_a_suite_with_other_values_has_no_scores(run: Path, change: dict[str, Any]) -> None:
+    path = run / "evaluation" / "humaneval-1" / "evaluation.json"
+    write(path, json.loads(path.read_text()) | change)
+    assert len(measured_scores(run, SHA)) == 5
+    path.write_text("[" * 100_000)
+    assert len(measured_scores(run, SHA)) == 5

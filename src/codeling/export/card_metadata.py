@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from codeling.export.scores import MeasuredScore
-from codeling.model.folder import read_card_metadata
+from codeling.model.folder import card_text, read_card_metadata
 
-_MAX_LENGTH = 200
-"""Characters of a text from a card that are kept."""
 _MODEL_NAME = "GPT-2 trained with codeling"
 """The name in ``model-index``. That of the run folder may be the name of a private project."""
 
@@ -54,11 +52,7 @@ def with_scores(card: str, scores: Sequence[MeasuredScore]) -> str:
 
     own = [score for score in scores if score.of_weights]
     block = REGEX_YAML_BLOCK.search(card)
-    if not own or block is None or "model-index" in block.group(2):
-        return card
-    try:
-        ModelCard(card)
-    except Exception:  # a card that was edited may contain anything
+    if not own or block is None:
         return card
     results = [
         EvalResult(
@@ -74,33 +68,42 @@ def with_scores(card: str, scores: Sequence[MeasuredScore]) -> str:
     ]
     index = ModelCardData(model_name=_MODEL_NAME, eval_results=results).to_yaml()
     end = block.end(2)
-    return f"{card[:end]}\n{index.rstrip()}{card[end:]}"
+    changed = f"{card[:end]}\n{index.rstrip()}{card[end:]}"
+    try:
+        before, after = (
+            ModelCard(each).data.to_dict()  # type: ignore[no-untyped-call]
+            for each in (card, changed)
+        )
+    except Exception:  # a card that was edited may contain anything
+        return card
+    new_keys = after.keys() - before.keys()
+    is_kept = all(after[key] == before[key] for key in before)
+    return changed if is_kept and new_keys == {"model-index"} else card
 
 
 def _names(value: Any) -> list[str]:
     """One name or several, as YAML gives them."""
     names = value if isinstance(value, list) else [value]
-    return [shown for each in names if isinstance(each, str) and (shown := _one_line(each))]
+    return [text for each in names if (text := card_text(each))]
 
 
 def _scores(values: dict[str, Any]) -> list[CardScore]:
     from huggingface_hub.repocard_data import model_index_to_eval_results
 
-    try:
-        _, results = model_index_to_eval_results(values["model-index"])
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return []
-    return [
-        CardScore(
-            _one_line(each.dataset_name),
-            _one_line(each.metric_name or each.metric_type),
-            _one_line(each.metric_value),
-        )
-        for each in results
-    ]
-
-
-def _one_line(value: Any) -> str:
-    """``value`` as text without control characters."""
-    text = " ".join(str(value)[: 10 * _MAX_LENGTH].split())
-    return "".join(each for each in text if each.isprintable())[:_MAX_LENGTH]
+    found = []
+    models = values.get("model-index")
+    for model in models if isinstance(models, list) else []:
+        results = model.get("results") if isinstance(model, dict) else None
+        for result in results if isinstance(results, list) else []:
+            try:
+                _, scores = model_index_to_eval_results([{"name": "", "results": [result]}])
+            except (LookupError, TypeError, AttributeError, ValueError):
+                continue
+            for each in scores:
+                metric = each.metric_name or each.metric_type
+                texts = [
+                    card_text(value) for value in (each.dataset_name, metric, each.metric_value)
+                ]
+                if all(texts):
+                    found.append(CardScore(*texts))
+    return found

@@ -108,7 +108,7 @@ def hub_card(model_folder: Path, run_folder: Path | None) -> str:
     A folder without a card gets one that says how to use it.
     """
     path = model_folder / MODEL_CARD
-    card = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    card = path.read_bytes().decode(errors="replace") if path.is_file() else ""
     card = card or f"{_front_matter(None)}\n# A Python code model\n\n{_usage()}"
     if run_folder is None:
         return card

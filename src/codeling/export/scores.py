@@ -4,7 +4,9 @@ A score of other weights does not count.
 """
 
 import json
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,14 @@ class MeasuredScore:
     of_weights: bool = True
     """Whether the weights alone were measured, without a memory or the rules of suggestions."""
 
+    def __post_init__(self) -> None:
+        """Check what a file contained. :raises ValueError: a name or a number is none."""
+        texts, numbers = (self.suite, self.name), (self.value, *(self.interval or ()))
+        if not all(isinstance(each, str) for each in texts):
+            raise ValueError(f"{texts} are not names")
+        if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
+            raise ValueError(f"{numbers} are not finite numbers")
+
     def as_text(self) -> tuple[str, str]:
         """Value and interval: bits with three digits, shares in percent."""
         show = _bits if self.name.startswith("bits") else _percent
@@ -40,26 +50,30 @@ class MeasuredScore:
 def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore]:
     """The scores in ``run_folder`` of the model with these weights. A damaged file has none."""
     found: list[MeasuredScore] = []
-    own = _read(run_folder / "evaluation.json")
-    if own.get("model_sha256") == weights_sha256:
-        found += _of_the_run(own)
-    for path in sorted(run_folder.glob(RESULTS)):
-        result = _read(path)
-        if result.get("model", {}).get("weights_sha256") != weights_sha256:
-            continue
-        data = f"{result['data']['name']}, {quantity(result['num_problems'], 'problem')}"
-        found += [
-            MeasuredScore(
-                suite=suite_label(result),
-                name=score["name"],
-                value=score["value"],
-                interval=_pair(score["interval_95"]),
-                data=data,
-                of_weights=result["suite"] != TYPING and "memory" not in result["settings"],
-            )
-            for score in result["scores"]
-        ]
+    for path in (run_folder / "evaluation.json", *sorted(run_folder.glob(RESULTS))):
+        with suppress(OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+            values = json.loads(path.read_bytes())
+            if "model_sha256" not in values:
+                if values["model"]["weights_sha256"] == weights_sha256:
+                    found += _of_a_suite(values)
+            elif values["model_sha256"] == weights_sha256:
+                found += _of_the_run(values)
     return found
+
+
+def _of_a_suite(values: Mapping[str, Any]) -> list[MeasuredScore]:
+    data = f"{values['data']['name']}, {quantity(values['num_problems'], 'problem')}"
+    return [
+        MeasuredScore(
+            suite=suite_label(values),
+            name=score["name"],
+            value=score["value"],
+            interval=_pair(score["interval_95"]),
+            data=data,
+            of_weights=values["suite"] != TYPING and "memory" not in values["settings"],
+        )
+        for score in values["scores"]
+    ]
 
 
 def suite_label(result: Mapping[str, Any]) -> str:
@@ -80,10 +94,11 @@ def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
             f"{quantity(bits['num_repositories'], 'held-out repository')}",
         )
     ]  # fmt: skip
-    for row in (values.get("memory") or {}).get("rows", []):
+    memory = values.get("memory") or {"rows": []}
+    for row in memory["rows"]:
         if row["has_model"] and len(row["sources"]) > 1:
             name = f"bits per byte with the memory ({row['name']})"
-            data = f"{quantity(values['memory']['num_bytes'], 'byte')} of held-out repositories"
+            data = f"{quantity(memory['num_bytes'], 'byte')} of held-out repositories"
             found.append(
                 MeasuredScore(
                     "test split",
@@ -102,14 +117,6 @@ def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
             )
         )  # fmt: skip
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _pair(interval: list[float] | None) -> tuple[float, float] | None:

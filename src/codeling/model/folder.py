@@ -132,13 +132,20 @@ def fim_spm_rate(folder: Path) -> float | None:
     return _read_json(folder / CONFIG).get(FIM_SPM_RATE)
 
 
+_MAX_CARD_BYTES = 4 << 20
+"""Size of a model card whose metadata are read."""
+_MAX_CARD_TEXT, _MAX_CARD_NUMBER = 200, 1e15
+"""Characters of a text and size of a number that are shown."""
+
+
 def read_card_metadata(folder: Path) -> dict[str, Any]:
     """The metadata of a folder's model card; empty if there is none, or it cannot be read."""
     from huggingface_hub.repocard import metadata_load
 
     card = folder / MODEL_CARD
     try:
-        found = metadata_load(card) if card.is_file() else None
+        usable = card.is_file() and card.stat().st_size <= _MAX_CARD_BYTES
+        found = metadata_load(card) if usable else None
     except Exception:  # a card from elsewhere may contain anything
         return {}
     return found if isinstance(found, dict) else {}
@@ -146,8 +153,16 @@ def read_card_metadata(folder: Path) -> dict[str, Any]:
 
 def named_license(folder: Path) -> str | None:
     """The licence in the metadata of a folder's model card; None if there is none."""
-    found = read_card_metadata(folder).get("license")
-    return str(found) if found else None
+    return card_text(read_card_metadata(folder).get("license")) or None
+
+
+def card_text(value: Any) -> str:
+    """A text or number of a model card as one printable line; empty for anything else."""
+    if not isinstance(value, str):
+        is_number = isinstance(value, int | float) and abs(value) < _MAX_CARD_NUMBER
+        return str(value) if is_number else ""
+    line = " ".join(value[: 10 * _MAX_CARD_TEXT].split())
+    return "".join(each for each in line if each.isprintable())[:_MAX_CARD_TEXT]
 
 
 def read_config(folder: Path) -> GPT2Config:
