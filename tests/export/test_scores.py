@@ -60,6 +60,16 @@ def test_every_score_has_its_interval(run: Path) -> None:
     assert [score.of_weights for score in scores] == [True, False, True, True, False, False]
 
 
+def test_results_of_other_settings_are_told_apart(run: Path) -> None:
+    path = run / "evaluation" / "humaneval-1" / "evaluation.json"
+    settings = {"temperature": 0.8, "top_p": 0.95, "top_k": None, "n": 10, "precision": "int8"}
+    write(path, json.loads(path.read_text()) | {"settings": settings})
+    found = {score.suite: score.data for score in measured_scores(run, SHA)}
+    assert found["humaneval"] == (
+        "HumanEval, 164 problems, temperature 0.8, top-p 0.95, 10 samples each, int8"
+    )
+
+
 def test_scores_of_other_weights_do_not_count(run: Path) -> None:
     assert measured_scores(run, "cd" * 32) == []
 

@@ -14,6 +14,11 @@ from typing import Any
 from codeling.quantity import quantity
 
 RESULTS = "evaluation/*/evaluation.json"
+_DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What reading a file of other contents raises."""
+_SHOWN = {"temperature": "temperature", "top_p": "top-p", "top_k": "top-k"}
 TYPING = "typing"
 """The suite that replays typing: its scores are those of suggestions, not of the weights."""
 
@@ -51,7 +56,7 @@ def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore
     """The scores in ``run_folder`` of the model with these weights. A damaged file has none."""
     found: list[MeasuredScore] = []
     for path in (run_folder / "evaluation.json", *sorted(run_folder.glob(RESULTS))):
-        with suppress(OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        with suppress(*_DAMAGE):
             values = json.loads(path.read_bytes())
             if "model_sha256" not in values:
                 if values["model"]["weights_sha256"] == weights_sha256:
@@ -62,7 +67,8 @@ def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore
 
 
 def _of_a_suite(values: Mapping[str, Any]) -> list[MeasuredScore]:
-    data = f"{values['data']['name']}, {quantity(values['num_problems'], 'problem')}"
+    problems = quantity(values["num_problems"], "problem")
+    data = ", ".join([str(values["data"]["name"]), problems, *_sampling(values["settings"])])
     return [
         MeasuredScore(
             suite=suite_label(values),
@@ -74,6 +80,14 @@ def _of_a_suite(values: Mapping[str, Any]) -> list[MeasuredScore]:
         )
         for score in values["scores"]
     ]
+
+
+def _sampling(settings: Mapping[str, Any]) -> list[str]:
+    """Settings that distinguish results on the same data; none for greedy decoding in fp32."""
+    num_samples, precision = settings.get("n", 1), settings.get("precision", "float32")
+    shown = [f"{name} {settings[key]:g}" for key, name in _SHOWN.items() if settings.get(key)]
+    shown += [f"{num_samples:,} samples each"] if num_samples > 1 else []
+    return shown + ([precision] if precision != "float32" else [])
 
 
 def suite_label(result: Mapping[str, Any]) -> str:
