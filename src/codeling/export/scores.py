@@ -86,7 +86,7 @@ def _sampling(settings: Mapping[str, Any]) -> list[str]:
     """Settings that distinguish results on the same data; none for greedy decoding in fp32."""
     num_samples, precision = settings.get("n", 1), settings.get("precision", "float32")
     shown = [f"{name} {settings[key]:g}" for key, name in _SHOWN.items() if settings.get(key)]
-    shown += [f"{num_samples:,} samples each"] if num_samples > 1 else []
+    shown += [f"{quantity(num_samples, 'sample')} each"] if num_samples > 1 else []
     return shown + ([precision] if precision != "float32" else [])
 
 
