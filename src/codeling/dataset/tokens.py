@@ -139,7 +139,7 @@ class _CheckedEncoder:
     def _encode(self, texts: Sequence[str]) -> Encoded:
         if self._encoder is None:
             self._encoder, refused = reference_encoder(self._tokenizer), None
-            if sum(map(len, texts)) >= _FAST_FROM_BYTES:
+            if sum(len(text.encode()) for text in texts) >= _FAST_FROM_BYTES:
                 self._encoder, refused = choose_encoder(self._tokenizer, texts)
                 self._is_trusted = refused is not None
             if refused:

@@ -83,18 +83,16 @@ def with_scores(card: str, scores: Sequence[MeasuredScore]) -> str:
 
 def _names(value: Any) -> list[str]:
     """One name or several, as YAML gives them."""
-    names = value if isinstance(value, list) else [value]
-    return [text for each in names if (text := card_text(each))]
+    return [text for each in _list(value) or [value] if (text := card_text(each))]
 
 
 def _scores(values: dict[str, Any]) -> list[CardScore]:
     from huggingface_hub.repocard_data import model_index_to_eval_results
 
     found = []
-    models = values.get("model-index")
-    for model in models if isinstance(models, list) else []:
-        results = model.get("results") if isinstance(model, dict) else None
-        for result in results if isinstance(results, list) else []:
+    models = [each for each in _list(values.get("model-index")) if isinstance(each, dict)]
+    for model in models:
+        for result in _list(model.get("results")):
             try:
                 _, scores = model_index_to_eval_results([{"name": "", "results": [result]}])
             except (LookupError, TypeError, AttributeError, ValueError):
@@ -107,3 +105,8 @@ def _scores(values: dict[str, Any]) -> list[CardScore]:
                 if all(texts):
                     found.append(CardScore(*texts))
     return found
+
+
+def _list(value: Any) -> list[Any]:
+    """``value`` if it is a list, else an empty list."""
+    return value if isinstance(value, list) else []

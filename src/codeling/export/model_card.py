@@ -103,9 +103,8 @@ def adapted_card(config: GPT2Config, origin: Ancestor, num_files: int, num_bytes
 def hub_card(model_folder: Path, run_folder: Path | None) -> str:
     """The card of a model folder for the Hub: with scores and limits where it belongs to a run.
 
-    The scores of the weights are in its metadata too, which the Hub reads.
-
-    A folder without a card gets one that says how to use it.
+    The scores of the weights are in its metadata too, which the Hub reads. A folder without a
+    card gets one that says how to use it.
     """
     path = model_folder / MODEL_CARD
     card = path.read_bytes().decode(errors="replace") if path.is_file() else ""

@@ -14,13 +14,14 @@ from typing import Any
 from codeling.quantity import quantity
 
 RESULTS = "evaluation/*/evaluation.json"
-_DAMAGE = (
+_READ_ERRORS = (
     OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
 )  # fmt: skip
-"""What reading a file of other contents raises."""
-_SHOWN = {"temperature": "temperature", "top_p": "top-p", "top_k": "top-k"}
-TYPING = "typing"
-"""The suite that replays typing: its scores are those of suggestions, not of the weights."""
+"""Errors that a missing or damaged result file causes."""
+_SAMPLING = {"temperature": "temperature", "top_p": "top-p", "top_k": "top-k"}
+"""Sampling setting -> its name in a card."""
+_TYPING = "typing"
+"""The suite that replays typing: it measures suggestions, with and without the memory."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class MeasuredScore:
     """Whether the weights alone were measured, without a memory or the rules of suggestions."""
 
     def __post_init__(self) -> None:
-        """Check what a file contained. :raises ValueError: a name or a number is none."""
+        """Check the types. :raises ValueError: a name is not text, or a number not finite."""
         texts, numbers = (self.suite, self.name), (self.value, *(self.interval or ()))
         if not all(isinstance(each, str) for each in texts):
-            raise ValueError(f"{texts} are not names")
+            raise ValueError(f"a name is not text: {texts}")
         if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
-            raise ValueError(f"{numbers} are not finite numbers")
+            raise ValueError(f"a number is not finite: {numbers}")
 
     def as_text(self) -> tuple[str, str]:
         """Value and interval: bits with three digits, shares in percent."""
@@ -55,14 +56,15 @@ class MeasuredScore:
 def measured_scores(run_folder: Path, weights_sha256: str) -> list[MeasuredScore]:
     """The scores in ``run_folder`` of the model with these weights. A damaged file has none."""
     found: list[MeasuredScore] = []
-    for path in (run_folder / "evaluation.json", *sorted(run_folder.glob(RESULTS))):
-        with suppress(*_DAMAGE):
+    with suppress(*_READ_ERRORS):
+        values = json.loads((run_folder / "evaluation.json").read_bytes())
+        if values["model_sha256"] == weights_sha256:
+            found += _of_the_run(values)
+    for path in sorted(run_folder.glob(RESULTS)):
+        with suppress(*_READ_ERRORS):
             values = json.loads(path.read_bytes())
-            if "model_sha256" not in values:
-                if values["model"]["weights_sha256"] == weights_sha256:
-                    found += _of_a_suite(values)
-            elif values["model_sha256"] == weights_sha256:
-                found += _of_the_run(values)
+            if values["model"]["weights_sha256"] == weights_sha256:
+                found += _of_a_suite(values)
     return found
 
 
@@ -76,7 +78,7 @@ def _of_a_suite(values: Mapping[str, Any]) -> list[MeasuredScore]:
             value=score["value"],
             interval=_pair(score["interval_95"]),
             data=data,
-            of_weights=values["suite"] != TYPING and "memory" not in values["settings"],
+            of_weights=values["suite"] != _TYPING and not _has_memory(values),
         )
         for score in values["scores"]
     ]
@@ -85,51 +87,56 @@ def _of_a_suite(values: Mapping[str, Any]) -> list[MeasuredScore]:
 def _sampling(settings: Mapping[str, Any]) -> list[str]:
     """Settings that distinguish results on the same data; none for greedy decoding in fp32."""
     num_samples, precision = settings.get("n", 1), settings.get("precision", "float32")
-    shown = [f"{name} {settings[key]:g}" for key, name in _SHOWN.items() if settings.get(key)]
+    shown = [f"{name} {settings[key]:g}" for key, name in _SAMPLING.items() if settings.get(key)]
     shown += [f"{quantity(num_samples, 'sample')} each"] if num_samples > 1 else []
     return shown + ([precision] if precision != "float32" else [])
 
 
 def suite_label(result: Mapping[str, Any]) -> str:
-    """The suite of an ``evaluation.json``, and whether the memory was measured beside the model.
-
-    The suite typing has rows with the memory and without it.
-    """
+    """The suite of an ``evaluation.json``, followed by ", memory" if all its scores include it."""
     suite: str = result["suite"]
-    return f"{suite}, memory" if "memory" in result["settings"] and suite != TYPING else suite
+    return f"{suite}, memory" if suite != _TYPING and _has_memory(result) else suite
+
+
+def _has_memory(result: Mapping[str, Any]) -> bool:
+    return "memory" in result["settings"]
 
 
 def _of_the_run(values: dict[str, Any]) -> list[MeasuredScore]:
     bits, rate = values["bits_per_byte"], values["parse_rate"]
     found = [
         MeasuredScore(
-            "test split", "bits per byte", bits["value"], _pair(bits["interval_95"]),
-            f"{quantity(bits['num_bytes'], 'byte')} of "
+            suite="test split",
+            name="bits per byte",
+            value=bits["value"],
+            interval=_pair(bits["interval_95"]),
+            data=f"{quantity(bits['num_bytes'], 'byte')} of "
             f"{quantity(bits['num_repositories'], 'held-out repository')}",
         )
-    ]  # fmt: skip
+    ]
     memory = values.get("memory") or {"rows": []}
-    for row in memory["rows"]:
-        if row["has_model"] and len(row["sources"]) > 1:
-            name = f"bits per byte with the memory ({row['name']})"
-            data = f"{quantity(memory['num_bytes'], 'byte')} of held-out repositories"
-            found.append(
-                MeasuredScore(
-                    "test split",
-                    name,
-                    row["bits_per_byte"],
-                    _pair(row["interval_95"]),
-                    data,
-                    of_weights=False,
-                )
-            )
+    found += [
+        MeasuredScore(
+            suite="test split",
+            name=f"bits per byte with the memory ({row['name']})",
+            value=row["bits_per_byte"],
+            interval=_pair(row["interval_95"]),
+            data=f"{quantity(memory['num_bytes'], 'byte')} of held-out repositories",
+            of_weights=False,
+        )
+        for row in memory["rows"]
+        if row["has_model"] and len(row["sources"]) > 1
+    ]
     if rate:
         found.append(
             MeasuredScore(
-                "test split", "function bodies that parse and hold code", rate["value"],
-                _pair(rate["interval_95"]), f"{rate['num_completions']:,} held-out functions",
+                suite="test split",
+                name="function bodies that parse and hold code",
+                value=rate["value"],
+                interval=_pair(rate["interval_95"]),
+                data=f"{rate['num_completions']:,} held-out functions",
             )
-        )  # fmt: skip
+        )
     return found
 
 

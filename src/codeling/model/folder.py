@@ -44,6 +44,10 @@ FIM_SPM_RATE = "fim_spm_rate"
 """Key of ``config.json`` with the share of infillings that were in SPM order in training."""
 _CTRANSLATE2 = ("model.bin", "vocabulary.json")
 """Files of CTranslate2's format."""
+_MAX_CARD_BYTES = 4 << 20
+"""A larger model card is not read."""
+_MAX_CARD_TEXT, _MAX_CARD_NUMBER = 200, 1e15
+"""A longer text of a card is cut; a larger number is left out."""
 _HEAD = "lm_head.weight"
 _EMBEDDING = "wte.weight"
 _OLD_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -130,12 +134,6 @@ def fim_spm_rate(folder: Path) -> float | None:
     :raises ModelError: ``config.json`` cannot be read.
     """
     return _read_json(folder / CONFIG).get(FIM_SPM_RATE)
-
-
-_MAX_CARD_BYTES = 4 << 20
-"""Size of a model card whose metadata are read."""
-_MAX_CARD_TEXT, _MAX_CARD_NUMBER = 200, 1e15
-"""Characters of a text and size of a number that are shown."""
 
 
 def read_card_metadata(folder: Path) -> dict[str, Any]:
