@@ -1,4 +1,5 @@
-"""One process for the tasks of many corpus builds: starting it takes longer than a small build.
+"""One process for the tasks of many corpus builds, forked from this one: starting a process takes
+longer than a small build.
 
 A build after one that failed within a task gets a new process, as does one in another folder or
 with other environment variables. ``tests/corpus/build/test_executor.py`` tests how the process is
@@ -6,6 +7,7 @@ started and ended.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +15,48 @@ from typing import Any
 
 import pytest
 
-from codeling.corpus.build import pipeline
+from codeling.corpus.build import child, pipeline
 from codeling.corpus.build.executor import Executor
+from codeling.corpus.sources import listing
+
+from .forking import Fork
 
 
-class SharedExecutor(Executor):
+class ForkedChild(Fork):
+    """The executor's child, with its pipes."""
+
+    def __init__(self, environment: dict[str, str], errors: int) -> None:
+        requests, to_child = os.pipe()
+        from_child, answers = os.pipe()
+
+        def main() -> None:
+            os.close(to_child)
+            os.close(from_child)
+            os.environ.update(environment)
+            for name in [*sys.modules]:
+                if name.startswith("huggingface_hub"):  # reads the environment when imported
+                    del sys.modules[name]
+            child.name_shared_memory()
+            child.main()
+
+        super().__init__(main, errors, new_session=True, pipes=(requests, answers))
+        os.close(requests)
+        os.close(answers)
+        self.stdin, self.stdout = os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb")
+
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
+
+
+class ForkedExecutor(Executor):
+    """Forks its child."""
+
+    def _open(self, environment: dict[str, str]) -> Any:
+        return ForkedChild(environment, self._errors.fileno())
+
+
+class SharedExecutor(ForkedExecutor):
     """Keeps its process between builds."""
 
     _state: object = None
@@ -52,6 +91,7 @@ def shared_corpus_process() -> Iterator[None]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline, "Executor", lambda ray=None: Executor(ray) if ray else shared)
+            patch.setattr(listing, "Executor", lambda: shared)
             yield
     finally:
         shared.restart()

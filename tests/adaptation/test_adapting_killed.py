@@ -1,89 +1,71 @@
 """An adaptation killed at any moment: the same call ends in the same weights, and nothing that is
 half-written is taken for a model.
 
-Imports take longer than the small adaptation, so all but the proof fork it from a process that has
-done one. It kills itself before the N-th change of a file.
+Imports take longer than the small adaptation, so all but the proof fork it from this process. It
+kills itself before the N-th change of a file.
 """
 
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import codeling
+from codeling.adaptation import adapting, gains
+from codeling.dataset import loader
 from codeling.errors import CodelingError
 from codeling.manifest import sha256_file
 from codeling.recipe import Recipe
 from codeling.run_folder import ADAPTATION, RunFolder
 
+from ..forking import Fork
+
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
-PREPARED = """
-import gc, os, signal, sys
-from pathlib import Path
-
-import codeling.adaptation.adapting as adapting
-from codeling.adaptation import gains
-from codeling.dataset import loader
-from codeling.recipe import parse_recipe
-
-gains.NUM_LINES, loader.WINDOW_SEQUENCES = 8, 11
-gains.MAX_BYTES = adapting.MAX_BYTES = 1000
-text, project, folder = sys.argv[1:]
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod")
-seen, last = 0, 0
-
-def count(event, arguments):
-    global seen
-    is_change = event in CHANGES or event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-    if is_change and str(arguments[0]).startswith(folder):
-        seen += 1
-        if seen == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def adapt():
-    adapting.adapt(parse_recipe(text), Path(project), Path(folder))
-
-sys.addaudithook(count)
-adapt()  # also compiles what forks need
-print(seen, flush=True)
-gc.freeze()
-for line in sys.stdin:
-    change, folder = line.split()
-    seen, last = 0, int(change)
-    child = os.fork()
-    if child == 0:
-        adapt()
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+"""Audit events of changes of files, beside writing to one."""
 
 
 class Adaptations:
     """Adapts in a forked process, which is killed before a change of a file."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.num_changes = self._read()
+    def __init__(self, recipe: Recipe, project: Path, whole: Path) -> None:
+        self._recipe = recipe
+        self._project = project
+        self._counted = whole.with_suffix(".counted")
+        adapting.adapt(recipe, project, whole)  # also compiles what forks need
+        assert not self.is_killed(0, whole.with_name("counted"))
+        self.num_changes = int(self._counted.read_text())
         """Of an adaptation from its start to its end."""
 
     def is_killed(self, change: int, folder: Path) -> bool:
         """Adapt in ``folder``; whether it made as many changes as ``change``, and was killed."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{change} {folder}\n")
-        self._process.stdin.flush()
-        code = self._read()
-        assert code in (0, -9)
+        errors = folder.with_suffix(".errors")
+        code = Fork(lambda: self._adapt(change, folder), errors).wait()
+        assert code in (0, -9), errors.read_text()
         return code != 0
 
-    def _read(self) -> int:
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
+    def _adapt(self, last: int, folder: Path) -> None:
+        seen = 0
+
+        def count(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal seen
+            writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if (writes or event in CHANGES) and str(arguments[0]).startswith(str(folder)):
+                seen += 1
+                if seen == last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        adapting.adapt(self._recipe, self._project, folder)
+        self._counted.write_text(str(seen))
 
 
 @pytest.fixture
@@ -93,16 +75,14 @@ def whole(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def adaptations(recipe: Recipe, project: Path, whole: Path) -> Iterator[Adaptations]:
-    training = recipe.training.model_dump(exclude_unset=True)
-    text = "\n".join(["[training]", *(f"{key} = {value!r}" for key, value in training.items())])
-    with subprocess.Popen(
-        [sys.executable, "-c", PREPARED, text, str(project), str(whole)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        yield Adaptations(process)
-        assert process.stdin is not None
-        process.stdin.close()
+def adaptations(
+    recipe: Recipe, project: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> Adaptations:
+    monkeypatch.setattr(gains, "NUM_LINES", 8)
+    monkeypatch.setattr(loader, "WINDOW_SEQUENCES", 11)
+    for module in (gains, adapting):
+        monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    return Adaptations(recipe, project, whole)
 
 
 def check_nothing_is_half(folder: Path, whole: Path, base: RunFolder) -> None:

@@ -1,7 +1,6 @@
 """A run killed at any moment and restarted ends complete, and no finished stage is repeated.
 
-Imports take longer than the tiny run, so all but the proof fork the runs from a process that has
-imported everything.
+Imports take longer than the tiny run, so all but the proof fork the runs from this process.
 """
 
 import json
@@ -14,7 +13,7 @@ import sys
 import sysconfig
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,49 +21,17 @@ from typing import Any, Protocol
 import pytest
 
 import codeling
+from codeling.cli import main
+from codeling.corpus.build import pipeline
+from codeling.corpus.build.executor import Executor
+from codeling.corpus.sources import listing
+
+from ..forking import Fork
 
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 MARK = "CODELING_TEST_MARK"
 SAME = ("corpus", "tokenizer", "tokens", "model", "provenance", "memory", "mixture")
 """Outputs that must equal those of an uninterrupted run, byte for byte."""
-
-
-SERVER = """
-import gc, importlib, json, os, sys
-
-from codeling.cli import main
-
-for name in MODULES:
-    importlib.import_module(name)
-gc.freeze()  # a fork collects only its own objects
-
-for line in sys.stdin:
-    request = json.loads(line)
-    if "poll" in request:
-        pid, status = os.waitpid(request["poll"], os.WNOHANG)
-        print(json.dumps(os.waitstatus_to_exitcode(status) if pid else None), flush=True)
-        continue
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for number, opened in enumerate((null, null, log)):
-            os.dup2(opened, number)
-        os.environ.update(request["environment"])
-        sys.argv = request["command"]
-        main()
-    print(pid, flush=True)
-""".replace(
-    "MODULES",
-    repr([
-        "codeling.cli.app", "codeling.cli.finished_run", "codeling.cli.screen",
-        "codeling.corpus.build.pipeline", "codeling.evaluation.parse_rate",
-        "codeling.evaluation.run_memory", "codeling.provenance.index",
-        "codeling.report.run_report", "codeling.tokenizer.train", "codeling.training.trainer",
-        "matplotlib.figure", "numba.cpython.charseq", "pandas", "rich.console",
-    ]),
-)  # fmt: skip
 
 
 class Process(Protocol):
@@ -89,52 +56,15 @@ def new_process(command: list[str], log: Path, environment: dict[str, str]) -> P
         )  # fmt: skip
 
 
-class Server:
-    """Forks commands from a process that has imported everything."""
+def fork(command: list[str], log: Path, environment: dict[str, str]) -> Process:
+    def run() -> None:
+        os.environ.update(environment)
+        sys.argv = command
+        for module in (pipeline, listing):
+            vars(module)["Executor"] = Executor  # not the one that tests share
+        main()
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def start(self, command: list[str], log: Path, environment: dict[str, str]) -> Process:
-        log.write_bytes(b"")
-        request = {"command": command, "log": str(log), "environment": environment}
-        return Forked(self, int(self.ask(request)))
-
-    def ask(self, request: dict[str, Any]) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-
-class Forked:
-    """A command that a :class:`Server` forked."""
-
-    def __init__(self, server: Server, pid: int) -> None:
-        self.pid = pid
-        self._server = server
-        self._code: int | None = None
-
-    def poll(self) -> int | None:
-        if self._code is None:
-            self._code = self._server.ask({"poll": self.pid})
-        return self._code
-
-    def wait(self, timeout: float | None = None) -> int:
-        deadline = time.monotonic() + (300 if timeout is None else timeout)
-        while (code := self.poll()) is None:
-            assert time.monotonic() < deadline, "the command does not end"
-            time.sleep(0.005)
-        return code
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Server(process)
+    return Fork(run, log, new_session=True)
 
 
 class Run:
@@ -270,16 +200,16 @@ MOMENTS = [
 
 
 def test_a_run_killed_at_every_stage_ends_complete(
-    finished: Path, recipe_file: Path, tmp_path: Path, server: Server
+    finished: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     ended = False
     for text, number in MOMENTS:
-        run = Run(recipe_file, folder, server.start)
+        run = Run(recipe_file, folder, fork)
         run.wait_for(text)
         ended = run.kill(number)
     if not ended:
-        run = Run(recipe_file, folder, server.start)
+        run = Run(recipe_file, folder, fork)
         run.finish()
     assert (
         "continuing from step" in run.log.read_text()

@@ -1,5 +1,9 @@
-"""Batches packed ahead by another process are those that this one would pack."""
+"""Batches packed ahead by another process are those that this one would pack.
 
+A spawned process imports for most of its time, so all tests but one fork it.
+"""
+
+import multiprocessing
 import os
 import pickle
 import signal
@@ -15,6 +19,9 @@ from codeling.errors import TrainingError
 from codeling.training.data import TrainingData
 from codeling.training.prefetcher import Prefetcher
 
+# Python 3.12 warns of a fork while pytest-xdist's thread runs.
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
 
 @pytest.fixture
 def loader(inputs: TrainingData) -> Loader:
@@ -22,7 +29,13 @@ def loader(inputs: TrainingData) -> Loader:
 
 
 @pytest.fixture
-def ahead(loader: Loader) -> Iterator[Prefetcher]:
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
+
+
+@pytest.fixture
+def ahead(loader: Loader, forked: None) -> Iterator[Prefetcher]:
     prefetcher = Prefetcher(loader, loader.start(), 5, in_process=False)
     yield prefetcher
     prefetcher.close()
@@ -68,7 +81,7 @@ def test_a_killed_process_is_an_error_and_a_closed_one_is_gone(
         os.kill(process(other), 0)
 
 
-def test_an_error_of_packing_is_raised_here(loader: Loader) -> None:
+def test_an_error_of_packing_is_raised_here(loader: Loader, forked: None) -> None:
     nowhere = replace(loader.start(), chunk=10**9)
     prefetcher = Prefetcher(loader, nowhere, 1, in_process=False)
     with pytest.raises(IndexError):
@@ -81,6 +94,8 @@ def test_the_process_is_not_forked_from_one_with_threads(loader: Loader) -> None
     prefetcher = Prefetcher(loader, loader.start(), 5, in_process=False)
     assert prefetcher._worker is not None
     assert type(prefetcher._worker._process).__name__ == "SpawnProcess"
+    plain = Prefetcher(loader, loader.start(), 5, in_process=True)
+    assert (prefetcher.next_batch().sequences == plain.next_batch().sequences).all()
     prefetcher.close()
 
 

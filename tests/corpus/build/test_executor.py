@@ -17,6 +17,8 @@ from codeling.corpus.sources.shards import Shard
 from codeling.errors import CorpusError, UsageError
 from codeling.recipe import CorpusRecipe
 
+from ...corpus_process import ForkedExecutor
+
 
 def settings(folder: Path) -> str:
     OptOut().save(folder / "opt-out.json")
@@ -47,7 +49,7 @@ def test_answers_come_in_order_with_and_without_worker_processes(
 
 def test_a_child_that_dies_is_one_clear_error(tmp_path: Path) -> None:
     tasks = [partition(tmp_path, 0).to_json()]
-    with executor.Executor() as spread:
+    with ForkedExecutor() as spread:
         list(spread.map("survey", tasks, settings(tmp_path)))
         assert spread._process is not None
         os.kill(spread._process.pid, signal.SIGKILL)
@@ -73,7 +75,7 @@ def test_a_stage_without_progress_ends_with_its_position(tmp_path: Path) -> None
     (tmp_path / "b.jsonl").write_text("{}\n")
     done = Shard(0, "b.jsonl", str(tmp_path / "b.jsonl"), "json", 3)
     tasks = [json.dumps(asdict(shard)) for shard in (done, waiting)]
-    with executor.Executor(stall_seconds=5.0) as spread:
+    with ForkedExecutor(stall_seconds=5.0) as spread:
         with pytest.raises(
             CorpusError, match=r"no progress for 5 seconds: split, 1 of 2 parts done, at a\.jsonl; "
         ):

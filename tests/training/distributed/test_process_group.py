@@ -4,15 +4,13 @@ Muon multiplies in fp32 here. A processor rounds products in bf16 differently fo
 size, and a rank that owns half of the matrices has smaller batches.
 """
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,89 +26,26 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training import metrics, samples, start, train_module
 from codeling.training.checkpoint import state
 from codeling.training.data import TrainingData
+from codeling.training.distributed import process_group
 from codeling.training.distributed.process_group import SINGLE_PROCESS, World
 from codeling.training.planning import plan
 from codeling.training.trainer import train
+
+from ...forking import Fork
 
 pytestmark = [
     pytest.mark.timeout(1500),  # on a machine that does much else
     pytest.mark.filterwarnings("default:a process was aborted"),
 ]
 
-SCRIPT = """
-import gc, json, os, sys
-from pathlib import Path
-import torch
-import torch._dynamo
-import torch.distributed.checkpoint
-import torch.distributed.fsdp
-import torch.distributed.nn.functional
-from codeling.dataset import loader
-from codeling.dataset.tokens import open_tokens
-from codeling.model.config import GPT2Config
-from codeling.recipe import TrainingRecipe
-from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import metrics, samples, start, train_module
-from codeling.training.distributed import process_group
-from codeling.training.planning import plan
-from codeling.training.data import TrainingData
-from codeling.errors import StoppedError
-from codeling.training.trainer import train
-
-torch.set_num_threads(1)
-loader.WINDOW_SEQUENCES = 16
-samples._MAX_NEW_TOKENS = 4
-plan.matrix_rate = start.matrix_rate = lambda machine: 1e12
-train_module.native_dtype = lambda device: torch.float32
-
-
-def run_jobs(tokens, jobs):
-    splits = (open_tokens(tokens / f"{split}.bin") for split in ("train", "validation"))
-    inputs = TrainingData(Tokenizer.load(tokens), *splits)
-    for job in jobs:
-        folder = Path(job["folder"])
-        recipe = TrainingRecipe.model_validate(job["recipe"])
-
-        def should_stop():
-            lines = list(metrics.read(folder / "metrics.jsonl"))
-            done = sum(line["kind"] == "step" for line in lines)
-            if os.environ["RANK"] == job.get("dies") and done >= job["until"]:
-                os.abort()
-            return os.environ["RANK"] == "0" and done >= job["until"]
-
-        try:
-            train(
-                recipe, GPT2Config(*job["shape"]), inputs, folder, should_stop=should_stop,
-                sample=samples.PromptSampler(inputs.tokenizer),
-            )
-        except StoppedError:
-            pass
-    process_group.leave()
-    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
-    assert not [name for name in threads if "gloo" in name], threads
-
-
-# Importing takes longer than a job. This process imports and forks one process per rank and
-# request; it never joins a process group itself. A fork collects only its own objects.
-gc.freeze()
-for line in sys.stdin:
-    request = json.loads(line)
-    pids = []
-    for rank, log in enumerate(request["logs"]):
-        pid = os.fork()
-        if pid == 0:
-            os.environ.update(request["environment"], RANK=str(rank), LOCAL_RANK=str(rank))
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-            run_jobs(Path(request["tokens"]), request["jobs"])
-            sys.stderr.flush()
-            os._exit(0)  # the interpreter's end takes as long as a job
-        pids.append(pid)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-    print(json.dumps(codes), flush=True)
-"""
+PRELOADED = (
+    "torch._dynamo", "torch.distributed.checkpoint", "torch.distributed.fsdp",
+    "torch.distributed.nn.functional",
+)  # fmt: skip
+"""Imported once, for all forks."""
 DAMAGE = "malloc(): unaligned tcache chunk detected"
 STEPS, CONTEXT = 6, 32
+SPLITS = ("train", "validation")
 IN_TWO = (
     "ddp", "fsdp", "ddp in turn", "fsdp in turn", "fsdp to ddp", "recomputed", "first dies",
     "second dies",
@@ -127,10 +62,11 @@ RECIPE = TrainingRecipe(
 class Launcher:
     """Starts processes that train together."""
 
-    def __init__(self, tokens: Path, folder: Path, server: "subprocess.Popen[str]") -> None:
+    def __init__(self, tokens: Path, folder: Path) -> None:
         self._tokens = tokens
         self._folder = folder
-        self._server = server
+        for name in PRELOADED:
+            import_module(name)
 
     def run(self, jobs: list[dict[str, Any]]) -> None:
         """Do ``jobs`` one after another in two processes.
@@ -155,30 +91,28 @@ class Launcher:
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2",
             "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo",
         }  # fmt: skip
+
+        def work(rank: int) -> None:
+            os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
+            for job in jobs:
+                do(self._tokens, job)
+            process_group.leave()
+            threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+            assert not [name for name in threads if "gloo" in name], threads
+
         logs = [self._folder / f"{rank}.log" for rank in range(2)]
-        request = {
-            "tokens": str(self._tokens), "jobs": jobs, "environment": environment,
-            "logs": list(map(str, logs)),
-        }  # fmt: skip
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        answer = self._server.stdout.readline()
-        return json.loads(answer), "\n".join(log.read_text() for log in logs)
+        processes = [Fork(partial(work, rank), log) for rank, log in enumerate(logs)]
+        try:
+            codes = [process.wait() for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        return codes, "\n".join(log.read_text() for log in logs)
 
 
 @pytest.fixture(scope="module")
-def launcher(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    command = [sys.executable, "-W", "error", "-X", "faulthandler", "-c", SCRIPT]
-    # Its own group, so that a rank that waits forever ends with the test.
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as server:
-        try:
-            yield Launcher(tokens, tmp_path_factory.mktemp("logs"), server)
-        finally:
-            os.killpg(server.pid, signal.SIGKILL)
+def launcher(tokens: Path, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
+    return Launcher(tokens, tmp_path_factory.mktemp("logs"))
 
 
 @pytest.fixture(scope="module")
@@ -192,26 +126,27 @@ def tokens(
     return folder
 
 
-def do_alone(tokens: Path, job: dict[str, Any]) -> None:
+def do(tokens: Path, job: dict[str, Any]) -> None:
     """Do ``job`` in this process."""
-    folder = Path(job["folder"])
-    inputs = TrainingData(
-        Tokenizer.load(tokens),
-        open_tokens(tokens / "train.bin"),
-        open_tokens(tokens / "validation.bin"),
-    )
-    recipe = TrainingRecipe.model_validate(job["recipe"])
+    folder, rank = Path(job["folder"]), os.environ.get("RANK", "0")
+    train_split, validation = (open_tokens(tokens / f"{split}.bin") for split in SPLITS)
+    inputs = TrainingData(Tokenizer.load(tokens), train_split, validation)
+
+    def should_stop() -> bool:
+        is_due = len(losses(folder)) >= job["until"]
+        if is_due and rank == job.get("dies"):
+            os.abort()
+        return is_due and rank == "0"
+
     with pytest.MonkeyPatch.context() as patch, suppress(StoppedError):
         patch.setattr(loader, "WINDOW_SEQUENCES", 16)
         for module in (plan, start):
             patch.setattr(module, "matrix_rate", lambda machine: 1e12)
         patch.setattr(samples, "_MAX_NEW_TOKENS", 4)
         patch.setattr(train_module, "native_dtype", lambda device: torch.float32)
-        until = job["until"]
         train(
-            recipe, GPT2Config(*job["shape"]), inputs, folder,
-            should_stop=lambda: len(losses(folder)) >= until,
-            sample=samples.PromptSampler(inputs.tokenizer),
+            TrainingRecipe.model_validate(job["recipe"]), GPT2Config(*job["shape"]), inputs,
+            folder, should_stop=should_stop, sample=samples.PromptSampler(inputs.tokenizer),
         )  # fmt: skip
 
 
@@ -237,7 +172,7 @@ def runs(tokens: Path, launcher: Launcher, tmp_path_factory: pytest.TempPathFact
         assert codes[number] == -signal.SIGABRT, said
         assert codes[1 - number] != 0, said
     for each in (job("alone"), job("ddp in turn", 4), job("fsdp in turn", 5)):
-        do_alone(tokens, each)
+        do(tokens, each)
     launcher.run([
         job("ddp in turn", parallel="ddp"), job("fsdp in turn", parallel="fsdp"),
         job("fsdp to ddp", parallel="ddp"), job("recomputed", parallel="fsdp"),

@@ -41,16 +41,24 @@ _LISTING_THREADS = 8
 """Listing waits for disks and networks, not for processors."""
 _ANSWER_SCHEMA = pa.schema([("answer", pa.large_string())])
 
-if PREFIX_VARIABLE in os.environ:
-    # daft passes results in blocks of shared memory, and a killed worker leaves its last one
-    # behind. The prefix distinguishes them from other programs' blocks, so they can be removed.
-    vars(shared_memory)["_SHM_NAME_PREFIX"] = os.environ[PREFIX_VARIABLE]
-
 Task = Callable[[str, str, Heartbeat], str]
 """(task, settings, heartbeat) → answer."""
 LISTINGS: dict[str, Task] = {"list": shards.list_remote, "split": pieces.split}
 """Tasks that read very little and use daft only for URLs."""
 TASKS: dict[str, Task] = {"survey": survey, "extraction": extraction, **LISTINGS}
+
+
+def name_shared_memory() -> None:
+    """Give the blocks of shared memory of this process the prefix of the environment.
+
+    daft passes results in such blocks, and a killed worker leaves its last one behind. The prefix
+    distinguishes them from other programs' blocks, so they can be removed.
+    """
+    if PREFIX_VARIABLE in os.environ:
+        vars(shared_memory)["_SHM_NAME_PREFIX"] = os.environ[PREFIX_VARIABLE]
+
+
+name_shared_memory()  # daft's workers import this module
 
 
 def main() -> None:

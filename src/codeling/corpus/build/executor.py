@@ -69,16 +69,19 @@ class Executor:
         self._prefix = f"/cdl{secrets.token_hex(2)}_"  # names of shared memory have 14 characters
         self._errors = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        process = subprocess.Popen(
+        process = self._open({**ENVIRONMENT, PREFIX_VARIABLE: self._prefix})
+        self._stack.callback(self._stop, process)
+        return process
+
+    def _open(self, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
             [sys.executable, "-m", "codeling.corpus.build.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **ENVIRONMENT, PREFIX_VARIABLE: self._prefix},
+            env={**os.environ, **environment},
             start_new_session=True,
         )
-        self._stack.callback(self._stop, process)
-        return process
 
     def map(
         self,
