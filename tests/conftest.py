@@ -16,6 +16,8 @@ from codeling.recipe import TokenizerRecipe
 from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.tokenizer.train import train
 
+from .forking import start_server, stop_server
+
 # The tests' matrices are too small for several threads. Set before torch is imported, so that
 # tests without torch need not import it.
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
@@ -30,10 +32,16 @@ settings.load_profile("codeling")
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage less often, and exclude the million objects that the imports made."""
+    """Collect garbage less often, without the million objects of the imports; start the server."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    if hasattr(os, "fork"):
+        start_server()
+
+
+def pytest_sessionfinish() -> None:
+    stop_server()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -28,18 +28,10 @@ class ForkedChild(Fork):
     def __init__(self, environment: dict[str, str], errors: int) -> None:
         requests, to_child = os.pipe()
         from_child, answers = os.pipe()
-
-        def main() -> None:
-            os.close(to_child)
-            os.close(from_child)
-            os.environ.update(environment)
-            for name in [*sys.modules]:
-                if name.startswith("huggingface_hub"):  # reads the environment when imported
-                    del sys.modules[name]
-            child.name_shared_memory()
-            child.main()
-
-        super().__init__(main, errors, new_session=True, pipes=(requests, answers))
+        super().__init__(
+            answer_requests, Path.cwd(), environment,
+            errors=errors, pipes=(requests, answers), new_session=True,
+        )  # fmt: skip
         os.close(requests)
         os.close(answers)
         self.stdin, self.stdout = os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb")
@@ -49,11 +41,23 @@ class ForkedChild(Fork):
         return self.poll()
 
 
+def answer_requests(folder: Path, environment: dict[str, str]) -> None:
+    """Be the executor's child."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for name in [*sys.modules]:
+        if name.startswith("huggingface_hub"):  # reads the environment when imported
+            del sys.modules[name]
+    child.name_shared_memory()
+    child.main()
+
+
 class ForkedExecutor(Executor):
     """Forks its child."""
 
     def _open(self, environment: dict[str, str]) -> Any:
-        return ForkedChild(environment, self._errors.fileno())
+        return ForkedChild({**os.environ, **environment}, self._errors.fileno())
 
 
 class SharedExecutor(ForkedExecutor):

@@ -26,7 +26,7 @@ from codeling.manifest import sha256_file
 from codeling.recipe import Recipe
 from codeling.run_folder import ADAPTATION, RunFolder
 
-from ..forking import Fork
+from ..forking import Fork, prepare
 
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod")
@@ -37,35 +37,49 @@ class Adaptations:
     """Adapts in a forked process, which is killed before a change of a file."""
 
     def __init__(self, recipe: Recipe, project: Path, whole: Path) -> None:
-        self._recipe = recipe
-        self._project = project
-        self._counted = whole.with_suffix(".counted")
-        adapting.adapt(recipe, project, whole)  # also compiles what forks need
-        assert not self.is_killed(0, whole.with_name("counted"))
-        self.num_changes = int(self._counted.read_text())
+        self._inputs = recipe, project
+        prepare(adapt, *self._inputs, whole)
+        counted = whole.with_suffix(".counted")
+        assert not self.is_killed(0, whole.with_name("counted"), counted)
+        self.num_changes = int(counted.read_text())
         """Of an adaptation from its start to its end."""
 
-    def is_killed(self, change: int, folder: Path) -> bool:
+    def is_killed(self, change: int, folder: Path, counted: Path | None = None) -> bool:
         """Adapt in ``folder``; whether it made as many changes as ``change``, and was killed."""
         errors = folder.with_suffix(".errors")
-        code = Fork(lambda: self._adapt(change, folder), errors).wait()
+        process = Fork(adapt_until, change, counted, *self._inputs, folder, errors=errors)
+        code = process.wait()
         assert code in (0, -9), errors.read_text()
         return code != 0
 
-    def _adapt(self, last: int, folder: Path) -> None:
-        seen = 0
 
-        def count(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal seen
-            writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-            if (writes or event in CHANGES) and str(arguments[0]).startswith(str(folder)):
-                seen += 1
-                if seen == last:
-                    os.kill(os.getpid(), signal.SIGKILL)
+def adapt(recipe: Recipe, project: Path, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gains, "NUM_LINES", 8)
+        patch.setattr(loader, "WINDOW_SEQUENCES", 11)
+        for module in (gains, adapting):
+            patch.setattr(module, "MAX_BYTES", 1000)
+        adapting.adapt(recipe, project, folder)
 
-        sys.addaudithook(count)
-        adapting.adapt(self._recipe, self._project, folder)
-        self._counted.write_text(str(seen))
+
+def adapt_until(
+    last: int, counted: Path | None, recipe: Recipe, project: Path, folder: Path
+) -> None:
+    """Adapt until the change ``last`` of a file; write their number to ``counted``."""
+    seen = 0
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event in CHANGES) and str(arguments[0]).startswith(str(folder)):
+            seen += 1
+            if seen == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    adapt(recipe, project, folder)
+    if counted is not None:
+        counted.write_text(str(seen))
 
 
 @pytest.fixture
@@ -75,13 +89,7 @@ def whole(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def adaptations(
-    recipe: Recipe, project: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
-) -> Adaptations:
-    monkeypatch.setattr(gains, "NUM_LINES", 8)
-    monkeypatch.setattr(loader, "WINDOW_SEQUENCES", 11)
-    for module in (gains, adapting):
-        monkeypatch.setattr(module, "MAX_BYTES", 1000)
+def adaptations(recipe: Recipe, project: Path, whole: Path) -> Adaptations:
     return Adaptations(recipe, project, whole)
 
 

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,16 +23,20 @@ import pytest
 
 import codeling
 from codeling.cli import main
-from codeling.corpus.build import pipeline
-from codeling.corpus.build.executor import Executor
-from codeling.corpus.sources import listing
 
-from ..forking import Fork
+from ..forking import Fork, prepare
 
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 MARK = "CODELING_TEST_MARK"
 SAME = ("corpus", "tokenizer", "tokens", "model", "provenance", "memory", "mixture")
 """Outputs that must equal those of an uninterrupted run, byte for byte."""
+
+
+PRELOADED = (
+    "codeling.cli.app", "codeling.evaluation.run_memory", "codeling.provenance.index",
+    "codeling.report.run_report", "matplotlib.figure",
+)  # fmt: skip
+"""Imported once, for all forks."""
 
 
 class Process(Protocol):
@@ -57,14 +62,13 @@ def new_process(command: list[str], log: Path, environment: dict[str, str]) -> P
 
 
 def fork(command: list[str], log: Path, environment: dict[str, str]) -> Process:
-    def run() -> None:
-        os.environ.update(environment)
-        sys.argv = command
-        for module in (pipeline, listing):
-            vars(module)["Executor"] = Executor  # not the one that tests share
-        main()
+    return Fork(run_command, command, environment, errors=log, new_session=True)
 
-    return Fork(run, log, new_session=True)
+
+def run_command(command: list[str], environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    sys.argv = command
+    main()
 
 
 class Run:
@@ -202,6 +206,8 @@ MOMENTS = [
 def test_a_run_killed_at_every_stage_ends_complete(
     finished: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
+    for module in PRELOADED:
+        prepare(import_module, module)
     folder = tmp_path / "run"
     ended = False
     for text, number in MOMENTS:

@@ -9,7 +9,6 @@ import signal
 import socket
 import warnings
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from codeling.training.distributed.process_group import SINGLE_PROCESS, World
 from codeling.training.planning import plan
 from codeling.training.trainer import train
 
-from ...forking import Fork
+from ...forking import Fork, prepare
 
 pytestmark = [
     pytest.mark.timeout(1500),  # on a machine that does much else
@@ -66,7 +65,7 @@ class Launcher:
         self._tokens = tokens
         self._folder = folder
         for name in PRELOADED:
-            import_module(name)
+            prepare(import_module, name)
 
     def run(self, jobs: list[dict[str, Any]]) -> None:
         """Do ``jobs`` one after another in two processes.
@@ -92,16 +91,14 @@ class Launcher:
             "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo",
         }  # fmt: skip
 
-        def work(rank: int) -> None:
-            os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
-            for job in jobs:
-                do(self._tokens, job)
-            process_group.leave()
-            threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
-            assert not [name for name in threads if "gloo" in name], threads
-
         logs = [self._folder / f"{rank}.log" for rank in range(2)]
-        processes = [Fork(partial(work, rank), log) for rank, log in enumerate(logs)]
+        processes = [
+            Fork(
+                work, environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, self._tokens,
+                jobs, errors=log,
+            )
+            for rank, log in enumerate(logs)
+        ]  # fmt: skip
         try:
             codes = [process.wait() for process in processes]
         finally:
@@ -124,6 +121,16 @@ def tokens(
     write_tokens(python_files[5:6], tokenizer, folder / "validation.bin")
     tokenizer.save(folder / "tokenizer.json")
     return folder
+
+
+def work(environment: dict[str, str], tokens: Path, jobs: list[dict[str, Any]]) -> None:
+    """Do ``jobs`` as one of several processes."""
+    os.environ.update(environment)
+    for job in jobs:
+        do(tokens, job)
+    process_group.leave()
+    threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    assert not [name for name in threads if "gloo" in name], threads
 
 
 def do(tokens: Path, job: dict[str, Any]) -> None:
