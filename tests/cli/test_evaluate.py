@@ -1,16 +1,20 @@
 """``codeling evaluate``: output, mistakes, and resuming after an interruption."""
 
 import json
+import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from codeling import cli
 from codeling.cli.evaluate import SUITE_NAMES
+from codeling.evaluation.journal import Journal
 from codeling.evaluation.suites.registry import SUITES
 
+from ..forking import Fork
 from .conftest import Call
 
 QUICK = ("--max-bytes", "20000", "--limit", "8", "--max-new-tokens", "16", "--device", "cpu")
@@ -95,21 +99,18 @@ def test_mistakes_are_one_line(
     assert words in last
 
 
-INTERRUPTED = """
-import os, sys
-from codeling import cli
-from codeling.evaluation.journal import Journal
+def evaluate_until_interrupted(number: signal.Signals, arguments: list[str]) -> None:
+    """A command that receives a signal after its first group of completions."""
+    append = Journal.append
 
-number, append = int(sys.argv.pop(1)), Journal.append
+    def append_once(journal: Journal, records: Any) -> None:
+        append(journal, records)
+        os.kill(os.getpid(), number)
 
-def append_once(journal, records):
-    append(journal, records)
-    os.kill(os.getpid(), number)
-
-Journal.append = append_once
-cli.main()
-"""
-"""A program that receives a signal after its first group of completions."""
+    sys.argv = ["codeling", *arguments]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "append", append_once)
+        cli.main()
 
 
 def test_a_killed_evaluation_resumes_to_the_same_numbers(
@@ -123,13 +124,10 @@ def test_a_killed_evaluation_resumes_to_the_same_numbers(
     assert whole.code == 0, whole.err
     stopped = tmp_path / "stopped"
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        process = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED, str(int(number)), *arguments, "--out", stopped],
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            timeout=120,
-        )
-        assert process.returncode == code
+        given = [*arguments, "--out", str(stopped)]
+        errors = tmp_path / "errors"
+        process = Fork(evaluate_until_interrupted, number, given, errors=errors)
+        assert process.wait() == code, errors.read_text()
     assert not list(stopped.glob("evaluation/*/evaluation.json"))
     (journal,) = stopped.glob("evaluation/*/journal.jsonl")
     assert journal.read_bytes().count(b"\n") == 1 + 2  # its first line names the measurement

@@ -1,11 +1,13 @@
 """A completion is the same alone, in a batch and as a stream."""
 
+from collections.abc import Callable
 from itertools import zip_longest
 from typing import Any
 
 import pytest
 
 from codeling.generation.engine import Engine
+from codeling.generation.request import Completion
 
 from .engines import CONTEXT, PROMPTS
 
@@ -20,25 +22,46 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+Alone = Callable[[str, str | None, dict[str, Any]], Completion]
+
+
+@pytest.fixture(scope="module")
+def alone(engine: Engine) -> Alone:
+    """Completes a prompt once for each suffix and options."""
+    done: dict[str, Completion] = {}
+
+    def complete(prompt: str, suffix: str | None, options: dict[str, Any]) -> Completion:
+        key = repr((prompt, suffix, options))
+        if key not in done:
+            done[key] = engine.complete(prompt, suffix, max_new_tokens=CONTEXT + 4, **options)
+        return done[key]
+
+    return complete
+
+
 @pytest.mark.parametrize(
     "options, batch_size", [*((options, 4) for options in SETTINGS), (SETTINGS[1], 100)], ids=str
 )
-def test_batched_equals_alone(engine: Engine, options: dict[str, Any], batch_size: int) -> None:
+def test_batched_equals_alone(
+    engine: Engine, alone: Alone, options: dict[str, Any], batch_size: int
+) -> None:
     suffixes = [None, "\n", None, None, "é", None]
     together = engine.complete_batch(
         PROMPTS, suffixes, n=3, batch_size=batch_size, max_new_tokens=CONTEXT + 4, **options
     )
     for prompt, suffix, samples in zip(PROMPTS, suffixes, together, strict=True):
-        alone = engine.complete_many(prompt, 3, suffix, max_new_tokens=CONTEXT + 4, **options)
-        assert samples == alone
-        assert samples[0] == engine.complete(prompt, suffix, max_new_tokens=CONTEXT + 4, **options)
+        many = engine.complete_many(prompt, 3, suffix, max_new_tokens=CONTEXT + 4, **options)
+        assert samples == many
+        assert samples[0] == alone(prompt, suffix, options)
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_streamed_equals_completed(engine: Engine, options: dict[str, Any], prompt: str) -> None:
+def test_streamed_equals_completed(
+    engine: Engine, alone: Alone, options: dict[str, Any], prompt: str
+) -> None:
     pieces = list(engine.stream(prompt, max_new_tokens=CONTEXT + 4, **options))
-    assert "".join(pieces) == engine.complete(prompt, max_new_tokens=CONTEXT + 4, **options).text
+    assert "".join(pieces) == alone(prompt, None, options).text
     assert all(pieces)
 
 

@@ -23,6 +23,7 @@ import pytest
 
 import codeling
 from codeling.cli import main
+from codeling.training.machine import matrix_rate, set_up
 
 from ..forking import Fork, prepare
 
@@ -69,6 +70,10 @@ def run_command(command: list[str], environment: dict[str, str]) -> None:
     os.environ.update(environment)
     sys.argv = command
     main()
+
+
+def measure_rate() -> None:
+    matrix_rate(set_up("cpu", threads=1))
 
 
 class Run:
@@ -208,6 +213,7 @@ def test_a_run_killed_at_every_stage_ends_complete(
 ) -> None:
     for module in PRELOADED:
         prepare(import_module, module)
+    prepare(measure_rate)
     folder = tmp_path / "run"
     ended = False
     for text, number in MOMENTS:

@@ -2,10 +2,9 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,32 +14,25 @@ from codeling.dataset import loader
 from codeling.dataset.loader import Position
 from codeling.dataset.tokens import write_tokens
 from codeling.tokenizer.tokenizer import Tokenizer
-from codeling.training import start
+from codeling.training import samples, start
 from codeling.training.checkpoint import state
 from codeling.training.checkpoint.state import Plan, TrainingState
 from codeling.training.data import TrainingData
 from codeling.training.planning import plan
 from codeling.training.schedule import Schedule
 
+from ..forking import Fork
 from .runs import CONFIG, RECIPE, train
 
-SAVING = """
-import os, sys
-from dataclasses import replace
-from pathlib import Path
-from codeling.training.checkpoint import state
 
-folder = Path(sys.argv[1])
-for line in sys.stdin:  # each line starts one more process, which saves until it is killed
-    child = os.fork()
-    if child == 0:
-        first = state.load(state.newest_intact(folder)[0])
-        print(os.getpid(), flush=True)
-        for step in range(first.step + 1, 10**9):
-            state.save(folder, replace(first, step=step), keep_last=2)
-            (folder / "finished").write_text(str(step))
-    print("ended", os.waitpid(child, 0)[1], flush=True)
-"""
+def _save_until_killed(folder: Path) -> None:
+    newest, _ = state.newest_intact(folder)
+    assert newest is not None
+    first = state.load(newest)
+    (folder / "started").touch()
+    for step in range(first.step + 1, 10**9):
+        state.save(folder, replace(first, step=step), keep_last=2)
+        (folder / "finished").write_text(str(step))
 
 
 def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
@@ -55,23 +47,19 @@ def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
     state.save(folder, TrainingState("", 0, 0.0, position, plan, weights, weights), keep_last=2)
     span = 5 * (time.monotonic() - began)  # as long as some saves take on this machine
     generator, partial, num_kept = random.Random(seed), 0, 1
-    with subprocess.Popen(
-        [sys.executable, "-c", SAVING, str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for _ in range(kills):
-            process.stdin.write("again\n")
-            process.stdin.flush()
-            child = int(process.stdout.readline())
-            time.sleep(generator.uniform(0.0, span))
-            span *= 1.0 if (folder / "finished").exists() else 1.5
-            subprocess.run(["kill", "-KILL", str(child)], check=True)
-            assert process.stdout.readline().split() == ["ended", str(int(signal.SIGKILL))]
-            partial += any(folder.glob("*.partial"))
-            num_kept = _check(folder, weights, max(2, num_kept) + 1)
-        process.stdin.close()
+    started, errors = folder / "started", folder / "errors"
+    for _ in range(kills):
+        process = Fork(_save_until_killed, folder, errors=errors)
+        while not started.exists():
+            assert process.poll() is None, errors.read_text()
+            time.sleep(0.001)
+        time.sleep(generator.uniform(0.0, span))
+        span *= 1.0 if (folder / "finished").exists() else 1.5
+        process.kill()
+        assert process.poll() == -signal.SIGKILL, errors.read_text()
+        started.unlink()
+        partial += any(folder.glob("*.partial"))
+        num_kept = _check(folder, weights, max(2, num_kept) + 1)
     assert state.load(state.checkpoints(folder)[-1]).step > 0
     return partial
 
@@ -99,6 +87,7 @@ def kill_while_saving() -> Callable[..., int]:
 
 def _make_small_and_quick(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(loader, "WINDOW_SEQUENCES", 11)
+    patch.setattr(samples, "_MAX_NEW_TOKENS", 8)
     for module in (plan, start):  # measuring takes longer than a small run
         patch.setattr(module, "matrix_rate", lambda machine: 1e12)
 

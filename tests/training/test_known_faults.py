@@ -23,16 +23,12 @@ from codeling.tokenizer.tokenizer import Tokenizer
 from codeling.training.data import TrainingData
 from codeling.training.loss.key_tokens import spellings, weigh
 from codeling.training.optimizer.optimizer import Optimizer
-from codeling.training.planning import plan
 from codeling.training.trainer import train
 
 CONFIG = GPT2Config(512, 32, 2, 2, 16)
 
 
-def no_rate(machine: Any) -> float:
-    return 1e12
-
-
+@pytest.mark.usefixtures("small_and_quick")
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 8])
 def test_the_learning_rate_changes_once_per_update_and_ends_at_zero(
     tokenizer: Tokenizer,
@@ -51,7 +47,6 @@ def test_the_learning_rate_changes_once_per_update_and_ends_at_zero(
         original(self, fraction)
 
     monkeypatch.setattr(Optimizer, "step", step)
-    monkeypatch.setattr(plan, "matrix_rate", no_rate)
     tokens = write_tokens(python_files[:3], tokenizer, tmp_path / "train.bin")
     recipe = TrainingRecipe(
         steps=20, tokens_per_step=8 * 32, micro_batch_size=micro_batch_size, adamw_lr=0.01,

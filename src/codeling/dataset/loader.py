@@ -351,20 +351,21 @@ class _Definitions:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         pieces = tokenizer.token_bytes
-        self._word = np.array([bool(self._WORD.fullmatch(piece)) for piece in pieces])
-        self._decorator = np.array([bool(self._DECORATOR.match(piece)) for piece in pieces])
-        self._continues_word = np.array(
-            [bool(self._WORD_CHARACTER.match(piece)) for piece in pieces]
-        )
-        self._blank = np.array([bool(piece) and not piece.strip(b" \t") for piece in pieces])
-        self._ends_line = np.array([piece.endswith(b"\n") for piece in pieces])
+        self._word = [bool(self._WORD.fullmatch(piece)) for piece in pieces]
+        self._decorator = [bool(self._DECORATOR.match(piece)) for piece in pieces]
+        self._continues_word = [bool(self._WORD_CHARACTER.match(piece)) for piece in pieces]
+        self._blank = [bool(piece) and not piece.strip(b" \t") for piece in pieces]
+        self._ends_line = [piece.endswith(b"\n") for piece in pieces]
+        self._is_candidate = np.array(self._word) | np.array(self._decorator)
 
     def first(self, ids: NDArray[np.unsignedinteger]) -> int:
         """Offset from ``ids[1]`` to the first such line; 0 if there is none."""
-        starts, at_line = self._word[ids[1:]], self._ends_line[ids[:-1]]
-        starts[:-1] &= ~self._continues_word[ids[2:]]
-        starts |= self._decorator[ids[1:]]
-        indented = np.zeros_like(starts)
-        indented[:-1] = self._blank[ids[1:-1]] & starts[1:]
-        found = np.flatnonzero(at_line & (starts | indented))
-        return int(found[0]) if len(found) else 0
+        for place in np.flatnonzero(self._is_candidate[ids[1:]]).tolist():
+            before, this, *after = ids[place : place + 3].tolist()
+            if not self._decorator[this] and after and self._continues_word[after[0]]:
+                continue
+            if self._ends_line[before]:
+                return int(place)
+            if place and self._blank[before] and self._ends_line[int(ids[place - 1])]:
+                return int(place) - 1
+        return 0
