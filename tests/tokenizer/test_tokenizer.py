@@ -126,7 +126,7 @@ ODDITIES = {
     "scripts": "переменная = '变量'\nµ, ªº, ﬁ, ℌ = 1, ٢, 𝟛, ①\n",
     "separators": "a\u2028b\u2029c\x85d\u00a0e\u3000f\x1cg\u200bh\u2060i\n",
     "long line": "x = '" + "ab\\x00é, " * 20_000 + "'\n",
-    "long word": "x" * 1_000_000,
+    "long word": "x" * 200_000,
     "long blanks": " " * 300_000 + "x",
     "escapes": "'\\N{' \\\n  f'{x!r:>{w}}' rb'\\xff' ''' \\\\ \"\"\"",
     "soft keywords": "match x:\n    case _: type X = int; print(y := 0xFF_00 or 1_0.e-5j)\n",
