@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import sys
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from codeling.errors import StorageError
 from codeling.recipe import parse_recipe
 from codeling.report import run_report
 from codeling.report.corpus_section import MAX_SOURCES
+from codeling.report.plots import Line, Plot
+from codeling.report.plots import plots as draw_plots
 from codeling.report.run_report import render, write_report
 
 HOSTILE = (
@@ -66,6 +69,22 @@ class Page(HTMLParser):
 
     def values(self, name: str) -> list[str]:
         return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+_drawn: dict[str, list[Plot]] = {}
+
+
+@pytest.fixture(autouse=True)
+def draw_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most pages have the same plots, and drawing them takes most of a page's time."""
+
+    def plots(steps: Sequence[Line], validations: Sequence[Line]) -> list[Plot]:
+        key = repr((steps, validations))
+        if key not in _drawn:
+            _drawn[key] = draw_plots(steps, validations)
+        return _drawn[key]
+
+    monkeypatch.setattr(run_report, "plots", plots)
 
 
 def write_lines(path: Path, lines: list[dict[str, Any]], torn: str = "") -> None:
@@ -228,7 +247,10 @@ def test_generated_text_is_escaped(run_folder: Path) -> None:
     assert "\u2400\u241b[31m?&amp;" in page.shown
 
 
-def test_the_same_files_give_the_same_bytes(run_folder: Path, tmp_path: Path) -> None:
+def test_the_same_files_give_the_same_bytes(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_report, "plots", draw_plots)
     write_report(run_folder)
     copy = tmp_path / "elsewhere" / run_folder.name
     shutil.copytree(run_folder, copy)
@@ -346,6 +368,7 @@ def test_without_matplotlib_the_page_has_no_plots(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr(run_report, "plots", draw_plots)
     assert write_report(run_folder) is False
     page = Page((run_folder / "report.html").read_text(encoding="utf-8"))
     assert "svg" not in page.tags

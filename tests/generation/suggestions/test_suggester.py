@@ -90,7 +90,7 @@ def test_a_sequence_that_ends_when_nothing_can_be_shown_gives_the_same_suggestio
     sure = Engine(FastRunner(convert(model.config, tensors_of(model))), engine.tokenizer)
     suggester = Suggester(sure, SuggestionSettings(threshold, use_words=False))
     num_shown, sizes = 0, [0, 0]
-    for cursor in range(100, len(SOURCE) - 500, 11):
+    for cursor in range(100, len(SOURCE) - 500, 23):
         prefix, suffix = SOURCE[:cursor], SOURCE[cursor + 20 :]
         place = find_place(prefix, suffix)
         if place is None:
