@@ -32,7 +32,7 @@ settings.load_profile("codeling")
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage less often, without the million objects of the imports; start the server."""
+    """Freeze the million objects of the imports, collect garbage less often, start the server."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
@@ -40,6 +40,7 @@ def pytest_collection_finish() -> None:
         start_server()
 
 
+@pytest.hookimpl(trylast=True)  # after the fixtures of the session
 def pytest_sessionfinish() -> None:
     stop_server()
 

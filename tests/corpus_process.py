@@ -1,5 +1,4 @@
-"""One process for the tasks of many corpus builds, forked from this one: starting a process takes
-longer than a small build.
+"""One forked process for the tasks of many corpus builds: starting it takes longer than a build.
 
 A build after one that failed within a task gets a new process, as does one in another folder or
 with other environment variables. ``tests/corpus/build/test_executor.py`` tests how the process is
@@ -57,6 +56,8 @@ class ForkedExecutor(Executor):
     """Forks its child."""
 
     def _open(self, environment: dict[str, str]) -> Any:
+        if not hasattr(os, "fork"):
+            return super()._open(environment)
         return ForkedChild({**os.environ, **environment}, self._errors.fileno())
 
 

@@ -1,4 +1,4 @@
-"""Forks processes from one that has imported the test modules, and has no threads of its own.
+"""Processes that start with the imports of the tests already done.
 
 A new process takes seconds for its imports, often longer than what a test does in it. A fork of the
 process that runs the tests may hang: libraries that a test used have threads, and locks that they
@@ -6,58 +6,65 @@ held stay locked. So that process forks a server once all tests are collected, b
 the server forks the others.
 """
 
+import atexit
 import faulthandler
 import gc
+import multiprocessing.util
 import os
-import pickle
 import signal
-import socket
-import struct
+import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any
 
-_LENGTH = struct.Struct("q")
-_client: socket.socket | None = None
-_server_pid: int | None = None
+_SIGNALS = [number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP")]
+_connection: Connection | None = None
+_server_pid = 0
 _lock = threading.Lock()
 
 
 def start_server() -> None:
     """Fork the server. It ends with this process at the latest."""
-    global _client, _server_pid
-    _client, own = socket.socketpair()
+    global _connection, _server_pid
+    _connection, other = Pipe()
     _server_pid = os.fork()
     if _server_pid:
-        own.close()
+        other.close()
         return
-    _client.close()
-    with suppress(BaseException):
-        _serve(own)
-    os._exit(0)
+    try:
+        _connection.close()
+        _serve(other)
+    except EOFError:
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
 def stop_server() -> None:
-    """End the server and all that it forked, which also counts their processor time."""
-    global _client, _server_pid
-    if _client is not None and _server_pid is not None:
-        _client.close()
+    """End the server and everything it forked; their processor time then counts as this one's."""
+    global _connection
+    if _connection is not None:
+        _connection.close()
+        _connection = None
         os.waitpid(_server_pid, 0)
-        _client = _server_pid = None
 
 
 def prepare(function: Callable[..., object], *arguments: Any) -> None:
-    """Call ``function`` in the server: forks have what it imports, loads or compiles.
+    """Call ``function`` in the server, so that later forks start with what it imported or loaded.
 
-    It must start no thread. The function and its arguments are pickled.
+    It must start no thread, and leave nothing that changes what other tests' forks do.
     """
-    error = _ask("prepare", function, arguments)
-    assert error is None, error
+    _ask("prepare", function, arguments)
 
 
 class Fork:
@@ -71,15 +78,24 @@ class Fork:
         pipes: tuple[int, int] | None = None,
         new_session: bool = False,
     ) -> None:
-        """``errors``, a path or an open file, gets the standard error. ``pipes`` are the standard
-        input and output, which are empty without it. The exit code is that of SystemExit, and 1
-        after another exception. The function and its arguments are pickled."""
+        """Call ``function`` in a new process; the function and its arguments are pickled.
+
+        ``errors``, a path or a file descriptor, gets the standard error. ``pipes`` are the standard
+        input and output; without them both are empty.
+        """
+        self._code: int | None = None
         with ExitStack() as stack:
             if isinstance(errors, Path):
                 errors = stack.enter_context(errors.open("wb")).fileno()
             streams = (errors, *(pipes or ()))
             self.pid: int = _ask("fork", function, arguments, new_session, files=streams)
-        self._code: int | None = None
+        assert self.pid > 1
+
+    def __enter__(self) -> "Fork":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs; negative for a signal."""
@@ -88,11 +104,16 @@ class Fork:
         return self._code
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once it has ended, which must be within ``timeout`` or 300 seconds."""
-        deadline = time.monotonic() + (300.0 if timeout is None else timeout)
+        """Wait for its end and return the exit code.
+
+        :raises subprocess.TimeoutExpired: it still runs after ``timeout`` seconds.
+        """
+        begin, pause = time.monotonic(), 0.002
         while (code := self.poll()) is None:
-            assert time.monotonic() < deadline, "the process does not end"
-            time.sleep(0.005)
+            if timeout is not None and time.monotonic() - begin > timeout:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            time.sleep(pause)
+            pause = min(0.05, 1.2 * pause)
         return code
 
     def kill(self) -> None:
@@ -102,97 +123,119 @@ class Fork:
             self.wait()
 
 
-def _ask(*request: Any, files: Sequence[int] = ()) -> Any:
-    assert _client is not None, "the server is started once the tests are collected"
+def _ask(kind: str, *request: Any, files: Sequence[int] = ()) -> Any:
+    assert _connection is not None, "the server of tests/forking.py is not running"
     with _lock:
-        _send(_client, request, files)
-        return _receive(_client)[0]
+        try:
+            _connection.send((kind, len(files), request))
+            for file in files:
+                send_handle(_connection, file, _server_pid)
+            error, answer = _connection.recv()
+        except BaseException:  # a timeout, or Ctrl-C: the next answer would be that of this request
+            _connection.close()
+            raise
+    assert error is None, error
+    return answer
 
 
-def _send(connection: socket.socket, value: Any, files: Sequence[int] = ()) -> None:
-    data = pickle.dumps(value)
-    socket.send_fds(connection, [_LENGTH.pack(len(data))], files)
-    connection.sendall(data)
-
-
-def _receive(connection: socket.socket) -> tuple[Any, list[int]]:
-    """:raises EOFError: the other end is closed."""
-    header, files, _, _ = socket.recv_fds(connection, _LENGTH.size, 3)
-    if not header:
-        raise EOFError
-    (rest,) = _LENGTH.unpack(header)
-    data = b""
-    while len(data) < rest:
-        data += connection.recv(rest - len(data))
-    return pickle.loads(data), files
-
-
-def _serve(connection: socket.socket) -> None:
+def _serve(connection: Connection) -> None:
     """Answer requests until the other end is closed, then kill what still runs."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    running: set[int] = set()
+    running: dict[int, bool] = {}
+    """Process → whether it leads a session."""
     try:
         while True:
-            (kind, *request), files = _receive(connection)
-            answer: Any = None
-            if kind == "prepare":
-                function, arguments = request
-                try:
+            kind, num_files, request = connection.recv()
+            files = [recv_handle(connection) for _ in range(num_files)]
+            error, answer = None, None
+            try:
+                if kind == "prepare":
+                    function, arguments = request
                     function(*arguments)
-                except BaseException:
-                    answer = traceback.format_exc()
-            elif kind == "poll":
-                pid, status = os.waitpid(request[0], os.WNOHANG)
-                if pid:
-                    running.remove(pid)
-                    answer = os.waitstatus_to_exitcode(status)
-            else:
-                answer = os.fork()
-                if answer == 0:
-                    connection.close()
-                    function, arguments, new_session = request
-                    _run(function, arguments, new_session, files)
-                running.add(answer)
-                for file in files:
-                    os.close(file)
-            _send(connection, answer)
+                elif kind == "poll":
+                    pid, status = os.waitpid(request[0], os.WNOHANG)
+                    if pid:
+                        del running[pid]
+                        answer = os.waitstatus_to_exitcode(status)
+                else:
+                    answer = _fork(connection, files, *request)
+                    running[answer] = request[-1]
+            except Exception:
+                error = traceback.format_exc()
+            for file in files:
+                os.close(file)
+            connection.send((error, answer))
     finally:
+        for pid, leads_session in running.items():
+            with suppress(ProcessLookupError):
+                (os.killpg if leads_session else os.kill)(pid, signal.SIGKILL)
         for pid in running:
-            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
+def _fork(
+    connection: Connection,
+    files: Sequence[int],
+    function: Callable[..., object],
+    arguments: Sequence[Any],
+    new_session: bool,
+) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            connection.close()
+            code = _run(files, function, arguments, new_session)
+        finally:
+            os._exit(code)
+    while new_session and os.getpgid(pid) != pid:
+        time.sleep(0.0002)
+    return pid
+
+
 def _run(
-    function: Callable[..., object], arguments: Sequence[Any], new_session: bool, files: list[int]
-) -> None:
-    """Call ``function`` with streams and signal handlers of its own, then exit."""
-    code = 1
+    files: Sequence[int],
+    function: Callable[..., object],
+    arguments: Sequence[Any],
+    new_session: bool,
+) -> int:
+    """Call ``function`` as a new interpreter would, and end like one. Returns the exit code."""
+    if new_session:
+        os.setsid()
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    atexit._clear()
+    null = os.open(os.devnull, os.O_RDWR)
+    errors, *pipes = files
+    for target, opened in enumerate((*(pipes or (null, null)), errors)):
+        os.dup2(opened, target)
+    for opened in (null, *files):
+        os.close(opened)
+    sys.stdin, sys.stdout = (
+        open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+        for descriptor, mode in enumerate("rw")
+    )
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+    faulthandler.enable()
+    gc.freeze()  # a fork collects only its own objects
+    code = 0
     try:
-        if new_session:
-            os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        null = os.open(os.devnull, os.O_RDWR)
-        errors, *pipes = files
-        for number, opened in enumerate((*(pipes or (null, null)), errors)):
-            os.dup2(opened, number)
-        for opened in (null, *files):
-            os.close(opened)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-            for number, mode in enumerate("rww")
-        )
-        faulthandler.enable()
-        gc.freeze()  # a fork collects only its own objects
         function(*arguments)
-        code = 0
     except SystemExit as exit_:
-        code = exit_.code if isinstance(exit_.code, int) else 0
+        code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+        if isinstance(exit_.code, str):
+            sys.stderr.write(exit_.code + "\n")
     except BaseException:
         traceback.print_exc()
-    finally:
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+        code = 1
+    vars(threading)["_shutdown"]()  # waits for threads
+    vars(multiprocessing.util)["_exit_function"]()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    return code

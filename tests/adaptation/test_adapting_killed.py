@@ -1,8 +1,8 @@
 """An adaptation killed at any moment: the same call ends in the same weights, and nothing that is
 half-written is taken for a model.
 
-Imports take longer than the small adaptation, so all but the proof fork it from this process. It
-kills itself before the N-th change of a file.
+Imports take longer than the small adaptation, so all but the proof fork it. It kills itself before
+the N-th change of a file.
 """
 
 import os
@@ -47,8 +47,8 @@ class Adaptations:
     def is_killed(self, change: int, folder: Path, counted: Path | None = None) -> bool:
         """Adapt in ``folder``; whether it made as many changes as ``change``, and was killed."""
         errors = folder.with_suffix(".errors")
-        process = Fork(adapt_until, change, counted, *self._inputs, folder, errors=errors)
-        code = process.wait()
+        with Fork(adapt_until, change, counted, *self._inputs, folder, errors=errors) as process:
+            code = process.wait()
         assert code in (0, -9), errors.read_text()
         return code != 0
 

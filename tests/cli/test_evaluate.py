@@ -126,8 +126,8 @@ def test_a_killed_evaluation_resumes_to_the_same_numbers(
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         given = [*arguments, "--out", str(stopped)]
         errors = tmp_path / "errors"
-        process = Fork(evaluate_until_interrupted, number, given, errors=errors)
-        assert process.wait() == code, errors.read_text()
+        with Fork(evaluate_until_interrupted, number, given, errors=errors) as process:
+            assert process.wait(120) == code, errors.read_text()
     assert not list(stopped.glob("evaluation/*/evaluation.json"))
     (journal,) = stopped.glob("evaluation/*/journal.jsonl")
     assert journal.read_bytes().count(b"\n") == 1 + 2  # its first line names the measurement

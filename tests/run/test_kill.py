@@ -1,6 +1,6 @@
 """A run killed at any moment and restarted ends complete, and no finished stage is repeated.
 
-Imports take longer than the tiny run, so all but the proof fork the runs from this process.
+Imports take longer than the tiny run, so all but the proof fork the runs.
 """
 
 import json

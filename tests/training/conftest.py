@@ -49,13 +49,12 @@ def _kill_while_saving(folder: Path, *, kills: int, seed: int) -> int:
     generator, partial, num_kept = random.Random(seed), 0, 1
     started, errors = folder / "started", folder / "errors"
     for _ in range(kills):
-        process = Fork(_save_until_killed, folder, errors=errors)
-        while not started.exists():
-            assert process.poll() is None, errors.read_text()
-            time.sleep(0.001)
-        time.sleep(generator.uniform(0.0, span))
-        span *= 1.0 if (folder / "finished").exists() else 1.5
-        process.kill()
+        with Fork(_save_until_killed, folder, errors=errors) as process:
+            while not started.exists():
+                assert process.poll() is None, errors.read_text()
+                time.sleep(0.001)
+            time.sleep(generator.uniform(0.0, span))
+            span *= 1.0 if (folder / "finished").exists() else 1.5
         assert process.poll() == -signal.SIGKILL, errors.read_text()
         started.unlink()
         partial += any(folder.glob("*.partial"))

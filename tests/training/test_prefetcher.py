@@ -1,6 +1,6 @@
 """Batches packed ahead by another process are those that this one would pack.
 
-A spawned process imports for most of its time, so all tests but one fork it.
+A spawned process spends most of its time on imports, so all tests but one fork it from a server.
 """
 
 import multiprocessing
@@ -10,6 +10,8 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 
 import pytest
 
@@ -19,19 +21,24 @@ from codeling.errors import TrainingError
 from codeling.training.data import TrainingData
 from codeling.training.prefetcher import Prefetcher
 
-# Python 3.12 warns of a fork while pytest-xdist's thread runs.
-pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-
 
 @pytest.fixture
 def loader(inputs: TrainingData) -> Loader:
     return Loader(inputs.train, inputs.tokenizer, 32, 1, Infilling(0.5, 0.5, 1))
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[BaseContext]:
+    """The server of multiprocessing that forks processes, with the imports that they need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["codeling.training.prefetcher"])
+    yield context
+    vars(type(forkserver._forkserver))["_stop"](forkserver._forkserver)  # counts its time too
+
+
 @pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    context = multiprocessing.get_context("fork")
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
+def forked(server: BaseContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: server)
 
 
 @pytest.fixture

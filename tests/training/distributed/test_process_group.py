@@ -126,6 +126,7 @@ def tokens(
 def work(environment: dict[str, str], tokens: Path, jobs: list[dict[str, Any]]) -> None:
     """Do ``jobs`` as one of several processes."""
     os.environ.update(environment)
+    warnings.simplefilter("error")
     for job in jobs:
         do(tokens, job)
     process_group.leave()

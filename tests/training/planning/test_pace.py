@@ -55,7 +55,7 @@ def simulate(rate: Callable[[float], float], step_seconds: float, planned: float
     return time
 
 
-@pytest.mark.parametrize("step_seconds", [0.1, 0.4, 2.0])
+@pytest.mark.parametrize("step_seconds", [0.05, 2.0])
 @pytest.mark.parametrize("name", RATES)
 def test_a_run_ends_within_five_per_cent_of_its_time(name: str, step_seconds: float) -> None:
     for planned in (0.5, 1.0, 1.2, 2.0):
