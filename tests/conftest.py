@@ -35,7 +35,7 @@ def pytest_collection_finish() -> None:
     """Freeze the million objects of the imports, collect garbage less often, start the server."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     if hasattr(os, "fork"):
         start_server()
 
