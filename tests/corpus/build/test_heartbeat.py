@@ -29,14 +29,14 @@ def test_the_watchdog_stops_a_stage_without_progress(tmp_path: Path) -> None:
 def test_heartbeats_answers_and_pauses_of_the_caller_are_no_stall(tmp_path: Path) -> None:
     stopped = threading.Event()
     path = tmp_path / "task.heartbeat"
-    with Watchdog(tmp_path, 2.0, stopped.set) as watchdog:
+    with Watchdog(tmp_path, 1.2, stopped.set) as watchdog:
         with watchdog.waiting():
-            for number in range(30):
+            for number in range(18):
                 path.write_text(f"{number}\nslow.jsonl#0")
                 time.sleep(0.1)
-        for _ in range(30):
+        for _ in range(18):
             with watchdog.waiting():
                 time.sleep(0.1)
-        time.sleep(3.0)
+        time.sleep(1.8)
     assert not stopped.is_set()
     assert watchdog.positions is None
