@@ -75,9 +75,9 @@ def test_a_stage_without_progress_ends_with_its_position(tmp_path: Path) -> None
     (tmp_path / "b.jsonl").write_text("{}\n")
     done = Shard(0, "b.jsonl", str(tmp_path / "b.jsonl"), "json", 3)
     tasks = [json.dumps(asdict(shard)) for shard in (done, waiting)]
-    with ForkedExecutor(stall_seconds=5.0) as spread:
+    with ForkedExecutor(stall_seconds=3.0) as spread:
         with pytest.raises(
-            CorpusError, match=r"no progress for 5 seconds: split, 1 of 2 parts done, at a\.jsonl; "
+            CorpusError, match=r"no progress for 3 seconds: split, 1 of 2 parts done, at a\.jsonl; "
         ):
             list(spread.map("split", tasks))
         spread.restart()
