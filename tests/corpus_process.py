@@ -1,4 +1,4 @@
-"""One forked process for the tasks of many corpus builds: starting it takes longer than a build.
+"""One forked process for the tasks of many corpus builds: starting one takes longer than a build.
 
 A build after one that failed within a task gets a new process, as does one in another folder or
 with other environment variables. ``tests/corpus/build/test_executor.py`` tests how the process is
@@ -41,7 +41,7 @@ class ForkedChild(Fork):
 
 
 def answer_requests(folder: Path, environment: dict[str, str]) -> None:
-    """Be the executor's child."""
+    """Run the executor's child in this process."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -53,12 +53,12 @@ def answer_requests(folder: Path, environment: dict[str, str]) -> None:
 
 
 class ForkedExecutor(Executor):
-    """Forks its child."""
+    """An executor whose child is forked instead of started."""
 
     def _open(self, environment: dict[str, str]) -> Any:
         if not hasattr(os, "fork"):
             return super()._open(environment)
-        return ForkedChild({**os.environ, **environment}, self._errors.fileno())
+        return ForkedChild(environment, self._errors.fileno())
 
 
 class SharedExecutor(ForkedExecutor):

@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
@@ -67,8 +68,17 @@ def prepare(function: Callable[..., object], *arguments: Any) -> None:
     _ask("prepare", function, arguments)
 
 
+def preload(*modules: str) -> None:
+    """Import modules in the server."""
+    for module in modules:
+        prepare(import_module, module)
+
+
 class Fork:
-    """A process that calls a function and exits. Its pid, poll and wait are those of Popen."""
+    """A process that calls a function and exits, with the ``pid``, ``poll`` and ``wait`` of Popen.
+
+    As a context manager it is killed at the end of the context, if it still runs.
+    """
 
     def __init__(
         self,
@@ -89,7 +99,7 @@ class Fork:
                 errors = stack.enter_context(errors.open("wb")).fileno()
             streams = (errors, *(pipes or ()))
             self.pid: int = _ask("fork", function, arguments, new_session, files=streams)
-        assert self.pid > 1
+        assert self.pid > 1, "a signal to group 0 or 1 would reach other processes"
 
     def __enter__(self) -> "Fork":
         return self
@@ -142,8 +152,7 @@ def _serve(connection: Connection) -> None:
     """Answer requests until the other end is closed, then kill what still runs."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    running: dict[int, bool] = {}
-    """Process → whether it leads a session."""
+    running: dict[int, bool] = {}  # process → whether it leads a session
     try:
         while True:
             kind, num_files, request = connection.recv()
@@ -232,8 +241,8 @@ def _run(
     except BaseException:
         traceback.print_exc()
         code = 1
-    vars(threading)["_shutdown"]()  # waits for threads
-    vars(multiprocessing.util)["_exit_function"]()
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
+    multiprocessing.util._exit_function()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

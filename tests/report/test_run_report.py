@@ -250,7 +250,7 @@ def test_generated_text_is_escaped(run_folder: Path) -> None:
 def test_the_same_files_give_the_same_bytes(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_report, "plots", draw_plots)
+    monkeypatch.setattr(run_report, "plots", draw_plots)  # both pages draw their own
     write_report(run_folder)
     copy = tmp_path / "elsewhere" / run_folder.name
     shutil.copytree(run_folder, copy)

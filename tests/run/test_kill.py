@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +24,7 @@ import codeling
 from codeling.cli import main
 from codeling.training.machine import matrix_rate, set_up
 
-from ..forking import Fork, prepare
+from ..forking import Fork, preload, prepare
 
 COMMAND = Path(sysconfig.get_paths()["scripts"]) / "codeling"
 MARK = "CODELING_TEST_MARK"
@@ -211,8 +210,7 @@ MOMENTS = [
 def test_a_run_killed_at_every_stage_ends_complete(
     finished: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
-    for module in PRELOADED:
-        prepare(import_module, module)
+    preload(*PRELOADED)
     prepare(measure_rate)
     folder = tmp_path / "run"
     ended = False

@@ -33,7 +33,8 @@ def server() -> Iterator[BaseContext]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["codeling.training.prefetcher"])
     yield context
-    vars(type(forkserver._forkserver))["_stop"](forkserver._forkserver)  # counts its time too
+    # Waits for it, so that its processor time counts.
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -361,11 +361,12 @@ class _Definitions:
     def first(self, ids: NDArray[np.unsignedinteger]) -> int:
         """Offset from ``ids[1]`` to the first such line; 0 if there is none."""
         for place in np.flatnonzero(self._is_candidate[ids[1:]]).tolist():
+            # The candidate is ids[place + 1]; one blank token may precede it on its line.
             before, this, *after = ids[place : place + 3].tolist()
             if not self._decorator[this] and after and self._continues_word[after[0]]:
                 continue
             if self._ends_line[before]:
                 return int(place)
-            if place and self._blank[before] and self._ends_line[int(ids[place - 1])]:
+            if place and self._blank[before] and self._ends_line[ids[place - 1]]:
                 return int(place) - 1
         return 0

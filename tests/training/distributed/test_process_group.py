@@ -8,8 +8,7 @@ import os
 import signal
 import socket
 import warnings
-from contextlib import suppress
-from importlib import import_module
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from codeling.training.distributed.process_group import SINGLE_PROCESS, World
 from codeling.training.planning import plan
 from codeling.training.trainer import train
 
-from ...forking import Fork, prepare
+from ...forking import Fork, preload
 
 pytestmark = [
     pytest.mark.timeout(1500),  # on a machine that does much else
@@ -64,8 +63,7 @@ class Launcher:
     def __init__(self, tokens: Path, folder: Path) -> None:
         self._tokens = tokens
         self._folder = folder
-        for name in PRELOADED:
-            prepare(import_module, name)
+        preload(*PRELOADED)
 
     def run(self, jobs: list[dict[str, Any]]) -> None:
         """Do ``jobs`` one after another in two processes.
@@ -90,20 +88,14 @@ class Launcher:
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2",
             "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo",
         }  # fmt: skip
-
         logs = [self._folder / f"{rank}.log" for rank in range(2)]
-        processes = [
-            Fork(
-                work, environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, self._tokens,
-                jobs, errors=log,
-            )
-            for rank, log in enumerate(logs)
-        ]  # fmt: skip
-        try:
+        with ExitStack() as stack:
+            processes = []
+            for rank, log in enumerate(logs):
+                own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                process = Fork(work, own, self._tokens, jobs, errors=log)
+                processes.append(stack.enter_context(process))
             codes = [process.wait() for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
         return codes, "\n".join(log.read_text() for log in logs)
 
 

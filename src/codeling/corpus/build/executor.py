@@ -69,7 +69,7 @@ class Executor:
         self._prefix = f"/cdl{secrets.token_hex(2)}_"  # names of shared memory have 14 characters
         self._errors = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        process = self._open({**ENVIRONMENT, PREFIX_VARIABLE: self._prefix})
+        process = self._open({**os.environ, **ENVIRONMENT, PREFIX_VARIABLE: self._prefix})
         self._stack.callback(self._stop, process)
         return process
 
@@ -79,7 +79,7 @@ class Executor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **environment},
+            env=environment,
             start_new_session=True,
         )
 
